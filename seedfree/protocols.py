@@ -1,0 +1,170 @@
+"""Every contract of the library. Write one method and pass the object to `Pipeline`.
+
+A component may also define `bind(self, session)`, called once before the first request, to reach the
+run's language, its LLM and its ledger; and `close(self)`, called when the run ends.
+A plain `def` runs in a thread; an `async def` runs on the run's event loop.
+Public attributes of a component (those without a leading underscore) are its settings: they are recorded
+with the run, and a run is resumed only with the same ones. Name what may change in `operational`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from seedfree.languages import Language
+from seedfree.records import Context, Example, Instruction, Prompt, Reply, Selection, Topic
+
+if TYPE_CHECKING:
+    import httpx
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ContextSource",
+    "DiversityFilter",
+    "Encoder",
+    "Filter",
+    "Generator",
+    "HTTPGenerator",
+    "Session",
+    "TaskTemplate",
+]
+
+
+class Session(Protocol):
+    """What `bind` is given: the run's language, seed, LLM and ledger."""
+
+    @property
+    def language(self) -> Language: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        *,
+        sample: int = 0,
+        check: Callable[[str], object] | None = None,
+        generator: Generator | None = None,
+    ) -> Reply:
+        """Answers from the ledger, or asks the LLM and keeps the reply there.
+
+        Args:
+            sample: Equal prompts with different samples get replies of their own.
+            check: Raises `InvalidReplyError` for a text that has to be asked for again (3 times at most);
+                without it, a prompt with a schema is checked against that schema.
+            generator: Another LLM than the run's.
+
+        Returns:
+            A reply; a refused, cut-off, invalid or rejected one has `.error` and empty text.
+
+        Raises:
+            StopRunError: The run cannot go on.
+            RequestError: The provider failed for longer than the retries last.
+        """
+        ...
+
+    async def fetch(self, key: str, fn: Callable[[], Any]) -> Any:
+        """The JSON value that `fn()` (plain or async) gave for `key`, from the ledger after the first time."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A language model. An `identity` attribute names it in the ledger and on every row.
+
+    Raise `RetryableError` to be asked again; any other exception fails that request.
+    """
+
+    def generate(self, prompt: Prompt) -> Reply | Awaitable[Reply]: ...
+
+
+@runtime_checkable
+class HTTPGenerator(Generator, Protocol):
+    """A backend as two pure functions around the engine's transport."""
+
+    identity: str
+
+    def request(self, prompt: Prompt) -> httpx.Request:
+        """The request with its headers; its body is the part that the ledger's key is made from."""
+        ...
+
+    def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:
+        """Reads an answer.
+
+        Raises:
+            RetryableError: The body is an error that may pass.
+            StopRunError: The body is an error that will not pass for any request.
+            RequestError: The body is an error for this request alone.
+        """
+        ...
+
+
+@runtime_checkable
+class ContextSource(Protocol):
+    """Texts about a topic. An empty list sends the topic to the next source.
+
+    A source may define `share` (its weight among the sources, 1.0 without it) and `topics()` (a list of
+    `Topic` that it brings along; used instead of generated ones where every source has it).
+    """
+
+    def contexts(self, topic: Topic) -> list[Context] | Awaitable[list[Context]]: ...
+
+
+class TaskTemplate(ABC):
+    """A kind of instruction: how to ask for it, and how to read the answer.
+
+    Attributes:
+        name: A word in snake_case; the `task` column of the rows.
+        Fields: What the LLM must answer. Set lengths (`max_length`) where the text should be bounded.
+        grounded: The answer must stand in the context (checked by `GroundingFilter`).
+        needs_context: `False` for a task that works from the topic alone; it then gets contexts with empty text.
+        rows: Rows that one prompt asks for; sizes the first round.
+    """
+
+    name: ClassVar[str]
+    Fields: ClassVar[type[BaseModel]]
+    grounded: ClassVar[bool] = False
+    needs_context: ClassVar[bool] = True
+    rows: int = 1
+
+    @abstractmethod
+    def prompt(self, context: Context, language: Language) -> Prompt:
+        """The request for one context. `schema` is filled in from `Fields` where it is not set."""
+
+    @abstractmethod
+    def instructions(self, fields: Any, context: Context) -> Iterable[Instruction]:
+        """The rows in an instance of `Fields`; a `ValueError` counts as an invalid reply."""
+
+    def examples(self, context: Context, language: Language) -> tuple[Example, ...]:
+        """Two format examples for base models, drawn from the language's data for this place in the run."""
+        return language.draw_examples(self.name, context.random(self.name, "examples"))
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """One reason to drop a row. `reasons` start with the filter's own word: `"language: 12 % Thai letters"`."""
+
+    def check(self, item: Instruction) -> str | None | Awaitable[str | None]: ...
+
+
+@runtime_checkable
+class DiversityFilter(Protocol):
+    """Removes near-duplicates among rows in the run's order. Earlier rows' fate must not depend on later rows."""
+
+    def select(self, items: Sequence[Instruction]) -> Selection: ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Texts to vectors: float32, shape [n, d], rows of length 1.
+
+    An encoder that can tell defines `unknown_share(texts) -> float`: the share (0 to 1) of tokens that it does not know.
+    """
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...

@@ -1,0 +1,232 @@
+"""The records that flow through the pipeline: all frozen, all checked when they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.dataclasses import dataclass
+
+__all__ = [
+    "Context",
+    "Example",
+    "Instruction",
+    "Message",
+    "Prompt",
+    "Reply",
+    "Selection",
+    "Source",
+    "Topic",
+    "Usage",
+    "seeded",
+]
+
+_CONFIG = ConfigDict(arbitrary_types_allowed=True)
+
+
+def _clean(value: Any) -> Any:
+    """Joins surrogate pairs and replaces lone surrogates, which no UTF-8 file can hold."""
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return value
+
+
+def _json_schema(value: Any) -> Any:
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return value.model_json_schema()
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_clean)]
+
+
+def seeded(*parts: object) -> random.Random:
+    """A generator of random numbers that depends on `parts` alone, on any machine."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a text is about.
+
+    Attributes:
+        text: A few words in the language.
+        kind: Where it came from: asked for in general, asked for as part of the culture, or given by the user.
+        position: Its place in the run's stream of topics, from 0.
+    """
+
+    text: Text
+    kind: Literal["general", "cultural", "given"] = "given"
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the text of a row comes from.
+
+    Attributes:
+        kind: `"wikipedia"`, `"document"`, `"written"` (by the LLM), `"topic"` (no text at all), or a user's own word.
+        revision: Revision id of a wiki page; content hash of a document.
+        license: SPDX identifier, where it is known.
+        retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
+    """
+
+    kind: str = "topic"
+    title: Text | None = None
+    url: Text | None = None
+    revision: str | None = None
+    license: str | None = None
+    retrieved_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """A text to write instructions about. From an extension `Context(text=...)` is enough.
+
+    Attributes:
+        text: Empty for the tasks that work from a topic alone.
+        title: The page's and section's title.
+        seed, position: The run's seed and this context's place in the run's stream of contexts, filled in by the pipeline.
+    """
+
+    text: Text = ""
+    title: Text | None = None
+    topic: Topic | None = None
+    language: str = ""
+    source: Source = field(default_factory=Source)
+    seed: int = 0
+    position: int = 0
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits that name the text and its topic."""
+        topic = self.topic.text if self.topic else ""
+        return hashlib.sha256(f"{self.text}\x1f{topic}\x1f{self.source.revision}".encode()).hexdigest()[:16]
+
+    def random(self, *salt: object) -> random.Random:
+        """Random numbers that belong to this place in the run, the same whenever it is run again."""
+        return seeded(self.seed, self.position, *salt)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One row of the data set, in the Alpaca form that the paper trained on (section 3.3).
+
+    From an extension `task, instruction, input, output` are enough; the pipeline fills in the rest.
+
+    Attributes:
+        input: The text that the instruction needs beside it; empty where it stands alone.
+        messages: All turns; made from the three fields above where it is not given.
+        generator: Identity of the model that wrote it.
+        evidence: The words of the context on which the answer rests, where the task asks for them.
+        context: The whole context; not published.
+    """
+
+    task: str
+    instruction: Text
+    output: Text
+    input: Text = ""
+    messages: tuple[Message, ...] = ()
+    id: str = ""
+    language: str = ""
+    topic: Text = ""
+    topic_kind: str = ""
+    source: Source = field(default_factory=Source)
+    generator: str = ""
+    evidence: Text = ""
+    context: Context | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            user = f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+            turns = (Message("user", user), Message("assistant", self.output))
+            object.__setattr__(self, "messages", turns)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A format example for base models: what is given, and the JSON text that answers it."""
+
+    given: Text
+    reply: Text
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Prompt:
+    """One request to a language model, whatever the provider.
+
+    Attributes:
+        schema: JSON schema of the reply. A pydantic model class becomes its JSON schema at once.
+        temperature: Left out of the request where the model takes none.
+        max_tokens: Of the reply; at least 1.
+        examples: Format examples; used by base models alone.
+        cue: The short form of `user` that follows the examples in a base model's document; `None` for `user` itself.
+        seed: Sampling seed; the engine gives every sample of a prompt its own.
+    """
+
+    user: Text
+    system: Text | None = None
+    schema: Annotated[Mapping[str, Any] | None, BeforeValidator(_json_schema)] = None
+    temperature: float | None = None
+    max_tokens: int = 1024
+    examples: tuple[Example, ...] = ()
+    cue: Text | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a language model answered.
+
+    Attributes:
+        text: Cleaned of lone surrogates; empty for a request that failed.
+        stop_reason: `"end"`, `"max_tokens"` (cut off), `"refusal"`, or the provider's own word.
+        error: Why there is no usable text.
+    """
+
+    text: Text
+    usage: Usage = field(default_factory=Usage)
+    stop_reason: str = "end"
+    model: str = ""
+    error: Text | None = None
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Selection:
+    """What a diversity filter decided about n rows.
+
+    Attributes:
+        kept: Row numbers, ascending.
+        duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was kept.
+        similarity: Length n; that cosine, NaN where the row was kept.
+    """
+
+    kept: Any
+    duplicate_of: Any
+    similarity: Any
+
+    @property
+    def ratio(self) -> float:
+        """Share of rows kept, 0 to 1; 1 for no rows."""
+        return len(self.kept) / len(self.duplicate_of) if len(self.duplicate_of) else 1.0
