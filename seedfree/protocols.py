@@ -1,7 +1,8 @@
 """Every contract of the library. Write one method and pass the object to `Pipeline`.
 
 A component may also define `bind(self, session)`, called once before the first request, to reach the
-run's language, its LLM and its ledger; and `close(self)`, called when the run ends.
+run's language, its LLM and its ledger; `ready(self)`, called before anything is paid for, which raises `ConfigError`
+where something is missing; and `close(self)`, called when the run ends.
 A plain `def` runs in a thread; an `async def` runs on the run's event loop.
 Public attributes of a component (those without a leading underscore) are its settings: they are recorded
 with the run, and a run is resumed only with the same ones. Name what may change in `operational`.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "Topic",
     "Usage",
+    "balanced",
     "seeded",
 ]
 
@@ -41,6 +42,7 @@ def _json_schema(value: Any) -> Any:
     return value
 
 
+T = TypeVar("T")
 Text = Annotated[str, BeforeValidator(_clean)]
 
 
@@ -48,6 +50,20 @@ def seeded(*parts: object) -> random.Random:
     """A generator of random numbers that depends on `parts` alone, on any machine."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
     return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+def balanced(items: Sequence[T], position: int, *salt: object) -> T:
+    """The item for a position, so that any `len(items)` positions from a multiple of it get every item once.
+
+    Raises:
+        IndexError: There are no items.
+    """
+    if not items:
+        raise IndexError("nothing to choose from")
+    cycle, place = divmod(position, len(items))
+    order = list(range(len(items)))
+    seeded("balanced", cycle, *salt).shuffle(order)
+    return items[order[place]]
 
 
 @dataclass(frozen=True)

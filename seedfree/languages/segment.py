@@ -9,14 +9,20 @@ from seedfree.errors import ConfigError, missing_extra
 
 __all__ = ["segment"]
 
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+# `\w` leaves out combining accents, which decomposed Vietnamese and lower-cased Turkish have.
+_WORD = re.compile(r"\d+(?:[.,]\d+)+|\w[\w\u0300-\u036f]*(?:['’\-]\w[\w\u0300-\u036f]*)*|[^\w\s]")
+_NUMBER = re.compile(r"(\d+(?:[.,]\d+)*)")
 
 
 def segment(text: str, segmenter: str) -> list[str]:
     """Words and punctuation of a text, in order, without white space.
 
+    The words put together are the text less its white space and zero-width spaces (U+200B), which
+    writers of Khmer, Lao and Burmese put between words.
+
     Args:
-        segmenter: `"space"`, `"newmm"` (PyThaiNLP), `"laonlp"`, `"khmernltk"`.
+        segmenter: `"space"`; `"newmm"` (PyThaiNLP), for Thai; `"icu"` (the word boundaries of Unicode with ICU's
+            dictionaries), for Lao, Khmer, Burmese and any other script.
 
     Raises:
         ConfigError: Unknown name, or its package is not installed.
@@ -25,7 +31,7 @@ def segment(text: str, segmenter: str) -> list[str]:
         cut = _SEGMENTERS[segmenter]
     except KeyError:
         raise ConfigError(f"Unknown segmenter {segmenter!r}", hint=f"Known: {', '.join(_SEGMENTERS)}.") from None
-    return [word for word in map(str.strip, cut(text)) if word]
+    return [word for piece in text.replace("\u200b", " ").split() for word in cut(piece) if word]
 
 
 def _space(text: str) -> list[str]:
@@ -40,25 +46,13 @@ def _newmm(text: str) -> list[str]:
     return list(word_tokenize(text, engine="newmm", keep_whitespace=False, join_broken_num=True))
 
 
-def _laonlp(text: str) -> list[str]:
+def _icu(text: str) -> list[str]:
     try:
-        from laonlp.tokenize import word_tokenize
+        from icu4py.breakers import WordBreaker
     except ImportError as error:
-        raise missing_extra("laonlp", "eval") from error
-    return list(word_tokenize(text))
+        raise missing_extra("icu4py", "eval") from error
+    # Where a number stands in a sentence without spaces, ICU leaves it attached to its neighbours.
+    return [part for word in WordBreaker(text, "root") for part in _NUMBER.split(word)]
 
 
-def _khmer(text: str) -> list[str]:
-    try:
-        from khmernltk import word_tokenize
-    except ImportError as error:
-        raise missing_extra("khmer-nltk", "eval") from error
-    return list(word_tokenize(text))
-
-
-_SEGMENTERS: dict[str, Callable[[str], list[str]]] = {
-    "space": _space,
-    "newmm": _newmm,
-    "laonlp": _laonlp,
-    "khmernltk": _khmer,
-}
+_SEGMENTERS: dict[str, Callable[[str], list[str]]] = {"space": _space, "newmm": _newmm, "icu": _icu}

@@ -1,0 +1,259 @@
+"""Contexts from a Wikipedia, or from any MediaWiki with the TextExtracts extension (paper section 3.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from random import Random
+from typing import Any, ClassVar
+
+import httpx
+
+from seedfree.contexts.mediawiki import Wiki, is_wikimedia
+from seedfree.contexts.sections import Section, fit, wiki_sections
+from seedfree.engine.clock import Clock
+from seedfree.errors import ConfigError, RequestError, StopRunError
+from seedfree.languages import Language
+from seedfree.protocols import Session
+from seedfree.records import Context, Source, Topic, seeded
+
+__all__ = ["WikipediaSource"]
+
+_PAGES = 4
+_LONGEST_PAGE = 200_000
+# CirrusSearch refuses longer queries.
+_LONGEST_QUERY = 300
+_OPERATORS = re.compile(r'[\x00-\x1f"*?~!\\|()\[\]{}:/<>+=^#]|(?<!\S)-')
+# What TextExtracts leaves of a formula.
+_FORMULA = re.compile(r"\\(?:displaystyle|textstyle)\b")
+
+
+@dataclass
+class WikipediaSource:
+    """Searches a wiki for the topic and cuts the page it picks into sections.
+
+    One of the hits is picked by the run's seed; where it is a disambiguation page, missing or too short, the next one.
+    Pages are kept in the run's ledger with their revision ids. All sources of a process share one pace a host.
+
+    Attributes:
+        contact: Your e-mail address, web page or wiki user page; the Wikimedia Foundation wants it in the User-Agent.
+        api_url: The wiki's `api.php`; by default the Wikipedia of the language.
+        language: Code or `Language`; by default the run's.
+        share: Weight among the run's sources; above 0.
+        sections: Sections of a page to use at most; at least 1.
+        min_chars: Shorter sections join the one before or are dropped. In code points.
+        max_chars: Longer sections are cut.
+        results: Search hits to pick from, 1 to 50.
+        random_fallback: Use a random page where the search finds nothing usable, as the paper did.
+        requests_per_minute: Of the whole process on this host; `None` for no limit, on a wiki of one's own.
+        timeout: Seconds for one exchange.
+        license: SPDX identifier of the wiki's text.
+    """
+
+    contact: str | None = None
+    api_url: str | None = None
+    language: str | Language | None = None
+    share: float = 1.0
+    sections: int = 2
+    min_chars: int = 250
+    max_chars: int = 4000
+    results: int = 15
+    random_fallback: bool = False
+    requests_per_minute: float | None = 180
+    timeout: float = 30.0
+    license: str | None = "CC-BY-SA-4.0"
+    operational: ClassVar[frozenset[str]] = frozenset({"contact", "requests_per_minute", "timeout"})
+    _clock: Clock = field(default_factory=Clock, init=False, repr=False, compare=False)
+    _transport: httpx.AsyncBaseTransport | None = field(default=None, init=False, repr=False, compare=False)
+    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
+    _wiki: Wiki | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        wikimedia = _check_url(self.api_url)
+        _check_contact(self.contact, wikimedia)
+        if not self.share > 0:
+            raise ConfigError(f"share is {self.share}", hint="It is above 0.")
+        if self.sections < 1 or not 1 <= self.results <= 50:
+            raise ConfigError(f"sections={self.sections}, results={self.results}", hint="At least 1; results to 50.")
+        if not 1 <= self.min_chars <= self.max_chars:
+            raise ConfigError(f"min_chars={self.min_chars}, max_chars={self.max_chars}", hint="1 <= min <= max.")
+        pace = self.requests_per_minute
+        if pace is not None and not pace > 0:
+            raise ConfigError(f"requests_per_minute is {pace}", hint="It is above 0, or None for no limit.")
+        if wikimedia and (pace is None or pace > 200):
+            raise ConfigError("Wikimedia allows 200 requests a minute", hint="Set requests_per_minute to 180.")
+        if not self.timeout > 0:
+            raise ConfigError(f"timeout is {self.timeout}", hint="Seconds, above 0.")
+
+    def bind(self, session: Session) -> None:
+        """Takes language, seed and ledger from a run."""
+        self._session = session
+        self._wiki = self._open(self._pack())
+
+    async def contexts(self, topic: Topic) -> list[Context]:
+        if self._wiki is not None:
+            return await self._find(topic, self._wiki)
+        wiki = self._open(self._pack())
+        try:
+            return await self._find(topic, wiki)
+        finally:
+            await wiki.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._wiki is not None:
+            await self._wiki.close()
+
+    def _pack(self) -> Language:
+        if self.language is not None:
+            return Language.load(self.language)
+        if self._session is None:
+            raise ConfigError("WikipediaSource has no language", hint="Outside a run, pass language='th'.")
+        return self._session.language
+
+    def _url(self, language: Language) -> str:
+        if self.api_url is None and not language.wikipedia:
+            raise ConfigError(f"{language.name} has no Wikipedia", hint="Set api_url, or leave WikipediaSource out.")
+        return self.api_url or f"https://{language.wikipedia}.wikipedia.org/w/api.php"
+
+    def _open(self, language: Language) -> Wiki:
+        agent = f"seedfree/{_version()}" + (f" ({self.contact.strip()})" if self.contact else "")
+        return Wiki(
+            self._url(language),
+            agent=agent,
+            requests_per_minute=self.requests_per_minute,
+            timeout=self.timeout,
+            clock=self._clock,
+            transport=self._transport,
+        )
+
+    async def _find(self, topic: Topic, wiki: Wiki) -> list[Context]:
+        language, seed = self._pack(), self._session.seed if self._session else 0
+        rng = seeded(seed, topic.position, topic.text)
+        tried = 0
+        async for page_id in self._candidates(topic, wiki, rng, self._url(language)):
+            page = await self._fetch(f"{self._url(language)} page {page_id}", partial(_page, wiki, page_id))
+            sections = self._cut(page["text"], language) if page else []
+            if sections:
+                picked = sorted(rng.sample(range(len(sections)), min(self.sections, len(sections))))
+                return [self._context(page, sections[i]) for i in picked]
+            tried += 1
+            if tried == _PAGES:
+                break
+        return []
+
+    async def _candidates(self, topic: Topic, wiki: Wiki, rng: Random, url: str) -> AsyncIterator[int]:
+        words = " ".join(_OPERATORS.sub(" ", topic.text)[:_LONGEST_QUERY].split())
+        hits: Sequence[int] = []
+        if words:
+            key = f"{url} search {self.results} {words}"
+            hits = await self._fetch(key, partial(_search, wiki, words, self.results))
+        for page_id in rng.sample(hits, len(hits)):
+            yield page_id
+        if self.random_fallback:
+            for n in range(_PAGES):
+                # A page a request: the wiki draws the first page of an answer alone.
+                key = f"{url} random {rng.getrandbits(64):x} {n}"
+                for page_id in await self._fetch(key, partial(_random, wiki)):
+                    yield page_id
+
+    async def _fetch(self, key: str, fn: Callable[[], Any]) -> Any:
+        try:
+            return await (self._session.fetch(key, fn) if self._session else fn())
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RequestError(
+                "The wiki answered in an unknown form", hint="It needs MediaWiki 1.25 or newer."
+            ) from error
+
+    def _cut(self, text: str, language: Language) -> list[Section]:
+        sections = fit(wiki_sections(text, language.end_sections), self.min_chars, self.max_chars)
+        return [section for section in sections if not _FORMULA.search(section.text)]
+
+    def _context(self, page: dict[str, Any], section: Section) -> Context:
+        title = f"{page['title']}: {section.title}" if section.title else page["title"]
+        source = Source("wikipedia", page["title"], page["url"], str(page["revision"]), self.license)
+        return Context(text=section.text, title=title, source=source)
+
+
+async def _search(wiki: Wiki, words: str, results: int) -> list[int]:
+    """Ids of the hits, best first, and of the page of just that title: plain MediaWiki finds words in texts alone."""
+    found = await wiki.query(
+        list="search",
+        srsearch=words,
+        srwhat="text",
+        srnamespace=0,
+        srlimit=results,
+        srinfo="",
+        srprop="",
+        titles=words,
+        redirects=1,
+    )
+    pages = [page for page in found.get("pages", []) if page.get("ns") == 0]
+    ids = [page.get("pageid") for page in [*found.get("search", []), *pages]]
+    return list(dict.fromkeys(page_id for page_id in ids if page_id))
+
+
+async def _random(wiki: Wiki) -> list[int]:
+    found = await wiki.query(list="random", rnnamespace=0, rnlimit=1)
+    return [page["id"] for page in found.get("random", [])]
+
+
+async def _page(wiki: Wiki, page_id: int) -> dict[str, Any]:
+    """Title, URL, revision id and plain text; empty for a page that is missing or only points to others."""
+    found = await wiki.query(
+        pageids=page_id,
+        redirects=1,
+        prop="extracts|info|revisions|pageprops",
+        explaintext=1,
+        exsectionformat="wiki",
+        exlimit=1,
+        inprop="url",
+        rvprop="ids",
+        ppprop="disambiguation",
+    )
+    page: dict[str, Any] = next(iter(found.get("pages", [])), {})
+    if not page.get("revisions") or page.get("missing") or "disambiguation" in page.get("pageprops", {}):
+        return {}
+    if "extract" not in page:
+        raise StopRunError("The wiki gives no plain text", hint="It needs MediaWiki's TextExtracts extension.")
+    return {
+        "title": page["title"],
+        "url": page.get("fullurl"),
+        "revision": page["revisions"][0]["revid"],
+        "text": page["extract"][:_LONGEST_PAGE],
+    }
+
+
+def _check_url(api_url: str | None) -> bool:
+    """Whether the URL is Wikimedia's.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        parsed = httpx.URL(api_url or "https://wikipedia.org/w/api.php")
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise ConfigError(f"api_url {api_url!r} is not a wiki's address", hint="It reads https://.../api.php.")
+    return is_wikimedia(str(parsed))
+
+
+def _check_contact(contact: str | None, required: bool) -> None:
+    if contact is not None and not (contact.isascii() and contact.isprintable()):
+        raise ConfigError("contact is not plain ASCII", hint="Give an e-mail address or the URL of a page.")
+    if required and not re.search(r"\w@\w|\w\.\w|User:\w", contact or ""):
+        raise ConfigError(
+            "WikipediaSource needs contact: Wikimedia blocks clients whose User-Agent does not name who runs them",
+            hint="Pass contact='you@example.org', or the URL of your user page.",
+        )
+
+
+def _version() -> str:
+    try:
+        return version("seedfree")
+    except PackageNotFoundError:
+        return "0"

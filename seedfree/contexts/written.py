@@ -1,0 +1,93 @@
+"""Contexts that the run's own LLM writes, in one of the language's 13 styles (paper section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from string import Template
+
+from pydantic import BaseModel, Field
+
+from seedfree.errors import ConfigError, InvalidReplyError
+from seedfree.languages import Language, Style
+from seedfree.parsing import parse
+from seedfree.protocols import Session
+from seedfree.records import Context, Prompt, Source, Topic, balanced, seeded
+
+__all__ = ["WrittenContexts"]
+
+
+class Written(BaseModel):
+    """What the LLM must answer."""
+
+    text: str = Field(max_length=6000)
+
+
+@dataclass
+class WrittenContexts:
+    """Has a text written about each topic; styles take turns in a seeded order, so that each is used equally often.
+
+    Attributes:
+        styles: Names of the language's styles to use; `None` for all.
+        share: Weight among the run's sources; above 0.
+        min_chars: A shorter text is asked for again. In code points.
+        temperature: Where the model takes one.
+        max_tokens: Of a reply.
+    """
+
+    styles: Sequence[str] | None = None
+    share: float = 1.0
+    min_chars: int = 120
+    temperature: float | None = 0.8
+    max_tokens: int = 2048
+    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
+    _chosen: tuple[Style, ...] = field(default=(), init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.styles, str) or (self.styles is not None and not self.styles):
+            raise ConfigError(f"styles is {self.styles!r}", hint="Give a list of names, or None for all.")
+        if not self.share > 0:
+            raise ConfigError(f"share is {self.share}", hint="It is above 0.")
+        if self.min_chars < 1 or self.max_tokens < 1:
+            raise ConfigError(f"min_chars={self.min_chars}, max_tokens={self.max_tokens}", hint="Both are at least 1.")
+
+    def bind(self, session: Session) -> None:
+        """Takes language, seed and LLM from a run."""
+        known = {style.name: style for style in session.language.styles or Language.load("en").styles}
+        unknown = [name for name in self.styles or () if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"{session.language.name} has no style {unknown[0]!r}", hint=f"Known: {', '.join(known)}."
+            )
+        self._session = session
+        self._chosen = tuple(known[name] for name in self.styles or known)
+
+    async def contexts(self, topic: Topic) -> list[Context]:
+        session = self._session
+        if session is None:
+            raise ConfigError("WrittenContexts has no LLM outside a run", hint="Pass it to Pipeline(contexts=[...]).")
+        style = balanced(self._chosen, topic.position, session.seed, "style")
+        reply = await session.generate(self._prompt(style, topic, session), check=self._read)
+        if reply.error is not None:
+            return []
+        return [Context(text=self._read(reply.text), source=Source("written", title=style.name))]
+
+    def _prompt(self, style: Style, topic: Topic, session: Session) -> Prompt:
+        language = session.language
+        rng = seeded(session.seed, topic.position, "written")
+        request = Template(style.prompt).safe_substitute(topic=topic.text)
+        return Prompt(
+            language.text("written", request=request, length=rng.choice(language.facet("text_lengths"))),
+            system=language.persona,
+            schema=Written.model_json_schema(),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            examples=language.draw_examples("written", rng),
+            cue=topic.text,
+        )
+
+    def _read(self, text: str) -> str:
+        written = parse(text, Written).text.strip()
+        if len(written) < self.min_chars:
+            raise InvalidReplyError(f"The text has {len(written)} characters")
+        return written

@@ -1,0 +1,156 @@
+"""What `bind` hands to components: the run's language, seed, LLM and ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from seedfree.engine.runner import Runner
+from seedfree.errors import InvalidReplyError, StopRunError
+from seedfree.languages import Language
+from seedfree.parsing import find_json
+from seedfree.protocols import Generator
+from seedfree.records import Prompt, Reply, Usage, seeded
+
+__all__ = ["Price", "RunSession", "Tally"]
+
+_SAMPLES = 3
+_DOUBLINGS = 3
+
+
+class Price(Protocol):
+    """What a generator's tokens cost; see `generators/prices.py`."""
+
+    def usd(self, usage: Usage) -> float: ...
+
+
+@dataclass
+class Tally:
+    """What a run used so far, replies from the ledger included.
+
+    Attributes:
+        usd: Price of the requests whose price is known.
+        unpriced: Requests to generators without a known price.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+
+    @property
+    def price_usd(self) -> float | None:
+        """`None` where the price of a generator is not known."""
+        return None if self.unpriced else self.usd
+
+    def add(self, usage: Usage, price: Price | None) -> None:
+        self.requests += 1
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        self.usd += price.usd(usage) if price else 0.0
+        self.unpriced += price is None
+
+
+class RunSession:
+    """The `Session` of a run.
+
+    Args:
+        price_of: The price of a generator, `None` where it is not known.
+        budget_usd: No request is sent once this much is spent.
+        grounded_tasks: Names of the tasks whose answers must stand in the context.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        generator: Generator,
+        language: Language,
+        seed: int,
+        *,
+        price_of: Callable[[Generator], Price | None] = lambda _: None,
+        budget_usd: float | None = None,
+        grounded_tasks: frozenset[str] | None = None,
+    ) -> None:
+        self._runner, self._generator = runner, generator
+        self._price_of, self._budget = price_of, budget_usd
+        self.language, self.seed = language, seed
+        self.grounded_tasks = grounded_tasks
+        self.tally = Tally()
+        self._counted: set[str] = set()
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        *,
+        sample: int = 0,
+        check: Callable[[str], object] | None = None,
+        generator: Generator | None = None,
+    ) -> Reply:
+        """See `protocols.Session.generate`."""
+        llm = generator or self._generator
+        check = check or _schema_check(prompt)
+        why = ""
+        for again in range(_SAMPLES):
+            reply = await self._uncut(llm, prompt, f"{sample}.{again}" if again else str(sample))
+            if reply.error is not None:
+                return reply
+            try:
+                if check is not None:
+                    check(reply.text)
+                elif not reply.text.strip():
+                    raise InvalidReplyError("The reply is empty")
+            except InvalidReplyError as error:
+                why = error.message
+            else:
+                return reply
+        return replace(reply, text="", error=f"invalid: {why}")
+
+    async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
+        """A reply that was not cut off, asked for with more room where it was."""
+        seed = prompt.seed if prompt.seed is not None else seeded(self.seed, sample).getrandbits(31)
+        for doubling in range(_DOUBLINGS + 1):
+            roomy = replace(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
+            if self._budget is not None and self.tally.usd >= self._budget:
+                raise StopRunError(f"The budget of {self._budget:g} USD is spent", hint="Run it again with a larger one.")
+            key, reply = await self._runner.settle(llm, roomy, sample)
+            if key not in self._counted:
+                self._counted.add(key)
+                self.tally.add(reply.usage, self._price_of(llm))
+            if reply.error is not None or reply.stop_reason != "max_tokens":
+                break
+        if reply.error is not None:
+            return replace(reply, text="", error=f"rejected: {reply.error}")
+        if reply.stop_reason == "max_tokens":
+            return replace(reply, text="", error="cut off")
+        if reply.stop_reason == "refusal":
+            return replace(reply, text="", error="refused")
+        return reply
+
+    async def fetch(self, key: str, fn: Callable[[], Any]) -> Any:
+        """See `protocols.Session.fetch`."""
+        value, _ = await self.fetch_at(key, fn)
+        return value
+
+    async def fetch_at(self, key: str, fn: Callable[[], Any]) -> tuple[Any, str]:
+        """The value of `fetch`, and the time that the ledger kept with it."""
+        entry = await self._runner.fetch(f"fetch:{key}", fn)
+        return json.loads(entry.body), entry.at
+
+
+def _schema_check(prompt: Prompt) -> Callable[[str], object] | None:
+    if prompt.schema is None:
+        return None
+    schema = dict(prompt.schema)
+
+    def check(text: str) -> None:
+        import jsonschema
+
+        try:
+            jsonschema.validate(find_json(text), schema)
+        except jsonschema.ValidationError as error:
+            raise InvalidReplyError(f"{'.'.join(map(str, error.path)) or 'reply'}: {error.validator} fails") from None
+
+    return check

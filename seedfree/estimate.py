@@ -1,0 +1,87 @@
+"""What a run will take, measured on a few of its own rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seedfree.records import Instruction
+from seedfree.run import Run
+
+__all__ = ["Estimate", "Preview", "estimated"]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A small run: iterate over it for its rows, print it to look at them."""
+
+    run: Run
+
+    def __len__(self) -> int:
+        return len(self.run.dataset)
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self.run.dataset)
+
+    def __repr__(self) -> str:
+        stats = self.run.stats
+        price = "price unknown" if stats.price_usd is None else f"{stats.price_usd:.4f} USD"
+        head = f"{stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
+        rows = [f"[{r.task}] {r.topic}\n  {r.instruction}\n  -> {r.output}" for r in self.run.dataset]
+        drops = Counter(d.reason for d in self.run.dropped)
+        lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
+        return "\n".join([head, *rows, *lost])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected requests, tokens and price of a run of `size` rows.
+
+    Attributes:
+        low_usd, high_usd: Where the price lies with about 90 % certainty, if the sample is like the run;
+            `None` where the price of the model is not known.
+        sample: Rows that it was measured on.
+    """
+
+    size: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    price_usd: float | None
+    low_usd: float | None
+    high_usd: float | None
+    sample: int
+
+    def __repr__(self) -> str:
+        price = (
+            "price unknown (pass price=(input, output) to the generator)"
+            if self.price_usd is None
+            else f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
+        )
+        tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
+        return f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
+
+
+def estimated(preview: Preview, size: int) -> Estimate:
+    """Scales a preview up to `size` rows.
+
+    The interval is that of a count of successes: rows kept out of rows made, which is what varies most between runs.
+    """
+    stats = preview.run.stats
+    rows = max(1, len(preview))
+    factor = size / rows
+    # Relative error of a rate measured on `rows` successes: 1.64 standard deviations of a Poisson count.
+    error = 1.64 / math.sqrt(rows)
+    price = None if stats.price_usd is None else stats.price_usd * factor
+    return Estimate(
+        size=size,
+        requests=math.ceil(stats.requests * factor),
+        input_tokens=math.ceil(stats.input_tokens * factor),
+        output_tokens=math.ceil(stats.output_tokens * factor),
+        price_usd=price,
+        low_usd=None if price is None else price / (1 + error),
+        high_usd=None if price is None else price * (1 + error),
+        sample=len(preview),
+    )

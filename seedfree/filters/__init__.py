@@ -1,0 +1,21 @@
+"""Why a row is dropped, one file a filter; and near-duplicates (`semantic.py`, with `encoders.py` and `index.py`).
+
+To add a filter copy `judge.py` (it asks the LLM) or `language.py` (it does not): a dataclass whose public fields are
+its settings, with `check(item) -> str | None`. The reason reads `"filter: phrase"` or `"filter: phrase (detail)"`;
+drops are counted by the part before the bracket. Define `bind(session)` where the run's language or LLM is needed.
+"""
+
+from __future__ import annotations
+
+from seedfree.filters.grounding import GroundingFilter
+from seedfree.filters.judge import JudgeFilter
+from seedfree.filters.language import LanguageFilter
+from seedfree.filters.rules import RuleFilter
+from seedfree.protocols import Filter
+
+__all__ = ["GroundingFilter", "JudgeFilter", "LanguageFilter", "RuleFilter", "default_filters"]
+
+
+def default_filters() -> list[Filter]:
+    """What `filters="default"` stands for, cheapest first. The judge is left out: it costs a request a row."""
+    return [RuleFilter(), LanguageFilter(), GroundingFilter()]

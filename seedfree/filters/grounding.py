@@ -1,0 +1,244 @@
+"""Drops rows whose answer is not in their context, or is the context.
+
+Only what can be checked without understanding is checked: numbers, years in either era, and names. A name or number
+that the context has in another wording is dropped too; that is the price of keeping invented ones out.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from seedfree.errors import ConfigError
+from seedfree.filters.normalize import fold, language_of, outside_code, script_of, squeeze
+from seedfree.languages import Language
+from seedfree.protocols import Session
+from seedfree.records import Instruction
+
+__all__ = ["GroundingFilter"]
+
+_GROUNDED = frozenset({"closed_qa", "multiple_choice", "summarization"})
+_LONG = 200
+_PIECE = 20
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBERING = re.compile(r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE)
+_CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
+_COUNT = 10
+_YEARS = range(1000, 3000)
+# Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's year before.
+_EARLY = re.compile(
+    r"มกราคม|ม\.ค\.|กุมภาพันธ์|ก\.พ\.|มีนาคม|มี\.ค\.|ມັງກອນ|ກຸມພາ|ມີນາ|មករា|កុម្ភៈ|មីនា|ဇန်နဝါရီ|ဖေဖော်ဝါရီ|မတ်လ"
+    r"|january|february|march|\bjan\b|\bfeb\b|\bmar\b"
+)
+_APRIL_NEW_YEAR_TO = 1940
+_NEAR = 20
+
+_CASED = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
+_CAPITAL = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
+_QUOTED = re.compile(r"\"([^\"\n]{2,80})\"|“([^“”\n]{2,80})”|«([^«»\n]{2,80})»|「([^「」\n]{2,80})」")
+_STARTS = re.compile(r"(?:^|[.!?:;…\"“”'‘(\[*•|#>\-–—/])\s*\Z", re.MULTILINE)
+# English and Romance ways to make an adjective of a country or a plural of a name.
+_ENDING = re.compile(r"(?:['’]\w*|ese|ian|ean|ish|an|es|s|n)\Z")
+_NAME_LETTERS = 4
+_SHORT_MARKER = 3
+# What follows a marker without being a name: it, that, which, other, all, some, new ...
+_NO_NAME = (
+    *"นี้ นั้น ที่ ของ ใน และ มี เป็น ได้ จะ ต่าง อื่น ทั้ง ทุก แต่ละ บาง หลาย ซึ่ง หรือ กับ จาก โดย ไม่ ก็ คือ ให้ ถูก เพื่อ เดียว".split(),
+    *"ใหม่ เก่า ใหญ่ เล็ก หลัก แรก หนึ่ง สอง สาม แห่ง สาย เพื่อน กำลัง ใกล้ ใด ไหน ดัง แบบ อย่าง เรา ตน ผู้ พัฒนา ราย แม่ ชาย".split(),
+    *"ກໍ ນີ້ ນັ້ນ ທີ່ ຂອງ ໃນ ແລະ ມີ ເປັນ ໄດ້ ຈະ ຕ່າງ ອື່ນ ທັງ ທຸກ ແຕ່ລະ ບາງ ຫຼາຍ ເຊິ່ງ ຫຼື ກັບ ຈາກ ໂດຍ ບໍ່ ແມ່ນ ໃຫ້ ຖືກ ເພື່ອ".split(),
+    *"នេះ នោះ ដែល របស់ ក្នុង និង មាន ជា បាន នឹង ផ្សេង ទាំង គ្រប់ មួយ ឬ ពី ដោយ មិន ថ្មី ធំ".split(),
+)
+_CLUSTERS = 4
+
+
+@dataclass
+class GroundingFilter:
+    """Evidence, numbers and names of the answer must be in the context; the answer must not be the context.
+
+    Attributes:
+        tasks: The tasks that promise it; `None` for those of the run, outside a run the built-in ones.
+        most_copied: An answer that holds this share (0 to 1) of a context of 200 characters or more copies it.
+    """
+
+    tasks: frozenset[str] | None = None
+    most_copied: float = 0.8
+    _language: Language | None = field(default=None, init=False, repr=False, compare=False)
+    _grounded: frozenset[str] = field(default=_GROUNDED, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str):
+            raise ConfigError(f"GroundingFilter(tasks={self.tasks!r}) is one word", hint="Give a set of task names.")
+        if not 0 < self.most_copied <= 1:
+            raise ConfigError(f"GroundingFilter(most_copied={self.most_copied!r}) is not a share", hint="Use 0 to 1.")
+
+    def bind(self, session: Session) -> None:
+        self._language = session.language
+        self._grounded = frozenset(getattr(session, "grounded_tasks", _GROUNDED))
+
+    def check(self, item: Instruction) -> str | None:
+        """The reason to drop a row; rows of other tasks and rows without a context pass."""
+        tasks = self._grounded if self.tasks is None else self.tasks
+        if item.task not in tasks or item.context is None or not item.context.text.strip():
+            return None
+        text, language = item.context.text, language_of(item, self._language)
+        if item.evidence.strip() and squeeze(item.evidence).strip("\"'") not in squeeze(text):
+            return "grounding: evidence not in the context"
+        if self._copied(item.output, text, item.task):
+            return "grounding: copies the context"
+        told = "\n".join([text, item.context.title or "", *_wrong_choices(item)])
+        if (number := next(_unknown_numbers(item.output, told, language), None)) is not None:
+            return f"grounding: number not in the context ({number})"
+        if (name := next(_unknown_names(item.output, told, language), None)) is not None:
+            return f"grounding: name not in the context ({name})"
+        return None
+
+    def _copied(self, output: str, context: str, task: str) -> bool:
+        """The whole context, most of a long one, or a summary that is half copied from it in one piece."""
+        answer, source = squeeze(output), squeeze(context)
+        if answer == source:
+            return True
+        if len(source) < _LONG:
+            return False
+        if len(answer) >= self.most_copied * len(source):
+            pieces = set(_pieces(source, _PIECE))
+            if len(pieces.intersection(_pieces(answer, _PIECE))) >= self.most_copied * len(pieces):
+                return True
+        if task != "summarization":
+            return False
+        run = max(_LONG, len(answer) // 2)
+        return len(answer) >= run and not set(_pieces(source, run)).isdisjoint(_pieces(answer, run))
+
+
+def _pieces(text: str, size: int) -> Iterator[str]:
+    return (text[i : i + size] for i in range(len(text) - size + 1))
+
+
+def _wrong_choices(item: Instruction) -> list[str]:
+    """The choices of a multiple-choice question but the one that the answer names last: they are false on purpose."""
+    choices = _CHOICE.findall(item.instruction)
+    if len(choices) < 2:
+        return []
+    answer = fold(item.output)
+    right = max(choices, key=lambda choice: (answer.rfind(fold(choice)) + len(fold(choice)), len(choice)))
+    return [choice for choice in choices if choice != right]
+
+
+def _unknown_numbers(answer: str, context: str, language: Language) -> Iterator[str]:
+    known = list(_numbers(context, language.era_offset, both_eras=False))
+    values = set().union(*(v for _, v, _, _ in known))
+    befores, afters = {b for _, _, b, _ in known if b}, {a for _, _, _, a in known if a}
+    for number, readings, before, after in _numbers(_NUMBERING.sub("\n", answer), language.era_offset, both_eras=True):
+        if not values.isdisjoint(readings):
+            continue
+        # A small whole number may be a count, unless the context counts the same thing otherwise.
+        if number.isdigit() and int(number) <= _COUNT and before not in befores and after not in afters:
+            continue
+        yield number
+
+
+def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[tuple[str, set[str], str, str]]:
+    """Numbers of a text as written, their possible values, the 5 characters before and the unit after each."""
+    text = fold(text)
+    for match in _NUMBER.finditer(text):
+        number = match[0]
+        readings = _readings(number)
+        if era and number.isdigit() and int(number) in _YEARS:
+            early = bool(_EARLY.search(text, max(0, match.start() - _NEAR), match.start()))
+            readings |= _eras(int(number), era, early=early, late=both_eras)
+        before = text[: match.start()][-12:].replace(" ", "")[-5:]
+        after = text[match.end() : match.end() + 8].lstrip()
+        yield number, readings, before if len(before) == 5 else "", after[:1] if after[:1] in "%°" else after[:3]
+
+
+def _readings(number: str) -> set[str]:
+    """`1.234` is a thousand in some languages and one and a bit in others; a version or time is its parts."""
+    parts = re.split("[.,]", number)
+    values = {part.lstrip("0") or "0" for part in parts} if len(parts) > 2 else set()
+    if len(parts) == 1 or all(len(part) == 3 for part in parts[1:]):
+        values.add("".join(parts).lstrip("0") or "0")
+    if len(parts) > 1:
+        whole, fraction = "".join(parts[:-1]).lstrip("0") or "0", parts[-1].rstrip("0")
+        values.add(f"{whole}.{fraction}" if fraction else whole)
+    return values
+
+
+def _eras(year: int, era: int, *, early: bool, late: bool) -> set[str]:
+    """The year in the other era.
+
+    Args:
+        early: A month from January to March stands before it.
+        late: Also by the plain difference.
+    """
+    found = set()
+    for gregorian, local in ((year, None), (year - era, year), (year - era + 1, year)):
+        old = early and gregorian <= _APRIL_NEW_YEAR_TO
+        if local is None:
+            found.add(gregorian + era - 1 if old else gregorian + era)
+        elif (gregorian == local - era + 1) == old:
+            found.add(gregorian)
+    return {str(value) for value in found} if late or early else set()
+
+
+def _unknown_names(answer: str, context: str, language: Language) -> Iterator[str]:
+    folded, squeezed = fold(context), squeeze(context)
+    text = unicodedata.normalize("NFC", outside_code(answer))
+    for match in _QUOTED.finditer(text):
+        quoted = next(group for group in match.groups() if group)
+        if squeeze(quoted).strip(".,!?") not in squeezed:
+            yield quoted
+    for name in _capitalised(text, cased=language.script in _CASED):
+        if not _stands(fold(name), folded):
+            yield name
+    for name in _marked(text, language.name_markers):
+        if squeeze(name) not in squeezed:
+            yield name
+
+
+def _capitalised(text: str, *, cased: bool) -> Iterator[str]:
+    """Capitalised words; in a language with capitals not those at the start of a sentence."""
+    for match in _CAPITAL.finditer(text):
+        word = match[0]
+        if cased or script_of(word[0]) in _CASED:
+            word = "".join(char for char in word if script_of(char) in _CASED or char in "'’-").strip("'’-")
+            if len(word) > 1 and word[0].isupper() and not (cased and _STARTS.search(text[: match.start()])):
+                yield word
+
+
+def _stands(name: str, context: str) -> bool:
+    stem = _ENDING.sub("", name)
+    names = {name, stem} if len(stem) >= _NAME_LETTERS else {name}
+    return any(re.search(rf"(?<![a-z]){re.escape(n)}", context) for n in names)
+
+
+def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
+    """The beginnings of what follows a word such as "Mr" or "province" in scripts without capitals."""
+    if not markers:
+        return
+    pattern = re.compile("|".join(re.escape(m) for m in sorted(markers, key=len, reverse=True)))
+    for match in pattern.finditer(text):
+        before = text[match.start() - 1 : match.start()]
+        if len(match[0].strip()) <= _SHORT_MARKER and before and (before.isalpha() or unicodedata.category(before)[0] == "M"):
+            continue
+        rest = text[match.end() :].lstrip(" ")
+        if rest.startswith(_NO_NAME):
+            continue
+        name = _clusters(rest)
+        if len(name) >= 2:
+            yield name
+
+
+def _clusters(text: str) -> str:
+    """The first clusters (a letter with its marks) of a word."""
+    end = clusters = 0
+    for char in text:
+        if char.isalpha():
+            clusters += 1
+            if clusters > _CLUSTERS:
+                break
+        elif unicodedata.category(char)[0] != "M":
+            break
+        end += 1
+    return text[:end]

@@ -1,0 +1,76 @@
+"""Drops rows that an LLM judges to be poor: the paper's optional filter (its authors' code: 1 to 10, rationale first)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seedfree.errors import ConfigError, InvalidReplyError
+from seedfree.parsing import parse
+from seedfree.protocols import Generator, Session
+from seedfree.records import Instruction, Prompt
+
+__all__ = ["JudgeFilter"]
+
+
+class _Verdict(BaseModel):
+    model_config = ConfigDict(title="Verdict")
+
+    rationale: Annotated[str, Field(max_length=2000)]
+    score: Annotated[int, Field(ge=1, le=10)]
+
+
+@dataclass
+class JudgeFilter:
+    """Asks an LLM for a mark and drops rows below `minimum`. One more request for every row.
+
+    Attributes:
+        minimum: Lowest mark that is kept, 1 to 10.
+        generator: The judge; `None` for the run's own LLM.
+    """
+
+    minimum: int = 7
+    generator: Generator | None = None
+    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minimum <= 10:
+            raise ConfigError(f"JudgeFilter(minimum={self.minimum!r}) is outside the judge's marks", hint="Use 1 to 10.")
+
+    def bind(self, session: Session) -> None:
+        self._session = session
+
+    async def check(self, item: Instruction) -> str | None:
+        """The reason to drop a row.
+
+        Raises:
+            ConfigError: The filter is not part of a run.
+            StopRunError, RequestError: From the LLM.
+        """
+        session = self._session
+        if session is None:
+            raise ConfigError("JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...]).")
+        prompt = Prompt(
+            user=session.language.text(
+                "judge", instruction=item.instruction, input=_before(item), output=item.output
+            ),
+            system=session.language.persona,
+            schema=_Verdict.model_json_schema(),
+            max_tokens=800,
+        )
+        reply = await session.generate(prompt, check=lambda text: parse(text, _Verdict), generator=self.generator)
+        if reply.error is not None:
+            return f"judge: no verdict ({reply.error})"
+        try:
+            score = parse(reply.text, _Verdict).score
+        except InvalidReplyError as error:
+            return f"judge: no verdict ({error.message})"
+        return None if score >= self.minimum else f"judge: low mark ({score} of 10)"
+
+
+def _before(item: Instruction) -> str:
+    """What the judge sees between instruction and output: the input, or the turns in between."""
+    turns = [m.content for m in item.messages if m.content not in (item.instruction, item.output)]
+    return item.input or ("\n\n".join(turns) if len(item.messages) > 2 else "") or "-"

@@ -1,0 +1,108 @@
+"""What the filters share: texts made comparable, the scripts of letters, and the turns of a row."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from seedfree.errors import ConfigError
+from seedfree.languages import Language
+from seedfree.records import Instruction
+
+__all__ = ["answers", "count_scripts", "fold", "language_of", "outside_code", "questions", "script_of", "squeeze"]
+
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+_DIGIT = re.compile(r"[^\D0-9]")
+_SPACE = re.compile(r"\s+")
+# Word joiners, direction marks and soft hyphens: invisible, and put in or left out at will by keyboards and models.
+_INVISIBLE = dict.fromkeys([0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)])
+_ALIKE = {
+    **dict.fromkeys(map(ord, "‘’‚‛`´′"), "'"),
+    **dict.fromkeys(map(ord, "“”„‟«»″「」『』"), '"'),
+    **dict.fromkeys(map(ord, "‐‑‒–—―−"), "-"),
+}
+# Two ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after NIKHAHIT.
+_TYPED = ((re.compile("\u0e40\u0e40"), "\u0e41"), (re.compile("\u0ec0\u0ec0"), "\u0ec1"))
+_TONES = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
+_SCRIPT_NAMES = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
+_NEUTRAL = Language(code="und", name="Undetermined", native="", script="", persona="")
+
+
+@lru_cache(maxsize=512)
+def fold(text: str) -> str:
+    """A text with everything removed in which two copies of it may differ; idempotent.
+
+    Compatibility forms (NFKC), case, digits of any script, quotation marks, dashes, invisible characters, white
+    space and the typing variants of Thai and Lao.
+    """
+    for _ in range(8):
+        folded = _fold_once(text)
+        if folded == text:
+            break
+        text = folded
+    return text
+
+
+def _fold_once(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE).translate(_ALIKE)).casefold()
+    text = _DIGIT.sub(lambda m: str(unicodedata.decimal(m[0])), unicodedata.normalize("NFKC", text))
+    for pattern, replacement in _TYPED:
+        text = pattern.sub(replacement, text)
+    return _SPACE.sub(" ", _TONES.sub(r"\2\1", text)).strip()
+
+
+@lru_cache(maxsize=512)
+def squeeze(text: str) -> str:
+    """`fold` without white space, which models move about in scripts that write no spaces between words."""
+    return fold(text).replace(" ", "")
+
+
+@lru_cache(maxsize=8192)
+def script_of(char: str) -> str:
+    """Unicode script of a letter, `"Thai"`, `"Latin"`, `"Han"`; `""` for anything but a letter.
+
+    Read from the character's Unicode name, which begins with its script, so that every script is known without a table.
+    """
+    if not char.isalpha():
+        return ""
+    words = unicodedata.name(char, "").split()
+    if words and words[0] in ("FULLWIDTH", "HALFWIDTH", "MODIFIER", "MATHEMATICAL", "FEMININE", "MASCULINE"):
+        words = unicodedata.name(unicodedata.normalize("NFKC", char)[0], "").split()
+    return _SCRIPT_NAMES.get(words[0], words[0].capitalize()) if words else ""
+
+
+def count_scripts(text: str) -> dict[str, int]:
+    """Letters of a text by script. Vowel signs and tone marks are not counted as letters."""
+    counts: dict[str, int] = {}
+    for char in text:
+        if script := script_of(char):
+            counts[script] = counts.get(script, 0) + 1
+    return counts
+
+
+def outside_code(text: str) -> str:
+    """A Markdown text without its code, in which foreign words, tags and variables are at home."""
+    return _CODE.sub(" ", text)
+
+
+def questions(item: Instruction) -> list[str]:
+    """The instruction, then what else the user says in a conversation; without the input."""
+    joined = f"{item.instruction}\n\n{item.input}"
+    turns = [m.content for m in item.messages if m.role == "user" and m.content != joined]
+    return list(dict.fromkeys([item.instruction, *turns]))
+
+
+def answers(item: Instruction) -> list[str]:
+    """The output, then what else the assistant says in a conversation."""
+    return list(dict.fromkeys([item.output, *(m.content for m in item.messages if m.role == "assistant")]))
+
+
+def language_of(item: Instruction, bound: Language | None) -> Language:
+    """The run's language, else the row's; one without any data where neither is known."""
+    if bound is not None:
+        return bound
+    try:
+        return Language.load(item.language) if item.language else _NEUTRAL
+    except ConfigError:
+        return _NEUTRAL

@@ -1,0 +1,167 @@
+"""Claude over Anthropic's Messages API (platform.claude.com/docs/en/api/messages)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import SecretStr
+
+from seedfree.engine.backend import (
+    Price,
+    check_price,
+    count,
+    find_key,
+    is_loopback,
+    json_request,
+    keep_key,
+    raise_fault,
+    read_object,
+)
+from seedfree.engine.schema import closed_schema
+from seedfree.engine.transport import check_url, send_once
+from seedfree.errors import ConfigError, RetryableError
+from seedfree.records import Prompt, Reply, Usage
+
+__all__ = ["ClaudeGenerator"]
+
+# Later API versions refuse `temperature` for every model; this one leaves it to the model.
+_VERSION = "2023-06-01"
+# Models that take a temperature; every later one answers 400 to it.
+_TEMPERATURE = frozenset(
+    {"claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-6", "claude-opus-4-5", "claude-opus-4-6"}
+)
+# Models that think unless told otherwise, and the word that stops them. Thinking shares `max_tokens` with the answer.
+# Opus 5.5 and the Fable and Mythos models always think and refuse any such word.
+_NO_THINKING = {
+    "claude-haiku-5-5": "disabled",
+    "claude-sonnet-5-5": "between_tools",
+    "claude-sonnet-5": "disabled",
+    "claude-opus-5": "disabled",
+}
+_STOP = {"end_turn": "end", "stop_sequence": "end", "max_tokens": "max_tokens", "refusal": "refusal"}
+_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_SNAPSHOT = re.compile(r"-\d{8}\Z")
+
+
+@dataclass
+class ClaudeGenerator:
+    """A Claude model. Structured output is enforced by the provider; temperature is sent only where a model takes one.
+
+    Anthropic's terms forbid using outputs to train models that compete with its own without its permission:
+    make sure that yours is allowed, or choose a local model.
+
+    Attributes:
+        model: As in Anthropic's list of models.
+        api_key: Read from `ANTHROPIC_API_KEY` where it is not given, except for a server on this machine.
+        base_url: Of Anthropic or of a gateway that speaks its API; https, except on this machine.
+        thinking: Let the model think where it can be told not to; give the prompts more `max_tokens` then.
+        price: USD per million tokens (input, output), where the built-in list is wrong.
+        timeout: Seconds for one request.
+        identity: Names the model in the ledger and on every row; made from provider, URL and model.
+
+    Raises:
+        ConfigError: A setting is wrong; the URL is neither https nor on this machine.
+    """
+
+    model: str = "claude-haiku-5-5"
+    api_key: str | SecretStr | None = field(default=None, repr=False, compare=False)
+    base_url: str = "https://api.anthropic.com"
+    thinking: bool = False
+    price: Price | None = None
+    timeout: float = 600.0
+    identity: str = ""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "price", "timeout"})
+    terms: ClassVar[str] = (
+        "Written by Claude; Anthropic's terms forbid using outputs to train models that compete with its own "
+        "without its permission."
+    )
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ConfigError("model is empty", hint="For example model='claude-haiku-5-5'.")
+        self.base_url = check_url(self.base_url).removesuffix("/v1")
+        self.api_key = keep_key(self.api_key)
+        check_price(self.price)
+        if not self.timeout > 0:
+            raise ConfigError(f"timeout is {self.timeout}", hint="Give seconds above 0.")
+        self.identity = self.identity or f"anthropic {self.base_url} {self.model}"
+
+    def ready(self) -> None:
+        """Raises ConfigError where the key is missing; sends nothing."""
+        self._key()
+
+    def request(self, prompt: Prompt) -> httpx.Request:
+        """POST /v1/messages.
+
+        Raises:
+            ConfigError: The key is missing, or the schema has a form that the provider does not take.
+        """
+        family = _SNAPSHOT.sub("", self.model)
+        body: dict[str, Any] = {"model": self.model, "max_tokens": prompt.max_tokens}
+        if prompt.system:
+            body["system"] = prompt.system
+        body["messages"] = [{"role": "user", "content": prompt.user}]
+        if not self.thinking and family in _NO_THINKING:
+            body["thinking"] = {"type": _NO_THINKING[family]}
+        if prompt.temperature is not None and family in _TEMPERATURE:
+            body["temperature"] = prompt.temperature
+        if prompt.schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": closed_schema(prompt.schema)}}
+        headers = {"anthropic-version": _VERSION}
+        if key := self._key():
+            headers["x-api-key"] = key
+        return json_request(f"{self.base_url}/v1/messages", body, headers, self.timeout)
+
+    def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:
+        """Reads an answer. Input tokens include cached ones.
+
+        Raises:
+            RetryableError, StopRunError, RequestError: As `HTTPGenerator.reply`.
+        """
+        data = read_object(body)
+        if (error := data.get("error")) or data.get("type") == "error":
+            kind = error.get("type") if isinstance(error, dict) else None
+            key = find_key(keep_key(self.api_key), self._variable)
+            raise_fault(_STATUS.get(str(kind), 500), headers, error, (key,) if key else ())
+        blocks = data.get("content")
+        if not isinstance(blocks, list):
+            raise RetryableError("The server's answer holds no content")
+        texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+        usage = data.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        stop = data.get("stop_reason")
+        return Reply(
+            text="".join(text for text in texts if isinstance(text, str)),
+            usage=Usage(sum(count(usage.get(name)) for name in inputs), count(usage.get("output_tokens"))),
+            stop_reason=_STOP.get(stop, stop) if isinstance(stop, str) else "end",
+            model=model if isinstance(model := data.get("model"), str) else self.model,
+        )
+
+    def generate(self, prompt: Prompt) -> Reply:
+        """One request now, blocking, without retries or ledger."""
+        return self.reply(*send_once(self.request(prompt), timeout=self.timeout))
+
+    @property
+    def _variable(self) -> str | None:
+        return None if is_loopback(self.base_url) else "ANTHROPIC_API_KEY"
+
+    def _key(self) -> str | None:
+        key = find_key(keep_key(self.api_key), self._variable)
+        if key is None and self._variable:
+            raise ConfigError("No API key for Claude", hint=f"Set {self._variable} or pass api_key=...")
+        return key

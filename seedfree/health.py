@@ -1,0 +1,54 @@
+"""Whether a model is good enough at a language to be worth a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+__all__ = ["FLOOR", "Health", "health"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Shares of what a model wrote, 0 to 1.
+
+    Attributes:
+        parsed: Replies that could be read.
+        in_language: Rows whose text is in the language, of the rows that got as far as that check.
+        unrepeated: Rows without loops.
+        uncopied: Rows that copy neither a format example nor their context.
+        rows: Rows and unreadable replies that it was measured on.
+    """
+
+    parsed: float
+    in_language: float
+    unrepeated: float
+    uncopied: float
+    rows: int
+
+    def below(self) -> list[str]:
+        """What lies below the floor, as `"parsed 62 % (at least 80 %)"`."""
+        values = asdict(self)
+        return [f"{n} {values[n]:.0%} (at least {floor:.0%})" for n, floor in FLOOR.items() if values[n] < floor]
+
+
+# Below these, more than every second request is paid for nothing, or what is kept needs a native reader row by row.
+FLOOR: Mapping[str, float] = {"parsed": 0.8, "in_language": 0.9, "unrepeated": 0.8, "uncopied": 0.8}
+
+
+def health(rows: int, drops: Mapping[str, int]) -> Health:
+    """Measures a run by what was dropped from it.
+
+    Args:
+        rows: Rows kept.
+        drops: Dropped rows by reason.
+    """
+    by = Counter(drops)
+    total = rows + sum(by.values())
+
+    def share(*parts: str) -> float:
+        hit = sum(n for reason, n in by.items() if any(part in reason for part in parts))
+        return 1 - hit / total if total else 0.0
+
+    return Health(share("reply:"), share("language:"), share("repeti"), share("cop"), total)

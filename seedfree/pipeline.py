@@ -1,0 +1,220 @@
+"""The stages in order: topics, contexts, instructions, filters, diversity, data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from seedfree.engine.batch import ready
+from seedfree.engine.clock import Clock
+from seedfree.engine.loop import run_async, run_sync
+from seedfree.engine.transport import Transport
+from seedfree.errors import ConfigError
+from seedfree.estimate import Estimate, Preview, estimated
+from seedfree.filters import default_filters
+from seedfree.filters.semantic import SemanticDiversityFilter
+from seedfree.languages import Language
+from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
+from seedfree.rounds import Execution
+from seedfree.run import Run
+from seedfree.settings import describe, fingerprint
+
+__all__ = ["Pipeline"]
+
+
+@dataclass
+class Pipeline:
+    """From a language and an LLM to an instruction data set.
+
+    Args:
+        language: A code (`"th"`), an English name, or a `Language`.
+        generator: The LLM.
+        contexts: Where texts come from; each source may carry a `share`. Default: texts that the LLM writes.
+        tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization, conversation and
+            multiple choice.
+        filters: `"default"` for the language's rules, language and grounding; a list; `[]` for none.
+        diversity: Removes near-duplicates. Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
+        topics: `None` to have them generated; or strings of one's own (kind `"given"`).
+        cultural_share: Of generated topics, 0 to 1.
+        topic_limit: Generated topics at most; `None` for as many as the rows need.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    language: str | Language
+    generator: Generator
+    contexts: Sequence[ContextSource] | None = None
+    tasks: Sequence[TaskTemplate] | None = None
+    filters: Literal["default"] | Sequence[Filter] = "default"
+    diversity: DiversityFilter | None = field(default_factory=SemanticDiversityFilter)
+    topics: Sequence[str] | None = None
+    cultural_share: float = 0.5
+    topic_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        from seedfree.contexts.written import WrittenContexts
+        from seedfree.tasks import default_tasks
+
+        self.language = Language.load(self.language)
+        _needs(self.generator, Generator, "generator", "sf.ClaudeGenerator()")
+        self.contexts = list(self.contexts) if self.contexts is not None else [WrittenContexts()]
+        self.tasks = list(self.tasks) if self.tasks is not None else default_tasks()
+        if self.filters == "default":
+            self.filters = default_filters()
+        elif isinstance(self.filters, str):
+            raise ConfigError(f"filters is {self.filters!r}", hint='Pass "default", a list of filters, or [].')
+        self.filters = list(self.filters)
+        for each in self.contexts:
+            _needs(each, ContextSource, "contexts", "[sf.WrittenContexts()]")
+        for task in self.tasks:
+            _needs(task, TaskTemplate, "tasks", "[sf.ClosedQA()]")
+        for one in self.filters:
+            _needs(one, Filter, "filters", "[sf.RuleFilter()]")
+        if self.diversity is not None:
+            _needs(self.diversity, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
+        names = [task.name for task in self.tasks]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"tasks are {names}", hint="At least one, each with a name of its own.")
+        if not self.contexts and any(task.needs_context for task in self.tasks):
+            raise ConfigError("contexts is empty", hint="Pass a source, or tasks with needs_context = False.")
+        if not 0 <= self.cultural_share <= 1:
+            raise ConfigError(f"cultural_share is {self.cultural_share}", hint="It lies between 0 and 1.")
+        if isinstance(self.topics, str) or (self.topics is not None and not list(self.topics)):
+            raise ConfigError("topics is not a list of strings", hint="Pass None to have topics generated.")
+        if self.topic_limit is not None and self.topic_limit < 1:
+            raise ConfigError(f"topic_limit is {self.topic_limit}", hint="It is at least 1, or None.")
+
+    @classmethod
+    def paper(
+        cls,
+        language: str | Language,
+        generator: Generator,
+        *,
+        contact: str | None = None,
+        api_url: str | None = None,
+        encoder: Any = None,
+    ) -> Pipeline:
+        """The pipeline as the paper's code ran it (arXiv 2411.15484; `docs/paper.md` lists every number).
+
+        1,000 general and 1,000 cultural topics (the code's loop reads the general count for both), Wikipedia and
+        written contexts in equal parts, five closed-QA pairs a context, all three fields in the diversity filter.
+
+        Args:
+            contact: An e-mail address or URL for Wikipedia's operators; see `WikipediaSource`.
+            encoder: Takes the place of BGE-M3.
+        """
+        from seedfree.contexts.wikipedia import WikipediaSource
+        from seedfree.contexts.written import WrittenContexts
+        from seedfree.tasks import paper_tasks
+
+        return cls(
+            language=language,
+            generator=generator,
+            contexts=[WikipediaSource(contact=contact, api_url=api_url, random_fallback=True), WrittenContexts()],
+            tasks=paper_tasks(),
+            diversity=SemanticDiversityFilter(threshold=0.95, fields="paper", encoder=encoder),
+            topic_limit=2000,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides what a run's data are, as JSON values; no secrets."""
+        return {name: describe(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    def ready(self) -> None:
+        """Checks keys, files and packages of every component without sending anything.
+
+        Raises:
+            ConfigError: Something is missing; the message says what to do.
+        """
+        assert self.contexts is not None and self.tasks is not None
+        for component in (self.generator, *self.contexts, *self.tasks, *self.filters, self.diversity):
+            ready(component)
+
+    def run(self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any) -> Run:
+        """Makes a data set of exactly `size` rows, or goes on where an earlier call stopped.
+
+        Args:
+            size: Rows; at least 1.
+            out: The run folder. Run again with the same folder, it continues without paying twice.
+            **options: `seed` (0), `concurrency` (64), `budget_usd` (no limit), `reuse` (folders of other runs whose
+                replies may be taken over), `progress` (`None`: a bar for terminals and notebooks, else log lines).
+
+        Returns:
+            A run with status `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (budget spent, key
+            refused, provider down: `message` says which; run it again to go on).
+
+        Raises:
+            ConfigError: A setting is wrong, before anything is sent.
+            LedgerError: The folder is in use or damaged.
+            TopicsExhaustedError: Not a single topic could be had.
+        """
+        return run_sync(self._run(size, Path(out), **options))
+
+    async def arun(self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any) -> Run:
+        """`run` for async callers."""
+        return await run_async(self._run(size, Path(out), **options))
+
+    async def _run(
+        self,
+        size: int,
+        out: Path,
+        *,
+        seed: int = 0,
+        concurrency: int = 64,
+        budget_usd: float | None = None,
+        reuse: Iterable[str | Path] = (),
+        progress: bool | None = None,
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+    ) -> Run:
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"size is {size}", hint="It is the number of rows wanted, at least 1.")
+        if concurrency < 1:
+            raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
+        if budget_usd is not None and budget_usd <= 0:
+            raise ConfigError(f"budget_usd is {budget_usd}", hint="It is an amount in US dollars, or None.")
+        self.ready()
+        cache = self._cache(seed)
+        folders = [*map(Path, reuse), *([cache] if cache != out and (cache / "ledger.sqlite").exists() else [])]
+        execution = Execution(
+            self, size=size, out=out, seed=seed, concurrency=concurrency, budget_usd=budget_usd, reuse=folders,
+            progress=progress, clock=clock, transport=transport,
+        )  # fmt: skip
+        return await execution.run()
+
+    def _cache(self, seed: int) -> Path:
+        """Where previews keep their replies, so that a run takes them over instead of paying again."""
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        return Path(home) / "seedfree" / "previews" / fingerprint([self.settings(), seed])
+
+    def preview(self, n: int = 4, *, seed: int = 0, **options: Any) -> Preview:
+        """A few rows, to look at before a run; its replies are kept and a later run takes them over.
+
+        Args:
+            n: Rows; at least 1.
+
+        Returns:
+            The rows, the dropped ones, and what was paid for: print it.
+        """
+        return Preview(self.run(n, self._cache(seed), seed=seed, **options))
+
+    def estimate(self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any) -> Estimate:
+        """Requests, tokens and price of a run, from a preview of `sample` rows (which is paid for, once).
+
+        Args:
+            size: Rows of the run; at least 1.
+        """
+        return estimated(self.preview(sample, seed=seed, **options), size)
+
+
+def _needs(component: object, protocol: type, setting: str, example: str) -> None:
+    if isinstance(component, type):
+        raise ConfigError(f"{setting} holds the class {component.__name__}", hint=f"Make one: {component.__name__}().")
+    if not isinstance(component, protocol):
+        what = f"{type(component).__name__} is not a {protocol.__name__}"
+        raise ConfigError(f"{setting}: {what}", hint=f"Pass for example {example}.")
+

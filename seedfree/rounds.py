@@ -1,0 +1,356 @@
+"""One run of a pipeline: rounds of requests until the rows are there, then the published files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedfree.contexts.stream import ContextStream
+from seedfree.card import card
+from seedfree.dataset import Dataset
+from seedfree.engine.batch import bind, close
+from seedfree.engine.clock import Clock
+from seedfree.engine.ledger import Entry, Ledger
+from seedfree.engine.loop import spread
+from seedfree.engine.runner import Runner, identity
+from seedfree.engine.session import RunSession
+from seedfree.engine.transport import Transport
+from seedfree.generators.prices import price_of
+from seedfree.errors import ConfigMismatchError, InvalidReplyError, RequestError, StopRunError
+from seedfree.parsing import parse
+from seedfree.planning import TaskPlan, plan, quotas
+from seedfree.progress import Progress
+from seedfree.protocols import TaskTemplate
+from seedfree.records import Context, Instruction, Topic
+from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
+from seedfree.settings import differing, fingerprint
+from seedfree.topics import GivenTopics, TopicStream
+
+if TYPE_CHECKING:
+    from seedfree.pipeline import Pipeline
+
+__all__ = ["Execution"]
+
+_LOG = logging.getLogger("seedfree")
+_STATUS_EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One prompt: a task on a context, in a round."""
+
+    round: int
+    task: TaskTemplate
+    context: Context
+
+
+@dataclass
+class _Row:
+    """A row on its way, with the place that it has in the run's order."""
+
+    order: tuple[int, str]
+    item: Instruction
+    reason: str | None = None
+    duplicate_of: str | None = None
+    similarity: float | None = None
+
+
+@dataclass
+class Execution:
+    """The state of one call of `Pipeline.run`."""
+
+    pipeline: Pipeline
+    size: int
+    out: Path
+    seed: int
+    concurrency: int
+    budget_usd: float | None = None
+    reuse: Sequence[Path] = ()
+    progress: bool | None = None
+    clock: Clock | None = None
+    transport: Transport | None = None
+    _rows: list[_Row] = field(default_factory=list)
+    _failure: RequestError | None = None
+    _rounds: int = 0
+    _topics: int = 0
+    _contexts: int = 0
+    _shown: float = 0.0
+
+    async def run(self) -> Run:
+        """See `Pipeline.run`."""
+        self._now = self.clock or Clock()
+        self._started = self._now.monotonic()
+        settings = {**self.pipeline.settings(), "seed": self.seed}
+        with Ledger(self.out, clock=self.clock, entries=_length(self.out)) as ledger:
+            self._ledger = ledger
+            await self._same_settings(settings)
+            reuse = {e.key: e for folder in self.reuse for e in Ledger.answers(folder)}
+            self._runner = Runner(
+                ledger, concurrency=self.concurrency, clock=self.clock, transport=self.transport, reuse=reuse
+            )
+            tasks = self.pipeline.tasks or ()
+            self._plans = [TaskPlan(task) for task in tasks]
+            self._session = RunSession(
+                self._runner, self.pipeline.generator, self._language, self.seed, price_of=cache(price_of),
+                budget_usd=self.budget_usd, grounded_tasks=frozenset(t.name for t in tasks if t.grounded),
+            )  # fmt: skip
+            self._bar = Progress(self.size, show=self.progress, clock=self.clock)
+            try:
+                return await self._to_the_end(settings)
+            finally:
+                self._bar.close()
+                for component in reversed(self._components()):
+                    await close(self._runner, component)
+                await self._runner.close()
+
+    @property
+    def _language(self) -> Any:
+        return self.pipeline.language
+
+    def _components(self) -> list[object]:
+        p = self.pipeline
+        return [p.generator, *(p.contexts or ()), *(p.tasks or ()), *p.filters, *([p.diversity] if p.diversity else [])]
+
+    async def _same_settings(self, settings: Mapping[str, Any]) -> None:
+        kept = self._ledger.config()
+        if kept is None:
+            await self._ledger.append(Entry("config", "", json.dumps(settings, ensure_ascii=False).encode()))
+            return
+        fields = differing(json.loads(kept.body), json.loads(json.dumps(settings)))
+        if fields:
+            raise ConfigMismatchError(
+                f"{self.out} was made with other settings: {', '.join(fields[:6])}",
+                fields=fields,
+                hint="Choose another folder; reuse=[this one] takes over its replies.",
+            )
+
+    async def _to_the_end(self, settings: Mapping[str, Any]) -> Run:
+        self._write_status("running", "")
+        try:
+            for component in self._components():
+                await bind(self._runner, component, self._session)
+            status, message = await self._all_rounds()
+        except RequestError as error:
+            status, message = "stopped", str(error)
+            await self._runner.call(self._select)
+        except asyncio.CancelledError:
+            self._select()
+            self._finish(settings, "stopped", "interrupted; run it again to go on")
+            raise
+        except BaseException as error:
+            self._write_status("failed", f"{type(error).__name__}: {error}")
+            raise
+        self._finish(settings, status, message)
+        if status != "complete":
+            _LOG.warning("%s: %s", status, message)
+        return Run(self.out)
+
+    async def _all_rounds(self) -> tuple[str, str]:
+        topics = self._topic_stream()
+        stream = ContextStream(
+            [(s, described) for s, described in zip(self.pipeline.contexts or (), self._described(), strict=True)],
+            topics, self._session, self._runner,
+        )  # fmt: skip
+        dry = False
+        while any(wanted := plan(self.size, self._plans)) and not dry:
+            jobs, asked = await self._jobs(stream, wanted)
+            dry = not jobs
+            await spread(self._work, jobs, self.concurrency)
+            if self._failure is not None:
+                raise self._failure
+            self._rounds += 1
+            kept = await self._runner.call(self._select)
+            for state, used in zip(self._plans, asked, strict=True):
+                was_open = not state.closed
+                state.learn(used, kept[state.task.name])
+                if state.closed and was_open:
+                    _LOG.warning("%s yields under 2 %% of its contexts; it is closed", state.task.name)
+        if sum(min(p.kept, q) for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)) >= self.size:
+            return "complete", ""
+        closed = [p.task.name for p in self._plans if p.closed]
+        return "short", f"the topics ran dry{' and ' + ', '.join(closed) + ' yield too little' if closed else ''}"
+
+    def _topic_stream(self) -> GivenTopics | TopicStream:
+        given = self.pipeline.topics
+        if given is not None:
+            return GivenTopics([Topic(text) for text in given])
+        sources = self.pipeline.contexts or ()
+        if sources and all(hasattr(source, "topics") for source in sources):
+            return GivenTopics([topic for source in sources for topic in source.topics()])
+        return TopicStream(
+            self._session, cultural_share=self.pipeline.cultural_share, limit=self.pipeline.topic_limit
+        )
+
+    def _described(self) -> list[Any]:
+        described: list[Any] = self.pipeline.settings()["contexts"]
+        return described
+
+    async def _jobs(self, stream: ContextStream, wanted: Sequence[int]) -> tuple[list[_Job], list[int]]:
+        """The round's jobs, each task going on in the stream where it stopped, and contexts asked about by task."""
+        ends = [p.used + n for p, n in zip(self._plans, wanted, strict=True)]
+        jobs, asked = [], []
+        for state, end in zip(self._plans, ends, strict=True):
+            take = stream.take if state.task.needs_context else stream.bare
+            contexts = (await take(end))[state.used :]
+            self._contexts = max(self._contexts, state.used + len(contexts))
+            jobs += [_Job(self._rounds, state.task, c) for c in contexts]
+            asked.append(len(contexts))
+        self._topics = stream.topics
+        return jobs, asked
+
+    async def _work(self, job: _Job) -> None:
+        """Asks for one job's rows and filters them; what fails for good stops the run once the round is over."""
+        if self._failure is not None:
+            return
+        try:
+            for row in await self._rows_of(job):
+                row.reason = row.reason or await self._verdict(row.item)
+                self._rows.append(row)
+        except StopRunError:
+            raise
+        except RequestError as error:
+            self._failure = error
+        self._show()
+
+    async def _rows_of(self, job: _Job) -> list[_Row]:
+        task, context = job.task, job.context
+        prompt = await self._runner.call(task.prompt, context, self._language)
+        if prompt.schema is None:
+            prompt = replace(prompt, schema=task.Fields)
+
+        def check(text: str) -> list[Instruction]:
+            try:
+                return list(task.instructions(parse(text, task.Fields), context))
+            except ValueError as error:
+                raise InvalidReplyError(f"{type(error).__name__}: {error}") from error
+
+        reply = await self._session.generate(prompt, check=check)
+        if reply.error is not None:
+            # The provider's own words may name a request: only what is the same in every run is published.
+            why = reply.error.partition(":")
+            detail = f" ({why[2].strip()})" if why[0] == "invalid" else ""
+            return [self._row(job, 0, Instruction(task.name, "", ""), f"reply: {why[0]}{detail}")]
+        items = check(reply.text)
+        return [self._row(job, i, item) for i, item in enumerate(items)]
+
+    def _row(self, job: _Job, ordinal: int, item: Instruction, reason: str | None = None) -> _Row:
+        context = item.context or job.context
+        topic = context.topic or Topic("")
+        name = row_id(job.task.name, context.id, context.position, ordinal, item.instruction, item.input, item.output)
+        filled = replace(
+            item,
+            id=item.id or name,
+            language=item.language or self._language.code,
+            topic=item.topic or topic.text,
+            topic_kind=item.topic_kind or topic.kind,
+            source=item.source if item.source.kind != "topic" else context.source,
+            generator=item.generator or identity(self.pipeline.generator),
+            context=context,
+        )
+        return _Row((job.round, row_id(self.seed, filled.id)), filled, reason)
+
+    async def _verdict(self, item: Instruction) -> str | None:
+        for each in self.pipeline.filters:
+            reason = await self._runner.call(each.check, item)
+            if reason is not None:
+                return str(reason)
+        return None
+
+    def _select(self) -> Counter[str]:
+        """Marks near-duplicates among all rows so far; returns kept rows by task."""
+        self._rows.sort(key=lambda r: r.order)
+        passed = [r for r in self._rows if r.reason is None or r.duplicate_of is not None]
+        if self.pipeline.diversity is not None and passed:
+            selection = self.pipeline.diversity.select([r.item for r in passed])
+            for r, of, similarity in zip(passed, selection.duplicate_of, selection.similarity, strict=True):
+                near = of >= 0
+                r.reason = "diversity: near-duplicate" if near else None
+                r.duplicate_of = passed[of].item.id if near else None
+                r.similarity = round(float(similarity), 6) if near else None
+        return Counter(r.item.task for r in self._rows if r.reason is None)
+
+    def _show(self) -> None:
+        now = self._now.monotonic()
+        tally = self._session.tally
+        price = self._session.tally.price_usd
+        usd = {} if price is None else {"usd": f"{price:.4f}"}
+        self._bar.update(sum(r.reason is None for r in self._rows), requests=tally.requests, **usd)
+        if now - self._shown >= _STATUS_EVERY:
+            self._shown = now
+            self._write_status("running", "")
+
+    def _stats(self, rows: int = 0, drops: Mapping[str, int] | None = None) -> Stats:
+        tally, seconds = self._session.tally, self._now.monotonic() - self._started
+        return Stats(
+            rows, tally.requests, tally.input_tokens, tally.output_tokens, self._session.tally.price_usd, self._topics,
+            self._contexts, self._rounds, self._runner.limits.retries, round(seconds, 3), drops or {},
+        )  # fmt: skip
+
+    def _write_status(self, status: str, message: str, stats: Stats | None = None) -> None:
+        state = {"status": status, "message": message, "size": self.size, "entries": len(self._ledger)}
+        write_json(self.out / "status.json", {**state, "stats": asdict(stats or self._stats())})
+
+    def _finish(self, settings: Mapping[str, Any], status: str, message: str) -> None:
+        """Publishes what there is."""
+        self._rows.sort(key=lambda r: r.order)
+        left = {p.task.name: q for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)}
+        kept: list[Instruction] = []
+        dropped: list[Dropped] = []
+        for r in self._rows:
+            if r.reason is None and left[r.item.task] > 0:
+                left[r.item.task] -= 1
+                kept.append(r.item)
+            else:
+                values = {name: getattr(r.item, name) for name in Instruction.__dataclass_fields__}
+                reason = r.reason or "surplus"
+                dropped.append(Dropped(**values, reason=reason, duplicate_of=r.duplicate_of, similarity=r.similarity))
+        drops = Counter(d.reason.partition(" (")[0] for d in dropped)
+        stats = self._stats(len(kept), dict(sorted(drops.items())))
+        generator = self.pipeline.generator
+        text = card(
+            Dataset(kept),
+            language=self._language,
+            generator=identity(generator),
+            terms=str(getattr(generator, "terms", "")),
+            status=status,
+            counts={"requests": stats.requests, "input tokens": stats.input_tokens, "output tokens": stats.output_tokens},
+            drops=stats.drops,
+        )
+        files = {"dataset.jsonl": rows_of(kept), "dropped.jsonl": rows_of(dropped), "README.md": text}
+        manifest = {
+            "seedfree": _version(),
+            "status": status,
+            "size": self.size,
+            "rows": len(kept),
+            "dropped": len(dropped),
+            "drops": stats.drops,
+            "settings": settings,
+            "fingerprint": fingerprint(settings),
+        }
+        publish(self.out, files, manifest)
+        self._write_status(status, message, stats)
+
+
+def _length(out: Path) -> int:
+    """Entries that the ledger held when the status was last written."""
+    try:
+        return int(json.loads((out / "status.json").read_text(encoding="utf-8"))["entries"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("seedfree")
+    except PackageNotFoundError:
+        return "unknown"
+

@@ -1,0 +1,155 @@
+"""A run folder: what a pipeline publishes, and how it is read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seedfree.dataset import Dataset, item, json_line, row, write_atomic
+from seedfree.errors import ConfigError
+from seedfree.records import Instruction
+
+__all__ = ["Dropped", "Run", "Stats", "publish", "row_id", "rows_of", "write_json"]
+
+
+@dataclass(frozen=True)
+class Dropped(Instruction):
+    """A row that was dropped, and why.
+
+    Attributes:
+        reason: The filter's word, a colon, what it found; details in brackets.
+        duplicate_of: Id of the kept row that it resembles most.
+        similarity: Cosine of the two, -1 to 1.
+    """
+
+    reason: str = ""
+    duplicate_of: str | None = None
+    similarity: float | None = None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a run took. Requests and tokens count every reply that the data rest on, whenever it was paid for.
+
+    Attributes:
+        rows: Published rows.
+        price_usd: `None` where the price of a model is not known.
+        drops: Dropped rows by reason, without the details in brackets.
+        retries, seconds: Of the last process that worked on it.
+    """
+
+    rows: int = 0
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    price_usd: float | None = None
+    topics: int = 0
+    contexts: int = 0
+    rounds: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    drops: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Published rows over the seconds of the last process."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+class Run:
+    """A finished or stopped run: `Run.open("runs/th")`.
+
+    Attributes:
+        path: Its folder.
+        status: `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (run it again to go on).
+        message: Why it is short or stopped; empty for a complete one.
+        stats: See `Stats`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        state = self._json("status.json")
+        self.status: str = state["status"]
+        self.message: str = state.get("message", "")
+        self.stats = Stats(**state["stats"])
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Reads a run folder; asks and sends nothing.
+
+        Raises:
+            ConfigError: The folder holds no run.
+        """
+        return cls(path)
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.path} holds no run", hint=f"Its {name} cannot be read.") from error
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The published rows."""
+        return Dataset.from_jsonl(self.path / "dataset.jsonl")
+
+    @cached_property
+    def dropped(self) -> Sequence[Dropped]:
+        """Every dropped row with its reason, in the run's order."""
+        with (self.path / "dropped.jsonl").open(encoding="utf-8", newline="\n") as lines:
+            return [_dropped(json.loads(line)) for line in lines]
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """Settings, counts and the SHA-256 of every published file."""
+        manifest: Mapping[str, Any] = self._json("manifest.json")
+        return manifest
+
+    def __repr__(self) -> str:
+        drops = ", ".join(f"{n} {why}" for why, n in Counter(self.stats.drops).most_common(4))
+        why = f" ({self.message})" if self.message else ""
+        return (
+            f"Run({str(self.path)!r}: {self.status}{why}, {self.stats.rows} rows from {self.stats.requests} requests; "
+            f"dropped: {drops or 'none'})"
+        )
+
+
+def _dropped(data: dict[str, Any]) -> Dropped:
+    extra = {name: data.pop(name, None) for name in ("reason", "duplicate_of", "similarity")}
+    kept = item(data)
+    return Dropped(**{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra)
+
+
+def _dropped_row(dropped: Dropped) -> dict[str, Any]:
+    extra = {"reason": dropped.reason, "duplicate_of": dropped.duplicate_of, "similarity": dropped.similarity}
+    return {**row(dropped), **extra}
+
+
+def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
+    """Writes files so that each is whole or absent; the manifest comes last and makes the run final."""
+    (path / "manifest.json").unlink(missing_ok=True)
+    for name, text in files.items():
+        write_atomic(path / name, [text])
+    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())}
+    write_json(path / "manifest.json", {**manifest, "files": hashes})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file in one step."""
+    write_atomic(path, [json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True), "\n"])
+
+
+def rows_of(items: Iterable[Instruction]) -> str:
+    """JSON lines, dropped rows with their reasons."""
+    return "".join(json_line(_dropped_row(i) if isinstance(i, Dropped) else row(i)) for i in items)
+
+
+def row_id(*parts: object) -> str:
+    """16 hexadecimal digits that depend on `parts` alone."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -1,0 +1,64 @@
+"""What a run was made with: components as plain data, to be recorded, compared and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from seedfree.languages import Language
+
+__all__ = ["describe", "differing", "fingerprint"]
+
+
+def describe(value: Any) -> Any:
+    """A component's class and public attributes as JSON values; what it names in `operational` is left out."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Language):
+        digest = hashlib.sha256(repr(sorted(vars(value).items(), key=str)).encode()).hexdigest()
+        return f"{value.code} {digest[:16]}"
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(describe, value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [describe(v) for v in value]
+    if isinstance(value, type) or callable(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    hidden = frozenset(getattr(value, "operational", ()))
+    settings = {
+        name: describe(each)
+        for name, each in vars(value).items()
+        if not name.startswith("_") and name not in hidden and not isinstance(each, SecretStr)
+    }
+    identity = {"identity": value.identity} if hasattr(type(value), "identity") else {}
+    return {"kind": f"{type(value).__module__}.{type(value).__qualname__}", **identity, **settings}
+
+
+def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the settings that differ, `contexts.0.sections` for nested ones."""
+    return sorted(_differing(was, now, ()))
+
+
+def _differing(was: Any, now: Any, path: tuple[str, ...]) -> list[str]:
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        was, now = (dict(enumerate(v)) for v in (was, now))
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        names = dict.fromkeys((*was, *now))
+        found = [_differing(was.get(n), now.get(n), (*path, str(n))) for n in names]
+        return [name for names_found in found for name in names_found]
+    return [] if was == now else [".".join(path)]
+
+
+def fingerprint(settings: Any) -> str:
+    """16 hexadecimal digits that name a set of settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]

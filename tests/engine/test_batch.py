@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from seedfree.engine.batch import generate_all
+from seedfree.engine.transport import Transport
+from seedfree.errors import ConfigError, RetryableError, StopRunError
+from seedfree.generators.function import FunctionGenerator
+from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
+from seedfree.records import Prompt, Reply
+from tests.fakes import FakeClock
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+def _numbered(name: str = "numbered") -> FunctionGenerator:
+    lock, count = threading.Lock(), iter(range(10**6))
+
+    def fn(prompt: Prompt) -> str:
+        with lock:
+            return f"{prompt.user} {next(count)}"
+
+    return FunctionGenerator(fn, name=name)
+
+
+def test_replies_come_in_order_and_are_not_asked_for_twice(tmp_path: Path) -> None:
+    prompts = [Prompt(f"p{i}") for i in range(50)]
+    first, second = _numbered(), _numbered()
+    replies = generate_all(first, prompts, tmp_path, concurrency=8)
+    assert [r.text.split()[0] for r in replies] == [p.user for p in prompts]
+    assert generate_all(second, prompts, tmp_path, concurrency=3) == replies
+    assert len(first.calls) == 50 and second.calls == []
+
+
+def test_equal_prompts_are_samples_of_their_own(tmp_path: Path) -> None:
+    replies = generate_all(_numbered(), [Prompt("same")] * 5, tmp_path)
+    assert len({r.text for r in replies}) == 5
+    assert generate_all(_numbered(), [Prompt("same")] * 5, tmp_path) == replies
+
+
+def test_samples_get_seeds_of_their_own_that_depend_on_the_runs_seed(tmp_path: Path) -> None:
+    def seeds(folder: str, seed: int) -> list[int | None]:
+        llm = _numbered()
+        generate_all(llm, [Prompt("same")] * 3, tmp_path / folder, seed=seed, concurrency=1)
+        return [p.seed for p in llm.calls]
+
+    assert seeds("a", 0) == seeds("b", 0) != seeds("c", 1)
+    assert len(set(seeds("d", 2))) == 3
+
+
+def test_a_prompt_may_be_retried_and_then_fail_without_harm_to_others(tmp_path: Path) -> None:
+    clock, tries = FakeClock(), []
+
+    def fn(prompt: Prompt) -> str:
+        if prompt.user == "bad":
+            tries.append(1)
+            raise RetryableError("later")
+        if prompt.user == "broken":
+            raise ZeroDivisionError("oops")
+        return "good"
+
+    prompts = [Prompt("bad"), Prompt("ok"), Prompt("broken")]
+    bad, ok, broken = generate_all(FunctionGenerator(fn), prompts, tmp_path, clock=clock)
+    assert ok.text == "good" and ok.error is None
+    assert bad.text == "" and "later" in str(bad.error) and len(tries) == 8 == len(clock.slept) + 1
+    assert "ZeroDivisionError: oops" in str(broken.error)
+    again = generate_all(FunctionGenerator(lambda _: "now", name="fn"), prompts, tmp_path)
+    assert [r.text for r in again] == ["now", "good", "now"]
+
+
+def test_replies_that_break_the_schema_are_sampled_again_three_times_at_most(tmp_path: Path) -> None:
+    texts = iter(["no json", '{"a": 1}', 'Here: {"a": "yes"}'])
+    llm = FunctionGenerator(lambda _: next(texts), name="texts")
+    (reply,) = generate_all(llm, [Prompt("x", schema=SCHEMA)], tmp_path / "a")
+    assert reply.error is None and json.loads(reply.text[6:]) == {"a": "yes"}
+    stubborn = FunctionGenerator(lambda _: "never", name="never")
+    (reply,) = generate_all(stubborn, [Prompt("x", schema=SCHEMA)], tmp_path / "b")
+    assert reply.text == "" and str(reply.error).startswith("invalid") and len(stubborn.calls) == 3
+
+
+def test_a_cut_reply_is_asked_for_with_more_room_and_never_accepted(tmp_path: Path) -> None:
+    def needs(tokens: int) -> FunctionGenerator:
+        def fn(prompt: Prompt) -> Reply:
+            return Reply("whole") if prompt.max_tokens >= tokens else Reply("wh", stop_reason="max_tokens")
+
+        return FunctionGenerator(fn, name=f"needs{tokens}")
+
+    llm = needs(350)
+    (reply,) = generate_all(llm, [Prompt("x", max_tokens=100)], tmp_path / "a")
+    assert reply.text == "whole" and [p.max_tokens for p in llm.calls] == [100, 200, 400]
+    (reply,) = generate_all(needs(10**6), [Prompt("x", max_tokens=100)], tmp_path / "b")
+    assert reply.text == "" and reply.error == "cut off"
+
+
+def test_a_refusal_is_stored_and_given_as_an_error(tmp_path: Path) -> None:
+    llm = FunctionGenerator(lambda _: Reply("I cannot", stop_reason="refusal"), name="no")
+    for _ in range(2):
+        (reply,) = generate_all(llm, [Prompt("x")], tmp_path)
+        assert reply.text == "" and reply.error == "refused"
+    assert len(llm.calls) == 1
+
+
+def _server(handler: object) -> Transport:
+    return Transport(transport=httpx.MockTransport(handler))  # type: ignore[arg-type]
+
+
+def _openai(text: str = "hello") -> httpx.Response:
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return httpx.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+
+
+LLM = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
+
+
+def test_everyone_waits_as_long_as_the_provider_says(tmp_path: Path) -> None:
+    clock, answers = FakeClock(), iter([httpx.Response(429, headers={"retry-after": "7"}), _openai(), _openai()])
+    replies = generate_all(
+        LLM, [Prompt("a"), Prompt("b")], tmp_path, clock=clock, transport=_server(lambda _: next(answers)), concurrency=1
+    )
+    assert [r.text for r in replies] == ["hello", "hello"] and clock.slept == [7.0]
+
+
+def test_an_error_inside_a_success_is_retried_also_by_a_later_run(tmp_path: Path) -> None:
+    overloaded = httpx.Response(200, json={"error": {"message": "overloaded", "code": 503}})
+    answers = [overloaded, _openai("fine")]
+    (reply,) = generate_all(
+        LLM, [Prompt("a")], tmp_path, clock=FakeClock(), transport=_server(lambda _: answers.pop(0))
+    )
+    assert reply.text == "fine"
+    (reply,) = generate_all(LLM, [Prompt("a")], tmp_path, transport=_server(lambda _: answers.pop(0)))
+    assert reply.text == "fine"
+
+
+def test_a_rejected_request_is_sent_once_and_remembered(tmp_path: Path) -> None:
+    sent = []
+
+    def reject(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(400, json={"error": {"message": "unknown field"}})
+
+    for _ in range(2):
+        (reply,) = generate_all(LLM, [Prompt("a")], tmp_path, transport=_server(reject))
+        assert reply.text == "" and "unknown field" in str(reply.error)
+    assert len(sent) == 1
+
+
+def test_a_refused_key_stops_at_once_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    prompts = [Prompt(str(i)) for i in range(20)]
+    seen = []
+
+    def closing(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return _openai() if len(seen) <= 5 else httpx.Response(401, json={"error": {"message": "no such key"}})
+
+    with pytest.raises(StopRunError, match="no such key"):
+        generate_all(LLM, prompts, tmp_path, transport=_server(closing), concurrency=1)
+    assert len(seen) == 6
+    seen.clear()
+    replies = generate_all(LLM, prompts, tmp_path, transport=_server(lambda r: seen.append(r) or _openai()))
+    assert len(seen) == 15 and all(r.text == "hello" for r in replies)
+
+
+def test_wrong_arguments_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    llm = _numbered()
+    with pytest.raises(ConfigError, match="concurrency"):
+        generate_all(llm, [Prompt("x")], tmp_path, concurrency=0)
+    assert llm.calls == [] and generate_all(llm, [], tmp_path) == []

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedfree.errors import ConfigError
+from seedfree.languages import Language, segment
+
+SEGMENTERS = ["space", "newmm", "icu"]
+LETTERS = st.characters(codec="utf-8") | st.sampled_from("กขาำเแ๑ກາເໜໍໄកា្ខំ។ကာ်္ခ့၊၂ạ̈'’-.,0 \u200b\u200c\u200d\n")
+
+
+def bare(text: str) -> str:
+    return "".join(text.replace("\u200b", " ").split())
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+@pytest.mark.parametrize("text", ["", " \n\u200b\u3000"])
+def test_nothing_gives_no_words(segmenter: str, text: str) -> None:
+    assert segment(text, segmenter) == []
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+@given(text=st.text(LETTERS, max_size=60))
+def test_words_put_together_are_the_text_without_white_space(segmenter: str, text: str) -> None:
+    words = segment(text, segmenter)
+    assert "".join(words) == bare(text)
+    assert all(word == bare(word) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "words"),
+    [
+        ("th", "กรุงเทพเป็นเมืองหลวงของไทย", "กรุงเทพ|เป็น|เมืองหลวง|ของ|ไทย"),
+        ("lo", "ວຽງຈັນເປັນເມືອງຫຼວງຂອງລາວ", "ວຽງຈັນ|ເປັນ|ເມືອງຫຼວງ|ຂອງ|ລາວ"),
+        ("km", "ភ្នំពេញជារាជធានីនៃកម្ពុជា", "ភ្នំពេញ|ជា|រាជធានី|នៃ|កម្ពុជា"),
+        ("km", "មានទូកចូលរួម៣៥០គ្រឿង", "មាន|ទូក|ចូលរួម|៣៥០|គ្រឿង"),
+        ("my", "မန္တလေးမြို့သည် မြန်မာနိုင်ငံတွင် ရှိသည်။", "မန္တလေး|မြို့|သည်|မြန်မာနိုင်ငံ|တွင်|ရှိ|သည်|။"),
+        ("vi", "Hà Nội, năm 2024.", "Hà|Nội|,|năm|2024|."),
+        ("id", "Anak-anak bermain di Jum'at pagi", "Anak-anak|bermain|di|Jum'at|pagi"),
+        ("tr", "Ankara'nın nüfusu 5,8 milyon.", "Ankara'nın|nüfusu|5,8|milyon|."),
+        ("sw", "Ng'ombe wangapi?", "Ng'ombe|wangapi|?"),
+    ],
+)
+def test_words_of_a_sentence(code: str, text: str, words: str) -> None:
+    assert Language.load(code).segment(text) == words.split("|")
+
+
+def test_an_accent_of_its_own_stays_with_its_letter() -> None:
+    assert segment("e\u0323m o\u0302ng", "space") == ["e\u0323m", "o\u0302ng"]
+
+
+def test_an_unknown_segmenter_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'mecab'.*space, newmm, icu"):
+        segment("text", "mecab")
+
+
+@pytest.mark.parametrize(("segmenter", "package"), [("newmm", "pythainlp"), ("icu", "icu4py")])
+def test_a_missing_package_names_its_pip_command(
+    segmenter: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def fake(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.split(".")[0] == package:
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", fake)
+    with pytest.raises(ConfigError, match=rf"{package} is not installed.*seedfree\[eval\]"):
+        segment("text", segmenter)

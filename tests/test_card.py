@@ -1,0 +1,87 @@
+import re
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedfree.card import card
+from seedfree.dataset import Dataset
+from seedfree.languages import Language
+from seedfree.records import Instruction, Source
+
+THAI = Language(code="th", name="Thai", native="ไทย", script="Thai", persona="")
+PAGE = Source("wikipedia", "ต้มยำ", "https://th.wikipedia.org/wiki/ต้มยำ", "123", "CC-BY-SA-4.0", "2026-11-02T00:00:00Z")
+LATER = Source("wikipedia", "ต้มยำ", PAGE.url, "123", "CC-BY-SA-4.0", "2026-11-03T00:00:00Z")
+
+
+def one(source=PAGE, task="closed_qa", kind="cultural"):
+    return Instruction(task=task, instruction="i", output="o", topic_kind=kind, source=source, generator="m@local")
+
+
+def made(rows, **options):
+    return card(Dataset(rows), **{"language": THAI, "generator": "m@local", **options})
+
+
+def front(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_front_matter():
+    head = front(made([one(), one(Source("written"), "summarization")]))
+    assert head["language"] == ["th"] and head["license"] == "cc-by-sa-4.0" and head["size_categories"] == ["n<1K"]
+    assert head["task_categories"] == ["question-answering", "summarization"] and "synthetic" in head["tags"]
+    assert head["configs"] == [{"config_name": "default", "data_files": "dataset.jsonl"}]
+    assert front(made([one(Source("written"))]))["license"] == "other"
+    assert front(made([one()] * 1_000))["size_categories"] == ["1K<n<10K"]
+    norwegian = Language(code="no", name="Norwegian", native="norsk", script="Latin", persona="")
+    assert front(made([], language=norwegian))["language"] == ["no"], "not a boolean"
+
+
+def test_counts_reasons_and_attribution():
+    text = made(
+        [one(LATER), one(PAGE), one(Source("written"), "summarization", "general")],
+        drops={"language": 2, "duplicate": 1_500, "grounding": 0},
+        counts={"requests": 1_234, "rounds": 2},
+        terms="Use as you like.",
+        status="short",
+    )
+    assert "| closed\\_qa | 2 | 0 | 2 |" in text and "| all | 2 | 1 | 3 |" in text
+    assert text.index("| duplicate | 1,500 |") < text.index("| language | 2 |") and "| all | 1,502 |" in text
+    assert "grounding |" not in text and "| requests | 1,234 |" in text and "Use as you like\\." in text
+    assert "ran dry" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("- [")]
+    assert line.startswith("- [ต้มยำ](<https://th.wikipedia.org/wiki/%E0%B8%95")
+    assert "revision 123" in line and "2026\\-11\\-02" in line and line.endswith("(2 rows)")
+    assert "changed by a model" in text and "creativecommons.org/licenses/by-sa/4.0/" in text
+
+
+def test_same_card_whatever_the_order_of_equal_facts():
+    rows = [one(), one(Source("document", "b.txt")), one(Source("document", "a.txt"))]
+    assert made(rows, drops={"a": 1, "b": 1}) == made(rows[::-1], drops={"b": 1, "a": 1})
+
+
+def test_hostile_titles_stay_text():
+    title = "x](javascript:alert(1)) <script>y</script> | ![i](http://e.example/p) \x1b[31m \u202eevil\n# Heading `c`"
+    text = made(
+        [one(Source("wikipedia", title, "javascript:alert(1)")), one(Source("document", "t", 'http://h/a>b "c\n'))],
+        drops={title: 1},
+        generator=title,
+        terms=title,
+    )
+    assert "<script" not in text and "\x1b" not in text and "\u202e" not in text and "\n# Heading" not in text
+    assert not re.search(r"(?<!\\)\]\(<?javascript", text) and "![i]" not in text and "http://e" not in text
+    assert "(<http://h/a%3Eb%20%22c%0A>)" in text
+    assert all(re.fullmatch(r"\|.*\|", line) for line in text.splitlines() if line.startswith("|"))
+
+
+@given(st.text(max_size=60))
+def test_any_title_is_one_line_without_markup(title):
+    text = made([one(Source("document", title or "t", title))], drops={title: 1}, generator=title)
+    (line,) = [line for line in text.split("\n") if line.endswith("(1 row)")]
+    assert not re.search(r"""(?<!\\)[`*_{}!|~^]|[\x00-\x1f\x7f-\x9f]|<(?!https?:)|['"]""", line)
+    assert front(text)["language"] == ["th"]
+
+
+def test_an_empty_data_set_has_a_card():
+    text = made([], drops={})
+    assert text.startswith("---\n") and "## Dropped rows\n\nNone." in text
