@@ -16,6 +16,7 @@ from seedfree.errors import ConfigError
 from seedfree.estimate import Estimate, Preview, estimated
 from seedfree.filters import default_filters
 from seedfree.filters.semantic import SemanticDiversityFilter
+from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.rounds import Execution
@@ -177,6 +178,8 @@ class Pipeline:
             raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
         if budget_usd is not None and budget_usd <= 0:
             raise ConfigError(f"budget_usd is {budget_usd}", hint="It is an amount in US dollars, or None.")
+        if budget_usd is not None and price_of(self.generator) is None:
+            raise ConfigError("budget_usd needs the model's price", hint="Pass price=(input, output) to the generator.")
         self.ready()
         cache = self._cache(seed)
         folders = [*map(Path, reuse), *([cache] if cache != out and (cache / "ledger.sqlite").exists() else [])]

@@ -27,10 +27,8 @@ class Progress:
         self._bar: Any = None
         self._log = show is not False
         if show or (show is None and (sys.stderr.isatty() or _notebook())):
-            if _notebook():
-                from tqdm.auto import tqdm
-            else:
-                from tqdm import tqdm
+            from tqdm.auto import tqdm
+
             self._bar = tqdm(total=total, unit="row", desc="seedfree", dynamic_ncols=True)
 
     def update(self, rows: int, **facts: object) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
@@ -128,6 +128,26 @@ class Context:
         """Random numbers that belong to this place in the run, the same whenever it is run again."""
         return seeded(self.seed, self.position, *salt)
 
+    def draw(self, items: Sequence[T], *salt: object) -> T:
+        """One of the items for this place in the run, so that over the run each is drawn equally often."""
+        return balanced(items, self.position, self.seed, *salt)
+
+    def block(self) -> str:
+        """Title and text between delimiters that neither can close, for a prompt to call them data."""
+        text = f"{self.title}\n\n{self.text}" if self.title else self.text
+        rng = self.random("nonce", self.id)
+        while (nonce := f"{rng.getrandbits(32):08x}") in text:
+            pass
+        return f'<document id="{nonce}">\n{text}\n</document id="{nonce}">'
+
+    def cue(self, limit: int = 600) -> str:
+        """The text, or the topic where there is none, on one line of at most `limit` characters, cut at a space."""
+        line = " ".join((self.text or (self.topic.text if self.topic else "")).split())
+        if len(line) <= limit:
+            return line
+        space = line.rfind(" ", limit // 2, limit + 1)
+        return line[: space if space > 0 else limit]
+
 
 @dataclass(frozen=True)
 class Message:
@@ -195,12 +215,17 @@ class Prompt:
 
     user: Text
     system: Text | None = None
-    schema: Annotated[Mapping[str, Any] | None, BeforeValidator(_json_schema)] = None
+    schema: Annotated[Mapping[str, Any] | type[BaseModel] | None, BeforeValidator(_json_schema)] = None
     temperature: float | None = None
     max_tokens: int = 1024
     examples: tuple[Example, ...] = ()
     cue: Text | None = None
     seed: int | None = None
+
+    @property
+    def json_schema(self) -> Mapping[str, Any] | None:
+        """`schema` as what it became."""
+        return cast("Mapping[str, Any] | None", self.schema)
 
 
 @dataclass(frozen=True)

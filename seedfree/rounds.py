@@ -8,9 +8,8 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from seedfree.contexts.stream import ContextStream
 from seedfree.card import card
@@ -27,7 +26,7 @@ from seedfree.errors import ConfigMismatchError, InvalidReplyError, RequestError
 from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
-from seedfree.protocols import TaskTemplate
+from seedfree.protocols import Filter, TaskTemplate
 from seedfree.records import Context, Instruction, Topic
 from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
 from seedfree.settings import differing, fingerprint
@@ -98,7 +97,7 @@ class Execution:
             tasks = self.pipeline.tasks or ()
             self._plans = [TaskPlan(task) for task in tasks]
             self._session = RunSession(
-                self._runner, self.pipeline.generator, self._language, self.seed, price_of=cache(price_of),
+                self._runner, self.pipeline.generator, self._language, self.seed, price_of=price_of,
                 budget_usd=self.budget_usd, grounded_tasks=frozenset(t.name for t in tasks if t.grounded),
             )  # fmt: skip
             self._bar = Progress(self.size, show=self.progress, clock=self.clock)
@@ -183,7 +182,7 @@ class Execution:
             return GivenTopics([Topic(text) for text in given])
         sources = self.pipeline.contexts or ()
         if sources and all(hasattr(source, "topics") for source in sources):
-            return GivenTopics([topic for source in sources for topic in source.topics()])
+            return GivenTopics([topic for source in sources for topic in cast("Any", source).topics()])
         return TopicStream(
             self._session, cultural_share=self.pipeline.cultural_share, limit=self.pipeline.topic_limit
         )
@@ -257,7 +256,7 @@ class Execution:
         return _Row((job.round, row_id(self.seed, filled.id)), filled, reason)
 
     async def _verdict(self, item: Instruction) -> str | None:
-        for each in self.pipeline.filters:
+        for each in cast("Sequence[Filter]", self.pipeline.filters):
             reason = await self._runner.call(each.check, item)
             if reason is not None:
                 return str(reason)

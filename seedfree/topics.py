@@ -27,7 +27,7 @@ _WIDEST = 16
 _AVOID = 20
 _DRY_WAVES = 3
 # Two topics that share this much of their character trigrams (Jaccard) are one.
-_NEAR = 0.7
+_NEAR = 0.6
 
 
 class Topics(BaseModel):

@@ -53,7 +53,7 @@ class DocumentSource:
     sections: int = 2
     min_chars: int = 100
     max_chars: int = 4000
-    resemblance: float = 0.8
+    resemblance: float = 0.6
     license: str | None = None
     operational: ClassVar[frozenset[str]] = frozenset({"folder"})
     _files: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -135,7 +135,7 @@ class DocumentSource:
         total, scores = 0.0, [0.0] * len(self._folded)
         for gram in sorted(grams):
             holders = [i for i, (held, _) in enumerate(self._folded) if gram in held]
-            weight = math.log(1 + len(self._folded) / (1 + len(holders)))
+            weight = math.log(1 + len(self._folded) / max(1, len(holders)))
             total += weight
             for i in holders:
                 scores[i] += weight

@@ -82,12 +82,14 @@ class ContextStream:
 
             value, at = await self._session.fetch_at(f"contexts:{name}", ask)
             if value:
-                return [self._filled(context, topic, at) for context in _LIST.validate_python(value)]
+                return [self._filled(context, topic, at, source) for context in _LIST.validate_python(value)]
         return []
 
-    def _filled(self, context: Context, topic: Topic, at: str) -> Context:
+    def _filled(self, context: Context, topic: Topic, at: str, by: ContextSource) -> Context:
         source = context.source
-        if source.retrieved_at is None and source.kind != "topic":
+        if source.kind == "topic":  # a user's source that says nothing of itself
+            source = replace(source, kind=type(by).__name__)
+        if source.retrieved_at is None:
             source = replace(source, retrieved_at=at)
         language = context.language or self._session.language.code
         return replace(

@@ -103,9 +103,10 @@ class WikipediaSource:
             await wiki.close()
 
     async def close(self) -> None:
-        """Closes the connections."""
-        if self._wiki is not None:
-            await self._wiki.close()
+        """Closes the connections and forgets the run."""
+        wiki, self._wiki, self._session = self._wiki, None, None
+        if wiki is not None:
+            await wiki.close()
 
     def _pack(self) -> Language:
         if self.language is not None:
@@ -235,10 +236,11 @@ def _check_url(api_url: str | None) -> bool:
     """
     try:
         parsed = httpx.URL(api_url or "https://wikipedia.org/w/api.php")
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, TypeError, ValueError):
         parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-        raise ConfigError(f"api_url {api_url!r} is not a wiki's address", hint="It reads https://.../api.php.")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
+        hint = "It reads https://.../api.php, without a password or a question mark."
+        raise ConfigError("api_url is not a wiki's address", hint=hint)
     return is_wikimedia(str(parsed))
 
 

@@ -80,6 +80,7 @@ class RunSession:
         self.grounded_tasks = grounded_tasks
         self.tally = Tally()
         self._counted: set[str] = set()
+        self._prices: dict[int, Price | None] = {}
 
     async def generate(
         self,
@@ -118,7 +119,7 @@ class RunSession:
             key, reply = await self._runner.settle(llm, roomy, sample)
             if key not in self._counted:
                 self._counted.add(key)
-                self.tally.add(reply.usage, self._price_of(llm))
+                self.tally.add(reply.usage, self._price(llm))
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break
         if reply.error is not None:
@@ -128,6 +129,11 @@ class RunSession:
         if reply.stop_reason == "refusal":
             return replace(reply, text="", error="refused")
         return reply
+
+    def _price(self, llm: Generator) -> Price | None:
+        if id(llm) not in self._prices:
+            self._prices[id(llm)] = self._price_of(llm)
+        return self._prices[id(llm)]
 
     async def fetch(self, key: str, fn: Callable[[], Any]) -> Any:
         """See `protocols.Session.fetch`."""
@@ -141,15 +147,15 @@ class RunSession:
 
 
 def _schema_check(prompt: Prompt) -> Callable[[str], object] | None:
-    if prompt.schema is None:
+    schema = prompt.json_schema
+    if schema is None:
         return None
-    schema = dict(prompt.schema)
 
     def check(text: str) -> None:
         import jsonschema
 
         try:
-            jsonschema.validate(find_json(text), schema)
+            jsonschema.validate(find_json(text), dict(schema))
         except jsonschema.ValidationError as error:
             raise InvalidReplyError(f"{'.'.join(map(str, error.path)) or 'reply'}: {error.validator} fails") from None
 

@@ -133,8 +133,8 @@ def _message(value: Any) -> str | None:
         return error
     if not isinstance(error, dict):
         return None
-    parts = [error.get(name) for name in ("message", "code", "type") if isinstance(error.get(name), str)]
-    return " ".join(parts) or None
+    values = (error.get(name) for name in ("message", "code", "type"))
+    return " ".join(v for v in values if isinstance(v, str)) or None
 
 
 def _secrets(request: httpx.Request) -> tuple[str, ...]:

@@ -43,13 +43,16 @@ _STARTS = re.compile(r"(?:^|[.!?:;…\"“”'‘(\[*•|#>\-–—/])\s*\Z", re
 # English and Romance ways to make an adjective of a country or a plural of a name.
 _ENDING = re.compile(r"(?:['’]\w*|ese|ian|ean|ish|an|es|s|n)\Z")
 _NAME_LETTERS = 4
-_SHORT_MARKER = 3
+_SHORT_MARKER = 5
 # What follows a marker without being a name: it, that, which, other, all, some, new ...
-_NO_NAME = (
-    *"นี้ นั้น ที่ ของ ใน และ มี เป็น ได้ จะ ต่าง อื่น ทั้ง ทุก แต่ละ บาง หลาย ซึ่ง หรือ กับ จาก โดย ไม่ ก็ คือ ให้ ถูก เพื่อ เดียว".split(),
-    *"ใหม่ เก่า ใหญ่ เล็ก หลัก แรก หนึ่ง สอง สาม แห่ง สาย เพื่อน กำลัง ใกล้ ใด ไหน ดัง แบบ อย่าง เรา ตน ผู้ พัฒนา ราย แม่ ชาย".split(),
-    *"ກໍ ນີ້ ນັ້ນ ທີ່ ຂອງ ໃນ ແລະ ມີ ເປັນ ໄດ້ ຈະ ຕ່າງ ອື່ນ ທັງ ທຸກ ແຕ່ລະ ບາງ ຫຼາຍ ເຊິ່ງ ຫຼື ກັບ ຈາກ ໂດຍ ບໍ່ ແມ່ນ ໃຫ້ ຖືກ ເພື່ອ".split(),
-    *"នេះ នោះ ដែល របស់ ក្នុង និង មាន ជា បាន នឹង ផ្សេង ទាំង គ្រប់ មួយ ឬ ពី ដោយ មិន ថ្មី ធំ".split(),
+_NO_NAME = tuple(
+    "นี้ นั้น เหล่า ที่ ของ ใน และ มี เป็น ได้ จะ ต่าง อื่น ทั้ง ทุก แต่ บาง หลาย ซึ่ง หรือ กับ จาก โดย ไม่ ก็ คือ ให้ ถูก เพื่อ เพราะ "
+    "เดียว ใหม่ เก่า ใหญ่ เล็ก หลัก แรก เดิม หนึ่ง สอง สาม แห่ง สาย เพื่อน กำลัง ใกล้ ใด ไหน ดัง แบบ อย่าง เรา ตน ผู้ พัฒนา ราย ไป มา "
+    "ขึ้น ออก เข้า ด้วย ทั่วไป สำคัญ แค่ เพียง เมื่อ "
+    "อยู่ อีก ตั้ง หลัง รวม ชื่อ คำ พบ จึง ช่วง ไทย หลวง ติด ตัว ล่าสุด ชนิด กลุ่ม ริม ด้าน ทาง คล้าย ยาว ผลิต เอกชน มหาชน จำกัด ประถม มัธยม "
+    "อุดมศึกษา อนุบาล เอง องค์ สงฆ์ ภิกษุ พุทธ ราช โอรส ธิดา บาท ธรรม ชนม ชาว กรัฐ กฯ แบบ สมุทร หน้า เมือง พระ "
+    "ກໍ ນີ້ ນັ້ນ ທີ່ ຂອງ ໃນ ແລະ ມີ ເປັນ ໄດ້ ຈະ ຕ່າງ ອື່ນ ທັງ ທຸກ ແຕ່ ບາງ ຫຼາຍ ເຊິ່ງ ຫຼື ກັບ ຈາກ ໂດຍ ບໍ່ ແມ່ນ ໃຫ້ ຖືກ ເພື່ອ ລາວ ໃຫຍ່ ໃໝ່ "
+    "នេះ នោះ ដែល របស់ ក្នុង និង មាន ជា បាន នឹង ផ្សេង ទាំង គ្រប់ មួយ ឬ ពី ដោយ មិន ថ្មី ធំ កម្ពុជា".split()
 )
 _CLUSTERS = 4
 
@@ -76,7 +79,8 @@ class GroundingFilter:
 
     def bind(self, session: Session) -> None:
         self._language = session.language
-        self._grounded = frozenset(getattr(session, "grounded_tasks", _GROUNDED))
+        promised = getattr(session, "grounded_tasks", None)
+        self._grounded = _GROUNDED if promised is None else frozenset(promised)
 
     def check(self, item: Instruction) -> str | None:
         """The reason to drop a row; rows of other tasks and rows without a context pass."""
@@ -89,6 +93,8 @@ class GroundingFilter:
         if self._copied(item.output, text, item.task):
             return "grounding: copies the context"
         told = "\n".join([text, item.context.title or "", *_wrong_choices(item)])
+        if squeeze(item.output) in squeeze(told):
+            return None
         if (number := next(_unknown_numbers(item.output, told, language), None)) is not None:
             return f"grounding: number not in the context ({number})"
         if (name := next(_unknown_names(item.output, told, language), None)) is not None:
@@ -122,7 +128,8 @@ def _wrong_choices(item: Instruction) -> list[str]:
     if len(choices) < 2:
         return []
     answer = fold(item.output)
-    right = max(choices, key=lambda choice: (answer.rfind(fold(choice)) + len(fold(choice)), len(choice)))
+    named = [(answer.rfind(fold(c)) + len(fold(c)), len(c), c) for c in choices if fold(c) in answer]
+    right = max(named)[2] if named else ""
     return [choice for choice in choices if choice != right]
 
 
@@ -147,7 +154,8 @@ def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[tuple[str, set
         readings = _readings(number)
         if era and number.isdigit() and int(number) in _YEARS:
             early = bool(_EARLY.search(text, max(0, match.start() - _NEAR), match.start()))
-            readings |= _eras(int(number), era, early=early, late=both_eras)
+            if both_eras or early:
+                readings |= _eras(int(number), era, early=early)
         before = text[: match.start()][-12:].replace(" ", "")[-5:]
         after = text[match.end() : match.end() + 8].lstrip()
         yield number, readings, before if len(before) == 5 else "", after[:1] if after[:1] in "%°" else after[:3]
@@ -165,21 +173,13 @@ def _readings(number: str) -> set[str]:
     return values
 
 
-def _eras(year: int, era: int, *, early: bool, late: bool) -> set[str]:
-    """The year in the other era.
-
-    Args:
-        early: A month from January to March stands before it.
-        late: Also by the plain difference.
-    """
-    found = set()
-    for gregorian, local in ((year, None), (year - era, year), (year - era + 1, year)):
-        old = early and gregorian <= _APRIL_NEW_YEAR_TO
-        if local is None:
-            found.add(gregorian + era - 1 if old else gregorian + era)
-        elif (gregorian == local - era + 1) == old:
-            found.add(gregorian)
-    return {str(value) for value in found} if late or early else set()
+def _eras(year: int, era: int, *, early: bool) -> set[str]:
+    """The year in the other era, whichever this one is; `early` where a month from January to March precedes it."""
+    local = year + era - (early and year <= _APRIL_NEW_YEAR_TO)
+    gregorian = year - era + 1
+    if not (early and gregorian <= _APRIL_NEW_YEAR_TO):
+        gregorian -= 1
+    return {str(local), str(gregorian)}
 
 
 def _unknown_names(answer: str, context: str, language: Language) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _capitalised(text: str, *, cased: bool) -> Iterator[str]:
 def _stands(name: str, context: str) -> bool:
     stem = _ENDING.sub("", name)
     names = {name, stem} if len(stem) >= _NAME_LETTERS else {name}
-    return any(re.search(rf"(?<![a-z]){re.escape(n)}", context) for n in names)
+    return any(re.search(rf"(?<![a-zà-ɏа-яα-ω]){re.escape(n)}", context) for n in names)
 
 
 def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
@@ -219,8 +219,7 @@ def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
         return
     pattern = re.compile("|".join(re.escape(m) for m in sorted(markers, key=len, reverse=True)))
     for match in pattern.finditer(text):
-        before = text[match.start() - 1 : match.start()]
-        if len(match[0].strip()) <= _SHORT_MARKER and before and (before.isalpha() or unicodedata.category(before)[0] == "M"):
+        if len(match[0]) <= _SHORT_MARKER and _in_word(text, match.start()):
             continue
         rest = text[match.end() :].lstrip(" ")
         if rest.startswith(_NO_NAME):
@@ -228,6 +227,10 @@ def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
         name = _clusters(rest)
         if len(name) >= 2:
             yield name
+
+
+def _in_word(text: str, position: int) -> bool:
+    return position > 0 and unicodedata.category(text[position - 1])[0] in "LM"
 
 
 def _clusters(text: str) -> str:

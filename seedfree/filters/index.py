@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 INDEXES = ("auto", "exact", "hnsw")
-_EXACT_UP_TO = 200_000
+_EXACT_UP_TO = 400_000
 _COLUMNS = 4096  # Kept rows that a block is compared with at a time.
 _PAIRS = 2048  # Pairs scored in float64 at a time.
 _DENSE = 16  # Pairs a row above which one product in float64 costs less than the pairs one by one.
@@ -55,8 +55,9 @@ def greedy_select(vectors: ArrayLike, threshold: float, index: str = "auto", *, 
         index: `"exact"` compares every row with every kept one: O(n * kept * d). `"hnsw"` looks the neighbours up in
             an approximate graph of the kept rows (hnswlib, one thread, so equal input gives an equal answer): it
             may miss a neighbour and keep a duplicate, or name a neighbour that is not the very nearest. `"auto"` is
-            exact up to 200,000 rows, where the two take about the same time on 2 cores; beyond that hnsw, if
-            hnswlib is installed.
+            exact up to 400,000 rows, and beyond that hnsw where hnswlib is installed. On 2 cores exact took 0.2 of
+            hnsw's time at 20,000 rows and 0.12 at 50,000 (`benchmarks/diversity.py`); extrapolated, the curves meet near
+            400,000.
         block: Rows decided at a time. Takes about block * (block + 8,192 + 20 d) bytes, 110 MB at 2,048 and
             d = 1,024, beside 250 bytes a row.
 
@@ -219,7 +220,14 @@ class _Exact:
         return best, which
 
     def _raise(
-        self, numbers: Ints, columns: Ints, near: Ints, scores: NDArray[Any], top: NDArray[Any], best: Floats, which: Ints
+        self,
+        numbers: Ints,
+        columns: Ints,
+        near: Ints,
+        scores: NDArray[Any],
+        top: NDArray[Any],
+        best: Floats,
+        which: Ints,
     ) -> None:
         # The highest cosine is among the pairs whose score is within two margins of the highest score.
         margin = self._rows.margin
@@ -246,7 +254,7 @@ class _Hnsw:
         self._rows, self._count, self._room = rows, 0, 4096
         self._graph = hnswlib.Index(space="ip", dim=rows.single(np.zeros(1, np.int64)).shape[1])
         self._graph.init_index(max_elements=self._room, M=16, ef_construction=200, random_seed=0)
-        self._graph.set_ef(64)
+        self._graph.set_ef(128)
 
     def search(self, numbers: Ints, single: NDArray[np.float32]) -> tuple[Floats, Ints]:
         best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)

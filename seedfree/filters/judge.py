@@ -1,4 +1,4 @@
-"""Drops rows that an LLM judges to be poor: the paper's optional filter (its authors' code: 1 to 10, rationale first)."""
+"""Drops rows that an LLM judges to be poor: the optional filter of the paper's code (1 to 10, rationale first)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree.errors import ConfigError, InvalidReplyError
+from seedfree.errors import ConfigError
 from seedfree.parsing import parse
 from seedfree.protocols import Generator, Session
 from seedfree.records import Instruction, Prompt
@@ -37,7 +37,7 @@ class JudgeFilter:
 
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= 10:
-            raise ConfigError(f"JudgeFilter(minimum={self.minimum!r}) is outside the judge's marks", hint="Use 1 to 10.")
+            raise ConfigError(f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10.")
 
     def bind(self, session: Session) -> None:
         self._session = session
@@ -52,10 +52,9 @@ class JudgeFilter:
         session = self._session
         if session is None:
             raise ConfigError("JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...]).")
+        said = "\n\n".join(m.content for m in item.messages[1:]) if len(item.messages) > 2 else item.output
         prompt = Prompt(
-            user=session.language.text(
-                "judge", instruction=item.instruction, input=_before(item), output=item.output
-            ),
+            user=session.language.text("judge", instruction=item.instruction, input=item.input or "-", output=said),
             system=session.language.persona,
             schema=_Verdict.model_json_schema(),
             max_tokens=800,
@@ -63,14 +62,5 @@ class JudgeFilter:
         reply = await session.generate(prompt, check=lambda text: parse(text, _Verdict), generator=self.generator)
         if reply.error is not None:
             return f"judge: no verdict ({reply.error})"
-        try:
-            score = parse(reply.text, _Verdict).score
-        except InvalidReplyError as error:
-            return f"judge: no verdict ({error.message})"
+        score = parse(reply.text, _Verdict).score
         return None if score >= self.minimum else f"judge: low mark ({score} of 10)"
-
-
-def _before(item: Instruction) -> str:
-    """What the judge sees between instruction and output: the input, or the turns in between."""
-    turns = [m.content for m in item.messages if m.content not in (item.instruction, item.output)]
-    return item.input or ("\n\n".join(turns) if len(item.messages) > 2 else "") or "-"

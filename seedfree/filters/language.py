@@ -29,14 +29,17 @@ _SHARED = frozenset({"Latin", "Cyrillic", "Arabic", "Devanagari", "Hebrew", "Eth
 _ID_LETTERS = 20
 _OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
 _ZAWGYI = 0.95
-_RUN_WORDS, _RUN_LETTERS = 6, 25
+_RUN_WORDS, _SENTENCE_WORDS, _RUN_LETTERS = 8, 5, 25
 _ASIDE = 2
 _SENTENCE_LETTERS = 40
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’\-\u0300-\u036f][^\W\d_]*)*")
 _LINK = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\w+")
-_INSIDE = re.compile(r"\([^()\n]*\)|\[[^\[\]\n]*\]|（[^（）\n]*）|\"[^\"\n]*\"|“[^“”\n]*”|‘[^‘’\n]*’|«[^«»\n]*»|「[^「」\n]*」")
+_INSIDE = re.compile(
+    r"\([^()\n]*\)|\[[^\[\]\n]*\]|（[^（）\n]*）|\"[^\"\n]*\"|“[^“”\n]*”|‘[^‘’\n]*’|«[^«»\n]*»|「[^「」\n]*」"
+)
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
+_FULL_STOP = re.compile(r"[\s\d]*[.!?](?!\w)")
 _LOCK = Lock()
 
 
@@ -82,7 +85,8 @@ class LanguageFilter:
             if other := _identify(prose, language):
                 return f"another language ({other}, {where})"
             for sentence in _SENTENCE.split(_INSIDE.sub(" ", prose)):
-                if count_scripts(sentence).get(language.script, 0) >= _SENTENCE_LETTERS and _identify(sentence, language):
+                long = count_scripts(sentence).get(language.script, 0) >= _SENTENCE_LETTERS
+                if long and _identify(sentence, language):
                     return f"a sentence in another language ({where})"
         return f"a passage in another script ({where})" if _switches(prose, language.script) else None
 
@@ -108,8 +112,9 @@ def _switches(text: str, script: str) -> bool:
         room = _ASIDE if any(a <= first and last <= b for a, b in aside) else 1
         words = [m[0] for m in run]
         if any(w[0].islower() or w[0].isupper() for w in words):
-            small = sum(w[0].islower() for w in words)
-            if len(words) >= _RUN_WORDS * room and 2 * small >= len(words):
+            whole = words[0][0].isupper() and _FULL_STOP.match(text, last)
+            fewest = _SENTENCE_WORDS if whole else _RUN_WORDS
+            if len(words) >= fewest * room and 2 * sum(w[0].islower() for w in words) >= len(words):
                 return True
         elif sum(map(len, words)) >= _RUN_LETTERS * room:
             return True
@@ -117,8 +122,12 @@ def _switches(text: str, script: str) -> bool:
 
 
 def _foreign_runs(text: str, script: str) -> Iterator[list[re.Match[str]]]:
+    """Words of other scripts that stand side by side on a line."""
     run: list[re.Match[str]] = []
     for match in _WORD.finditer(text):
+        if run and "\n" in text[run[-1].end() : match.start()]:
+            yield run
+            run = []
         if any(script_of(char) == script for char in match[0]):
             if run:
                 yield run

@@ -15,8 +15,10 @@ __all__ = ["answers", "count_scripts", "fold", "language_of", "outside_code", "q
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 _DIGIT = re.compile(r"[^\D0-9]")
 _SPACE = re.compile(r"\s+")
-# Word joiners, direction marks and soft hyphens: invisible, and put in or left out at will by keyboards and models.
-_INVISIBLE = dict.fromkeys([0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)])
+# Zero-width spaces and joiners, direction marks, soft hyphens: unseen, and put in or left out at will.
+_INVISIBLE = dict.fromkeys(
+    (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+)
 _ALIKE = {
     **dict.fromkeys(map(ord, "‘’‚‛`´′"), "'"),
     **dict.fromkeys(map(ord, "“”„‟«»″「」『』"), '"'),

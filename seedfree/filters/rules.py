@@ -21,7 +21,7 @@ __all__ = ["RuleFilter"]
 
 _PAIRS = {")": "(", "]": "[", "}": "{", "”": "“", "»": "«", "」": "「", "』": "『", "）": "（"}
 _LABEL = re.compile(r"^\s*\(?\w{1,3}\)", re.MULTILINE)
-_TAIL = 300
+_TAIL = 120
 # Vowels written before their consonant, and signs that stack the next one: no word ends in them.
 _HALF = tuple("เแโใไເແໂໃໄ\u17d2\u1039")
 _OPEN_END = re.compile(r"[,;:(\[{“«「、،၊]\Z|\s[-–—&/+=]\Z")
@@ -44,8 +44,8 @@ _PROSE = 120
 _LOOP = re.compile(r"(.{2,80}?)\1{5,}", re.DOTALL)
 _ONE_CHAR = re.compile(r"([^\W\d_]|[!?])\1{14,}")
 _LOOP_CHARS = 40
+_DOTS = re.compile(r"([^\w\s])\1{3,}")
 _GRAM = 12
-_LINE = 20
 
 
 @dataclass
@@ -89,6 +89,8 @@ class RuleFilter:
                 if reason := _size(text, limits) or self._content(text, language):
                     return f"rules: {reason} ({where})"
         for text in answers(item):
+            if refuses(text, language):
+                return "rules: refusal"
             if bare(text) == bare(item.instruction):
                 return "rules: answer repeats the question"
             if how := _cut_off(text, language):
@@ -102,8 +104,6 @@ class RuleFilter:
             return reason
         if markup(text):
             return "markup"
-        if refuses(text, language):
-            return "refusal"
         return self._copies[language.code].find(text) or ("repetition" if _repeats(text, self.distinct) else None)
 
 
@@ -142,7 +142,7 @@ def _repeats(text: str, distinct: float) -> bool:
             return True
     if _ONE_CHAR.search(folded):
         return True
-    squeezed = squeeze(text)
+    squeezed = _DOTS.sub(r"\1\1\1", squeeze(text))
     pieces = len(squeezed) - _GRAM + 1
     if pieces < 5 * _GRAM:
         return False

@@ -119,8 +119,8 @@ class ClaudeGenerator:
             body["thinking"] = {"type": _NO_THINKING[family]}
         if prompt.temperature is not None and family in _TEMPERATURE:
             body["temperature"] = prompt.temperature
-        if prompt.schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": closed_schema(prompt.schema)}}
+        if prompt.json_schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": closed_schema(prompt.json_schema)}}
         headers = {"anthropic-version": _VERSION}
         if key := self._key():
             headers["x-api-key"] = key

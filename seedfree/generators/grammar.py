@@ -95,7 +95,8 @@ def _list(node: Mapping[str, Any]) -> str:
     if high == 0:
         return '"[]"'
     item = _value(node["items"])
-    return f'"[" {_times(item, f'("," {item})', low, high)} "]"'
+    some = _times(item, f'("," {item})', low, high)
+    return f'"[" {some} "]"'
 
 
 def _times(head: str, tail: str, low: int, high: int) -> str:

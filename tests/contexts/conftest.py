@@ -34,10 +34,10 @@ THAI = Language(
 
 
 class FakeClock(Clock):
-    """Time passes when somebody sleeps."""
+    """Time passes when everybody sleeps: the one with the least time to go wakes first."""
 
     def __init__(self):
-        self.time, self.slept = 0.0, []
+        self.time, self.wakes = 0.0, []
 
     def timestamp(self):
         return 1_800_000_000.0 + self.time
@@ -46,9 +46,15 @@ class FakeClock(Clock):
         return self.time
 
     async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.time += seconds
-        await asyncio.sleep(0)
+        wake = self.time + seconds
+        self.wakes.append(wake)
+        while True:
+            for _ in range(50):  # whoever is awake has its say first
+                await asyncio.sleep(0)
+            if wake == min(self.wakes):
+                break
+        self.wakes.remove(wake)
+        self.time = max(self.time, wake)
 
 
 class FakeWiki:

@@ -43,7 +43,12 @@ def test_a_request_is_a_get_with_name_gzip_and_maxlag(wiki):
     assert request.headers["user-agent"] == "seedfree/0 (a@b.example)"
     assert request.headers["accept-encoding"] == "gzip"
     params = dict(request.url.params)
-    assert (params["action"], params["format"], params["formatversion"], params["maxlag"]) == ("query", "json", "2", "5")
+    assert (params["action"], params["format"], params["formatversion"], params["maxlag"]) == (
+        "query",
+        "json",
+        "2",
+        "5",
+    )
 
 
 def test_gzip_is_read(wiki):
@@ -137,7 +142,11 @@ def test_an_hour_is_not_waited(wiki):
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        (httpx.Response(200, json={"error": {"code": "badvalue", "info": "Unrecognized\nvalue"}}), RequestError, "badvalue"),
+        (
+            httpx.Response(200, json={"error": {"code": "badvalue", "info": "Unrecognized\nvalue"}}),
+            RequestError,
+            "badvalue",
+        ),
         (httpx.Response(200, json={"error": "odd"}), RequestError, "odd"),
         (httpx.Response(403, text="<b>Please set a user-agent</b>"), StopRunError, "contact"),
         (httpx.Response(404), StopRunError, "api_url"),

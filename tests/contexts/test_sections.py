@@ -7,7 +7,9 @@ from seedfree.contexts.sections import Section, cut_point, fit, markdown_section
 
 PAGE = "บทนำ\n\n\n== ประวัติ ==\nเก่าแก่\n=== ยุคแรก ===\nนานมาแล้ว\n== ดูเพิ่ม ==\nลิงก์\n== หลังจบ ==\nไม่เอา"
 
-marks = st.sampled_from(["== ก ==", "== See also ==", "=== ข ===", "====", "# ค", "## ง", "```", "\n", "\n\n", " ", "เ", "\u0e33"])
+marks = st.sampled_from(
+    ["== ก ==", "== See also ==", "=== ข ===", "====", "# ค", "## ง", "```", "\n", "\n\n", " ", "เ", "\u0e33"]
+)
 texts = st.lists(st.one_of(marks, st.text(max_size=30), st.text("กขเแ่้ำะ ๆ", max_size=60)), max_size=25).map("\n".join)
 # Code points that are letters to Unicode and still belong to their neighbour, as the Thai and Lao standards have it.
 AFTER, BEFORE = set("ะัาำๆະາຳ"), set("เแโใไເແໂໃໄ")
@@ -43,7 +45,9 @@ def test_short_sections_join_the_one_before():
 
 
 def test_short_sections_add_up_and_a_short_first_one_is_dropped():
-    assert [s.text for s in fit([Section("", "x" * 12), Section("", "y" * 12)], 20, 100)] == ["x" * 12 + "\n\n" + "y" * 12]
+    assert [s.text for s in fit([Section("", "x" * 12), Section("", "y" * 12)], 20, 100)] == [
+        "x" * 12 + "\n\n" + "y" * 12
+    ]
     assert fit([Section("", "x" * 5), Section("ก", "y" * 30)], 20, 100) == [Section("ก", "y" * 30)]
     assert fit([Section("", "x" * 5)], 20, 100) == []
 

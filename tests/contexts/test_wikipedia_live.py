@@ -21,7 +21,14 @@ def live_wiki():
 @pytest.fixture
 def titles(live_wiki):
     """Titles of five pages, as the wiki lists them."""
-    params = {"action": "query", "list": "allpages", "aplimit": 5, "apminsize": 3000, "format": "json", "formatversion": 2}
+    params = {
+        "action": "query",
+        "list": "allpages",
+        "aplimit": 5,
+        "apminsize": 3000,
+        "format": "json",
+        "formatversion": 2,
+    }
     with httpx.Client(timeout=30) as client:
         pages = client.get(live_wiki, params=params).json()["query"]["allpages"]
     return [page["title"] for page in pages]

@@ -4,10 +4,12 @@ import asyncio
 import inspect
 import json
 
+import httpx
 import pytest
 from pydantic import BaseModel, Field
 
 from seedfree.engine.batch import generate_all
+from seedfree.engine.transport import Transport
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
@@ -18,8 +20,8 @@ from seedfree.records import Example, Prompt, Reply, Usage
 
 
 class City(BaseModel):
-    city: str = Field(max_length=40)
-    river: str = Field(max_length=40)
+    city: str = Field(max_length=12)
+    river: str = Field(max_length=12)
 
 
 EXAMPLES = (
@@ -84,20 +86,18 @@ def test_a_reply_holds_text_tokens_and_a_reason_to_stop(generator):
 
 
 def test_any_text_can_be_asked(generator):
-    awkward = Prompt(
-        '"{}" \\ \x00 😀 \ud83d <|im_end|> ' + "ก" * 200, system="\u200b{x}", max_tokens=2, temperature=0.5
-    )
+    awkward = Prompt('"{}" \\ \x00 😀 \ud83d <|im_end|> ' + "ก" * 20, system="\u200b{x}", max_tokens=2, temperature=0.5)
     assert ask(generator, awkward).error is None
 
 
 def test_a_schema_is_answered_in_its_form(generator, backend):
-    prompt = Prompt(
-        "กรุงเทพฯ", system="ตอบเป็น JSON", schema=City, examples=EXAMPLES, max_tokens=120, temperature=0.2, seed=3
-    )
+    limit = 48 if backend in ENFORCES else 8
+    prompt = Prompt("กรุงเทพฯ", schema=City, examples=EXAMPLES, max_tokens=limit, temperature=0.2, seed=3)
     reply = ask(generator, prompt)
     assert reply.stop_reason in ("end", "max_tokens")
     if backend in ENFORCES:
-        assert parse(reply.text, City).city
+        assert reply.text.lstrip().startswith("{")
+        assert reply.stop_reason == "max_tokens" or parse(reply.text, City)
 
 
 def test_the_same_prompt_is_the_same_request_and_the_same_bytes_the_same_reply(generator):
@@ -112,8 +112,13 @@ def test_the_same_prompt_is_the_same_request_and_the_same_bytes_the_same_reply(g
 
 
 def test_through_the_engine_every_prompt_gets_its_reply_and_is_paid_for_once(generator, tmp_path):
-    prompts = [Prompt(f"ข้อ {number}", max_tokens=3, seed=number) for number in range(5)]
-    replies = generate_all(generator, prompts, out=tmp_path / "run", concurrency=3)
-    assert len(replies) == 5
-    again = generate_all(generator, prompts, out=tmp_path / "run", concurrency=1)
-    assert [reply.text for reply in again] == [reply.text for reply in replies]
+    def refuse(request):
+        raise AssertionError("a kept reply was asked for again")
+
+    prompts = [Prompt(f"ข้อ {number}", max_tokens=1, seed=number) for number in range(2)]
+    replies = generate_all(generator, prompts, out=tmp_path, concurrency=2)
+    assert all(reply.usage.output_tokens for reply in replies)
+    calls = list(getattr(generator, "calls", ()))
+    silent = Transport(transport=httpx.MockTransport(refuse))
+    assert generate_all(generator, prompts, out=tmp_path, concurrency=1, transport=silent) == replies
+    assert list(getattr(generator, "calls", ())) == calls

@@ -157,7 +157,9 @@ def test_pairs_planted_around_the_threshold(seed, threshold, block):
     vectors = np.concatenate([base, near(base, around, rng)])
     selection = greedy_select(vectors, threshold, "exact", block=block)
     assert_same(selection, vectors, threshold)
-    assert_same(greedy_select(vectors.astype(np.float32), threshold, block=block), vectors.astype(np.float32), threshold)
+    assert_same(
+        greedy_select(vectors.astype(np.float32), threshold, block=block), vectors.astype(np.float32), threshold
+    )
 
 
 def test_types_and_lengths_of_the_answer():

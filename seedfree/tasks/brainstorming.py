@@ -1,0 +1,64 @@
+"""Ideas and creative writing about a topic (the paper's code; test types of its section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seedfree.errors import ConfigError
+from seedfree.languages import Language
+from seedfree.protocols import TaskTemplate
+from seedfree.records import Context, Instruction, Prompt
+
+__all__ = ["Brainstorming"]
+
+
+@dataclass
+class Brainstorming(TaskTemplate):
+    """Asks for a task and the finished work, from the topic alone.
+
+    What the task asks for (a list of ideas, a plan, a poem, a letter ...) is drawn from the language's
+    `creative_kinds`, each equally often. The paper's code asks for tasks first and answers each in a second request;
+    here both come in one, since the drawn kind takes over what the first request was for.
+
+    Attributes:
+        temperature: 0 to 2, where the model takes one.
+    """
+
+    temperature: float = 0.8
+
+    name: ClassVar[str] = "brainstorming"
+    needs_context: ClassVar[bool] = False
+
+    class Fields(BaseModel):
+        """A task and the finished work."""
+
+        model_config = ConfigDict(str_strip_whitespace=True)
+
+        instruction: str = Field(min_length=1, max_length=600)
+        output: str = Field(min_length=1, max_length=3000)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 2:
+            raise ConfigError(f"Brainstorming(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+
+    def prompt(self, context: Context, language: Language) -> Prompt:
+        topic = " ".join((context.topic.text if context.topic else context.cue(120)).split())
+        asker, kind, length = (
+            context.draw(language.facet(name), self.name, name) for name in ("askers", "creative_kinds", "lengths")
+        )
+        return Prompt(
+            user=language.text("brainstorming", topic=topic, asker=asker, kind=kind, length=length),
+            system=language.persona,
+            schema=self.Fields.model_json_schema(),
+            temperature=self.temperature,
+            max_tokens=4096,
+            examples=self.examples(context, language),
+            cue=topic,
+        )
+
+    def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
+        yield Instruction(self.name, fields.instruction, fields.output)

@@ -1,0 +1,101 @@
+"""Questions whose answers stand in a text (paper section 3.3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from seedfree.errors import ConfigError
+from seedfree.languages import Language
+from seedfree.protocols import TaskTemplate
+from seedfree.records import Context, Example, Instruction, Prompt
+
+__all__ = ["ClosedQA"]
+
+_MOST_PAIRS = 10
+_TOKENS = 2048
+_MOST_TOKENS = 8192
+
+
+class _Pair(BaseModel):
+    """Evidence comes first, so that the answer is written from it."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    evidence: str = Field(min_length=1, max_length=600)
+    instruction: str = Field(min_length=1, max_length=400)
+    output: str = Field(min_length=1, max_length=1600)
+
+
+@dataclass
+class ClosedQA(TaskTemplate):
+    """Asks for questions about a text, each with its evidence and its answer.
+
+    The question stands alone, but the row's `input` carries the text: the answer was written from the text, and a
+    model that is trained on such answers without it learns to make facts up. This is also the paper's form.
+
+    Attributes:
+        pairs: Questions in one prompt, 1 to 10; the paper asks for 5.
+        temperature: 0 to 2, where the model takes one.
+    """
+
+    pairs: int = 1
+    temperature: float = 0.3
+
+    name: ClassVar[str] = "closed_qa"
+    grounded: ClassVar[bool] = True
+
+    class Fields(BaseModel):
+        """One pair is asked for without a list around it, which small models find easier."""
+
+        pairs: list[_Pair] = Field(min_length=1, max_length=_MOST_PAIRS)
+
+        @model_validator(mode="before")
+        @classmethod
+        def _single(cls, value: Any) -> Any:
+            return {"pairs": [value]} if isinstance(value, dict) and "pairs" not in value else value
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pairs <= _MOST_PAIRS:
+            raise ConfigError(f"ClosedQA(pairs={self.pairs!r}) is out of range", hint=f"Use 1 to {_MOST_PAIRS}.")
+        if not 0 <= self.temperature <= 2:
+            raise ConfigError(f"ClosedQA(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+        self.rows = self.pairs
+
+    def prompt(self, context: Context, language: Language) -> Prompt:
+        schema = _Pair.model_json_schema()
+        if self.pairs == 1:
+            asker = context.draw(language.facet("askers"), self.name, "asker")
+            length = context.draw(language.facet("lengths"), self.name, "length")
+            user = language.text("closed_qa", context=context.block(), asker=asker, length=length)
+        else:
+            user = language.text("closed_qa_pairs", context=context.block(), count=self.pairs)
+            pairs = {"type": "array", "items": schema, "minItems": self.pairs, "maxItems": self.pairs}
+            schema = {"type": "object", "properties": {"pairs": pairs}, "required": ["pairs"]}
+        return Prompt(
+            user=user,
+            system=language.persona,
+            schema=schema,
+            temperature=self.temperature,
+            max_tokens=min(_TOKENS * self.pairs, _MOST_TOKENS),
+            examples=self.examples(context, language),
+            cue=context.cue(),
+        )
+
+    def examples(self, context: Context, language: Language) -> tuple[Example, ...]:
+        drawn = super().examples(context, language)
+        if self.pairs == 1:
+            return drawn
+        return tuple(Example(e.given, _listed(e.reply)) for e in drawn)
+
+    def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
+        for pair in fields.pairs[: self.pairs]:
+            yield Instruction(self.name, pair.instruction, pair.output, input=context.text, evidence=pair.evidence)
+
+
+def _listed(reply: str) -> str:
+    return json.dumps({"pairs": [json.loads(reply)]}, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,60 @@
+"""Summaries of a text as bullet points, a paragraph or a numbered list (paper section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seedfree.errors import ConfigError
+from seedfree.languages import Language
+from seedfree.protocols import TaskTemplate
+from seedfree.records import Context, Instruction, Prompt
+
+__all__ = ["Summarization"]
+
+
+@dataclass
+class Summarization(TaskTemplate):
+    """Asks for a request for a summary, and the summary; the row's `input` carries the text.
+
+    The form is drawn from the language's `summary_forms`, each equally often.
+
+    Attributes:
+        temperature: 0 to 2, where the model takes one.
+    """
+
+    temperature: float = 0.35
+
+    name: ClassVar[str] = "summarization"
+    grounded: ClassVar[bool] = True
+
+    class Fields(BaseModel):
+        """A request for a summary of a known form, and the summary."""
+
+        model_config = ConfigDict(str_strip_whitespace=True)
+
+        instruction: str = Field(min_length=1, max_length=400)
+        output: str = Field(min_length=1, max_length=1600)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 2:
+            raise ConfigError(f"Summarization(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+
+    def prompt(self, context: Context, language: Language) -> Prompt:
+        form = context.draw(language.facet("summary_forms"), self.name, "form")
+        asker = context.draw(language.facet("askers"), self.name, "asker")
+        return Prompt(
+            user=language.text("summarization", context=context.block(), form=form, asker=asker),
+            system=language.persona,
+            schema=self.Fields.model_json_schema(),
+            temperature=self.temperature,
+            max_tokens=2048,
+            examples=self.examples(context, language),
+            cue=context.cue(),
+        )
+
+    def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
+        yield Instruction(self.name, fields.instruction, fields.output, input=context.text)

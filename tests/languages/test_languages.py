@@ -1,0 +1,145 @@
+"""Every language file is complete, has the placeholders that the code fills in, and examples that fit the tasks."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from string import Template
+
+import pytest
+
+from seedfree.contexts.written import Written
+from seedfree.errors import ConfigError
+from seedfree.languages import Language, languages
+from seedfree.tasks.brainstorming import Brainstorming
+from seedfree.tasks.closed_qa import ClosedQA
+from seedfree.tasks.conversation import Conversation
+from seedfree.tasks.multiple_choice import MultipleChoice
+from seedfree.tasks.summarization import Summarization
+from seedfree.topics import Topics
+
+PLACEHOLDERS = {
+    "topics_general": "count domain asker avoid",
+    "topics_cultural": "count culture region avoid",
+    "written": "request length",
+    "closed_qa": "context asker length",
+    "closed_qa_pairs": "context count",
+    "summarization": "context form asker",
+    "conversation": "topic asker register turns",
+    "multiple_choice": "context asker wrong",
+    "brainstorming": "topic asker kind length",
+    "multiple_choice_question": "question choices",
+    "multiple_choice_answer": "explanation label choice",
+    "judge": "instruction input output",
+}
+FIELDS = {
+    **{t.name: t.Fields for t in (ClosedQA, Summarization, Conversation, MultipleChoice, Brainstorming)},
+    "topics": Topics,
+    "written": Written,
+}
+KEYS = {
+    "closed_qa": "evidence instruction output",
+    "closed_qa_pairs": "pairs evidence instruction output",
+    "summarization": "instruction output",
+    "conversation": "turns user assistant",
+    "multiple_choice": "evidence question correct wrong explanation",
+    "brainstorming": "instruction output",
+    "topics_general": "topics",
+    "topics_cultural": "topics",
+    "written": "text",
+    "judge": "rationale score",
+}
+FACETS = {"domains", "culture", "regions", "askers", "registers", "lengths", "text_lengths", "summary_forms", "creative_kinds"}
+every_language = pytest.mark.parametrize("code", list(languages()))
+
+
+def _script(text: str) -> set[str]:
+    return {unicodedata.name(c, "?").split()[0].title() for c in text if unicodedata.category(c) in ("Lo", "Lu", "Ll")}
+
+
+@every_language
+def test_names_scripts_and_lists(code: str) -> None:
+    language = Language.load(code)
+    assert language.code == code and Language.load(language.name.upper()) is language
+    assert language.script.split()[0] in _script(language.native) and language.persona.strip()
+    assert len(language.digits) in (0, 10) and all(unicodedata.digit(d) == i for i, d in enumerate(language.digits))
+    assert len(language.labels) >= 6 and len(set(language.labels)) == len(language.labels)
+    assert len(language.end_sections) >= 5 and len(language.refusals) >= 6
+    for phrases in (language.end_sections, language.refusals, language.name_markers, *language.facets.values()):
+        assert len(set(phrases)) == len(phrases) and all(p == p.strip() and p for p in phrases)
+    assert all(r == r.lower() for r in language.refusals)
+
+
+@every_language
+def test_prompts_have_exactly_the_placeholders_that_are_filled_in(code: str) -> None:
+    prompts = Language.load(code).prompts
+    assert prompts.keys() <= PLACEHOLDERS.keys() and (code not in ("th", "en") or prompts.keys() == PLACEHOLDERS.keys())
+    for name, text in prompts.items():
+        assert set(Template(text).get_identifiers()) == set(PLACEHOLDERS[name].split()), name
+        assert Template(text).is_valid(), name
+        if name in KEYS:
+            places = [text.rindex(f"{key}:") for key in KEYS[name].split()]
+            assert places == sorted(places), f"{name} does not name its JSON keys in order"
+
+
+@every_language
+def test_facets_are_wide_enough(code: str) -> None:
+    language = Language.load(code)
+    # The English lists stand in for a missing one, except where they would put another people's life in its place.
+    assert language.facets.keys() <= FACETS and {"culture", "regions"} <= language.facets.keys()
+    least = {"domains": 25, "culture": 24, "askers": 20, "regions": 6}
+    assert all(len(language.facet(name)) >= least.get(name, 3) for name in FACETS)
+
+
+@every_language
+def test_styles_are_the_papers_thirteen(code: str) -> None:
+    styles = Language.load(code).styles
+    assert len(styles) == len({s.name for s in styles}) == 13
+    for style in styles:
+        assert Template(style.prompt).is_valid() and Template(style.prompt).get_identifiers() == ["topic"], style.name
+
+
+@every_language
+def test_format_examples_fit_their_tasks(code: str) -> None:
+    language = Language.load(code)
+    assert language.format_examples.keys() == FIELDS.keys()
+    for task, examples in language.format_examples.items():
+        assert len(examples) >= {"th": 8, "en": 3}.get(code, 2), task
+        assert len({e.given for e in examples}) == len(examples)
+        for example in examples:
+            fields = FIELDS[task].model_validate_json(example.reply)
+            reply = json.loads(example.reply)
+            assert example.given == " ".join(example.given.split())
+            if "evidence" in reply:
+                assert reply["evidence"] in example.given
+                assert reply["evidence"] != reply.get("output")
+            if task == "multiple_choice":
+                assert isinstance(fields, MultipleChoice.Fields) and len({*fields.wrong, fields.correct}) == 4
+
+
+def test_thai_examples_are_short_and_keep_the_rules_of_style() -> None:
+    language = Language.load("th")
+    for task, examples in language.format_examples.items():
+        for example in examples:
+            if task in ("closed_qa", "summarization", "multiple_choice"):
+                assert 220 <= len(example.given) <= 450
+            if task == "written":
+                assert 350 <= len(json.loads(example.reply)["text"]) <= 600
+            text = example.given + example.reply
+            assert not any(word in text for word in ("ทำการ", "ในการที่จะ", "ทรงเสด็จ", "ตามบริบท"))
+            assert not any(digit in text for digit in language.digits)
+            if task != "conversation":
+                assert not any(particle in text for particle in ("ครับ", "ค่ะ", "นะคะ"))
+
+
+def test_a_prompt_that_a_file_leaves_out_is_asked_in_english() -> None:
+    language = Language(code="xx", name="Nowhere", native="Nirgends", script="Latin", persona="x")
+    text = language.text("brainstorming", topic="$asker", asker="b", kind="c", length="d")
+    assert '"$asker"' in text and text.endswith("Write every value in Nowhere (Nirgends) only.")
+    assert language.facet("domains") == Language.load("en").facet("domains")
+
+
+@pytest.mark.parametrize("name", ["thia", "Klingon", "../th", ""])
+def test_an_unknown_language_names_the_known_ones(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown language .*Ready-made: .*th"):
+        Language.load(name)

