@@ -1,6 +1,6 @@
 """Times `greedy_select` by each index on the same vectors and counts the decisions that differ; prints one JSON line.
 
-    python benchmarks/diversity.py [rows] [dimensions]
+python benchmarks/diversity.py [rows] [dimensions]
 """
 
 from __future__ import annotations

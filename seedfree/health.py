@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-__all__ = ["FLOOR", "Health", "health"]
+__all__ = ["FLOOR", "Health", "code", "health"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Health:
 
 # Below these, more than every second request is paid for nothing, or what is kept needs a native reader row by row.
 FLOOR: Mapping[str, float] = {"parsed": 0.8, "in_language": 0.9, "unrepeated": 0.8, "uncopied": 0.8}
+
+
+def code(reason: str) -> str:
+    """The part of a reason by which drops are counted: without the details in brackets."""
+    return reason.partition(" (")[0]
 
 
 def health(rows: int, drops: Mapping[str, int]) -> Health:

@@ -21,8 +21,9 @@ from seedfree.engine.loop import spread
 from seedfree.engine.runner import Runner, identity
 from seedfree.engine.session import RunSession
 from seedfree.engine.transport import Transport
-from seedfree.generators.prices import price_of
 from seedfree.errors import ConfigMismatchError, InvalidReplyError, RequestError, StopRunError
+from seedfree.generators.prices import price_of
+from seedfree.health import code, health
 from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
@@ -166,6 +167,8 @@ class Execution:
                 raise self._failure
             self._rounds += 1
             kept = await self._runner.call(self._select)
+            if self._rounds == 1:
+                self._warn_if_poor()
             for state, used in zip(self._plans, asked, strict=True):
                 was_open = not state.closed
                 state.learn(used, kept[state.task.name])
@@ -175,6 +178,13 @@ class Execution:
             return "complete", ""
         closed = [p.task.name for p in self._plans if p.closed]
         return "short", f"the topics ran dry{' and ' + ', '.join(closed) + ' yield too little' if closed else ''}"
+
+    def _warn_if_poor(self) -> None:
+        """Says after the pilot what a whole run would pay for."""
+        drops = Counter(code(r.reason) for r in self._rows if r.reason is not None)
+        poor = health(sum(r.reason is None for r in self._rows), drops).below()
+        if poor:
+            _LOG.warning("This model is below the floor for %s: %s", self._language.name, "; ".join(poor))
 
     def _topic_stream(self) -> GivenTopics | TopicStream:
         given = self.pipeline.topics
@@ -310,7 +320,7 @@ class Execution:
                 values = {name: getattr(r.item, name) for name in Instruction.__dataclass_fields__}
                 reason = r.reason or "surplus"
                 dropped.append(Dropped(**values, reason=reason, duplicate_of=r.duplicate_of, similarity=r.similarity))
-        drops = Counter(d.reason.partition(" (")[0] for d in dropped)
+        drops = Counter(code(d.reason) for d in dropped)
         stats = self._stats(len(kept), dict(sorted(drops.items())))
         generator = self.pipeline.generator
         text = card(
@@ -319,7 +329,11 @@ class Execution:
             generator=identity(generator),
             terms=str(getattr(generator, "terms", "")),
             status=status,
-            counts={"requests": stats.requests, "input tokens": stats.input_tokens, "output tokens": stats.output_tokens},
+            counts={
+                "requests": stats.requests,
+                "input tokens": stats.input_tokens,
+                "output tokens": stats.output_tokens,
+            },
             drops=stats.drops,
         )
         files = {"dataset.jsonl": rows_of(kept), "dropped.jsonl": rows_of(dropped), "README.md": text}

@@ -1,4 +1,4 @@
-"""The run's stream of contexts: every topic goes to one source, chosen by share, and on to the next if it has nothing."""
+"""The run's stream of contexts: a topic goes to one source, chosen by share, and to the next if it has nothing."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ class ContextStream:
         self._texts: set[str] = set()
         self._used = self._bare = 0
         self._dry = not self._sources
+        # A source that brought a topic along is asked about it first.
+        self._owners = {
+            topic.text: n
+            for n, (source, _) in enumerate(self._sources)
+            if hasattr(source, "topics")
+            for topic in source.topics()
+        }
 
     @property
     def topics(self) -> int:
@@ -97,11 +104,12 @@ class ContextStream:
         )
 
     def _order(self, topic: Topic) -> list[tuple[ContextSource, Any]]:
-        """The source whose turn it is, then the others. Turns follow a golden-ratio sequence, so shares hold early on."""
+        """The source whose turn it is, then the others. Turns follow a golden-ratio sequence: shares hold early on."""
         shares = [float(getattr(source, "share", 1.0)) for source, _ in self._sources]
         point = (seeded(self._session.seed, "sources").random() + topic.position * _GOLDEN) % 1.0 * sum(shares)
         first = 0
         while first < len(shares) - 1 and point >= shares[first]:
             point -= shares[first]
             first += 1
+        first = self._owners.get(topic.text, first)
         return [self._sources[first], *self._sources[:first], *self._sources[first + 1 :]]

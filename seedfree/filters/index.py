@@ -56,8 +56,8 @@ def greedy_select(vectors: ArrayLike, threshold: float, index: str = "auto", *, 
             an approximate graph of the kept rows (hnswlib, one thread, so equal input gives an equal answer): it
             may miss a neighbour and keep a duplicate, or name a neighbour that is not the very nearest. `"auto"` is
             exact up to 400,000 rows, and beyond that hnsw where hnswlib is installed. On 2 cores exact took 0.2 of
-            hnsw's time at 20,000 rows and 0.12 at 50,000 (`benchmarks/diversity.py`); extrapolated, the curves meet near
-            400,000.
+            hnsw's time at 20,000 rows and 0.12 at 50,000 (`benchmarks/diversity.py`); extrapolated, the curves meet
+            near 400,000.
         block: Rows decided at a time. Takes about block * (block + 8,192 + 20 d) bytes, 110 MB at 2,048 and
             d = 1,024, beside 250 bytes a row.
 

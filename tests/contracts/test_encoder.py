@@ -23,7 +23,9 @@ def save_tiny_xlm_roberta(folder):
 
     special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     letters = ["▁", *(chr(code) for code in range(0x0E01, 0x0E5C))]
-    tokenizer = Tokenizer(models.Unigram([(piece, 0.0) for piece in special.values()] + [(c, -1.0) for c in letters], 3))
+    tokenizer = Tokenizer(
+        models.Unigram([(piece, 0.0) for piece in special.values()] + [(c, -1.0) for c in letters], 3)
+    )
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
@@ -110,3 +112,13 @@ def test_unknown_tokens_are_counted(encoders):
 def test_it_can_be_checked_and_named_before_it_is_used(encoders):
     encoders[0].check()
     assert encoders[0].identity == encoders[1].identity
+
+
+def test_bge_m3_gives_the_vectors_of_flagembedding_itself(make):
+    encoder = make("m3", 2)
+    texts = [text for text in TEXTS if text]
+    from FlagEmbedding import BGEM3FlagModel
+
+    own = BGEM3FlagModel(encoder.model, use_fp16=False, devices="cpu")
+    expected = own.encode(texts, batch_size=32, max_length=128)["dense_vecs"]
+    np.testing.assert_allclose(encoder.encode(texts), expected, atol=1e-4)

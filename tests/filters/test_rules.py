@@ -13,6 +13,7 @@ from seedfree.languages import FormatExample, Language
 from seedfree.records import Instruction, Message
 
 ARTICLES = Path(__file__).parents[3] / "shared" / "thaiwiki" / "articles.jsonl.gz"
+LEADS = ("rules: cut off (conjunction)", "rules: cut off (open punctuation)")
 QUESTION = "แกงไตปลาของภาคใต้มีวิธีทำอย่างไร"
 ANSWER = (
     "เริ่มจากโขลกพริกแห้ง ตะไคร้ ขมิ้น และกะปิให้ละเอียด แล้วต้มไตปลากับน้ำจนเดือด กรองเอาแต่น้ำ จากนั้นใส่เครื่องแกง ปลาย่าง "
@@ -42,7 +43,7 @@ GOOD = {
         "ดาวขึ้นเต็มฟ้าหมาเห่าไกลไกล\nแม่จะร้องกล่อมจนเจ้าหลับใหล\nโอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่"
     ),
     "laughing": "มุกนี้ตลกจริง 5555555555 เพื่อนทั้งห้องหัวเราะกันจนครูต้องเดินมาดู ฮ่าฮ่าฮ่า",
-    "code": "ใช้แท็กนี้ครับ\n```html\n<div class=\"a\">{{ topic }}</div>\n```\nแล้วบันทึกไฟล์",
+    "code": 'ใช้แท็กนี้ครับ\n```html\n<div class="a">{{ topic }}</div>\n```\nแล้วบันทึกไฟล์',
     "inline code": "คำสั่ง `<br>` ใช้ขึ้นบรรทัดใหม่ ส่วน `$context` เป็นตัวแปร",
     "quoted refusal": (
         "ประโยค “ขออภัย ฉันไม่สามารถช่วยเรื่องนี้ได้” เป็นคำปฏิเสธที่สุภาพ เหมาะใช้กับลูกค้า "
@@ -94,7 +95,7 @@ BAD = {
         "== ประวัติ ==\nวัดนี้เก่าแก่",
         "ราคา&nbsp;20 บาท",
         "```python\nprint(1)",
-        "สูง 80 เมตร<ref name=\"a\">หนังสือ</ref>",
+        'สูง 80 เมตร<ref name="a">หนังสือ</ref>',
     ],
     "refusal": [
         "ขออภัยค่ะ ดิฉันไม่สามารถให้ข้อมูลในเรื่องนี้ได้",
@@ -160,7 +161,9 @@ def test_examples_and_prompts_must_not_come_back():
     assert check(instruction="ขนมครก คืออะไร ?", rules=rules) == "rules: copied example (instruction)"
     copied = "เล่าให้ฟังนะ ขนมครกทำจากแป้งข้าวเจ้ากับกะทิ หยอดลงเบ้าหลุมบนเตาถ่าน กินตอนร้อน อร่อยมาก"
     assert check(copied, rules=rules) == "rules: copied example (output)"
-    assert check("คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่าย", rules=rules) == "rules: prompt leaked (output)"
+    assert (
+        check("คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่าย", rules=rules) == "rules: prompt leaked (output)"
+    )
     assert check("ขนมครกเป็นขนมไทยที่หากินได้ตามตลาดเช้า", rules=rules) is None
 
 
@@ -190,13 +193,12 @@ def test_limits_are_settings():
 def test_hardly_any_paragraph_of_thai_wikipedia_is_dropped():
     rules, dropped, seen = RuleFilter(), [], 0
     for line in gzip.open(ARTICLES, "rt", encoding="utf-8").readlines()[:600]:
-        paragraphs = json.loads(line)["text"].split("\n")
-        for paragraph, following in zip(paragraphs, [*paragraphs[1:], ""], strict=True):
-            if len(paragraph.strip()) < 40:
-                continue
+        paragraphs = [p for p in json.loads(line)["text"].split("\n") if len(p.strip()) >= 40]
+        for i, paragraph in enumerate(paragraphs):
             reason, seen = check(paragraph, "เล่าเรื่องนี้ให้ฟังหน่อย", rules=rules), seen + 1
-            # A line that leads to a list is open, and dropped rightly.
-            if reason and not (following and reason.startswith("rules: cut off")):
+            # A line that leads to a list is no answer, and dropped rightly.
+            leads = i + 1 < len(paragraphs) and reason in LEADS
+            if reason and not leads:
                 dropped.append((reason, paragraph))
     assert seen > 1500
     assert len(dropped) < 0.005 * seen, dropped

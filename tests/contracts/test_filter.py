@@ -1,0 +1,122 @@
+"""What every filter promises, checked on each of them and on one that a user might write."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seedfree.filters import GroundingFilter, JudgeFilter, LanguageFilter, RuleFilter, default_filters
+from seedfree.languages import Language
+from seedfree.protocols import Filter
+from seedfree.records import Context, Instruction, Reply
+
+
+class Mine:
+    """A filter without any of the optional parts."""
+
+    def check(self, item):
+        return "mine: too polite" if "ขอบพระคุณ" in item.output else None
+
+
+class Session:
+    seed = 3
+
+    def __init__(self, code="th"):
+        self.language = Language.load(code)
+
+    async def generate(self, prompt, *, sample=0, check=None, generator=None):
+        return Reply('{"rationale": "ตอบครบถ้วน", "score": 8}')
+
+
+MAKERS = [RuleFilter, LanguageFilter, GroundingFilter, JudgeFilter, Mine]
+CONTEXT = Context(text="วัดอรุณตั้งอยู่ริมแม่น้ำเจ้าพระยา พระปรางค์สูงราว 82 เมตร สร้างเสร็จในรัชกาลที่ 3", title="วัดอรุณ")
+GOOD = Instruction(
+    "closed_qa", "พระปรางค์วัดอรุณสูงเท่าใด", "พระปรางค์สูงประมาณ 82 เมตร", language="th", context=CONTEXT,
+    evidence="พระปรางค์สูงราว 82 เมตร",
+)  # fmt: skip
+HOSTILE = [
+    "", " ", "\x00", "\ud800", "\ufffd" * 50, "(" * 5000, "กิ" * 5000, "ก\u0e34" * 40, "\u0301" * 100, "a" * 20_000, "```" * 999,
+    '"' * 501, "{" * 3000, "[" * 3000 + "]" * 3000, "9" * 6000, "1." * 3000, "၁၉၄၈" * 50, "1\n" * 3000, "<a " * 3000,
+    "\u202e\u200b\ufeff", "$context ${x} {0} %s", "A. A\nB. B\nC. C", "İIıi ŉǅ", "٣٫١٤", "²³¹½", "👩‍👩‍👧‍👦" * 30, "ก ข " * 4000,
+]  # fmt: skip
+
+
+def verdict(each, item):
+    result = each.check(item)
+    return asyncio.run(result) if inspect.isawaitable(result) else result
+
+
+def bound(make, code="th"):
+    each = make()
+    if hasattr(each, "bind"):
+        each.bind(Session(code))
+    return each
+
+
+@pytest.fixture(params=MAKERS, ids=lambda make: make.__name__)
+def each(request):
+    return bound(request.param)
+
+
+def test_is_a_filter(each):
+    assert isinstance(each, Filter)
+
+
+def test_keeps_a_good_row(each):
+    assert verdict(each, GOOD) is None
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_any_text_gets_an_answer(each, text):
+    for row in (
+        replace(GOOD, output=text, messages=()),
+        replace(GOOD, instruction=text, evidence=text, messages=()),
+        replace(GOOD, output=f"ตอบว่า {text}", context=replace(CONTEXT, text=f"ตอบ {text}"), messages=()),
+    ):
+        reason = verdict(each, row)
+        assert reason is None or is_reason(reason)
+        assert verdict(each, row) == reason
+
+
+def is_reason(reason):
+    """A filter's word, a colon and a phrase; what differs from row to row stands in brackets at the end."""
+    word, colon, rest = reason.partition(": ")
+    phrase, bracket, _ = rest.partition(" (")
+    return (
+        bool(colon)
+        and word.isalpha()
+        and word.islower()
+        and phrase != ""
+        and not any(c.isdigit() for c in phrase)
+        and (not bracket or reason.endswith(")"))
+    )
+
+
+@pytest.mark.parametrize("make", [RuleFilter, LanguageFilter, GroundingFilter], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("code", ["th", "en"])
+@settings(max_examples=60)
+@given(text=st.text(max_size=200), other=st.text(max_size=200))
+def test_random_text_gets_the_same_answer_again(make, code, text, other):
+    item = Instruction("summarization", other, text, evidence=other[:5], context=Context(text=text + other))
+    reason = bound(make, code).check(item)
+    assert reason is None or is_reason(reason)
+    assert bound(make, code).check(item) == reason
+
+
+@pytest.mark.parametrize("make", MAKERS[:-1], ids=lambda make: make.__name__)
+def test_settings_are_public_fields_and_nothing_else(make):
+    assert is_dataclass(make)
+    fresh, used = make(), bound(make)
+    verdict(used, GOOD)
+    assert fresh == used and repr(fresh) == repr(used)
+    assert all(f.init is not f.name.startswith("_") for f in fields(make))
+
+
+def test_default_is_the_languages_rules_without_the_judge():
+    assert [type(f) for f in default_filters()] == [RuleFilter, LanguageFilter, GroundingFilter]
+    assert default_filters()[0] is not default_filters()[0]

