@@ -22,5 +22,5 @@ class Proverb(sf.TaskTemplate):
         return sf.Prompt(user=request, system=language.persona)
 
     def instructions(self, fields: Fields, context: sf.Context) -> Iterator[sf.Instruction]:
-        question = f"สำนวน \"{fields.proverb}\" หมายความว่าอย่างไร และใช้เมื่อใด"
+        question = f'สำนวน "{fields.proverb}" หมายความว่าอย่างไร และใช้เมื่อใด'
         yield sf.Instruction(task=self.name, instruction=question, output=f"{fields.meaning}\n\n{fields.situation}")

@@ -19,7 +19,7 @@ from seedfree.filters.semantic import SemanticDiversityFilter
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.rounds import Execution
+from seedfree.rounds import Execution, Stages
 from seedfree.run import Run
 from seedfree.settings import describe, fingerprint
 
@@ -184,10 +184,13 @@ class Pipeline:
         cache = self._cache(seed)
         folders = [*map(Path, reuse), *([cache] if cache != out and (cache / "ledger.sqlite").exists() else [])]
         execution = Execution(
-            self, size=size, out=out, seed=seed, concurrency=concurrency, budget_usd=budget_usd, reuse=folders,
+            self._stages(), size=size, out=out, seed=seed, concurrency=concurrency, budget_usd=budget_usd, reuse=folders,
             progress=progress, clock=clock, transport=transport,
         )  # fmt: skip
         return await execution.run()
+
+    def _stages(self) -> Stages:
+        return Stages(**{name: getattr(self, name) for name in self.__dataclass_fields__}, settings=self.settings())
 
     def _cache(self, seed: int) -> Path:
         """Where previews keep their replies, so that a run takes them over instead of paying again."""

@@ -107,7 +107,8 @@ class Context:
     Attributes:
         text: Empty for the tasks that work from a topic alone.
         title: The page's and section's title.
-        seed, position: The run's seed and this context's place in the run's stream of contexts, filled in by the pipeline.
+        seed, position: The run's seed and this context's place in the run's stream of contexts, filled in by the
+            pipeline.
     """
 
     text: Text = ""

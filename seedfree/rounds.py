@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from seedfree.contexts.stream import ContextStream
 from seedfree.card import card
+from seedfree.contexts.stream import ContextStream
 from seedfree.dataset import Dataset
 from seedfree.engine.batch import bind, close
 from seedfree.engine.clock import Clock
@@ -24,22 +24,36 @@ from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigMismatchError, InvalidReplyError, RequestError, StopRunError
 from seedfree.generators.prices import price_of
 from seedfree.health import code, health
+from seedfree.languages import Language
 from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
-from seedfree.protocols import Filter, TaskTemplate
+from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Context, Instruction, Topic
 from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
 from seedfree.settings import differing, fingerprint
 from seedfree.topics import GivenTopics, TopicStream
 
-if TYPE_CHECKING:
-    from seedfree.pipeline import Pipeline
-
-__all__ = ["Execution"]
+__all__ = ["Execution", "Stages"]
 
 _LOG = logging.getLogger("seedfree")
 _STATUS_EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A pipeline's parts, checked; `settings` is all that decides the data, as JSON values."""
+
+    language: Language
+    generator: Generator
+    contexts: Sequence[ContextSource]
+    tasks: Sequence[TaskTemplate]
+    filters: Sequence[Filter]
+    diversity: DiversityFilter | None
+    topics: Sequence[str] | None
+    cultural_share: float
+    topic_limit: int | None
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class _Row:
 class Execution:
     """The state of one call of `Pipeline.run`."""
 
-    pipeline: Pipeline
+    stages: Stages
     size: int
     out: Path
     seed: int
@@ -87,7 +101,7 @@ class Execution:
         """See `Pipeline.run`."""
         self._now = self.clock or Clock()
         self._started = self._now.monotonic()
-        settings = {**self.pipeline.settings(), "seed": self.seed}
+        settings = {**self.stages.settings, "seed": self.seed}
         with Ledger(self.out, clock=self.clock, entries=_length(self.out)) as ledger:
             self._ledger = ledger
             await self._same_settings(settings)
@@ -95,10 +109,10 @@ class Execution:
             self._runner = Runner(
                 ledger, concurrency=self.concurrency, clock=self.clock, transport=self.transport, reuse=reuse
             )
-            tasks = self.pipeline.tasks or ()
+            tasks = self.stages.tasks
             self._plans = [TaskPlan(task) for task in tasks]
             self._session = RunSession(
-                self._runner, self.pipeline.generator, self._language, self.seed, price_of=price_of,
+                self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,
                 budget_usd=self.budget_usd, grounded_tasks=frozenset(t.name for t in tasks if t.grounded),
             )  # fmt: skip
             self._bar = Progress(self.size, show=self.progress, clock=self.clock)
@@ -110,13 +124,9 @@ class Execution:
                     await close(self._runner, component)
                 await self._runner.close()
 
-    @property
-    def _language(self) -> Any:
-        return self.pipeline.language
-
     def _components(self) -> list[object]:
-        p = self.pipeline
-        return [p.generator, *(p.contexts or ()), *(p.tasks or ()), *p.filters, *([p.diversity] if p.diversity else [])]
+        p = self.stages
+        return [p.generator, *p.contexts, *p.tasks, *p.filters, *([p.diversity] if p.diversity else [])]
 
     async def _same_settings(self, settings: Mapping[str, Any]) -> None:
         kept = self._ledger.config()
@@ -155,7 +165,7 @@ class Execution:
     async def _all_rounds(self) -> tuple[str, str]:
         topics = self._topic_stream()
         stream = ContextStream(
-            [(s, described) for s, described in zip(self.pipeline.contexts or (), self._described(), strict=True)],
+            [(s, described) for s, described in zip(self.stages.contexts, self._described(), strict=True)],
             topics, self._session, self._runner,
         )  # fmt: skip
         dry = False
@@ -184,22 +194,21 @@ class Execution:
         drops = Counter(code(r.reason) for r in self._rows if r.reason is not None)
         poor = health(sum(r.reason is None for r in self._rows), drops).below()
         if poor:
-            _LOG.warning("This model is below the floor for %s: %s", self._language.name, "; ".join(poor))
+            _LOG.warning("This model is below the floor for %s: %s", self.stages.language.name, "; ".join(poor))
 
     def _topic_stream(self) -> GivenTopics | TopicStream:
-        given = self.pipeline.topics
+        given = self.stages.topics
         if given is not None:
             return GivenTopics([Topic(text) for text in given])
-        sources = self.pipeline.contexts or ()
+        sources = self.stages.contexts
         if sources and all(hasattr(source, "topics") for source in sources):
             return GivenTopics([topic for source in sources for topic in cast("Any", source).topics()])
         return TopicStream(
-            self._session, cultural_share=self.pipeline.cultural_share, limit=self.pipeline.topic_limit
+            self._session, cultural_share=self.stages.cultural_share, limit=self.stages.topic_limit
         )
 
     def _described(self) -> list[Any]:
-        described: list[Any] = self.pipeline.settings()["contexts"]
-        return described
+        return list(self.stages.settings["contexts"])
 
     async def _jobs(self, stream: ContextStream, wanted: Sequence[int]) -> tuple[list[_Job], list[int]]:
         """The round's jobs, each task going on in the stream where it stopped, and contexts asked about by task."""
@@ -230,7 +239,7 @@ class Execution:
 
     async def _rows_of(self, job: _Job) -> list[_Row]:
         task, context = job.task, job.context
-        prompt = await self._runner.call(task.prompt, context, self._language)
+        prompt = await self._runner.call(task.prompt, context, self.stages.language)
         if prompt.schema is None:
             prompt = replace(prompt, schema=task.Fields)
 
@@ -256,17 +265,17 @@ class Execution:
         filled = replace(
             item,
             id=item.id or name,
-            language=item.language or self._language.code,
+            language=item.language or self.stages.language.code,
             topic=item.topic or topic.text,
             topic_kind=item.topic_kind or topic.kind,
             source=item.source if item.source.kind != "topic" else context.source,
-            generator=item.generator or identity(self.pipeline.generator),
+            generator=item.generator or identity(self.stages.generator),
             context=context,
         )
         return _Row((job.round, row_id(self.seed, filled.id)), filled, reason)
 
     async def _verdict(self, item: Instruction) -> str | None:
-        for each in cast("Sequence[Filter]", self.pipeline.filters):
+        for each in self.stages.filters:
             reason = await self._runner.call(each.check, item)
             if reason is not None:
                 return str(reason)
@@ -276,8 +285,8 @@ class Execution:
         """Marks near-duplicates among all rows so far; returns kept rows by task."""
         self._rows.sort(key=lambda r: r.order)
         passed = [r for r in self._rows if r.reason is None or r.duplicate_of is not None]
-        if self.pipeline.diversity is not None and passed:
-            selection = self.pipeline.diversity.select([r.item for r in passed])
+        if self.stages.diversity is not None and passed:
+            selection = self.stages.diversity.select([r.item for r in passed])
             for r, of, similarity in zip(passed, selection.duplicate_of, selection.similarity, strict=True):
                 near = of >= 0
                 r.reason = "diversity: near-duplicate" if near else None
@@ -322,10 +331,10 @@ class Execution:
                 dropped.append(Dropped(**values, reason=reason, duplicate_of=r.duplicate_of, similarity=r.similarity))
         drops = Counter(code(d.reason) for d in dropped)
         stats = self._stats(len(kept), dict(sorted(drops.items())))
-        generator = self.pipeline.generator
+        generator = self.stages.generator
         text = card(
             Dataset(kept),
-            language=self._language,
+            language=self.stages.language,
             generator=identity(generator),
             terms=str(getattr(generator, "terms", "")),
             status=status,

@@ -32,11 +32,12 @@ filters: normalize index encoders / traces / rules language grounding judge / se
 settings
 planning
 progress
+health
 run
+health
 rounds
 estimate
 pipeline
-health
 config
 demo
 doctor
@@ -142,7 +143,7 @@ def test_import_is_quick_and_light():
     assert not HEAVY & set(loaded)
     seconds = min(
         int(line.split("|")[1]) / 1e6
-        for _ in range(3)
+        for _ in range(5)
         for line in run("import seedfree", "-X", "importtime").splitlines()
         if line.endswith("| seedfree")
     )

@@ -159,7 +159,13 @@ class Runner:
     async def _send(self, generator: Generator, prompt: Prompt, request: httpx.Request | None) -> Answer:
         if request is not None:
             # A request can be sent once; every attempt sends a copy.
-            copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.content)
+            copy = httpx.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.content,
+                extensions=request.extensions,
+            )
             return await self._transport.send(copy, now=self.clock.timestamp())
         try:
             reply = await self.call(generator.generate, prompt)

@@ -23,10 +23,11 @@ _GROUNDED = frozenset({"closed_qa", "multiple_choice", "summarization"})
 _LONG = 200
 _PIECE = 20
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_POINT = re.compile("[.,:]")
 _NUMBERING = re.compile(r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE)
 _CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
-_COUNT = 10
+_COUNTS = frozenset(map(str, range(11)))
 _YEARS = range(1000, 3000)
 # Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's year before.
 _EARLY = re.compile(
@@ -39,7 +40,7 @@ _NEAR = 20
 _CASED = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
 _CAPITAL = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _QUOTED = re.compile(r"\"([^\"\n]{2,80})\"|“([^“”\n]{2,80})”|«([^«»\n]{2,80})»|「([^「」\n]{2,80})」")
-_STARTS = re.compile(r"(?:^|[.!?:;…\"“”'‘(\[*•|#>\-–—/])\s*\Z", re.MULTILINE)
+_OPENERS = frozenset(".!?:;…\"“”'‘([*_•|#>-–—/\n\r")
 # English and Romance ways to make an adjective of a country or a plural of a name.
 _ENDING = re.compile(r"(?:['’]\w*|ese|ian|ean|ish|an|es|s|n)\Z")
 _NAME_LETTERS = 4
@@ -48,7 +49,7 @@ _SHORT_MARKER = 5
 _NO_NAME = tuple(
     "นี้ นั้น เหล่า ที่ ของ ใน และ มี เป็น ได้ จะ ต่าง อื่น ทั้ง ทุก แต่ บาง หลาย ซึ่ง หรือ กับ จาก โดย ไม่ ก็ คือ ให้ ถูก เพื่อ เพราะ "
     "เดียว ใหม่ เก่า ใหญ่ เล็ก หลัก แรก เดิม หนึ่ง สอง สาม แห่ง สาย เพื่อน กำลัง ใกล้ ใด ไหน ดัง แบบ อย่าง เรา ตน ผู้ พัฒนา ราย ไป มา "
-    "ขึ้น ออก เข้า ด้วย ทั่วไป สำคัญ แค่ เพียง เมื่อ "
+    "จ้าง ทุน ทหาร เอก รำ ฟ้า พญา ขึ้น ออก เข้า ด้วย ทั่วไป สำคัญ แค่ เพียง เมื่อ "
     "อยู่ อีก ตั้ง หลัง รวม ชื่อ คำ พบ จึง ช่วง ไทย หลวง ติด ตัว ล่าสุด ชนิด กลุ่ม ริม ด้าน ทาง คล้าย ยาว ผลิต เอกชน มหาชน จำกัด ประถม มัธยม "
     "อุดมศึกษา อนุบาล เอง องค์ สงฆ์ ภิกษุ พุทธ ราช โอรส ธิดา บาท ธรรม ชนม ชาว กรัฐ กฯ แบบ สมุทร หน้า เมือง พระ "
     "ກໍ ນີ້ ນັ້ນ ທີ່ ຂອງ ໃນ ແລະ ມີ ເປັນ ໄດ້ ຈະ ຕ່າງ ອື່ນ ທັງ ທຸກ ແຕ່ ບາງ ຫຼາຍ ເຊິ່ງ ຫຼື ກັບ ຈາກ ໂດຍ ບໍ່ ແມ່ນ ໃຫ້ ຖືກ ເພື່ອ ລາວ ໃຫຍ່ ໃໝ່ "
@@ -141,36 +142,37 @@ def _unknown_numbers(answer: str, context: str, language: Language) -> Iterator[
         if not values.isdisjoint(readings):
             continue
         # A small whole number may be a count, unless the context counts the same thing otherwise.
-        if number.isdigit() and int(number) <= _COUNT and before not in befores and after not in afters:
+        if number in _COUNTS and before not in befores and after not in afters:
             continue
         yield number
 
 
 def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[tuple[str, set[str], str, str]]:
     """Numbers of a text as written, their possible values, the 5 characters before and the unit after each."""
-    text = fold(text)
+    text = fold(text.replace("\n", " | "))
     for match in _NUMBER.finditer(text):
         number = match[0]
         readings = _readings(number)
-        if era and number.isdigit() and int(number) in _YEARS:
+        if era and len(number) == 4 and number.isdigit() and int(number) in _YEARS:
             early = bool(_EARLY.search(text, max(0, match.start() - _NEAR), match.start()))
             if both_eras or early:
                 readings |= _eras(int(number), era, early=early)
-        before = text[: match.start()][-12:].replace(" ", "")[-5:]
+        before = text[max(0, match.start() - 12) : match.start()].replace(" ", "")[-5:]
         after = text[match.end() : match.end() + 8].lstrip()
         yield number, readings, before if len(before) == 5 else "", after[:1] if after[:1] in "%°" else after[:3]
 
 
 def _readings(number: str) -> set[str]:
-    """`1.234` is a thousand in some languages and one and a bit in others; a version or time is its parts."""
-    parts = re.split("[.,]", number)
-    values = {part.lstrip("0") or "0" for part in parts} if len(parts) > 2 else set()
-    if len(parts) == 1 or all(len(part) == 3 for part in parts[1:]):
-        values.add("".join(parts).lstrip("0") or "0")
-    if len(parts) > 1:
-        whole, fraction = "".join(parts[:-1]).lstrip("0") or "0", parts[-1].rstrip("0")
-        values.add(f"{whole}.{fraction}" if fraction else whole)
-    return values
+    """`1.234` is a thousand in some languages and one and a bit in others; of a date or version every part counts."""
+    parts = _POINT.split(number)
+    values = {_plain("".join(parts))} if all(len(part) == 3 for part in parts[1:]) else set()
+    if len(parts) == 2 and parts[1] != "000":
+        values.add(f"{_plain(parts[0])}.{parts[1].rstrip('0')}".rstrip("."))
+    return values or set(map(_plain, parts))
+
+
+def _plain(digits: str) -> str:
+    return digits.lstrip("0") or "0"
 
 
 def _eras(year: int, era: int, *, early: bool) -> set[str]:
@@ -203,8 +205,14 @@ def _capitalised(text: str, *, cased: bool) -> Iterator[str]:
         word = match[0]
         if cased or script_of(word[0]) in _CASED:
             word = "".join(char for char in word if script_of(char) in _CASED or char in "'’-").strip("'’-")
-            if len(word) > 1 and word[0].isupper() and not (cased and _STARTS.search(text[: match.start()])):
+            if len(word) > 1 and word[0].isupper() and not (cased and _starts(text, match.start())):
                 yield word
+
+
+def _starts(text: str, position: int) -> bool:
+    """Whether a sentence, a line or something in quotes or brackets begins here."""
+    before = text[max(0, position - 40) : position].rstrip(" \t")
+    return not before or before[-1] in _OPENERS
 
 
 def _stands(name: str, context: str) -> bool:

@@ -31,10 +31,10 @@ _OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
 _ZAWGYI = 0.95
 _RUN_WORDS, _SENTENCE_WORDS, _RUN_LETTERS = 8, 5, 25
 _ASIDE = 2
-_SENTENCE_LETTERS = 40
+_SENTENCE_LETTERS = 30
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-\u0300-\u036f][^\W\d_]*)*")
-_LINK = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\w+")
+_LINK = re.compile(r"(?:https?://|www\.)\S+|[\w.+-]{1,64}@[\w.-]{1,255}")
 _INSIDE = re.compile(
     r"\([^()\n]*\)|\[[^\[\]\n]*\]|（[^（）\n]*）|\"[^\"\n]*\"|“[^“”\n]*”|‘[^‘’\n]*’|«[^«»\n]*»|「[^「」\n]*」"
 )

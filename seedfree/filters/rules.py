@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from seedfree.errors import ConfigError
-from seedfree.filters.normalize import answers, fold, language_of, outside_code, questions, squeeze
+from seedfree.filters.normalize import answers, fold, language_of, outside_code, questions
 from seedfree.filters.traces import Copies, bare, leaks, markup, refuses
 from seedfree.languages import Language
 from seedfree.protocols import Session
@@ -43,7 +43,8 @@ _PROSE = 120
 
 _LOOP = re.compile(r"(.{2,80}?)\1{5,}", re.DOTALL)
 _ONE_CHAR = re.compile(r"([^\W\d_]|[!?])\1{14,}")
-_LOOP_CHARS = 40
+# A loop of 40 characters or more has at least 24 pieces of 12 characters that came before.
+_LOOP_CHARS, _LOOP_PIECES = 40, 24
 _DOTS = re.compile(r"([^\w\s])\1{3,}")
 _GRAM = 12
 
@@ -135,18 +136,16 @@ def _broken(text: str) -> bool:
 
 
 def _repeats(text: str, distinct: float) -> bool:
-    folded = fold(outside_code(text))
-    for loop in _LOOP.finditer(folded):
-        # Rules of a table and lines of dots repeat without saying anything twice.
-        if len(loop[0]) >= _LOOP_CHARS and any(char.isalpha() for char in loop[1]):
-            return True
+    folded = _DOTS.sub(r"\1\1\1", fold(outside_code(text)))
+    pieces = max(len(folded) - _GRAM + 1, 0)
+    again = pieces - len({folded[i : i + _GRAM] for i in range(pieces)})
+    if pieces >= 5 * _GRAM and pieces - again < distinct * pieces:
+        return True
     if _ONE_CHAR.search(folded):
         return True
-    squeezed = _DOTS.sub(r"\1\1\1", squeeze(text))
-    pieces = len(squeezed) - _GRAM + 1
-    if pieces < 5 * _GRAM:
-        return False
-    return len({squeezed[i : i + _GRAM] for i in range(pieces)}) < distinct * pieces
+    # The search is slow. Rules of a table repeat without saying anything twice.
+    loops = _LOOP.finditer(folded) if again >= _LOOP_PIECES else ()
+    return any(len(loop[0]) >= _LOOP_CHARS and any(char.isalpha() for char in loop[1]) for loop in loops)
 
 
 def _cut_off(text: str, language: Language) -> str | None:

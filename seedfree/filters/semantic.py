@@ -62,9 +62,9 @@ class SemanticDiversityFilter:
         self.threshold = check_threshold(self.threshold)
         if self.encoder is None:
             self.encoder = BGEM3Encoder()
-        elif not callable(getattr(self.encoder, "encode", None)):
+        elif isinstance(self.encoder, str | type) or not callable(getattr(self.encoder, "encode", None)):
             raise ConfigError(
-                f"{self.encoder!r} has no method encode(texts)",
+                f"encoder is {self.encoder!r}, not an object with a method encode(texts)",
                 hint=f"Use {', or '.join(_ALTERNATIVES.values())}.",
             )
         if self.fields != "paper":
@@ -75,7 +75,7 @@ class SemanticDiversityFilter:
                 )
         check_index(self.index)
 
-    def check(self) -> None:
+    def ready(self) -> None:
         """Raises `ConfigError` where a package is missing; loads nothing."""
         check_index(self.index)
         check = getattr(self.encoder, "check", None)
@@ -84,7 +84,7 @@ class SemanticDiversityFilter:
 
     def bind(self, session: Session) -> None:
         """Loads the encoder and tries it on the run's language; see `probe`."""
-        self.check()
+        self.ready()
         self.probe(session.language)
 
     def probe(self, language: Language) -> None:
@@ -95,7 +95,9 @@ class SemanticDiversityFilter:
             ConfigError: It can't be loaded.
         """
         texts = _phrases(language)
-        self._judge(texts, self._embed(texts), [("", "")] * len(texts), f" of {language.name}")
+        of = f" of {language.name}"
+        self._judge_tokens(texts, of)
+        self._judge_vectors(texts, self._embed(texts), [("", "")] * len(texts), of)
 
     def select(self, items: Sequence[Instruction]) -> Selection:
         """Decides over all rows, in order.
@@ -107,8 +109,9 @@ class SemanticDiversityFilter:
         texts = [self._text(item) for item in items]
         if not texts:
             return greedy_select([], self.threshold, self.index)
+        self._judge_tokens(texts)
         vectors = self._embed(texts)
-        self._judge(texts, vectors, [(item.topic, _page(item)) for item in items], "")
+        self._judge_vectors(texts, vectors, [(item.topic, _page(item)) for item in items])
         return greedy_select(vectors, self.threshold, self.index)
 
     def _text(self, item: Instruction) -> str:
@@ -153,18 +156,19 @@ class SemanticDiversityFilter:
                 raise self._unusable(f"returned {what} for {int(wrong.sum())} of {len(texts)} texts")
         return vectors.astype(np.float32, copy=False)
 
-    def _judge(
-        self, texts: Sequence[str], vectors: NDArray[np.float32], origins: Sequence[tuple[str, str]], of: str
-    ) -> None:
-        order = list(range(len(texts)))
-        seeded("encoder", len(texts)).shuffle(order)
+    def _judge_tokens(self, texts: Sequence[str], of: str = "") -> None:
         share_of = getattr(self.encoder, "unknown_share", None)
-        share = share_of([texts[i] for i in order[:_SAMPLE]]) if share_of is not None else 0.0
+        share = share_of([texts[i] for i in _sample(len(texts))]) if share_of is not None else 0.0
         if share > _UNKNOWN:
             raise self._unusable(f"does not know {share:.0%} of the tokens{of} (at most {_UNKNOWN:.0%} is of use)")
+
+    def _judge_vectors(
+        self, texts: Sequence[str], vectors: NDArray[np.float32], origins: Sequence[tuple[str, str]], of: str = ""
+    ) -> None:
+        sample = _sample(len(texts))
         pairs = [
             (i, j)
-            for i, j in zip(order[:_SAMPLE], order[1:_SAMPLE] + order[:1], strict=False)
+            for i, j in zip(sample, sample[1:] + sample[:1], strict=True)
             if all(a != b or not a for a, b in zip(origins[i], origins[j], strict=True))
             and _overlap(texts[i], texts[j]) < _WORDING
         ]
@@ -184,6 +188,10 @@ class SemanticDiversityFilter:
         name = type(self.encoder).__name__
         others = [text for other, text in _ALTERNATIVES.items() if other != name]
         return EncoderError(f"The encoder {name} {what}", hint=f"{advice} {', or '.join(others)}.")
+
+
+def _sample(n: int) -> list[int]:
+    return seeded("encoder", n).sample(range(n), min(n, _SAMPLE))
 
 
 def _page(item: Instruction) -> str:

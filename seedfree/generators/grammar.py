@@ -36,23 +36,25 @@ def grammar(schema: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: The schema has a form that `closed_schema` refuses.
     """
-    return f"root ::= {_value(closed_schema(schema, keep=CONSTRAINTS))}{_RULES}"
+    items: list[str] = []
+    root = _value(closed_schema(schema, keep=CONSTRAINTS), items)
+    return "\n".join([f"root ::= {root}", *(f"item{n} ::= {rule}" for n, rule in enumerate(items))]) + _RULES
 
 
-def _value(node: Mapping[str, Any]) -> str:
+def _value(node: Mapping[str, Any], items: list[str]) -> str:
     if "anyOf" in node:
-        return _any(*map(_value, node["anyOf"]))
+        return _any(*(_value(option, items) for option in node["anyOf"]))
     if "enum" in node:
         return _any(*map(_literal, node["enum"]))
     if "const" in node:
         return _literal(node["const"])
     match node["type"]:
         case "object":
-            pairs = (f"{_text(json.dumps(key, ensure_ascii=False) + ':')} {_value(value)}"
+            pairs = (f"{_text(json.dumps(key, ensure_ascii=False) + ':')} {_value(value, items)}"
                      for key, value in node["properties"].items())
             return f'"{{" {_JOIN.join(pairs)} "}}"'
         case "array":
-            return _list(node)
+            return _list(node, items)
         case "string":
             return _string(node)
         case "integer":
@@ -89,12 +91,15 @@ def _string(node: Mapping[str, Any]) -> str:
     return rf'"\"" {_times("first", "char", low, high)} "\""'
 
 
-def _list(node: Mapping[str, Any]) -> str:
+def _list(node: Mapping[str, Any], items: list[str]) -> str:
     low = node.get("minItems", 0)
     high = max(low, node.get("maxItems", _ITEMS))
     if high == 0:
         return '"[]"'
-    item = _value(node["items"])
+    # A rule of its own: llama.cpp unrolls a repetition, and a repetition of repetitions is soon more than it takes.
+    rule = _value(node["items"], items)
+    item = f"item{len(items)}"
+    items.append(rule)
     some = _times(item, f'("," {item})', low, high)
     return f'"[" {some} "]"'
 

@@ -38,6 +38,8 @@ _DEFAULT_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6
 _BASE = frozenset({"base", "pt", "pretrained"})
 # Key-value pairs stand before the tensors; the longest of them, the vocabulary, takes about 10 MB.
 _METADATA = 64 << 20
+# OpenMP's threads spin while they wait for each other: on processors that others use too, that is most of the time.
+_CHILD = {"OMP_WAIT_POLICY": "passive"}
 
 
 @dataclass
@@ -113,7 +115,7 @@ class LlamaCppGenerator:
         """`http://127.0.0.1:<port>`; starts llama.cpp where it does not run."""
         return self.start()
 
-    def check(self) -> None:
+    def ready(self) -> None:
         """Raises ConfigError where a package is missing; starts nothing."""
         if find_spec("xllamacpp") is None:
             raise missing_extra("xllamacpp", "local")
@@ -132,7 +134,7 @@ class LlamaCppGenerator:
         """
         with self._lock:
             if self._server is None or not self._server.alive:
-                self.check()
+                self.ready()
                 settings = {
                     "path": str(Path(self.model).absolute() if self.model is not None else _default_model()),
                     "alias": self.identity,
@@ -284,7 +286,7 @@ class _Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, **_CHILD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
             )
             self.stop = weakref.finalize(self, _stop, self._process)

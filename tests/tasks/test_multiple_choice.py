@@ -50,7 +50,9 @@ def test_wrong_choices_are_shuffled() -> None:
     assert len(orders) == 24
 
 
-@pytest.mark.parametrize("wrong", [["ไม้ซาง", "หวาย", "ใบตาล"], ["หวาย", " หวาย ", "ใบตาล"], ["หวาย", "ใบตาล"], ["หวาย", "ใบตาล", "?"]])
+@pytest.mark.parametrize(
+    "wrong", [["ไม้ซาง", "หวาย", "ใบตาล"], ["หวาย", " หวาย ", "ใบตาล"], ["หวาย", "ใบตาล"], ["หวาย", "ใบตาล", "?"]]
+)
 def test_choices_that_are_not_distinct_are_invalid(wrong: list[str]) -> None:
     with pytest.raises(ValueError, match="different choices"):
         row(wrong=wrong)
@@ -64,7 +66,7 @@ def test_other_languages_and_a_language_of_ones_own() -> None:
     assert row(language="en").instruction.split("\n\n")[1].startswith("A. ")
     own = replace(Language.load("th"), code="tha-x", labels=("๑", "๒", "๓", "๔"))
     task = MultipleChoice()
-    task.bind(SimpleNamespace(language=own))  # type: ignore[arg-type]
+    task.bind(SimpleNamespace(language=own))
     (item,) = task.instructions(task.Fields.model_validate(ANSWER), Context(text="แคน", language="tha-x"))
     assert "๑. " in item.instruction
 
@@ -74,7 +76,7 @@ def test_a_language_with_too_few_labels() -> None:
     with pytest.raises(ConfigError, match="3 labels"):
         MultipleChoice().prompt(Context(text="แคน"), few)
     with pytest.raises(ConfigError, match="3 labels"):
-        MultipleChoice().bind(SimpleNamespace(language=few))  # type: ignore[arg-type]
+        MultipleChoice().bind(SimpleNamespace(language=few))
 
 
 @pytest.mark.parametrize("settings", [{"choices": 1}, {"choices": 7}, {"temperature": 9}])

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedfree.contexts.stream import ContextStream
+from seedfree.engine.ledger import Ledger
+from seedfree.engine.runner import Runner
+from seedfree.engine.session import RunSession
+from seedfree.languages import Language
+from seedfree.records import Context, Source, Topic
+from seedfree.topics import GivenTopics
+from tests.fakes import FakeClock, thai_llm
+
+TOPICS = [Topic(f"topic {i}") for i in range(100)]
+
+
+class Shelf:
+    """Answers at once or late, with as many texts as asked for."""
+
+    def __init__(self, name: str, share: float = 1.0, n: int = 1, knows: Any = lambda _: True, late: bool = False) -> None:
+        self.name, self.share, self._n, self._knows, self._late = name, share, n, knows, late
+        self._asked: list[str] = []
+
+    async def contexts(self, topic: Topic) -> list[Context]:
+        self._asked.append(topic.text)
+        if self._late and topic.position % 2:
+            await asyncio.sleep(0)
+        return [Context(text=f"{self.name} {topic.text} {i}") for i in range(self._n) if self._knows(topic)]
+
+
+def _take(tmp_path: Path, sources: Sequence[Any], n: int, topics: Sequence[Topic] = TOPICS, seed: int = 0) -> list[Context]:
+    async def work() -> list[Context]:
+        with Ledger(tmp_path, clock=FakeClock()) as ledger:
+            runner = Runner(ledger, concurrency=4)
+            session = RunSession(runner, thai_llm(), Language.load("th"), seed)
+            stream = ContextStream([(s, s.name) for s in sources], GivenTopics(topics), session, runner)
+            first = list(await stream.take(n // 2))
+            whole = list(await stream.take(n))
+            assert whole[: n // 2] == first
+            await runner.close()
+            return whole
+
+    return asyncio.run(work())
+
+
+def test_contexts_come_in_the_order_of_their_topics_with_their_place(tmp_path: Path) -> None:
+    contexts = _take(tmp_path, [Shelf("a", n=2, late=True)], 30)
+    assert [c.text for c in contexts] == [f"a topic {i // 2} {i % 2}" for i in range(30)]
+    assert [c.position for c in contexts] == list(range(30))
+    assert all(c.language == "th" and c.source.retrieved_at == "2026-01-01T00:00:00Z" for c in contexts)
+
+
+def test_shares_hold_early_on(tmp_path: Path) -> None:
+    contexts = _take(tmp_path, [Shelf("a", share=3), Shelf("b", share=1)], 40)
+    counts = Counter(c.text.split()[0] for c in contexts)
+    assert 28 <= counts["a"] <= 32
+
+
+def test_a_topic_goes_on_to_the_next_source(tmp_path: Path) -> None:
+    knows = Shelf("a", knows=lambda t: t.position % 2)
+    contexts = _take(tmp_path, [knows, Shelf("b")], 40)
+    assert len(contexts) == 40 and all(c.text.startswith("b") for c in contexts if c.topic and c.topic.position % 2 == 0)
+
+
+def test_the_ledger_answers_the_second_time(tmp_path: Path) -> None:
+    first, second = Shelf("a"), Shelf("a")
+    assert _take(tmp_path, [first], 20) == _take(tmp_path, [second], 20)
+    assert first._asked and not second._asked
+
+
+def test_topics_that_run_out_give_what_there_is(tmp_path: Path) -> None:
+    assert len(_take(tmp_path, [Shelf("a", knows=lambda t: t.position < 5)], 50)) == 5
+    assert _take(tmp_path / "none", [Shelf("a", n=0)], 50) == []
+
+
+def test_a_text_is_used_once(tmp_path: Path) -> None:
+    class Same(Shelf):
+        async def contexts(self, topic: Topic) -> list[Context]:
+            return [Context(text="the same")]
+
+    assert len(_take(tmp_path, [Same("a")], 10)) == 1
+
+
+def test_a_source_is_asked_first_about_the_topics_it_brought(tmp_path: Path) -> None:
+    class Owner(Shelf):
+        def topics(self) -> list[Topic]:
+            return TOPICS[:10]
+
+    contexts = _take(tmp_path, [Shelf("a"), Owner("b", share=0.01)], 10, topics=TOPICS[:10])
+    assert {c.text.split()[0] for c in contexts} == {"b"}
+
+
+@pytest.mark.parametrize(("given", "kind"), [(Source(), "Quiet"), (Source("archive", retrieved_at="2020"), "archive")])
+def test_where_a_text_comes_from_is_kept_or_filled_in(tmp_path: Path, given: Source, kind: str) -> None:
+    class Quiet(Shelf):
+        async def contexts(self, topic: Topic) -> list[Context]:
+            return [Context(text=topic.text, source=given)]
+
+    (context,) = _take(tmp_path, [Quiet("q")], 1)
+    assert context.source.kind == kind
+    assert context.source.retrieved_at == (given.retrieved_at or "2026-01-01T00:00:00Z")
