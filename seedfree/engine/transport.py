@@ -27,7 +27,6 @@ _STOP = frozenset({401, 402, 403})
 # Words in an error body that mean money, not load: no wait will help.
 _SPENT = re.compile(r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I)
 _KEYS = re.compile(r"\b(?:sk|key|api)[-_][\w\-]{8,}|Bearer\s+\S+", re.I)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 class Answer(NamedTuple):
@@ -113,7 +112,7 @@ _STOP_HINT = {401: "Check the API key.", 403: "Check what the API key is allowed
 
 
 def explain(body: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """At most 200 characters of what a server said, without control characters and without anything like a key."""
+    """At most 200 characters of what a server said, in one printable line and without anything like a key."""
     text = body[:20_000].decode("utf-8", "replace")
     try:
         text = _message(json.loads(text)) or text
@@ -121,7 +120,8 @@ def explain(body: bytes, secrets: tuple[str, ...] = ()) -> str:
         text = re.sub(r"<[^>]{0,500}>", " ", text)
     for secret in secrets:
         text = text.replace(secret, "***")
-    return _KEYS.sub("***", _CONTROL.sub(" ", text)).strip()[:200].replace("\ufffd", "?")
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(_KEYS.sub("***", shown).split())[:200]
 
 
 def _message(value: Any) -> str | None:

@@ -78,9 +78,9 @@ class SemanticDiversityFilter:
     def ready(self) -> None:
         """Raises `ConfigError` where a package is missing; loads nothing."""
         check_index(self.index)
-        check = getattr(self.encoder, "check", None)
-        if check is not None:
-            check()
+        ready = getattr(self.encoder, "ready", None)
+        if ready is not None:
+            ready()
 
     def bind(self, session: Session) -> None:
         """Loads the encoder and tries it on the run's language; see `probe`."""
