@@ -10,6 +10,7 @@ from typing import Any
 
 from seedfree.config import Config
 from seedfree.demo import demo_pipeline
+from seedfree.engine.runner import identity
 from seedfree.errors import SeedfreeError
 from seedfree.health import health
 from seedfree.languages import Language, languages
@@ -34,9 +35,14 @@ def checkup(config: str | None = None) -> tuple[list[str], bool]:
     lines = [f"seedfree {_version()}, Python {sys.version.split()[0]}"]
     for extra, packages in _EXTRAS.items():
         missing = [p for p in packages if find_spec(p) is None]
-        lines.append(f"  {extra:<8} " + (f"missing {', '.join(missing)}: pip install 'seedfree[{extra}]'" if missing else "installed"))
+        lines.append(
+            f"  {extra:<8} "
+            + (f"missing {', '.join(missing)}: pip install 'seedfree[{extra}]'" if missing else "installed")
+        )
     lines += [f"  {name:<20} {'set' if os.environ.get(name) else 'not set'}" for name in _KEYS]
-    lines += [f"  {name:<10} port {port:<6} {'answers' if _answers(port) else 'no server'}" for name, port in _SERVERS.items()]
+    lines += [
+        f"  {name:<10} port {port:<6} {'answers' if _answers(port) else 'no server'}" for name, port in _SERVERS.items()
+    ]
     lines.append(f"  languages: {', '.join(languages())}")
     if config is None:
         return lines, True
@@ -59,15 +65,17 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
     if config is None:
         pipeline = demo_pipeline(language, diversity=None)
     else:
-        settings: dict[str, Any] = {n: getattr(Config.load(config).pipeline, n) for n in ("generator", "contexts", "tasks")}
+        settings: dict[str, Any] = {
+            n: getattr(Config.load(config).pipeline, n) for n in ("generator", "contexts", "tasks")
+        }
         pipeline = Pipeline(language=language, diversity=None, **settings)
     found = pipeline.preview(_ROWS)
     measured = health(len(found), found.run.stats.drops)
     pack = pipeline.language
     assert isinstance(pack, Language)
+    model = identity(pipeline.generator)
     lines = [
-        f"{pack.name} with {pipeline.settings()['generator'].get('identity', 'this model')}: {found.run.stats.requests} "
-        f"requests, {len(found)} rows kept of {measured.rows}",
+        f"{pack.name} with {model}: {found.run.stats.requests} requests, {len(found)} rows kept of {measured.rows}",
         f"  replies that could be read  {measured.parsed:.0%}",
         f"  rows in the language        {measured.in_language:.0%}",
         f"  rows without loops          {measured.unrepeated:.0%}",
@@ -102,5 +110,3 @@ def _reaches(url: str) -> bool:
     except httpx.HTTPError:
         return False
     return True
-
-

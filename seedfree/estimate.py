@@ -61,7 +61,9 @@ class Estimate:
             else f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
         )
         tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
-        return f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
+        return (
+            f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
+        )
 
 
 def estimated(preview: Preview, size: int) -> Estimate:

@@ -184,9 +184,17 @@ class Pipeline:
         cache = self._cache(seed)
         folders = [*map(Path, reuse), *([cache] if cache != out and (cache / "ledger.sqlite").exists() else [])]
         execution = Execution(
-            self._stages(), size=size, out=out, seed=seed, concurrency=concurrency, budget_usd=budget_usd, reuse=folders,
-            progress=progress, clock=clock, transport=transport,
-        )  # fmt: skip
+            self._stages(),
+            size=size,
+            out=out,
+            seed=seed,
+            concurrency=concurrency,
+            budget_usd=budget_usd,
+            reuse=folders,
+            progress=progress,
+            clock=clock,
+            transport=transport,
+        )
         return await execution.run()
 
     def _stages(self) -> Stages:
@@ -223,4 +231,3 @@ def _needs(component: object, protocol: type, setting: str, example: str) -> Non
     if not isinstance(component, protocol):
         what = f"{type(component).__name__} is not a {protocol.__name__}"
         raise ConfigError(f"{setting}: {what}", hint=f"Pass for example {example}.")
-

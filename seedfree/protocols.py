@@ -165,7 +165,7 @@ class DiversityFilter(Protocol):
 class Encoder(Protocol):
     """Texts to vectors: float32, shape [n, d], rows of length 1.
 
-    An encoder that can tell defines `unknown_share(texts) -> float`: the share (0 to 1) of tokens that it does not know.
+    An encoder that can tell defines `unknown_share(texts) -> float`: the share of tokens that it does not know, 0 to 1.
     """
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...

@@ -114,6 +114,7 @@ class Execution:
             self._session = RunSession(
                 self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,
                 budget_usd=self.budget_usd, grounded_tasks=frozenset(t.name for t in tasks if t.grounded),
+                on_reply=self._show,
             )  # fmt: skip
             self._bar = Progress(self.size, show=self.progress, clock=self.clock)
             try:
@@ -203,9 +204,7 @@ class Execution:
         sources = self.stages.contexts
         if sources and all(hasattr(source, "topics") for source in sources):
             return GivenTopics([topic for source in sources for topic in cast("Any", source).topics()])
-        return TopicStream(
-            self._session, cultural_share=self.stages.cultural_share, limit=self.stages.topic_limit
-        )
+        return TopicStream(self._session, cultural_share=self.stages.cultural_share, limit=self.stages.topic_limit)
 
     def _described(self) -> list[Any]:
         return list(self.stages.settings["contexts"])
@@ -235,7 +234,6 @@ class Execution:
             raise
         except RequestError as error:
             self._failure = error
-        self._show()
 
     async def _rows_of(self, job: _Job) -> list[_Row]:
         task, context = job.task, job.context
@@ -375,4 +373,3 @@ def _version() -> str:
         return version("seedfree")
     except PackageNotFoundError:
         return "unknown"
-

@@ -171,5 +171,3 @@ class _Seen:
             self._holders[gram].append(len(self._sizes))
         self._sizes.append(len(grams))
         return True
-
-

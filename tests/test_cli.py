@@ -80,14 +80,12 @@ def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sf, "OpenAICompatibleGenerator", type("Fake", (), {"__new__": lambda *_, **__: thai_llm()}))
     config = CONFIG.replace("runs/th", str(tmp_path / "run")).replace(
-        '[{use: WrittenContexts, share: 2}, {use: WikipediaSource, contact: me@uni.example}]', "[WrittenContexts]"
+        "[{use: WrittenContexts, share: 2}, {use: WikipediaSource, contact: me@uni.example}]", "[WrittenContexts]"
     )
     return _write(tmp_path, config.replace("topics: [ข้าว, ปลา]", ""))
 
 
-def test_run_writes_a_run_folder_and_says_so(
-    faked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_writes_a_run_folder_and_says_so(faked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", faked, "--size", "4"]) == 0
     assert "complete, 4 rows" in capsys.readouterr().out
     assert len(sf.Run.open(tmp_path / "run").dataset) == 4

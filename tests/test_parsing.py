@@ -25,7 +25,7 @@ GOOD = {"question": "อะไร", "answer": "ข้าว"}
         "{}",
         "```json\n{}\n```",
         "Here you are: {} I hope it helps {{really}}",
-        "<think>maybe {{\"question\": 1}}</think>{}",
+        '<think>maybe {{"question": 1}}</think>{}',
         "In {{curly}} words: {}",
         "\ufeff  {}",
     ],
@@ -66,6 +66,8 @@ def test_no_text_raises_anything_else(text: str) -> None:
         pass
 
 
-@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.lists(st.booleans())), st.text(alphabet="ก \n`"))
+@given(
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.lists(st.booleans())), st.text(alphabet="ก \n`")
+)
 def test_every_object_comes_back_as_it_was(value: dict[str, object], around: str) -> None:
     assert find_json(around + json.dumps(value) + around) == value

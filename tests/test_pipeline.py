@@ -54,7 +54,11 @@ def _pipeline(llm: Any = None, **changes: Any) -> sf.Pipeline:
 
 
 def _files(out: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out.glob("*")) if p.suffix in (".jsonl", ".md")}
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(out.glob("*"))
+        if p.suffix in (".jsonl", ".md")
+    }
 
 
 def test_a_run_gives_exactly_the_size_in_equal_parts(tmp_path: Path) -> None:

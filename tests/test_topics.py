@@ -93,4 +93,7 @@ def test_the_limit_holds() -> None:
 
 def test_given_topics_count_once() -> None:
     stream = GivenTopics([Topic("ข้าว"), Topic("ปลา"), Topic(" ข้าว"), Topic("...")])
-    assert [(t.text, t.position, t.kind) for t in asyncio.run(stream.take(9))] == [("ข้าว", 0, "given"), ("ปลา", 1, "given")]
+    assert [(t.text, t.position, t.kind) for t in asyncio.run(stream.take(9))] == [
+        ("ข้าว", 0, "given"),
+        ("ปลา", 1, "given"),
+    ]

@@ -18,6 +18,8 @@ from seedfree.records import Context, Topic, seeded
 __all__ = ["ContextStream", "Topics"]
 
 _WIDTH = 8
+# So many topics in a row without a single text, and the sources are taken to have none.
+_BARREN = 96
 _LIST = TypeAdapter(list[Context])
 _GOLDEN = 0.6180339887498949
 
@@ -42,7 +44,7 @@ class ContextStream:
         self._session, self._runner = session, runner
         self._contexts: list[Context] = []
         self._texts: set[str] = set()
-        self._used = self._bare = 0
+        self._used = self._bare = self._barren = 0
         self._dry = not self._sources
         # A source that brought a topic along is asked about it first.
         self._owners = {
@@ -63,11 +65,14 @@ class ContextStream:
             topics = (await self._topics.take(self._used + _WIDTH))[self._used :]
             self._dry = len(topics) < _WIDTH
             self._used += len(topics)
+            before = len(self._contexts)
             for found in await side_by_side(self._of(topic) for topic in topics):
                 for context in found:
                     if context.text.strip() and context.text not in self._texts:
                         self._texts.add(context.text)
                         self._contexts.append(replace(context, position=len(self._contexts)))
+            self._barren = 0 if len(self._contexts) > before else self._barren + len(topics)
+            self._dry = self._dry or self._barren >= _BARREN
         return self._contexts[:n]
 
     async def bare(self, n: int) -> Sequence[Context]:
@@ -99,9 +104,7 @@ class ContextStream:
         if source.retrieved_at is None:
             source = replace(source, retrieved_at=at)
         language = context.language or self._session.language.code
-        return replace(
-            context, topic=context.topic or topic, language=language, source=source, seed=self._session.seed
-        )
+        return replace(context, topic=context.topic or topic, language=language, source=source, seed=self._session.seed)
 
     def _order(self, topic: Topic) -> list[tuple[ContextSource, Any]]:
         """The source whose turn it is, then the others. Turns follow a golden-ratio sequence: shares hold early on."""

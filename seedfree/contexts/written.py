@@ -76,10 +76,12 @@ class WrittenContexts:
         language = session.language
         rng = seeded(session.seed, topic.position, "written")
         request = Template(style.prompt).safe_substitute(topic=topic.text)
+        schema = Written.model_json_schema()
+        schema["properties"]["text"]["minLength"] = self.min_chars
         return Prompt(
             language.text("written", request=request, length=rng.choice(language.facet("text_lengths"))),
             system=language.persona,
-            schema=Written.model_json_schema(),
+            schema=schema,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             examples=language.draw_examples("written", rng),

@@ -30,6 +30,8 @@ _PROMPT = TypeAdapter(Prompt)
 _KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
 # Answers that settle a request although they hold no text: asking again would give the same.
 _SETTLED = frozenset({400, 404, 413, 422})
+# So many rejections without one success, and it is the settings that are wrong.
+_REJECTIONS = 20
 
 
 def identity(generator: Generator) -> str:
@@ -63,6 +65,7 @@ class Runner:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="seedfree")
         self._under_way: dict[str, asyncio.Future[Entry]] = {}
         self._stopped: StopRunError | None = None
+        self._rejections = 0
 
     async def settle(self, generator: Generator, prompt: Prompt, sample: str) -> tuple[str, Reply]:
         """The key of a request and its reply; a reply with `.error` where the provider rejected the request.
@@ -143,6 +146,7 @@ class Runner:
                         self.in_flight -= 1
                     headers = {n: answer.headers[n] for n in _KEPT_HEADERS if n in answer.headers}
                     entry = await self._ledger.append(Entry("reply", key, answer.body, answer.status, headers))
+                    self._rejections = 0
                     self.read(generator, entry)  # an error inside a success is classified here
                     return entry
             except RetryableError as error:
@@ -153,6 +157,13 @@ class Runner:
                 raise
             except RequestError as error:
                 if error.status in _SETTLED:
+                    self._rejections += 1
+                    if self._rejections == _REJECTIONS:
+                        self._stopped = StopRunError(
+                            f"{_REJECTIONS} requests in a row were rejected: {error.message}",
+                            hint="Change what the provider does not take; for servers without JSON schemas, "
+                            'structured="json_object" or "prompt".',
+                        )
                     return await self._ledger.append(Entry("reply", key, error.message.encode(), error.status))
                 raise
 
@@ -205,5 +216,3 @@ class Runner:
     async def close(self) -> None:
         await self._transport.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-

@@ -60,6 +60,7 @@ class RunSession:
     Args:
         price_of: The price of a generator, `None` where it is not known.
         budget_usd: No request is sent once this much is spent.
+        on_reply: Called after each reply that is new to the tally.
         grounded_tasks: Names of the tasks whose answers must stand in the context.
     """
 
@@ -73,9 +74,10 @@ class RunSession:
         price_of: Callable[[Generator], Price | None] = lambda _: None,
         budget_usd: float | None = None,
         grounded_tasks: frozenset[str] | None = None,
+        on_reply: Callable[[], None] = lambda: None,
     ) -> None:
         self._runner, self._generator = runner, generator
-        self._price_of, self._budget = price_of, budget_usd
+        self._price_of, self._budget, self._on_reply = price_of, budget_usd, on_reply
         self.language, self.seed = language, seed
         self.grounded_tasks = grounded_tasks
         self.tally = Tally()
@@ -115,11 +117,14 @@ class RunSession:
         for doubling in range(_DOUBLINGS + 1):
             roomy = replace(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
             if self._budget is not None and self.tally.usd >= self._budget:
-                raise StopRunError(f"The budget of {self._budget:g} USD is spent", hint="Run it again with a larger one.")
+                raise StopRunError(
+                    f"The budget of {self._budget:g} USD is spent", hint="Run it again with a larger one."
+                )
             key, reply = await self._runner.settle(llm, roomy, sample)
             if key not in self._counted:
                 self._counted.add(key)
                 self.tally.add(reply.usage, self._price(llm))
+                self._on_reply()
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break
         if reply.error is not None:

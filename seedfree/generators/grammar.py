@@ -15,11 +15,12 @@ from seedfree.engine.schema import CONSTRAINTS, closed_schema
 __all__ = ["grammar"]
 
 _CHARS = 400
-_MOST_CHARS = 2000
+_MOST_CHARS = 8000
 _ITEMS = 20
 _LISTED = 1000
+_COMMA = ' "," '
 
-_RULES = r"""
+_COMMON = r"""
 first ::= [^"\\\x00-\x20\x7f-\xa0] | escaped
 char ::= [^"\\\x00-\x1f\x7f-\x9f] | escaped | "\\n"
 escaped ::= "\\" ["\\]
@@ -29,16 +30,18 @@ escaped ::= "\\" ["\\]
 def grammar(schema: Mapping[str, Any]) -> str:
     r"""The grammar of the replies that fit a schema.
 
-    What it admits is valid, except for what no small grammar can hold: `pattern`, `format`, `uniqueItems`, the
-    bounds of fractions and of integers more than 1,000 apart. Strings without `maxLength` end after 400 characters,
-    the longest after 2,000; lists without `maxItems` after 20. Only `\"`, `\\` and `\n` are escaped.
+    What it admits is valid, except for what no small grammar can hold: `pattern`, `format`, `multipleOf`,
+    `uniqueItems`, bounds of fractions, and bounds of integers other than 0, 1, or two that are at most 1,000 apart.
+    Strings without `maxLength` end after 400 characters, the longest after 8,000; lists without `maxItems` after 20.
+    No string begins with white space; only `\"`, `\\` and `\n` are escaped.
 
     Raises:
         ConfigError: The schema has a form that `closed_schema` refuses.
     """
     items: list[str] = []
     root = _value(closed_schema(schema, keep=CONSTRAINTS), items)
-    return "\n".join([f"root ::= {root}", *(f"item{n} ::= {rule}" for n, rule in enumerate(items))]) + _RULES
+    lines = [f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(items))]
+    return "\n".join(lines) + _COMMON
 
 
 def _value(node: Mapping[str, Any], items: list[str]) -> str:
@@ -50,9 +53,8 @@ def _value(node: Mapping[str, Any], items: list[str]) -> str:
         return _literal(node["const"])
     match node["type"]:
         case "object":
-            pairs = (f"{_text(json.dumps(key, ensure_ascii=False) + ':')} {_value(value, items)}"
-                     for key, value in node["properties"].items())
-            return f'"{{" {_JOIN.join(pairs)} "}}"'
+            pairs = (f'{_literal(key)} ":" {_value(value, items)}' for key, value in node["properties"].items())
+            return f'"{{" {_COMMA.join(pairs)} "}}"'
         case "array":
             return _list(node, items)
         case "string":
@@ -60,51 +62,42 @@ def _value(node: Mapping[str, Any], items: list[str]) -> str:
         case "integer":
             return _integer(node)
         case "number":
-            return f'{_integer({"minimum": node.get("minimum", node.get("exclusiveMinimum"))})} ("." [0-9]{{1,6}})?'
+            low = node.get("minimum", node.get("exclusiveMinimum"))
+            return f'{_integer({} if low is None else {"minimum": min(low, 0)})} ("." [0-9]{{1,6}})?'
         case "boolean":
             return '("true" | "false")'
         case _:
             return '"null"'
 
 
-_JOIN = ' "," '
-
-
 def _any(*options: str) -> str:
     return f"({' | '.join(options)})"
 
 
-def _text(text: str) -> str:
+def _literal(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _literal(value: object) -> str:
-    return _text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
 def _string(node: Mapping[str, Any]) -> str:
     low = node.get("minLength", 0)
-    high = max(low, min(node.get("maxLength", max(_CHARS, low)), _MOST_CHARS))
-    if high == 0:
-        return r'"\"\""'
+    high = max(low, min(node.get("maxLength", _CHARS), _MOST_CHARS))
     return rf'"\"" {_times("first", "char", low, high)} "\""'
 
 
 def _list(node: Mapping[str, Any], items: list[str]) -> str:
     low = node.get("minItems", 0)
     high = max(low, node.get("maxItems", _ITEMS))
-    if high == 0:
-        return '"[]"'
-    # A rule of its own: llama.cpp unrolls a repetition, and a repetition of repetitions is soon more than it takes.
-    rule = _value(node["items"], items)
-    item = f"item{len(items)}"
-    items.append(rule)
-    some = _times(item, f'("," {item})', low, high)
-    return f'"[" {some} "]"'
+    # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever the rule holds.
+    items.append(_value(node["items"], items))
+    item = f"item{len(items) - 1}"
+    return f'"[" {_times(item, f"({_COMMA}{item})", low, high)} "]"'
 
 
 def _times(head: str, tail: str, low: int, high: int) -> str:
+    if high == 0:
+        return ""
     some = head if high == 1 else f"{head} {tail}{{{max(low - 1, 0)},{high - 1}}}"
     return some if low else f"({some})?"
 

@@ -178,5 +178,3 @@ def languages() -> Mapping[str, str]:
         with path.open("rb") as file:
             names[path.stem] = str(tomllib.load(file)["name"])
     return names
-
-

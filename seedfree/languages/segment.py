@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from unicodedata import category
 
 from seedfree.errors import ConfigError, missing_extra
 
@@ -12,6 +13,9 @@ __all__ = ["segment"]
 # `\w` leaves out combining accents, which decomposed Vietnamese and lower-cased Turkish have.
 _WORD = re.compile(r"\d+(?:[.,]\d+)+|\w[\w\u0300-\u036f]*(?:['’\-]\w[\w\u0300-\u036f]*)*|[^\w\s]")
 _NUMBER = re.compile(r"(\d+(?:[.,]\d+)*)")
+# What cannot begin a word: a Khmer or Burmese consonant under the one before, and a Burmese consonant without a vowel.
+_UNDER = ("\u1039", "\u17d2")
+_FINAL = re.compile("[\u1000-\u1021][\u103b-\u103e]*\u1037?[\u1039\u103a]")
 
 
 def segment(text: str, segmenter: str) -> list[str]:
@@ -51,8 +55,15 @@ def _icu(text: str) -> list[str]:
         from icu4py.breakers import WordBreaker
     except ImportError as error:
         raise missing_extra("icu4py", "eval") from error
-    # Where a number stands in a sentence without spaces, ICU leaves it attached to its neighbours.
-    return [part for word in WordBreaker(text, "root") for part in _NUMBER.split(word)]
+    words: list[str] = []
+    # Where a number stands in a sentence without spaces, ICU leaves it attached to its neighbours; and it cuts words
+    # that its dictionaries lack within their syllables.
+    for part in (part for word in WordBreaker(text, "root") for part in _NUMBER.split(word) if part):
+        if words and (words[-1].endswith(_UNDER) or _FINAL.match(part) or category(part[0])[0] == "M"):
+            words[-1] += part
+        else:
+            words.append(part)
+    return words
 
 
 _SEGMENTERS: dict[str, Callable[[str], list[str]]] = {"space": _space, "newmm": _newmm, "icu": _icu}

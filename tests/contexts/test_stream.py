@@ -23,7 +23,9 @@ TOPICS = [Topic(f"topic {i}") for i in range(100)]
 class Shelf:
     """Answers at once or late, with as many texts as asked for."""
 
-    def __init__(self, name: str, share: float = 1.0, n: int = 1, knows: Any = lambda _: True, late: bool = False) -> None:
+    def __init__(
+        self, name: str, share: float = 1.0, n: int = 1, knows: Any = lambda _: True, late: bool = False
+    ) -> None:
         self.name, self.share, self._n, self._knows, self._late = name, share, n, knows, late
         self._asked: list[str] = []
 
@@ -34,7 +36,9 @@ class Shelf:
         return [Context(text=f"{self.name} {topic.text} {i}") for i in range(self._n) if self._knows(topic)]
 
 
-def _take(tmp_path: Path, sources: Sequence[Any], n: int, topics: Sequence[Topic] = TOPICS, seed: int = 0) -> list[Context]:
+def _take(
+    tmp_path: Path, sources: Sequence[Any], n: int, topics: Sequence[Topic] = TOPICS, seed: int = 0
+) -> list[Context]:
     async def work() -> list[Context]:
         with Ledger(tmp_path, clock=FakeClock()) as ledger:
             runner = Runner(ledger, concurrency=4)
@@ -65,7 +69,9 @@ def test_shares_hold_early_on(tmp_path: Path) -> None:
 def test_a_topic_goes_on_to_the_next_source(tmp_path: Path) -> None:
     knows = Shelf("a", knows=lambda t: t.position % 2)
     contexts = _take(tmp_path, [knows, Shelf("b")], 40)
-    assert len(contexts) == 40 and all(c.text.startswith("b") for c in contexts if c.topic and c.topic.position % 2 == 0)
+    assert len(contexts) == 40 and all(
+        c.text.startswith("b") for c in contexts if c.topic and c.topic.position % 2 == 0
+    )
 
 
 def test_the_ledger_answers_the_second_time(tmp_path: Path) -> None:

@@ -120,7 +120,12 @@ LLM = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
 def test_everyone_waits_as_long_as_the_provider_says(tmp_path: Path) -> None:
     clock, answers = FakeClock(), iter([httpx.Response(429, headers={"retry-after": "7"}), _openai(), _openai()])
     replies = generate_all(
-        LLM, [Prompt("a"), Prompt("b")], tmp_path, clock=clock, transport=_server(lambda _: next(answers)), concurrency=1
+        LLM,
+        [Prompt("a"), Prompt("b")],
+        tmp_path,
+        clock=clock,
+        transport=_server(lambda _: next(answers)),
+        concurrency=1,
     )
     assert [r.text for r in replies] == ["hello", "hello"] and clock.slept == [7.0]
 
@@ -170,3 +175,16 @@ def test_wrong_arguments_are_refused_before_anything_is_sent(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="concurrency"):
         generate_all(llm, [Prompt("x")], tmp_path, concurrency=0)
     assert llm.calls == [] and generate_all(llm, [], tmp_path) == []
+
+
+def test_twenty_rejections_in_a_row_stop_the_run_with_a_hint(tmp_path: Path) -> None:
+    sent = []
+
+    def reject(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(400, json={"error": {"message": "response_format"}})
+
+    prompts = [Prompt(str(i)) for i in range(50)]
+    with pytest.raises(StopRunError, match="20 requests in a row.*response_format.*json_object"):
+        generate_all(LLM, prompts, tmp_path, transport=_server(reject), concurrency=1)
+    assert len(sent) == 20

@@ -91,7 +91,9 @@ def test_urls_that_leak_or_lead_nowhere_are_refused(url: str) -> None:
         check_url(url)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/v1/", "http://localhost:1", "http://[::1]:9/", "https://a.b/c/"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080/v1/", "http://localhost:1", "http://[::1]:9/", "https://a.b/c/"]
+)
 def test_https_and_loopback_are_allowed(url: str) -> None:
     assert check_url(url) == url.rstrip("/")
 

@@ -50,6 +50,10 @@ def test_words_of_a_sentence(code: str, text: str, words: str) -> None:
     assert Language.load(code).segment(text) == words.split("|")
 
 
+def test_words_unknown_to_the_dictionaries_are_not_cut_within_a_syllable() -> None:
+    assert segment("မက်ဆေ့ချ်၊ တက္ကသိုလ်၊ နေရာ", "icu") == ["မက်", "ဆေ့ချ်", "၊", "တက္ကသိုလ်", "၊", "နေရာ"]
+
+
 def test_an_accent_of_its_own_stays_with_its_letter() -> None:
     assert segment("e\u0323m o\u0302ng", "space") == ["e\u0323m", "o\u0302ng"]
 
@@ -60,9 +64,7 @@ def test_an_unknown_segmenter_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(("segmenter", "package"), [("newmm", "pythainlp"), ("icu", "icu4py")])
-def test_a_missing_package_names_its_pip_command(
-    segmenter: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_names_its_pip_command(segmenter: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def fake(name: str, *args: Any, **kwargs: Any) -> Any:
