@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
@@ -15,7 +16,7 @@ from seedfree.engine.schema import CONSTRAINTS, closed_schema
 __all__ = ["grammar"]
 
 _CHARS = 400
-_MOST_CHARS = 8000
+_LONGEST = 8000
 _ITEMS = 20
 _LISTED = 1000
 _COMMA = ' "," '
@@ -27,47 +28,63 @@ escaped ::= "\\" ["\\]
 """
 
 
-def grammar(schema: Mapping[str, Any]) -> str:
+def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST) -> str:
     r"""The grammar of the replies that fit a schema.
 
     What it admits is valid, except for what no small grammar can hold: `pattern`, `format`, `multipleOf`,
     `uniqueItems`, bounds of fractions, and bounds of integers other than 0, 1, or two that are at most 1,000 apart.
-    Strings without `maxLength` end after 400 characters, the longest after 8,000; lists without `maxItems` after 20.
-    No string begins with white space; only `\"`, `\\` and `\n` are escaped.
+    Strings without `maxLength` end after 400 characters, lists without `maxItems` after 20. No string begins with
+    white space; only `\"`, `\\` and `\n` are escaped.
+
+    Args:
+        schema: Of an object.
+        longest: Characters after which every string ends that need not be longer.
 
     Raises:
         ConfigError: The schema has a form that `closed_schema` refuses.
     """
-    items: list[str] = []
-    root = _value(closed_schema(schema, keep=CONSTRAINTS), items)
-    lines = [f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(items))]
-    return "\n".join(lines) + _COMMON
+    writer = _Writer(longest)
+    root = writer.value(closed_schema(schema, keep=CONSTRAINTS))
+    return "\n".join([f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(writer.items))]) + _COMMON
 
 
-def _value(node: Mapping[str, Any], items: list[str]) -> str:
-    if "anyOf" in node:
-        return _any(*(_value(option, items) for option in node["anyOf"]))
-    if "enum" in node:
-        return _any(*map(_literal, node["enum"]))
-    if "const" in node:
-        return _literal(node["const"])
-    match node["type"]:
-        case "object":
-            pairs = (f'{_literal(key)} ":" {_value(value, items)}' for key, value in node["properties"].items())
-            return f'"{{" {_COMMA.join(pairs)} "}}"'
-        case "array":
-            return _list(node, items)
-        case "string":
-            return _string(node)
-        case "integer":
-            return _integer(node)
-        case "number":
-            low = node.get("minimum", node.get("exclusiveMinimum"))
-            return f'{_integer({} if low is None else {"minimum": min(low, 0)})} ("." [0-9]{{1,6}})?'
-        case "boolean":
-            return '("true" | "false")'
-        case _:
-            return '"null"'
+@dataclass
+class _Writer:
+    longest: int
+    items: list[str] = field(default_factory=list)
+
+    def value(self, node: Mapping[str, Any]) -> str:
+        if "anyOf" in node:
+            return _any(*map(self.value, node["anyOf"]))
+        if "enum" in node:
+            return _any(*map(_literal, node["enum"]))
+        if "const" in node:
+            return _literal(node["const"])
+        match node["type"]:
+            case "object":
+                pairs = (f'{_literal(key)} ":" {self.value(value)}' for key, value in node["properties"].items())
+                return f'"{{" {_COMMA.join(pairs)} "}}"'
+            case "array":
+                return self._list(node)
+            case "string":
+                low, high = node.get("minLength", 0), node.get("maxLength", _CHARS)
+                return rf'"\"" {_times("first", "char", low, min(high, self.longest))} "\""'
+            case "integer":
+                return _integer(node)
+            case "number":
+                low = node.get("minimum", node.get("exclusiveMinimum", -1))
+                return f'{_integer({"minimum": min(low, 0)})} ("." [0-9]{{1,6}})?'
+            case "boolean":
+                return '("true" | "false")'
+            case _:
+                return '"null"'
+
+    def _list(self, node: Mapping[str, Any]) -> str:
+        # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever the rule holds.
+        self.items.append(self.value(node["items"]))
+        item = f"item{len(self.items) - 1}"
+        low, high = node.get("minItems", 0), node.get("maxItems", _ITEMS)
+        return f'"[" {_times(item, f"({_COMMA}{item})", low, high)} "]"'
 
 
 def _any(*options: str) -> str:
@@ -80,22 +97,8 @@ def _literal(value: object) -> str:
     return f'"{escaped}"'
 
 
-def _string(node: Mapping[str, Any]) -> str:
-    low = node.get("minLength", 0)
-    high = max(low, min(node.get("maxLength", _CHARS), _MOST_CHARS))
-    return rf'"\"" {_times("first", "char", low, high)} "\""'
-
-
-def _list(node: Mapping[str, Any], items: list[str]) -> str:
-    low = node.get("minItems", 0)
-    high = max(low, node.get("maxItems", _ITEMS))
-    # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever the rule holds.
-    items.append(_value(node["items"], items))
-    item = f"item{len(items) - 1}"
-    return f'"[" {_times(item, f"({_COMMA}{item})", low, high)} "]"'
-
-
 def _times(head: str, tail: str, low: int, high: int) -> str:
+    high = max(low, high)
     if high == 0:
         return ""
     some = head if high == 1 else f"{head} {tail}{{{max(low - 1, 0)},{high - 1}}}"

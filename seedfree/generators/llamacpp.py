@@ -65,6 +65,8 @@ class LlamaCppGenerator:
         threads: `None` for one a processor.
         temperature: In place of the prompt's own.
         repeat_penalty: Above 1.0, makes the last 64 tokens less likely.
+        max_chars: Characters after which a base model's text ends within a structured reply, unless it has to be
+            longer: such a model seldom ends one by itself.
         load_timeout: Seconds that llama.cpp may take to load the model.
         timeout: Seconds for one request.
         name: Names the model in the ledger and on every row in place of the file's hash.
@@ -82,6 +84,7 @@ class LlamaCppGenerator:
     threads: int | None = None
     temperature: float | None = None
     repeat_penalty: float = 1.0
+    max_chars: int = 600
     load_timeout: float = 300.0
     timeout: float = 600.0
     name: str | None = None
@@ -95,7 +98,7 @@ class LlamaCppGenerator:
     price: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("context", 256), ("parallel", 1), ("threads", 1)):
+        for name, least in (("context", 256), ("parallel", 1), ("threads", 1), ("max_chars", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} is {value}", hint=f"Give {least} or more.")
