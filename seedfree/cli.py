@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="a small Thai data set from a local model; no key, no network")
     demo.add_argument("--language", default="th", help="a language code (default: th)")
-    demo.add_argument("--rows", type=int, default=24, help="rows to make (default: 24)")
+    demo.add_argument("--rows", type=int, default=20, help="rows to make (default: 20)")
     demo.add_argument("--out", default="runs/demo", help="the run folder (default: runs/demo)")
     demo.set_defaults(command=_demo)
 

@@ -12,10 +12,9 @@ from seedfree.generators.llamacpp import LlamaCppGenerator
 from seedfree.languages import Language
 from seedfree.pipeline import Pipeline
 from seedfree.run import Run
+from seedfree.tasks.brainstorming import Brainstorming
 from seedfree.tasks.closed_qa import ClosedQA
 from seedfree.tasks.conversation import Conversation
-from seedfree.tasks.multiple_choice import MultipleChoice
-from seedfree.tasks.summarization import Summarization
 
 __all__ = ["demo", "demo_pipeline"]
 
@@ -23,14 +22,14 @@ __all__ = ["demo", "demo_pipeline"]
 def demo_pipeline(language: str | Language = "th", **changes: Any) -> Pipeline:
     """The demo's pipeline; `changes` take the place of its settings."""
     settings: dict[str, Any] = {
-        "generator": LlamaCppGenerator(),
+        "generator": LlamaCppGenerator(max_chars=240, temperature=0.7),
         "contexts": [WrittenContexts()],
-        "tasks": [ClosedQA(), Summarization(), Conversation(), MultipleChoice()],
+        "tasks": [ClosedQA(), Conversation(), Brainstorming()],
         "diversity": SemanticDiversityFilter(encoder=USEEncoder()),
     }
     return Pipeline(language=language, **{**settings, **changes})
 
 
-def demo(language: str | Language = "th", rows: int = 24, out: Path = Path("runs/demo")) -> Run:
+def demo(language: str | Language = "th", rows: int = 20, out: Path = Path("runs/demo")) -> Run:
     """Makes a small data set with Gemma 3 270M, a model so small that the filters have much to do."""
     return demo_pipeline(language).run(size=rows, out=out, concurrency=4)

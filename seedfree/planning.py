@@ -52,7 +52,7 @@ class TaskPlan:
         if not self.used:
             return min(_PILOT, math.ceil(need / self.task.rows))
         rate = self.kept / self.used
-        wanted = math.ceil(need / rate * _SPARE) if rate else _GROWTH * self.used
+        wanted = math.ceil(need / rate * _SPARE) if rate else 2 * self.used
         return min(wanted, _GROWTH * self.used)
 
 

@@ -42,13 +42,13 @@ def test_later_rounds_follow_the_yield() -> None:
     assert plan(24, [state]) == [0]
 
 
-def test_a_round_grows_eightfold_at_most() -> None:
+def test_a_round_grows_eightfold_at_most_and_doubles_where_nothing_came() -> None:
     state = _plan()
     state.learn(8, 1)
     assert plan(10_000, [state]) == [64]
     barren = _plan()
     barren.learn(8, 0)
-    assert plan(10_000, [barren]) == [64]
+    assert plan(10_000, [barren]) == [16]
 
 
 def test_a_task_that_yields_under_two_percent_of_fifty_contexts_is_closed() -> None:

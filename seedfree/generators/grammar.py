@@ -19,6 +19,8 @@ _CHARS = 400
 _LONGEST = 8000
 _ITEMS = 20
 _LISTED = 1000
+_CLAUSE = 30
+_MOST_CLAUSES = 40
 _COMMA = ' "," '
 
 _COMMON = r"""
@@ -28,7 +30,7 @@ escaped ::= "\\" ["\\]
 """
 
 
-def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST) -> str:
+def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, quoted: str = "") -> str:
     r"""The grammar of the replies that fit a schema.
 
     What it admits is valid, except for what no small grammar can hold: `pattern`, `format`, `multipleOf`,
@@ -39,11 +41,12 @@ def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST) -> str:
     Args:
         schema: Of an object.
         longest: Characters after which every string ends that need not be longer.
+        quoted: A text; a string of the format "verbatim" can only be one of its clauses.
 
     Raises:
         ConfigError: The schema has a form that `closed_schema` refuses.
     """
-    writer = _Writer(longest)
+    writer = _Writer(longest, _clauses(quoted))
     root = writer.value(closed_schema(schema, keep=CONSTRAINTS))
     return "\n".join([f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(writer.items))]) + _COMMON
 
@@ -51,6 +54,7 @@ def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST) -> str:
 @dataclass
 class _Writer:
     longest: int
+    clauses: list[str]
     items: list[str] = field(default_factory=list)
 
     def value(self, node: Mapping[str, Any]) -> str:
@@ -66,6 +70,8 @@ class _Writer:
                 return f'"{{" {_COMMA.join(pairs)} "}}"'
             case "array":
                 return self._list(node)
+            case "string" if node.get("format") == "verbatim" and self.clauses:
+                return _any(*map(_literal, self.clauses))
             case "string":
                 low, high = node.get("minLength", 0), node.get("maxLength", _CHARS)
                 return rf'"\"" {_times("first", "char", low, min(high, self.longest))} "\""'
@@ -85,6 +91,17 @@ class _Writer:
         item = f"item{len(self.items) - 1}"
         low, high = node.get("minItems", 0), node.get("maxItems", _ITEMS)
         return f'"[" {_times(item, f"({_COMMA}{item})", low, high)} "]"'
+
+
+def _clauses(text: str) -> list[str]:
+    """The text in stretches of at least 30 characters, cut at white space, which is where Thai clauses end."""
+    found: list[str] = []
+    for word in text.split():
+        if found and (len(found[-1]) < _CLAUSE or len(word) < _CLAUSE // 3):
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return list(dict.fromkeys(found))[:_MOST_CLAUSES]
 
 
 def _any(*options: str) -> str:

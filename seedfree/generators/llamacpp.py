@@ -40,7 +40,8 @@ _BASE = frozenset({"base", "pt", "pretrained"})
 # Key-value pairs stand before the tensors; the longest of them, the vocabulary, takes about 10 MB.
 _METADATA = 64 << 20
 # OpenMP's threads spin while they wait for each other: on processors that others use too, that is most of the time.
-_CHILD = {"OMP_WAIT_POLICY": "passive"}
+# Threads that wait spin for a moment: without it a free machine takes twice as long, and a busy one suffers from more.
+_CHILD = {"GOMP_SPINCOUNT": "30000"}
 
 
 @dataclass
@@ -188,7 +189,8 @@ class LlamaCppGenerator:
         body["temperature"] = 0.7 if temperature is None else temperature
         body["repeat_penalty"] = self.repeat_penalty
         if prompt.json_schema is not None:
-            body["grammar"] = grammar(prompt.json_schema)
+            bounds: dict[str, Any] = {} if self.chat else {"longest": self.max_chars, "quoted": prompt.cue or ""}
+            body["grammar"] = grammar(prompt.json_schema, **bounds)
         return json_request(self.base_url + path, body, {}, self.timeout)
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:

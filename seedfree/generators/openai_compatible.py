@@ -38,6 +38,8 @@ _KEYS = {_OPENAI: "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
 _REASONING = re.compile(r"(o\d|gpt-([5-9]|\d\d))")
 _VERSIONED = re.compile(r"/v\d\w*(/|\Z)")
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>\s*|\Z)", re.DOTALL)
+# Servers differ in the formats that they know, and some reject the others.
+_SERVERS_TAKE = CONSTRAINTS - {"format"}
 _ASK = "\n\nAnswer with one JSON object that matches this JSON schema, and with nothing else:\n"
 _STOP = {"stop": "end", "": "end", "length": "max_tokens", "content_filter": "refusal"}
 _STATUS = {
@@ -147,7 +149,7 @@ class OpenAICompatibleGenerator:
             return None
         if self.structured == "json_object":
             return {"type": "json_object"}
-        schema = closed_schema(prompt.json_schema, keep=() if self._host in _KEYS else CONSTRAINTS)
+        schema = closed_schema(prompt.json_schema, keep=() if self._host in _KEYS else _SERVERS_TAKE)
         return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:

@@ -26,7 +26,7 @@ class _Pair(BaseModel):
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
-    evidence: str = Field(min_length=1, max_length=600)
+    evidence: str = Field(min_length=1, max_length=600, json_schema_extra={"format": "verbatim"})
     instruction: str = Field(min_length=1, max_length=400)
     output: str = Field(min_length=1, max_length=1600)
 

@@ -44,7 +44,7 @@ class MultipleChoice(TaskTemplate):
 
         model_config = ConfigDict(str_strip_whitespace=True)
 
-        evidence: str = Field(min_length=1, max_length=600)
+        evidence: str = Field(min_length=1, max_length=600, json_schema_extra={"format": "verbatim"})
         question: str = Field(min_length=1, max_length=400)
         correct: _Choice
         wrong: list[_Choice] = Field(min_length=1, max_length=_MOST_CHOICES - 1)
