@@ -26,9 +26,9 @@ def main() -> int:
     )
     pipeline = sf.Pipeline(
         language="th",
-        generator=sf.LlamaCppGenerator(),
+        generator=sf.LlamaCppGenerator(max_chars=300, temperature=0.7),
         contexts=[wiki],
-        tasks=[sf.ClosedQA(), sf.Summarization(), sf.MultipleChoice()],
+        tasks=[sf.ClosedQA(), sf.Summarization()],
         diversity=sf.SemanticDiversityFilter(encoder=sf.USEEncoder()),
     )
     run = pipeline.run(size=options.size, out=options.out, concurrency=4)

@@ -1,21 +1,14 @@
-"""Against a real MediaWiki with TextExtracts: `SEEDFREE_WIKI=http://127.0.0.1:8099/api.php pytest`."""
+"""Against a real MediaWiki with TextExtracts: see `live_wiki` in `tests/conftest.py`."""
 
 import asyncio
-import os
 
 import httpx
 import pytest
 
+import seedfree as sf
 from seedfree.contexts.wikipedia import WikipediaSource
 from seedfree.records import Topic
-
-
-@pytest.fixture(scope="session")
-def live_wiki():
-    url = os.environ.get("SEEDFREE_WIKI")
-    if not url:
-        pytest.skip("SEEDFREE_WIKI is not set")
-    return url
+from tests.fakes import thai_llm
 
 
 @pytest.fixture
@@ -55,3 +48,23 @@ def test_random_pages_fill_in_where_nothing_is_found(live_wiki, thai):
     settings = {"api_url": live_wiki, "language": thai, "requests_per_minute": None, "timeout": 120}
     assert asyncio.run(WikipediaSource(**settings).contexts(topic)) == []
     assert asyncio.run(WikipediaSource(**settings, random_fallback=True).contexts(topic))
+
+
+def test_every_row_of_a_run_carries_title_url_and_revision(live_wiki, tmp_path):
+    wiki = WikipediaSource(api_url=live_wiki, random_fallback=True, requests_per_minute=None, timeout=120)
+    pipeline = sf.Pipeline(
+        "th",
+        thai_llm(),
+        contexts=[wiki],
+        tasks=[sf.Summarization()],
+        filters=[],
+        diversity=None,
+        topics=["ข้าว", "แม่น้ำ"],
+    )
+    run = pipeline.run(size=2, out=tmp_path)
+    assert run.status == "complete"
+    for row in run.dataset:
+        assert row.source.kind == "wikipedia" and row.source.title and row.source.license == "CC-BY-SA-4.0"
+        assert row.source.url.startswith("http") and row.source.revision.isdecimal() and row.source.retrieved_at
+    card = (tmp_path / "README.md").read_text()
+    assert all(row.source.revision in card for row in run.dataset)

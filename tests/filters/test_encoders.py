@@ -84,7 +84,7 @@ def test_a_folder_without_a_model_says_what_to_do(encoder, tmp_path):
 )
 def test_a_missing_package_names_its_extra(encoder, command, monkeypatch):
     monkeypatch.setattr(encoders, "find_spec", lambda name: None)
-    for use_it in (encoder.check, lambda: encoder.encode(["a"])):
+    for use_it in (encoder.ready, lambda: encoder.encode(["a"])):
         with pytest.raises(ConfigError) as caught:
             use_it()
         assert command in str(caught.value)
