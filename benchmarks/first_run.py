@@ -17,17 +17,18 @@ def main() -> None:
     run = sf.Run.open(parser.parse_args().run)
     rows, stats = run.dataset, run.stats
     letters = [share(row.instruction + row.output) for row in rows]
-    write("# A first run\n")
-    write("```sh\nmake demo\npython benchmarks/first_run.py runs/demo > docs/first-run.md\n```\n")
+    write("# A first run\n\n")
+    write("```sh\nmake demo\npython benchmarks/first_run.py runs/demo > docs/first-run.md\n```\n\n")
     write(
         "Gemma 3 270M is a base model of 270 million parameters in four bits; it was never taught to follow\n"
         "instructions, and what it says is mostly untrue. These rows show what the pipeline does, not what a data set\n"
-        "should look like: the form is right, the language is right, and nobody should train on them.\n"
+        "should look like: the form is right, the language is right, and nobody should train on them.\n\n"
     )
     write(f"{stats.requests} requests in {stats.seconds:.0f} s on this machine ({stats.input_tokens:,} tokens in, ")
     write(f"{stats.output_tokens:,} out), {stats.topics} topics, {stats.contexts} contexts, {stats.rounds} rounds: ")
     write(f"{len(rows)} rows kept, {len(run.dropped)} dropped. ")
-    write(f"{sum(x > 0.5 for x in letters)} of {len(rows)} rows are in Thai script by more than half of their letters.\n")
+    thai = sum(x > 0.5 for x in letters)
+    write(f"{thai} of {len(rows)} rows are in Thai script by more than half of their letters.\n")
     write("\n| reason | dropped |\n|---|---|\n")
     for reason, n in Counter(stats.drops).most_common():
         write(f"| {reason} | {n} |\n")
