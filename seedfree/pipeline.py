@@ -117,6 +117,7 @@ class Pipeline:
             generator=generator,
             contexts=[WikipediaSource(contact=contact, api_url=api_url, random_fallback=True), WrittenContexts()],
             tasks=paper_tasks(),
+            filters=[],
             diversity=SemanticDiversityFilter(threshold=0.95, fields="paper", encoder=encoder),
             topic_limit=2000,
         )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -315,3 +317,47 @@ def test_a_missing_key_is_said_before_anything_is_sent(tmp_path: Path, monkeypat
     with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
         _pipeline(sf.ClaudeGenerator()).run(size=3, out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    """The generator interrupts its own process, as a terminal would, once some rows are there."""
+    code = f"""
+import os, signal, sys
+from tests.test_pipeline import _pipeline, sf, thai
+asked = []
+def fn(prompt):
+    asked.append(prompt)
+    if len(asked) == 14:
+        os.kill(os.getpid(), signal.SIGINT)
+    return thai(prompt)
+try:
+    _pipeline(sf.FunctionGenerator(fn, name="thai")).run(size=40, out={str(tmp_path)!r}, concurrency=2)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    stopped = sf.Run.open(tmp_path)
+    assert stopped.status == "stopped" and "interrupted" in stopped.message and 0 < len(stopped.dataset) < 40
+    llm = thai_llm()
+    assert _pipeline(llm).run(size=40, out=tmp_path).status == "complete"
+    whole = thai_llm()
+    _pipeline(whole).run(size=40, out=tmp_path / "whole")
+    assert len(llm.calls) < len(whole.calls)
+
+
+def test_the_papers_pipeline_has_the_papers_numbers() -> None:
+    paper = sf.Pipeline.paper("th", thai_llm(), contact="me@uni.example")
+    settings = paper.settings()
+    assert paper.topic_limit == 2000 and paper.cultural_share == 0.5 and paper.filters == []
+    assert settings["diversity"]["threshold"] == 0.95 and settings["diversity"]["fields"] == "paper"
+    assert settings["contexts"][0]["results"] == 15 and settings["contexts"][0]["random_fallback"] is True
+    temperatures = {t["kind"].rpartition(".")[2]: t["temperature"] for t in settings["tasks"]}
+    assert temperatures == {
+        "ClosedQA": 0.3,
+        "Summarization": 0.35,
+        "Conversation": 0.8,
+        "MultipleChoice": 0.4,
+        "Brainstorming": 0.8,
+    }
+    assert settings["tasks"][0]["pairs"] == 5
