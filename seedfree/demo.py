@@ -22,7 +22,7 @@ __all__ = ["demo", "demo_pipeline"]
 def demo_pipeline(language: str | Language = "th", **changes: Any) -> Pipeline:
     """The demo's pipeline; `changes` take the place of its settings."""
     settings: dict[str, Any] = {
-        "generator": LlamaCppGenerator(max_chars=240, temperature=0.7),
+        "generator": LlamaCppGenerator(max_chars=200, temperature=0.7),
         "contexts": [WrittenContexts()],
         "tasks": [ClosedQA(), Conversation(), Brainstorming()],
         "diversity": SemanticDiversityFilter(encoder=USEEncoder()),

@@ -136,14 +136,29 @@ class Pipeline:
         for component in (self.generator, *self.contexts, *self.tasks, *self.filters, self.diversity):
             ready(component)
 
-    def run(self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any) -> Run:
+    def run(
+        self,
+        size: int = 5000,
+        out: str | Path = "runs/seedfree",
+        *,
+        seed: int = 0,
+        concurrency: int = 64,
+        budget_usd: float | None = None,
+        reuse: Iterable[str | Path] = (),
+        progress: bool | None = None,
+        **injected: Any,
+    ) -> Run:
         """Makes a data set of exactly `size` rows, or goes on where an earlier call stopped.
 
         Args:
             size: Rows; at least 1.
             out: The run folder. Run again with the same folder, it continues without paying twice.
-            **options: `seed` (0), `concurrency` (64), `budget_usd` (no limit), `reuse` (folders of other runs whose
-                replies may be taken over), `progress` (`None`: a bar for terminals and notebooks, else log lines).
+            seed: Decides every random choice; other seeds give other rows.
+            concurrency: Requests under way at most; at least 1.
+            budget_usd: Nothing is sent once this much is spent; what is in flight then is still paid for.
+            reuse: Folders of other runs, whose replies are taken over where the request is the same.
+            progress: `None` for a bar in terminals and notebooks and log lines elsewhere; `True` and `False` force it.
+            **injected: `clock` and `transport`, for tests.
 
         Returns:
             A run with status `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (budget spent, key
@@ -154,10 +169,11 @@ class Pipeline:
             LedgerError: The folder is in use or damaged.
             TopicsExhaustedError: Not a single topic could be had.
         """
-        return run_sync(self._run(size, Path(out), **options))
+        options: dict[str, Any] = {"seed": seed, "concurrency": concurrency, "budget_usd": budget_usd, "reuse": reuse}
+        return run_sync(self._run(size, Path(out), **options, progress=progress, **injected))
 
     async def arun(self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any) -> Run:
-        """`run` for async callers."""
+        """`run` with the same arguments, for async callers."""
         return await run_async(self._run(size, Path(out), **options))
 
     async def _run(

@@ -30,7 +30,7 @@ escaped ::= "\\" ["\\]
 """
 
 
-def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, quoted: str = "") -> str:
+def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, most: int = _ITEMS, quoted: str = "") -> str:
     r"""The grammar of the replies that fit a schema.
 
     What it admits is valid, except for what no small grammar can hold: `pattern`, `format`, `multipleOf`,
@@ -41,12 +41,13 @@ def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, quoted: str =
     Args:
         schema: Of an object.
         longest: Characters after which every string ends that need not be longer.
+        most: Items after which every list ends that need not be longer.
         quoted: A text; a string of the format "verbatim" can only be one of its clauses.
 
     Raises:
         ConfigError: The schema has a form that `closed_schema` refuses.
     """
-    writer = _Writer(longest, _clauses(quoted))
+    writer = _Writer(longest, most, _clauses(quoted))
     root = writer.value(closed_schema(schema, keep=CONSTRAINTS))
     return "\n".join([f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(writer.items))]) + _COMMON
 
@@ -54,6 +55,7 @@ def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, quoted: str =
 @dataclass
 class _Writer:
     longest: int
+    most: int
     clauses: list[str]
     items: list[str] = field(default_factory=list)
 
@@ -89,7 +91,7 @@ class _Writer:
         # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever the rule holds.
         self.items.append(self.value(node["items"]))
         item = f"item{len(self.items) - 1}"
-        low, high = node.get("minItems", 0), node.get("maxItems", _ITEMS)
+        low, high = node.get("minItems", 0), min(node.get("maxItems", _ITEMS), self.most)
         return f'"[" {_times(item, f"({_COMMA}{item})", low, high)} "]"'
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LlamaCppGenerator"]
 
+# A base model repeats itself in a longer list.
+_ITEMS = 8
 _DEFAULT = "gemma-3-270m-q4_k_m.gguf"
 _DEFAULT_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 _BASE = frozenset({"base", "pt", "pretrained"})
@@ -189,7 +191,9 @@ class LlamaCppGenerator:
         body["temperature"] = 0.7 if temperature is None else temperature
         body["repeat_penalty"] = self.repeat_penalty
         if prompt.json_schema is not None:
-            bounds: dict[str, Any] = {} if self.chat else {"longest": self.max_chars, "quoted": prompt.cue or ""}
+            bounds: dict[str, Any] = (
+                {} if self.chat else {"longest": self.max_chars, "most": _ITEMS, "quoted": prompt.cue or ""}
+            )
             body["grammar"] = grammar(prompt.json_schema, **bounds)
         return json_request(self.base_url + path, body, {}, self.timeout)
 
