@@ -104,7 +104,7 @@ def _estimate(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
     config = Config.load(options.config)
-    size = options.size or config.run.get("size", 5000)
+    size = config.run.get("size", 5000) if options.size is None else options.size
     _print(repr(config.pipeline.estimate(size, seed=config.run.get("seed", 0))))
     return 0
 

@@ -56,6 +56,9 @@ class Config:
         if not isinstance(data, dict):
             raise ConfigError(f"{path} holds no settings", hint="See the example in docs/cli.md.")
         run = data.pop("run", None) or {}
+        if not isinstance(run, dict):
+            raise ConfigError(f"{path}: run is not a mapping", hint="Write run: {size: 5000, out: runs/th}.")
+        run = {name: str(value) if name == "out" else value for name, value in run.items()}
         _known(run, _RUN, "run")
         _known(data, Pipeline.__dataclass_fields__, "the pipeline")
         for name in ("language", "generator"):

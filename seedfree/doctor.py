@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +14,7 @@ from seedfree.errors import SeedfreeError
 from seedfree.health import health
 from seedfree.languages import Language, languages
 from seedfree.pipeline import Pipeline
+from seedfree.version import version
 
 __all__ = ["checkup", "language_checkup"]
 
@@ -32,7 +32,7 @@ _ROWS = 20
 
 def checkup(config: str | None = None) -> tuple[list[str], bool]:
     """Lines to print, and whether everything that the file needs is there. Sends nothing that costs money."""
-    lines = [f"seedfree {_version()}, Python {sys.version.split()[0]}"]
+    lines = [f"seedfree {version()}, Python {sys.version.split()[0]}"]
     for extra, packages in _EXTRAS.items():
         missing = [p for p in packages if find_spec(p) is None]
         lines.append(
@@ -51,7 +51,7 @@ def checkup(config: str | None = None) -> tuple[list[str], bool]:
         pipeline.ready()
     except SeedfreeError as error:
         return [*lines, f"  {config}: {error}"], False
-    url = getattr(pipeline.generator, "base_url", None)
+    url = vars(pipeline.generator).get("base_url")
     if url:
         reached = _reaches(url)
         lines.append(f"  {url}: {'answers' if reached else 'does not answer'}")
@@ -84,13 +84,6 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
     below = measured.below()
     lines.append(f"  below the floor: {'; '.join(below)}" if below else "  above the floor everywhere")
     return lines, not below
-
-
-def _version() -> str:
-    try:
-        return version("seedfree")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _answers(port: int) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 from seedfree.run import Run
 
@@ -28,7 +29,10 @@ class Preview:
     def __repr__(self) -> str:
         stats = self.run.stats
         price = "price unknown" if stats.price_usd is None else f"{stats.price_usd:.4f} USD"
-        head = f"{stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
+        state = self.run.status if self.run.status == "complete" else f"{self.run.status}: {self.run.message}"
+        head = (
+            f"{state}; {stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
+        )
         rows = [f"[{r.task}] {r.topic}\n  {r.instruction}\n  -> {r.output}" for r in self.run.dataset]
         drops = Counter(d.reason for d in self.run.dropped)
         lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
@@ -71,8 +75,9 @@ def estimated(preview: Preview, size: int) -> Estimate:
 
     The interval is that of a count of successes: rows kept out of rows made, which is what varies most between runs.
     """
-    stats = preview.run.stats
-    rows = max(1, len(preview))
+    stats, rows = preview.run.stats, len(preview)
+    if not rows:
+        raise ConfigError(f"The preview gave no rows: {preview.run.message or 'every row was dropped'}")
     factor = size / rows
     # Relative error of a rate measured on `rows` successes: 1.64 standard deviations of a Poisson count.
     error = 1.64 / math.sqrt(rows)

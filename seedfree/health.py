@@ -52,8 +52,12 @@ def health(rows: int, drops: Mapping[str, int]) -> Health:
     by = Counter(drops)
     total = rows + sum(by.values())
 
-    def share(*parts: str) -> float:
-        hit = sum(n for reason, n in by.items() if any(part in reason for part in parts))
-        return 1 - hit / total if total else 0.0
+    def count(part: str) -> int:
+        return sum(n for reason, n in by.items() if part in reason)
 
-    return Health(share("reply:"), share("language:"), share("repeti"), share("cop"), total)
+    def share(part: str, of: int) -> float:
+        return 1 - count(part) / of if of else 0.0
+
+    read = total - count("reply:")
+    checked = read - count("rules:")  # the rules come before the language
+    return Health(share("reply:", total), share("language:", checked), share("repeti", read), share("cop", read), total)

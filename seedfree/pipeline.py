@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from seedfree.engine.batch import ready
 from seedfree.engine.clock import Clock
 from seedfree.engine.loop import run_async, run_sync
+from seedfree.engine.schema import closed_schema
 from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError
 from seedfree.estimate import Estimate, Preview, estimated
@@ -19,7 +21,8 @@ from seedfree.filters.semantic import SemanticDiversityFilter
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.rounds import Execution, Stages
+from seedfree.records import Context, Topic
+from seedfree.rounds import Execution, Stages, asked
 from seedfree.run import Run
 from seedfree.settings import describe, fingerprint
 
@@ -62,13 +65,13 @@ class Pipeline:
 
         self.language = Language.load(self.language)
         _needs(self.generator, Generator, "generator", "sf.ClaudeGenerator()")
-        self.contexts = list(self.contexts) if self.contexts is not None else [WrittenContexts()]
-        self.tasks = list(self.tasks) if self.tasks is not None else default_tasks()
+        self.contexts = _listed(self.contexts, "contexts") if self.contexts is not None else [WrittenContexts()]
+        self.tasks = _listed(self.tasks, "tasks") if self.tasks is not None else default_tasks()
         if self.filters == "default":
             self.filters = default_filters()
         elif isinstance(self.filters, str):
             raise ConfigError(f"filters is {self.filters!r}", hint='Pass "default", a list of filters, or [].')
-        self.filters = list(self.filters)
+        self.filters = _listed(self.filters, "filters")
         for each in self.contexts:
             _needs(each, ContextSource, "contexts", "[sf.WrittenContexts()]")
         for task in self.tasks:
@@ -77,14 +80,21 @@ class Pipeline:
             _needs(one, Filter, "filters", "[sf.RuleFilter()]")
         if self.diversity is not None:
             _needs(self.diversity, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
+        for task in self.tasks:
+            if not isinstance(getattr(task, "name", None), str) or not hasattr(task, "Fields"):
+                raise ConfigError(
+                    f"Task {type(task).__name__} lacks a name or Fields", hint="See examples/own_task.py."
+                )
         names = [task.name for task in self.tasks]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"tasks are {names}", hint="At least one, each with a name of its own.")
         if not self.contexts and any(task.needs_context for task in self.tasks):
             raise ConfigError("contexts is empty", hint="Pass a source, or tasks with needs_context = False.")
-        if not 0 <= self.cultural_share <= 1:
-            raise ConfigError(f"cultural_share is {self.cultural_share}", hint="It lies between 0 and 1.")
-        if isinstance(self.topics, str) or (self.topics is not None and not list(self.topics)):
+        if not isinstance(self.cultural_share, (int, float)) or not 0 <= self.cultural_share <= 1:
+            raise ConfigError(f"cultural_share is {self.cultural_share!r}", hint="It lies between 0 and 1.")
+        if self.topics is not None and (
+            isinstance(self.topics, str) or not self.topics or not all(isinstance(t, str) for t in self.topics)
+        ):
             raise ConfigError("topics is not a list of strings", hint="Pass None to have topics generated.")
         if self.topic_limit is not None and self.topic_limit < 1:
             raise ConfigError(f"topic_limit is {self.topic_limit}", hint="It is at least 1, or None.")
@@ -135,6 +145,15 @@ class Pipeline:
         assert self.contexts is not None and self.tasks is not None
         for component in (self.generator, *self.contexts, *self.tasks, *self.filters, self.diversity):
             ready(component)
+        trial = Context(text="…", topic=Topic("…"), language=self._pack.code)
+        for task in self.tasks:
+            prompt = asked(task, trial, self._pack)
+            if prompt.json_schema is not None:
+                closed_schema(prompt.json_schema)
+
+    @property
+    def _pack(self) -> Language:
+        return Language.load(self.language)
 
     def run(
         self,
@@ -189,16 +208,17 @@ class Pipeline:
         clock: Clock | None = None,
         transport: Transport | None = None,
     ) -> Run:
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"size is {size}", hint="It is the number of rows wanted, at least 1.")
-        if concurrency < 1:
-            raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
-        if budget_usd is not None and budget_usd <= 0:
-            raise ConfigError(f"budget_usd is {budget_usd}", hint="It is an amount in US dollars, or None.")
-        if budget_usd is not None and price_of(self.generator) is None:
+        _check_size(size)
+        if not isinstance(concurrency, int) or concurrency < 1:
+            raise ConfigError(f"concurrency is {concurrency!r}", hint="It is a whole number, at least 1.")
+        if budget_usd is not None and not (isinstance(budget_usd, (int, float)) and 0 < budget_usd < math.inf):
+            raise ConfigError(f"budget_usd is {budget_usd!r}", hint="It is an amount in US dollars, or None.")
+        judges = [llm for each in self.filters if (llm := getattr(each, "generator", None)) is not None]
+        if budget_usd is not None and any(price_of(llm) is None for llm in (self.generator, *judges)):
             raise ConfigError("budget_usd needs the model's price", hint="Pass price=(input, output) to the generator.")
         self.ready()
         cache = self._cache(seed)
+        reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
         folders = [*map(Path, reuse), *([cache] if cache != out and (cache / "ledger.sqlite").exists() else [])]
         execution = Execution(
             self._stages(),
@@ -239,7 +259,19 @@ class Pipeline:
         Args:
             size: Rows of the run; at least 1.
         """
+        _check_size(size)
         return estimated(self.preview(sample, seed=seed, **options), size)
+
+
+def _check_size(size: object) -> None:
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"size is {size!r}", hint="It is the number of rows wanted, at least 1.")
+
+
+def _listed(value: Any, setting: str) -> list[Any]:
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+        raise ConfigError(f"{setting} is {type(value).__name__}", hint="Pass a list, of one if need be.")
+    return list(value)
 
 
 def _needs(component: object, protocol: type, setting: str, example: str) -> None:

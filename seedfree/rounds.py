@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +22,7 @@ from seedfree.engine.loop import spread
 from seedfree.engine.runner import Runner, identity
 from seedfree.engine.session import RunSession
 from seedfree.engine.transport import Transport
-from seedfree.errors import ConfigMismatchError, InvalidReplyError, RequestError, StopRunError
+from seedfree.errors import ConfigError, ConfigMismatchError, InvalidReplyError, RequestError, SeedfreeError
 from seedfree.generators.prices import price_of
 from seedfree.health import code, health
 from seedfree.languages import Language
@@ -29,15 +30,16 @@ from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Topic
-from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
+from seedfree.records import Context, Instruction, Prompt, Topic
+from seedfree.run import Dropped, Run, Stats, entries_of, publish, row_id, rows_of, write_json
 from seedfree.settings import differing, fingerprint
 from seedfree.topics import GivenTopics, TopicStream
+from seedfree.version import version
 
-__all__ = ["Execution", "Stages"]
+__all__ = ["Execution", "Stages", "asked"]
 
 _LOG = logging.getLogger("seedfree")
-_STATUS_EVERY = 2.0
+_STATUS_EVERY = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,16 @@ class Execution:
     _topics: int = 0
     _contexts: int = 0
     _shown: float = 0.0
+    _selecting: threading.Lock = field(default_factory=threading.Lock)
 
     async def run(self) -> Run:
         """See `Pipeline.run`."""
         self._now = self.clock or Clock()
         self._started = self._now.monotonic()
         settings = {**self.stages.settings, "seed": self.seed}
-        with Ledger(self.out, clock=self.clock, entries=_length(self.out)) as ledger:
+        with Ledger(self.out, clock=self.clock, entries=entries_of(self.out)) as ledger:
             self._ledger = ledger
-            await self._same_settings(settings)
+            new = self._same_settings(settings)
             reuse = {e.key: e for folder in self.reuse for e in Ledger.answers(folder)}
             self._runner = Runner(
                 ledger, concurrency=self.concurrency, clock=self.clock, transport=self.transport, reuse=reuse
@@ -118,7 +121,7 @@ class Execution:
             )  # fmt: skip
             self._bar = Progress(self.size, show=self.progress, clock=self.clock)
             try:
-                return await self._to_the_end(settings)
+                return await self._to_the_end(settings, new)
             finally:
                 self._bar.close()
                 for component in reversed(self._components()):
@@ -129,11 +132,13 @@ class Execution:
         p = self.stages
         return [p.generator, *p.contexts, *p.tasks, *p.filters, *([p.diversity] if p.diversity else [])]
 
-    async def _same_settings(self, settings: Mapping[str, Any]) -> None:
+    def _same_settings(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the folder is new; raises where it was made with other settings."""
         kept = self._ledger.config()
         if kept is None:
-            await self._ledger.append(Entry("config", "", json.dumps(settings, ensure_ascii=False).encode()))
-            return
+            return True
+        if kept.kind != "config":
+            raise ConfigError(f"{self.out} holds replies but no run", hint="Choose another folder for the run.")
         fields = differing(json.loads(kept.body), json.loads(json.dumps(settings)))
         if fields:
             raise ConfigMismatchError(
@@ -141,18 +146,21 @@ class Execution:
                 fields=fields,
                 hint="Choose another folder; reuse=[this one] takes over its replies.",
             )
+        return False
 
-    async def _to_the_end(self, settings: Mapping[str, Any]) -> Run:
+    async def _to_the_end(self, settings: Mapping[str, Any], new: bool) -> Run:
+        for component in self._components():
+            await bind(self._runner, component, self._session)
+        if new:  # only now are the settings known to work, and the folder is theirs
+            entry = Entry("config", "", json.dumps(settings, ensure_ascii=False).encode())
+            await self._ledger.append(entry)
         self._write_status("running", "")
         try:
-            for component in self._components():
-                await bind(self._runner, component, self._session)
             status, message = await self._all_rounds()
         except RequestError as error:
             status, message = "stopped", str(error)
-            await self._runner.call(self._select)
         except asyncio.CancelledError:
-            self._select()
+            await self._runner.call(self._select)
             self._finish(settings, "stopped", "interrupted; run it again to go on")
             raise
         except BaseException as error:
@@ -174,10 +182,10 @@ class Execution:
             jobs, asked = await self._jobs(stream, wanted)
             dry = not jobs
             await spread(self._work, jobs, self.concurrency)
+            kept = await self._runner.call(self._select)
             if self._failure is not None:
                 raise self._failure
             self._rounds += 1
-            kept = await self._runner.call(self._select)
             if self._rounds == 1:
                 self._warn_if_poor()
             for state, used in zip(self._plans, asked, strict=True):
@@ -187,8 +195,9 @@ class Execution:
                     _LOG.warning("%s yields under 2 %% of its contexts; it is closed", state.task.name)
         if sum(min(p.kept, q) for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)) >= self.size:
             return "complete", ""
-        closed = [p.task.name for p in self._plans if p.closed]
-        return "short", f"the topics ran dry{' and ' + ', '.join(closed) + ' yield too little' if closed else ''}"
+        closed = ", ".join(p.task.name for p in self._plans if p.closed)
+        reasons = ["the topics ran dry"] * dry + [f"{closed} yield too little"] * bool(closed)
+        return "short", " and ".join(reasons)
 
     def _warn_if_poor(self) -> None:
         """Says after the pilot what a whole run would pay for."""
@@ -230,22 +239,20 @@ class Execution:
             for row in await self._rows_of(job):
                 row.reason = row.reason or await self._verdict(row.item)
                 self._rows.append(row)
-        except StopRunError:
-            raise
         except RequestError as error:
-            self._failure = error
+            # Jobs under way go on to their replies, which are paid for; no further one begins.
+            self._failure = self._failure or error
 
     async def _rows_of(self, job: _Job) -> list[_Row]:
         task, context = job.task, job.context
-        prompt = await self._runner.call(task.prompt, context, self.stages.language)
-        if prompt.schema is None:
-            prompt = replace(prompt, schema=task.Fields)
+        prompt = await self._runner.call(asked, task, context, self.stages.language)
 
         def check(text: str) -> list[Instruction]:
+            fields = parse(text, task.Fields)
             try:
-                return list(task.instructions(parse(text, task.Fields), context))
-            except ValueError as error:
-                raise InvalidReplyError(f"{type(error).__name__}: {error}") from error
+                return list(task.instructions(fields, context))
+            except Exception as error:  # a task of the user's may raise anything; the reply is data
+                raise InvalidReplyError(f"{task.name}: {type(error).__name__}: {error}") from error
 
         reply = await self._session.generate(prompt, check=check)
         if reply.error is not None:
@@ -262,6 +269,7 @@ class Execution:
         name = row_id(job.task.name, context.id, context.position, ordinal, item.instruction, item.input, item.output)
         filled = replace(
             item,
+            task=job.task.name,
             id=item.id or name,
             language=item.language or self.stages.language.code,
             topic=item.topic or topic.text,
@@ -274,13 +282,22 @@ class Execution:
 
     async def _verdict(self, item: Instruction) -> str | None:
         for each in self.stages.filters:
-            reason = await self._runner.call(each.check, item)
+            try:
+                reason = await self._runner.call(each.check, item)
+            except SeedfreeError:
+                raise
+            except Exception as error:
+                raise RequestError(f"{type(each).__name__} raised {type(error).__name__}: {error}") from error
             if reason is not None:
                 return str(reason)
         return None
 
     def _select(self) -> Counter[str]:
         """Marks near-duplicates among all rows so far; returns kept rows by task."""
+        with self._selecting:  # an interrupted call may still be at it
+            return self._compare()
+
+    def _compare(self) -> Counter[str]:
         self._rows.sort(key=lambda r: r.order)
         passed = [r for r in self._rows if r.reason is None or r.duplicate_of is not None]
         if self.stages.diversity is not None and passed:
@@ -294,13 +311,14 @@ class Execution:
 
     def _show(self) -> None:
         now = self._now.monotonic()
+        if now - self._shown < _STATUS_EVERY:
+            return
         tally = self._session.tally
         price = self._session.tally.price_usd
         usd = {} if price is None else {"usd": f"{price:.4f}"}
         self._bar.update(sum(r.reason is None for r in self._rows), requests=tally.requests, **usd)
-        if now - self._shown >= _STATUS_EVERY:
-            self._shown = now
-            self._write_status("running", "")
+        self._shown = now
+        self._write_status("running", "")
 
     def _stats(self, rows: int = 0, drops: Mapping[str, int] | None = None) -> Stats:
         tally, seconds = self._session.tally, self._now.monotonic() - self._started
@@ -345,7 +363,7 @@ class Execution:
         )
         files = {"dataset.jsonl": rows_of(kept), "dropped.jsonl": rows_of(dropped), "README.md": text}
         manifest = {
-            "seedfree": _version(),
+            "seedfree": version(),
             "status": status,
             "size": self.size,
             "rows": len(kept),
@@ -358,18 +376,19 @@ class Execution:
         self._write_status(status, message, stats)
 
 
-def _length(out: Path) -> int:
-    """Entries that the ledger held when the status was last written."""
+def asked(task: TaskTemplate, context: Context, language: Language) -> Prompt:
+    """A task's prompt for a context, with the schema of its fields.
+
+    Raises:
+        ConfigError: The task gives something else, or raises.
+    """
     try:
-        return int(json.loads((out / "status.json").read_text(encoding="utf-8"))["entries"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("seedfree")
-    except PackageNotFoundError:
-        return "unknown"
+        prompt = task.prompt(context, language)
+        schema = prompt.schema or task.Fields
+        return replace(prompt, schema=schema)
+    except SeedfreeError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"Task {task.name}: prompt() fails: {type(error).__name__}: {error}", hint="It returns a sf.Prompt."
+        ) from error

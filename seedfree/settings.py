@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from seedfree.languages import Language
+
+# An extension may hold its key in a public attribute.
+_SECRET = re.compile(r"(^|_)(key|token|secret|password)$")
 
 __all__ = ["describe", "differing", "fingerprint"]
 
@@ -38,7 +42,7 @@ def describe(value: Any) -> Any:
     settings = {
         name: describe(each)
         for name, each in vars(value).items()
-        if not name.startswith("_") and name not in hidden and not isinstance(each, SecretStr)
+        if not (name.startswith("_") or name in hidden or isinstance(each, SecretStr) or _SECRET.search(name))
     }
     identity = {"identity": value.identity} if hasattr(type(value), "identity") else {}
     return {"kind": f"{type(value).__module__}.{type(value).__qualname__}", **identity, **settings}

@@ -144,7 +144,8 @@ class TopicStream:
 
     def _avoid(self, facet: str, position: int) -> list[str]:
         near = self._cells[facet][-_AVOID:]
-        rest = [t.text for t in self._topics if t.text not in set(near)]
+        known = set(near)
+        rest = [t.text for t in self._topics if t.text not in known]
         count = min(_AVOID - len(near), len(rest))
         return near + seeded(self._session.seed, "avoid", position).sample(rest, count)
 

@@ -131,6 +131,6 @@ def test_doctor_measures_a_model_at_a_language(faked: str) -> None:
 
 def test_health_is_measured_by_what_was_dropped() -> None:
     sick = health(10, {"reply: invalid": 6, "language: script": 4, "surplus": 0})
-    assert sick.parsed == 0.7 and sick.in_language == 0.8 and len(sick.below()) == 2
+    assert sick.parsed == 0.7 and sick.in_language == 1 - 4 / 14 and len(sick.below()) == 2
     assert health(10, {"diversity: near-duplicate": 90}).below() == []
     assert json.dumps(sick.below())

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "seedfree"
 # A file imports only from lines above its own. Inside a folder, files of one level (between slashes) do not know
 # each other and may import the levels before theirs. A new file is entered here, at the place that it needs.
 LAYOUT = """
+version
 errors
 records
 languages: segment

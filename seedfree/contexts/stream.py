@@ -17,7 +17,7 @@ from seedfree.records import Context, Topic, seeded
 
 __all__ = ["ContextStream", "Topics"]
 
-_WIDTH = 8
+_WIDTH = 64
 # So many topics in a row without a single text, and the sources are taken to have none.
 _BARREN = 96
 _LIST = TypeAdapter(list[Context])
@@ -62,16 +62,16 @@ class ContextStream:
     async def take(self, n: int) -> Sequence[Context]:
         """The first n contexts, or as many as the topics give."""
         while len(self._contexts) < n and not self._dry:
-            topics = (await self._topics.take(self._used + _WIDTH))[self._used :]
-            self._dry = len(topics) < _WIDTH
+            step = min(_WIDTH, n - len(self._contexts))
+            topics = (await self._topics.take(self._used + step))[self._used :]
+            self._dry = len(topics) < step
             self._used += len(topics)
-            before = len(self._contexts)
             for found in await side_by_side(self._of(topic) for topic in topics):
+                self._barren = 0 if found else self._barren + 1
                 for context in found:
                     if context.text.strip() and context.text not in self._texts:
                         self._texts.add(context.text)
                         self._contexts.append(replace(context, position=len(self._contexts)))
-            self._barren = 0 if len(self._contexts) > before else self._barren + len(topics)
             self._dry = self._dry or self._barren >= _BARREN
         return self._contexts[:n]
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from random import Random
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
 from seedfree.protocols import Session
 from seedfree.records import Context, Source, Topic, seeded
+from seedfree.version import version
 
 __all__ = ["WikipediaSource"]
 
@@ -121,7 +121,7 @@ class WikipediaSource:
         return self.api_url or f"https://{language.wikipedia}.wikipedia.org/w/api.php"
 
     def _open(self, language: Language) -> Wiki:
-        agent = f"seedfree/{_version()}" + (f" ({self.contact.strip()})" if self.contact else "")
+        agent = f"seedfree/{version()}" + (f" ({self.contact.strip()})" if self.contact else "")
         return Wiki(
             self._url(language),
             agent=agent,
@@ -252,10 +252,3 @@ def _check_contact(contact: str | None, required: bool) -> None:
             "WikipediaSource needs contact: Wikimedia blocks clients whose User-Agent does not name who runs them",
             hint="Pass contact='you@example.org', or the URL of your user page.",
         )
-
-
-def _version() -> str:
-    try:
-        return version("seedfree")
-    except PackageNotFoundError:
-        return "0"

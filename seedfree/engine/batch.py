@@ -77,6 +77,8 @@ async def _all(
 
         async def worker() -> None:
             for i, prompt in work:
+                if runner.stopped:
+                    return
                 text = _PROMPT.dump_json(prompt)
                 sample, seen[text] = seen[text], seen[text] + 1
                 try:
@@ -89,6 +91,8 @@ async def _all(
         try:
             await bind(runner, generator, session)
             await side_by_side(worker() for _ in range(min(concurrency, len(prompts))))
+            if runner.stopped:
+                raise runner.stopped
         finally:
             await close(runner, generator)
             await runner.close()

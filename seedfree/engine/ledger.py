@@ -201,7 +201,7 @@ class Ledger:
         if error is None:
             try:
                 done = self._insert([w.entry for w in waiting])
-            except (sqlite3.Error, OSError) as cause:
+            except Exception as cause:  # whatever it is, those who wait must hear of it
                 error = self._broken = LedgerError(f"Cannot write to {self.folder}/ledger.sqlite: {cause}")
         loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Entry], Entry | None]]] = {}
         for i, each in enumerate(waiting):

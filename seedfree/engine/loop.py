@@ -36,7 +36,7 @@ def run_sync(coroutine: Coroutine[Any, Any, _T]) -> _T:
         return future.result()
     except KeyboardInterrupt:
         future.cancel()
-        settled.wait(timeout=30)
+        settled.wait()  # another Ctrl-C ends the wait
         raise
 
 
@@ -46,16 +46,12 @@ async def run_async(coroutine: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """All results in order. The first exception cancels the others and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in coroutines]
-    except BaseExceptionGroup as errors:
-        first: BaseException = errors
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
-    return [task.result() for task in tasks]
+    """All results in order. Where some raise, the others are waited for first: what they do may be paid for."""
+    results = await asyncio.gather(*coroutines, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 async def spread(fn: Callable[[_In], Awaitable[None]], items: Iterable[_In], width: int) -> None:

@@ -29,7 +29,7 @@ _REPLY = TypeAdapter(Reply)
 _PROMPT = TypeAdapter(Prompt)
 _KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
 # Answers that settle a request although they hold no text: asking again would give the same.
-_SETTLED = frozenset({400, 404, 413, 422})
+_SETTLED = frozenset({400, 413, 422})
 # So many rejections without one success, and it is the settings that are wrong.
 _REJECTIONS = 20
 
@@ -64,7 +64,7 @@ class Runner:
         self._transport = transport or Transport(connections=concurrency)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="seedfree")
         self._under_way: dict[str, asyncio.Future[Entry]] = {}
-        self._stopped: StopRunError | None = None
+        self.stopped: StopRunError | None = None
         self._rejections = 0
 
     async def settle(self, generator: Generator, prompt: Prompt, sample: str) -> tuple[str, Reply]:
@@ -82,7 +82,7 @@ class Runner:
             request, sent = None, _PROMPT.dump_json(prompt)
         key = hashlib.sha256(b"\x1f".join((identity(generator).encode(), sent, sample.encode()))).hexdigest()
         for kept in (self._ledger.get(key), self._reuse.get(key)):
-            if kept is None:
+            if kept is None or (kept.status >= 400 and key not in self._ledger):
                 continue
             with contextlib.suppress(RetryableError, StopRunError):
                 reply = self.read(generator, kept)
@@ -134,8 +134,8 @@ class Runner:
         while True:
             try:
                 async with self.limits.slot():
-                    if self._stopped is not None:
-                        raise self._stopped
+                    if self.stopped is not None:
+                        raise self.stopped
                     if attempt == 0:
                         await self._ledger.append(Entry("request", key, sent))
                     self.requests += 1
@@ -153,13 +153,13 @@ class Runner:
                 await self.limits.fault(error, attempt, key)
                 attempt += 1
             except StopRunError as error:
-                self._stopped = error
+                self.stopped = error
                 raise
             except RequestError as error:
                 if error.status in _SETTLED:
                     self._rejections += 1
                     if self._rejections == _REJECTIONS:
-                        self._stopped = StopRunError(
+                        self.stopped = StopRunError(
                             f"{_REJECTIONS} requests in a row were rejected: {error.message}",
                             hint="Change what the provider does not take; for servers without JSON schemas, "
                             'structured="json_object" or "prompt".',

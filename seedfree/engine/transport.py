@@ -23,7 +23,8 @@ __all__ = ["Answer", "Transport", "check_url", "classify", "retry_after", "send_
 
 MAX_BODY = 32 * 2**20
 _RETRY = frozenset({408, 409, 425, 429})
-_STOP = frozenset({401, 402, 403})
+# 404 among them: a model or a path that is not there is not there for the next request either.
+_STOP = frozenset({401, 402, 403, 404})
 # Words in an error body that mean money, not load: no wait will help.
 _SPENT = re.compile(r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I)
 _KEYS = re.compile(r"\b(?:sk|key|api)[-_][\w\-]{8,}|Bearer\s+\S+", re.I)
@@ -90,7 +91,7 @@ def classify(answer: Answer, *, now: float = 0.0, secrets: tuple[str, ...] = ())
 
     Raises:
         RetryableError: 408, 409, 425, 429, 5xx, or whatever the provider marks `x-should-retry: true`.
-        StopRunError: 401, 402, 403, and any status whose body speaks of spent money.
+        StopRunError: 401, 402, 403, 404, and any status whose body speaks of spent money.
         RequestError: Every other status; redirects among them.
     """
     status, headers, body = answer
@@ -108,7 +109,11 @@ def classify(answer: Answer, *, now: float = 0.0, secrets: tuple[str, ...] = ())
     raise RequestError(message, status=status)
 
 
-_STOP_HINT = {401: "Check the API key.", 403: "Check what the API key is allowed to do."}
+_STOP_HINT = {
+    401: "Check the API key.",
+    403: "Check what the API key is allowed to do.",
+    404: "Check model and base_url.",
+}
 
 
 def explain(body: bytes, secrets: tuple[str, ...] = ()) -> str:
@@ -147,7 +152,7 @@ class Transport:
 
     Args:
         connections: At most this many at once; requests beyond it wait.
-        timeout: Seconds for one whole exchange.
+        timeout: Seconds for one whole exchange, where the request brings no time-out of its own.
         transport: Takes the place of the network in tests (`httpx.MockTransport`).
     """
 
@@ -174,7 +179,7 @@ class Transport:
             RetryableError, StopRunError, RequestError: See `classify`; resets, time-outs and cut bodies are retryable.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("read") or self._timeout):
                 response = await self._open().send(request, stream=True)
                 try:
                     answer = Answer(response.status_code, response.headers, await _read(response))

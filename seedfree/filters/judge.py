@@ -39,8 +39,20 @@ class JudgeFilter:
         if not 1 <= self.minimum <= 10:
             raise ConfigError(f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10.")
 
+    def ready(self) -> None:
+        """Checks the judge's own LLM."""
+        if (fn := getattr(self.generator, "ready", None)) is not None:
+            fn()
+
     def bind(self, session: Session) -> None:
         self._session = session
+        if (fn := getattr(self.generator, "bind", None)) is not None:
+            fn(session)
+
+    def close(self) -> None:
+        """Closes the judge's own LLM."""
+        if (fn := getattr(self.generator, "close", None)) is not None:
+            fn()
 
     async def check(self, item: Instruction) -> str | None:
         """The reason to drop a row.

@@ -85,6 +85,8 @@ class SemanticDiversityFilter:
     def bind(self, session: Session) -> None:
         """Loads the encoder and tries it on the run's language; see `probe`."""
         self.ready()
+        # Vectors depend in their last bits on what they were encoded with: every run starts from none.
+        self._vectors.clear()
         self.probe(session.language)
 
     def probe(self, language: Language) -> None:

@@ -21,8 +21,8 @@ def test_load_and_faults_are_retried(status: int) -> None:
         classify(_answer(status))
 
 
-@pytest.mark.parametrize("status", [401, 402, 403])
-def test_a_refused_key_stops_the_run(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_a_refused_key_or_a_missing_model_stops_the_run(status: int) -> None:
     with pytest.raises(StopRunError):
         classify(_answer(status))
 
@@ -33,7 +33,7 @@ def test_spent_money_stops_the_run_though_the_status_says_load(code: str) -> Non
         classify(_answer(429, f'{{"error": {{"code": "{code}", "message": "no"}}}}'.encode()))
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422, 301, 307])
+@pytest.mark.parametrize("status", [400, 413, 422, 301, 307])
 def test_other_answers_fail_that_request_alone(status: int) -> None:
     with pytest.raises(RequestError) as caught:
         classify(_answer(status))
