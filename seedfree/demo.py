@@ -22,8 +22,8 @@ __all__ = ["demo", "demo_pipeline"]
 def demo_pipeline(language: str | Language = "th", **changes: Any) -> Pipeline:
     """The demo's pipeline; `changes` take the place of its settings."""
     settings: dict[str, Any] = {
-        "generator": LlamaCppGenerator(max_chars=200, temperature=0.7),
-        "contexts": [WrittenContexts()],
+        "generator": LlamaCppGenerator(max_chars=120, temperature=0.7),
+        "contexts": [WrittenContexts(min_chars=80)],
         "tasks": [ClosedQA(), Conversation(), Brainstorming()],
         "diversity": SemanticDiversityFilter(encoder=USEEncoder()),
     }

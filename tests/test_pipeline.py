@@ -16,7 +16,11 @@ from pydantic import BaseModel
 
 import seedfree as sf
 from seedfree.engine.transport import Transport
-from seedfree.errors import ConfigError, ConfigMismatchError, LedgerDamagedError, TopicsExhaustedError
+from seedfree.errors import (
+    ConfigMismatchError,
+    LedgerDamagedError,
+    TopicsExhaustedError,
+)
 from seedfree.records import Context, Instruction, Prompt, Reply, Topic
 from tests.fakes import FakeClock, LetterEncoder, sentence, thai, thai_llm
 
@@ -270,53 +274,6 @@ def test_async_callers_and_notebooks(tmp_path: Path) -> None:
 
     a, b = asyncio.run(inside_a_loop())
     assert [r.id for r in a.dataset] == [r.id for r in b.dataset]
-
-
-class _Llm:
-    """Fails the test when it is asked."""
-
-    identity = "none"
-
-    def generate(self, prompt: Prompt) -> Reply:
-        raise AssertionError("something was paid for")
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda out: sf.Pipeline("thay", _Llm()), r"Unknown language 'thay'.*thai"),
-        (lambda out: sf.Pipeline("th", "gpt"), "str is not a Generator"),
-        (lambda out: sf.Pipeline("th", sf.ClaudeGenerator), "ClaudeGenerator()"),
-        (lambda out: _pipeline(_Llm()).run(size=0, out=out), "size is 0"),
-        (lambda out: _pipeline(_Llm()).run(size=3, out=out, concurrency=0), "concurrency is 0"),
-        (lambda out: _pipeline(_Llm()).run(size=3, out=out, budget_usd=5), "price"),
-        (lambda out: _pipeline(_Llm(), tasks=[]), "tasks are"),
-        (lambda out: _pipeline(_Llm(), tasks=[Riddle(), Riddle()]), "name of its own"),
-        (lambda out: _pipeline(_Llm(), cultural_share=1.5), "cultural_share is 1.5"),
-        (lambda out: _pipeline(_Llm(), topics=[]), "topics"),
-        (lambda out: _pipeline(_Llm(), filters="all"), "filters is 'all'"),
-        (lambda out: sf.SemanticDiversityFilter(threshold=1.5), "threshold"),
-        (lambda out: sf.WikipediaSource(contact=None) and _wiki(out), "contact"),
-        (lambda out: sf.DocumentSource(out / "nothing"), "nothing"),
-        (lambda out: sf.LlamaCppGenerator(model=out / "no.gguf").ready(), r"no\.gguf"),
-        (lambda out: sf.Run.open(out / "nowhere"), "holds no run"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line_before_anything_is_paid_for(tmp_path: Path, make: Any, says: str) -> None:
-    with pytest.raises(ConfigError, match=says) as caught:
-        make(tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def _wiki(out: Path) -> sf.Run:
-    return _pipeline(_Llm(), contexts=[sf.WikipediaSource()], tasks=[sf.Summarization()]).run(size=2, out=out)
-
-
-def test_a_missing_key_is_said_before_anything_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
-        _pipeline(sf.ClaudeGenerator()).run(size=3, out=tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from seedfree.engine.loop import side_by_side
 from seedfree.engine.runner import Runner
 from seedfree.engine.session import RunSession
+from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Topic, seeded
 
@@ -90,7 +91,12 @@ class ContextStream:
             name = json.dumps([known_as, self._session.seed, topic.position, topic.text], ensure_ascii=False)
 
             async def ask(source: ContextSource = source) -> Any:
-                return _LIST.dump_python(await self._runner.call(source.contexts, topic), mode="json")
+                try:
+                    return _LIST.dump_python(await self._runner.call(source.contexts, topic), mode="json")
+                except SeedfreeError:
+                    raise
+                except Exception as error:
+                    raise RequestError(f"{type(source).__name__} raised {type(error).__name__}: {error}") from error
 
             value, at = await self._session.fetch_at(f"contexts:{name}", ask)
             if value:
