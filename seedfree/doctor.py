@@ -63,12 +63,12 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
     """Makes 20 rows with the file's model, or the embedded one, and measures them. Costs what 20 rows cost."""
     pipeline: Pipeline
     if config is None:
-        pipeline = demo_pipeline(language, diversity=None)
+        pipeline = demo_pipeline(language, diversity=None, topic_limit=_ROWS)
     else:
         settings: dict[str, Any] = {
             n: getattr(Config.load(config).pipeline, n) for n in ("generator", "contexts", "tasks")
         }
-        pipeline = Pipeline(language=language, diversity=None, **settings)
+        pipeline = Pipeline(language=language, diversity=None, topic_limit=_ROWS, **settings)
     found = pipeline.preview(_ROWS)
     measured = health(len(found), found.run.stats.drops)
     pack = pipeline.language
