@@ -31,8 +31,11 @@ _CONFIG = ConfigDict(arbitrary_types_allowed=True)
 
 def _clean(value: Any) -> Any:
     """Joins surrogate pairs and replaces lone surrogates, which no UTF-8 file can hold."""
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return value
 
 

@@ -324,7 +324,7 @@ class Execution:
         tally, seconds = self._session.tally, self._now.monotonic() - self._started
         return Stats(
             rows, tally.requests, tally.input_tokens, tally.output_tokens, self._session.tally.price_usd, self._topics,
-            self._contexts, self._rounds, self._runner.limits.retries, round(seconds, 3), drops or {},
+            self._contexts, self._rounds, self._runner.retries, round(seconds, 3), drops or {},
         )  # fmt: skip
 
     def _write_status(self, status: str, message: str, stats: Stats | None = None) -> None:

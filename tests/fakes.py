@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import heapq
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -86,3 +88,31 @@ class LetterEncoder:
             for pair in zip(text, text[1:], strict=False):
                 row[hashlib.sha256("".join(pair).encode()).digest()[0] % 64] += 1
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+class VirtualClock(FakeClock):
+    """Time that jumps to whoever wakes next, once nobody has anything else to do: sleepers side by side share it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = 0
+        self._pump: asyncio.Task[None] | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        woken = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self.seconds + seconds, self._count, woken))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._jump())
+        await woken
+
+    async def _jump(self) -> None:
+        while self._sleepers:
+            for _ in range(30):
+                await asyncio.sleep(0)
+            at, _, woken = heapq.heappop(self._sleepers)
+            self.seconds = max(self.seconds, at)
+            if not woken.done():
+                woken.set_result(None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -20,12 +22,15 @@ __all__ = [
     "check_price",
     "count",
     "find_key",
+    "host_of",
     "is_loopback",
     "json_request",
     "keep_key",
     "raise_fault",
     "read_object",
 ]
+
+_KEY = re.compile(r"[!-~]+")
 
 Price: TypeAlias = float | tuple[float, float]
 """USD per million tokens: one number, or (input, output)."""
@@ -40,7 +45,7 @@ def keep_key(key: str | SecretStr | None, name: str = "api_key") -> SecretStr | 
     text = (key.get_secret_value() if isinstance(key, SecretStr) else key or "").strip()
     if not text:
         return None
-    if not all("!" <= character <= "~" for character in text):
+    if not _KEY.fullmatch(text):
         raise ConfigError(f"{name} holds spaces or characters outside ASCII", hint="Copy the key again.")
     return SecretStr(text)
 
@@ -59,24 +64,52 @@ def check_price(price: Price | None) -> None:
         raise ConfigError(f"price {price!r} is not a price", hint="Give USD per million tokens as (input, output).")
 
 
+@functools.lru_cache
+def host_of(url: str) -> str:
+    """The host that a URL names; empty where it is none."""
+    try:
+        return httpx.URL(url).host
+    except httpx.InvalidURL:
+        return ""
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL names this machine."""
-    try:
-        host = httpx.URL(url).host
-    except httpx.InvalidURL:
-        return False
+    host = host_of(url)
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
 
+@functools.lru_cache
+def _place(url: str) -> tuple[httpx.URL, bytes]:
+    parsed = httpx.URL(url)
+    return parsed, parsed.netloc
+
+
 def json_request(url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float) -> httpx.Request:
     """A POST request whose bytes depend on `body` alone, because the ledger's key is made from them."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    headers = {"accept": "application/json", "content-type": "application/json", "user-agent": "seedfree", **headers}
-    extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
-    return httpx.Request("POST", url, headers=headers, content=content, extensions=extensions)
+    place, host = _place(url)
+    # Whole, with a body that is read: what httpx would add is worked out once, and not for each of thousands.
+    fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
+    fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, 60.0)}}
+    stream = httpx.ByteStream(content)
+    request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
+    request.headers.encoding = "ascii"
+    request.read()
+    return request
+
+
+_FIELDS = (
+    (b"accept", b"application/json"),
+    # Nothing that httpx could not decode, whatever else is installed.
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"content-type", b"application/json"),
+    (b"user-agent", b"seedfree"),
+)
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from pydantic import TypeAdapter
 
 from seedfree.engine.clock import Clock
 from seedfree.engine.ledger import Ledger
-from seedfree.engine.loop import run_sync, side_by_side
-from seedfree.engine.runner import Runner
+from seedfree.engine.loop import run_sync, spread
+from seedfree.engine.runner import Runner, read
 from seedfree.engine.session import RunSession
 from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError, RequestError, StopRunError
@@ -20,9 +22,41 @@ from seedfree.languages import Language
 from seedfree.protocols import Generator
 from seedfree.records import Prompt, Reply
 
-__all__ = ["bind", "close", "generate_all", "ready"]
+__all__ = ["Replies", "bind", "close", "generate_all", "ready"]
 
 _PROMPT = TypeAdapter(Prompt)
+
+
+class Replies(Sequence[Reply]):
+    """Replies in the order of their prompts, each read from the run folder when it is asked for."""
+
+    def __init__(self, folder: Path, generator: Generator, entries: array[int], errors: Mapping[int, Reply]) -> None:
+        self._reader, self._generator = Ledger.reader(folder), generator
+        self._entries, self._errors = entries, errors
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, i: int) -> Reply: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Reply]: ...
+    def __getitem__(self, i: int | slice) -> Reply | list[Reply]:
+        if isinstance(i, slice):
+            return [self[each] for each in range(len(self))[i]]
+        at = range(len(self))[i]
+        failed = self._errors.get(at)
+        return failed or read(self._generator, self._reader.read(self._entries[at]))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Replies({len(self)}, {len(self._errors)} of them with an error)"
 
 
 def generate_all(
@@ -35,16 +69,17 @@ def generate_all(
     language: str | Language = "en",
     clock: Clock | None = None,
     transport: Transport | None = None,
-) -> list[Reply]:
+) -> Replies:
     """Replies to prompts, in order, one each; run again after a crash, it asks only for what is missing.
 
     Args:
+        prompts: Any iterable; it is read as requests are sent, never as a whole.
         out: Folder whose `ledger.sqlite` keeps every reply.
         concurrency: Requests under way at most; at least 1.
         seed: Where equal prompts get their sampling seeds from.
 
     Returns:
-        A prompt that failed has a reply with empty text and `.error`.
+        A sequence that reads from `out`. A prompt that failed has a reply with empty text and `.error`.
 
     Raises:
         ConfigError: A wrong argument, before anything is sent.
@@ -54,49 +89,64 @@ def generate_all(
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
     ready(generator)
     pack = Language.load(language)
-    return run_sync(_all(generator, list(prompts), Path(out), concurrency, seed, pack, clock, transport))
+    return run_sync(_all(generator, prompts, Path(out), concurrency, seed, pack, clock, transport))
 
 
 async def _all(
     generator: Generator,
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     out: Path,
     concurrency: int,
     seed: int,
     language: Language,
     clock: Clock | None,
     transport: Transport | None,
-) -> list[Reply]:
+) -> Replies:
+    entries, errors = array("q"), dict[int, Reply]()
     with Ledger(out, clock=clock) as ledger:
         runner = Runner(ledger, concurrency=concurrency, clock=clock, transport=transport)
         session = RunSession(runner, generator, language, seed)
-        replies: list[Reply | None] = [None] * len(prompts)
-        # Equal prompts are samples 0, 1, 2 ... of the same question.
-        seen: Counter[bytes] = Counter()
-        work = iter(enumerate(prompts))
 
-        async def worker() -> None:
-            for i, prompt in work:
-                if runner.stopped:
+        async def work(item: tuple[int, Prompt, int]) -> None:
+            i, prompt, sample = item
+            entries.append(-1)
+            try:
+                entry, reply = await session.settle(prompt, sample=sample)
+            except StopRunError:
+                raise
+            except RequestError as error:
+                errors[i] = Reply("", stop_reason="failed", error=f"failed: {error.message}")
+            else:
+                entries[i] = entry.n
+                if reply.error is not None:
+                    errors[i] = reply
+
+        def going() -> Iterator[tuple[int, Prompt, int]]:
+            for item in _numbered(prompts):
+                if runner.stopped is not None:
                     return
-                text = _PROMPT.dump_json(prompt)
-                sample, seen[text] = seen[text], seen[text] + 1
-                try:
-                    replies[i] = await session.generate(prompt, sample=sample)
-                except StopRunError:
-                    raise
-                except RequestError as error:
-                    replies[i] = Reply("", stop_reason="failed", error=f"failed: {error.message}")
+                yield item
 
         try:
             await bind(runner, generator, session)
-            await side_by_side(worker() for _ in range(min(concurrency, len(prompts))))
-            if runner.stopped:
+            await spread(work, going(), runner.concurrency)
+            if runner.stopped is not None:
                 raise runner.stopped
         finally:
             await close(runner, generator)
             await runner.close()
-    return [reply for reply in replies if reply is not None]
+    return Replies(out, generator, entries, errors)
+
+
+def _numbered(prompts: Iterable[Prompt]) -> Iterator[tuple[int, Prompt, int]]:
+    """Each prompt with its place and its sample: equal prompts are samples 0, 1, 2 ... of the same question."""
+    seen: Counter[bytes] = Counter()
+    for i, prompt in enumerate(prompts):
+        if not isinstance(prompt, Prompt):
+            raise ConfigError(f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text).")
+        digest = hashlib.blake2b(_PROMPT.dump_json(prompt), digest_size=16).digest()
+        yield i, prompt, seen[digest]
+        seen[digest] += 1
 
 
 def ready(component: object) -> None:

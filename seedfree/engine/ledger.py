@@ -174,14 +174,18 @@ class Ledger:
         Raises:
             StopRunError: The disk is full or gone; the ledger takes nothing more.
         """
-        if self._broken:
-            raise _stopped(self._broken)
+        self.check()
         done: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._queue.put(_Waiting(entry, done))
         try:
             return await done
         except LedgerError as error:
             raise _stopped(error) from error
+
+    def check(self) -> None:
+        """Raises `StopRunError` where a commit has failed."""
+        if self._broken:
+            raise _stopped(self._broken)
 
     def _write(self) -> None:
         closing = False

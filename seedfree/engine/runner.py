@@ -10,26 +10,27 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
 
 from seedfree.engine.clock import Clock
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.engine.limits import Limits
-from seedfree.engine.transport import Answer, Transport
+from seedfree.engine.limits import Limits, Slot
+from seedfree.engine.transport import Answer, Transport, open_files
 from seedfree.errors import RequestError, RetryableError, SeedfreeError, StopRunError
 from seedfree.protocols import Generator, HTTPGenerator
 from seedfree.records import Prompt, Reply
 
-__all__ = ["Runner", "identity"]
+__all__ = ["Runner", "identity", "read"]
 
+_Kept = TypeVar("_Kept")
 _REPLY = TypeAdapter(Reply)
 _PROMPT = TypeAdapter(Prompt)
-_KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
+_KEPT_HEADERS = frozenset({b"content-type", b"request-id", b"x-request-id"})
 # Answers that settle a request although they hold no text: asking again would give the same.
-_SETTLED = frozenset({400, 413, 422})
+_SETTLED = frozenset({400, 404, 413, 422})
 # So many rejections without one success, and it is the settings that are wrong.
 _REJECTIONS = 20
 
@@ -40,11 +41,40 @@ def identity(generator: Generator) -> str:
     return str(given) if given else f"{type(generator).__module__}.{type(generator).__qualname__}"
 
 
+def _over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:
+    # isinstance() of a protocol takes as long as all else that a request needs here.
+    return hasattr(generator, "request") and hasattr(generator, "reply")
+
+
+def read(generator: Generator, entry: Entry) -> Reply:
+    """What a kept answer says: a pure function of the entry; a rejected one has `.error`.
+
+    Raises:
+        RetryableError, StopRunError: The answer is the provider's error for now, or for every request.
+    """
+    try:
+        if entry.status >= 400:
+            raise RequestError(entry.body.decode("utf-8", "replace"), status=entry.status)
+        if _over_http(generator):
+            return generator.reply(entry.status, httpx.Headers(dict(entry.headers)), entry.body)
+        return _REPLY.validate_json(entry.body)
+    except (RetryableError, StopRunError):
+        raise
+    except Exception as error:  # a user's backend may raise anything; the bytes are kept, so it costs nothing
+        message = error.message if isinstance(error, SeedfreeError) else f"{type(error).__name__}: {error}"
+        return Reply("", stop_reason="rejected", error=message)
+
+
 class Runner:
     """Settles requests against one ledger.
 
     Args:
+        concurrency: Requests under way at most, for each model of each provider; at least 1.
         reuse: Replies of other runs by key, taken over instead of asking.
+
+    Attributes:
+        allow: Called before each request is sent; raises `StopRunError` where none may be.
+        count: Called with each answer, new or kept, before its request is out of flight.
     """
 
     def __init__(
@@ -57,25 +87,44 @@ class Runner:
         reuse: dict[str, Entry] | None = None,
     ) -> None:
         self.clock = clock or Clock()
-        self.limits = Limits(concurrency, clock=self.clock)
+        self.concurrency = concurrency if transport else open_files(concurrency)
+        self._limits: dict[str, Limits] = {}
         self.requests = 0
-        self.in_flight = 0
         self._ledger, self._reuse = ledger, reuse or {}
-        self._transport = transport or Transport(connections=concurrency)
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="seedfree")
-        self._under_way: dict[str, asyncio.Future[Entry]] = {}
+        self._transport = transport or Transport(connections=self.concurrency)
+        self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="seedfree")
+        self._under_way: dict[str, asyncio.Future[Any]] = {}
         self.stopped: StopRunError | None = None
         self._rejections = 0
+        self.allow: Callable[[], None] = lambda: None
+        self.count: Callable[[Generator, Entry, Reply], None] = lambda *_: None
 
-    async def settle(self, generator: Generator, prompt: Prompt, sample: str) -> tuple[str, Reply]:
-        """The key of a request and its reply; a reply with `.error` where the provider rejected the request.
+    @property
+    def retries(self) -> int:
+        """Requests that were sent again."""
+        return sum(limits.retries for limits in self._limits.values())
+
+    def limits(self, generator: Generator) -> Limits:
+        """The limits of a generator's provider and model."""
+        name = identity(generator)
+        if name not in self._limits:
+            self._limits[name] = Limits(
+                self.concurrency,
+                requests_per_minute=getattr(generator, "requests_per_minute", None),
+                tokens_per_minute=getattr(generator, "tokens_per_minute", None),
+                clock=self.clock,
+            )
+        return self._limits[name]
+
+    async def settle(self, generator: Generator, prompt: Prompt, sample: str) -> tuple[Entry, Reply]:
+        """The entry that answers a request, and its reply; one with `.error` where the provider rejected the request.
 
         Raises:
             RetryableError: Every attempt failed.
             StopRunError: The run cannot go on.
             RequestError: A user's backend raised.
         """
-        if isinstance(generator, HTTPGenerator):
+        if _over_http(generator):
             request = generator.request(prompt)
             sent = f"{request.url.path}\x1f".encode() + request.content
         else:
@@ -85,15 +134,15 @@ class Runner:
             if kept is None or (kept.status >= 400 and key not in self._ledger):
                 continue
             with contextlib.suppress(RetryableError, StopRunError):
-                reply = self.read(generator, kept)
-                if key not in self._ledger:
-                    await self._ledger.append(kept)
-                return key, reply
+                reply = read(generator, kept)
+                entry = kept if key in self._ledger else await self._ledger.append(kept)
+                self.count(generator, entry, reply)
+                return entry, reply
 
-        async def ask() -> Entry:
+        async def ask() -> tuple[Entry, Reply]:
             return await self._ask(generator, prompt, request, key, sent)
 
-        return key, self.read(generator, await self._once(key, ask))
+        return await self._once(key, ask)
 
     async def fetch(self, key: str, fn: Callable[[], Any]) -> Entry:
         """The JSON that `fn` gave for a key when it was first asked."""
@@ -107,13 +156,14 @@ class Runner:
             kept = await self._ledger.append(reused)
         return kept or await self._once(key, make)
 
-    async def _once(self, key: str, make: Callable[[], Awaitable[Entry]]) -> Entry:
+    async def _once(self, key: str, make: Callable[[], Awaitable[_Kept]]) -> _Kept:
         """What `make` gives; those who ask for the same key meanwhile wait for the same."""
         if key in self._under_way:
-            return await asyncio.shield(self._under_way[key])
+            kept: _Kept = await asyncio.shield(self._under_way[key])
+            return kept
         future = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
-            entry = await make()
+            kept = await make()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 future.cancel()
@@ -122,62 +172,82 @@ class Runner:
                 future.exception()  # marks it as seen where nobody else waits
             raise
         else:
-            future.set_result(entry)
-            return entry
+            future.set_result(kept)
+            return kept
         finally:
             del self._under_way[key]
 
     async def _ask(
         self, generator: Generator, prompt: Prompt, request: httpx.Request | None, key: str, sent: bytes
-    ) -> Entry:
-        attempt = 0
+    ) -> tuple[Entry, Reply]:
+        limits = self.limits(generator)
+        # At most about a token for three bytes, in any script.
+        tokens = len(sent) // 3 + prompt.max_tokens
+        attempt, slot = 0, None
+        self._check()
+        await self._ledger.append(Entry("request", key, sent))
         while True:
             try:
-                async with self.limits.slot():
-                    if self.stopped is not None:
-                        raise self.stopped
-                    if attempt == 0:
-                        await self._ledger.append(Entry("request", key, sent))
-                    self.requests += 1
-                    self.in_flight += 1
-                    try:
-                        answer = await self._send(generator, prompt, request)
-                    finally:
-                        self.in_flight -= 1
-                    headers = {n: answer.headers[n] for n in _KEPT_HEADERS if n in answer.headers}
-                    entry = await self._ledger.append(Entry("reply", key, answer.body, answer.status, headers))
-                    self._rejections = 0
-                    self.read(generator, entry)  # an error inside a success is classified here
-                    return entry
+                async with limits.slot(tokens) as slot:
+                    self._check()
+                    return await self._send(generator, prompt, request, key, limits, slot)
             except RetryableError as error:
-                await self.limits.fault(error, attempt, key)
-                attempt += 1
+                if slot is None:
+                    raise
+                request = _copy(request)
+                try:
+                    attempt = await limits.fault(error, slot, attempt, key)
+                except StopRunError as stop:
+                    self.stopped = stop
+                    raise
             except StopRunError as error:
                 self.stopped = error
                 raise
             except RequestError as error:
-                if error.status in _SETTLED:
-                    self._rejections += 1
-                    if self._rejections == _REJECTIONS:
-                        self.stopped = StopRunError(
-                            f"{_REJECTIONS} requests in a row were rejected: {error.message}",
-                            hint="Change what the provider does not take; for servers without JSON schemas, "
-                            'structured="json_object" or "prompt".',
-                        )
-                    return await self._ledger.append(Entry("reply", key, error.message.encode(), error.status))
-                raise
+                if error.status not in _SETTLED:
+                    raise
+                return await self._rejected(generator, key, error)
 
-    async def _send(self, generator: Generator, prompt: Prompt, request: httpx.Request | None) -> Answer:
-        if request is not None:
-            # A request can be sent once; every attempt sends a copy.
-            copy = httpx.Request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                content=request.content,
-                extensions=request.extensions,
+    def _check(self) -> None:
+        """Raises where nothing more may be sent."""
+        if self.stopped is not None:
+            raise self.stopped
+        self._ledger.check()
+        self.allow()
+
+    async def _send(
+        self, generator: Generator, prompt: Prompt, request: httpx.Request | None, key: str, limits: Limits, slot: Slot
+    ) -> tuple[Entry, Reply]:
+        """Sends once; the answer is safe on disk before anything reads it."""
+        self.requests += 1
+        answer = await (self._call(generator, prompt) if request is None else self._post(request))
+        fields = answer.headers.raw
+        headers = {n.decode().lower(): v.decode("latin-1") for n, v in fields if n.lower() in _KEPT_HEADERS}
+        entry = await self._ledger.append(Entry("reply", key, answer.body, answer.status, headers))
+        self._rejections = 0
+        reply = read(generator, entry)  # an error inside a success is classified here
+        self.count(generator, entry, reply)
+        limits.succeeded(slot, reply.usage.input_tokens + reply.usage.output_tokens, fields)
+        return entry, reply
+
+    async def _rejected(self, generator: Generator, key: str, error: RequestError) -> tuple[Entry, Reply]:
+        self._rejections += 1
+        if self._rejections == _REJECTIONS:
+            self.stopped = StopRunError(
+                f"{_REJECTIONS} requests in a row were rejected: {error.message}",
+                hint="Change what the provider does not take; for servers without JSON schemas, "
+                'structured="json_object" or "prompt".',
             )
-            return await self._transport.send(copy, now=self.clock.timestamp())
+        text = str(error) if error.hint else error.message
+        entry = await self._ledger.append(Entry("reply", key, text.encode(), error.status or 400))
+        reply = read(generator, entry)
+        self.count(generator, entry, reply)
+        return entry, reply
+
+    async def _post(self, request: httpx.Request) -> Answer:
+        return await self._transport.send(request, now=self.clock.timestamp())
+
+    async def _call(self, generator: Generator, prompt: Prompt) -> Answer:
         try:
             reply = await self.call(generator.generate, prompt)
         except SeedfreeError:
@@ -187,24 +257,6 @@ class Runner:
         if not isinstance(reply, Reply):
             raise RequestError(f"{identity(generator)} returned {type(reply).__name__}", hint="Return a Reply.")
         return Answer(200, httpx.Headers(), json.dumps(asdict(reply), ensure_ascii=False).encode())
-
-    def read(self, generator: Generator, entry: Entry) -> Reply:
-        """What a kept answer says: a pure function of the entry.
-
-        Raises:
-            RetryableError, StopRunError: The answer is the provider's error for now, or for every request.
-        """
-        try:
-            if entry.status >= 400:
-                raise RequestError(entry.body.decode("utf-8", "replace"), status=entry.status)
-            if isinstance(generator, HTTPGenerator):
-                return generator.reply(entry.status, httpx.Headers(dict(entry.headers)), entry.body)
-            return _REPLY.validate_json(entry.body)
-        except (RetryableError, StopRunError):
-            raise
-        except Exception as error:  # a user's backend may raise anything; the bytes are kept, so it costs nothing
-            message = error.message if isinstance(error, SeedfreeError) else f"{type(error).__name__}: {error}"
-            return Reply("", stop_reason="rejected", error=message)
 
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Calls a component's method: an `async def` here, a plain `def` in a thread."""
@@ -216,3 +268,12 @@ class Runner:
     async def close(self) -> None:
         await self._transport.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _copy(request: httpx.Request | None) -> httpx.Request | None:
+    """The same request once more: one can be sent but once."""
+    if request is None:
+        return None
+    return httpx.Request(
+        request.method, request.url, headers=request.headers, content=request.content, extensions=request.extensions
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from seedfree.engine.ledger import Entry
 from seedfree.engine.runner import Runner
 from seedfree.errors import InvalidReplyError, StopRunError
 from seedfree.languages import Language
@@ -83,6 +84,7 @@ class RunSession:
         self.tally = Tally()
         self._counted: set[str] = set()
         self._prices: dict[int, Price | None] = {}
+        runner.allow, runner.count = self._allow, self._count
 
     async def generate(
         self,
@@ -93,13 +95,25 @@ class RunSession:
         generator: Generator | None = None,
     ) -> Reply:
         """See `protocols.Session.generate`."""
+        _, reply = await self.settle(prompt, sample=sample, check=check, generator=generator)
+        return reply
+
+    async def settle(
+        self,
+        prompt: Prompt,
+        *,
+        sample: int = 0,
+        check: Callable[[str], object] | None = None,
+        generator: Generator | None = None,
+    ) -> tuple[Entry, Reply]:
+        """The reply of `generate`, and the entry that it was read from."""
         llm = generator or self._generator
         check = check or _schema_check(prompt)
         why = ""
         for again in range(_SAMPLES):
-            reply = await self._uncut(llm, prompt, f"{sample}.{again}" if again else str(sample))
+            entry, reply = await self._uncut(llm, prompt, f"{sample}.{again}" if again else str(sample))
             if reply.error is not None:
-                return reply
+                return entry, reply
             try:
                 if check is not None:
                     check(reply.text)
@@ -108,32 +122,34 @@ class RunSession:
             except InvalidReplyError as error:
                 why = error.message
             else:
-                return reply
-        return replace(reply, text="", error=f"invalid: {why}")
+                return entry, reply
+        return entry, replace(reply, text="", error=f"invalid: {why}")
 
-    async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
+    async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> tuple[Entry, Reply]:
         """A reply that was not cut off, asked for with more room where it was."""
         seed = prompt.seed if prompt.seed is not None else seeded(self.seed, sample).getrandbits(31)
         for doubling in range(_DOUBLINGS + 1):
             roomy = replace(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
-            if self._budget is not None and self.tally.usd >= self._budget:
-                raise StopRunError(
-                    f"The budget of {self._budget:g} USD is spent", hint="Run it again with a larger one."
-                )
-            key, reply = await self._runner.settle(llm, roomy, sample)
-            if key not in self._counted:
-                self._counted.add(key)
-                self.tally.add(reply.usage, self._price(llm))
-                self._on_reply()
+            entry, reply = await self._runner.settle(llm, roomy, sample)
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break
         if reply.error is not None:
-            return replace(reply, text="", error=f"rejected: {reply.error}")
+            return entry, replace(reply, text="", error=f"rejected: {reply.error}")
         if reply.stop_reason == "max_tokens":
-            return replace(reply, text="", error="cut off")
+            return entry, replace(reply, text="", error="cut off")
         if reply.stop_reason == "refusal":
-            return replace(reply, text="", error="refused")
-        return reply
+            return entry, replace(reply, text="", error="refused")
+        return entry, reply
+
+    def _allow(self) -> None:
+        if self._budget is not None and self.tally.usd >= self._budget:
+            raise StopRunError(f"The budget of {self._budget:g} USD is spent", hint="Run it again with a larger one.")
+
+    def _count(self, llm: Generator, entry: Entry, reply: Reply) -> None:
+        if entry.key not in self._counted:
+            self._counted.add(entry.key)
+            self.tally.add(reply.usage, self._price(llm))
+            self._on_reply()
 
     def _price(self, llm: Generator) -> Price | None:
         if id(llm) not in self._prices:

@@ -8,23 +8,29 @@ whole exchange.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import ipaddress
 import json
+import logging
 import math
 import re
+import urllib.request
+from collections.abc import AsyncIterable
 from typing import Any, NamedTuple
 
 import httpx
 
-from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError
+from seedfree.engine.loop import run_sync
+from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
-__all__ = ["Answer", "Transport", "check_url", "classify", "retry_after", "send_once"]
+__all__ = ["Answer", "Transport", "check_url", "classify", "open_files", "retry_after", "send_once"]
+
+_LOG = logging.getLogger("seedfree")
 
 MAX_BODY = 32 * 2**20
 _RETRY = frozenset({408, 409, 425, 429})
-# 404 among them: a model or a path that is not there is not there for the next request either.
-_STOP = frozenset({401, 402, 403, 404})
+_STOP = frozenset({401, 402, 403})
 # Words in an error body that mean money, not load: no wait will help.
 _SPENT = re.compile(r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I)
 _KEYS = re.compile(r"\b(?:sk|key|api)[-_][\w\-]{8,}|Bearer\s+\S+", re.I)
@@ -91,7 +97,7 @@ def classify(answer: Answer, *, now: float = 0.0, secrets: tuple[str, ...] = ())
 
     Raises:
         RetryableError: 408, 409, 425, 429, 5xx, or whatever the provider marks `x-should-retry: true`.
-        StopRunError: 401, 402, 403, 404, and any status whose body speaks of spent money.
+        StopRunError: 401, 402, 403, and any status whose body speaks of spent money.
         RequestError: Every other status; redirects among them.
     """
     status, headers, body = answer
@@ -106,13 +112,13 @@ def classify(answer: Answer, *, now: float = 0.0, secrets: tuple[str, ...] = ())
         raise RetryableError(message, status=status, retry_after=retry_after(headers, now))
     if 300 <= status < 400:
         raise RequestError(message, hint="Redirects are not followed; give the final base_url.", status=status)
-    raise RequestError(message, status=status)
+    raise RequestError(message, hint=_HINT.get(status), status=status)
 
 
+_HINT = {404: "Check model and base_url.", 413: "Shorten the contexts."}
 _STOP_HINT = {
     401: "Check the API key.",
     403: "Check what the API key is allowed to do.",
-    404: "Check model and base_url.",
 }
 
 
@@ -152,25 +158,25 @@ class Transport:
 
     Args:
         connections: At most this many at once; requests beyond it wait.
-        timeout: Seconds for one whole exchange, where the request brings no time-out of its own.
+        timeout: Seconds for one whole exchange, where the request brings none of its own (the extension `deadline`,
+            or httpx's `timeout`).
         transport: Takes the place of the network in tests (`httpx.MockTransport`).
     """
 
     def __init__(
         self, *, connections: int = 64, timeout: float = 600.0, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._connections, self._timeout, self._transport = connections, timeout, transport
-        self._client: httpx.AsyncClient | None = None
+        self._connections, self._timeout, self._given = connections, timeout, transport
+        self._opened: dict[str, httpx.AsyncBaseTransport] = {}
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            transport = self._transport
-            if transport is None:
-                from httpx_aiohttp import AiohttpTransport
-
-                transport = AiohttpTransport(limits=httpx.Limits(max_connections=self._connections))
-            self._client = httpx.AsyncClient(transport=transport, timeout=self._timeout, follow_redirects=False)
-        return self._client
+    def _to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        """Connections to a host, through the proxy that the environment names for it."""
+        if self._given is not None:
+            return self._given
+        place = f"{url.scheme}://{url.host}"
+        if place not in self._opened:
+            self._opened[place] = _connections(url, self._connections)
+        return self._opened[place]
 
     async def send(self, request: httpx.Request, *, now: float = 0.0) -> Answer:
         """The answer to a request, if it is a success.
@@ -179,22 +185,40 @@ class Transport:
             RetryableError, StopRunError, RequestError: See `classify`; resets, time-outs and cut bodies are retryable.
         """
         try:
-            async with asyncio.timeout(request.extensions.get("timeout", {}).get("read") or self._timeout):
-                response = await self._open().send(request, stream=True)
+            async with asyncio.timeout(_deadline(request) or self._timeout):
+                response = await self._to(request.url).handle_async_request(request)
                 try:
                     answer = Answer(response.status_code, response.headers, await _read(response))
                 finally:
                     await response.aclose()
-        except (TimeoutError, httpx.HTTPError, OSError) as error:
+        except SeedfreeError:
+            raise
+        except Exception as error:  # resets, garbage, cut bodies: the libraries below have dozens of names for them
             raise _network(error, request) from error
-        classify(answer, now=now, secrets=_secrets(request))
+        if not 200 <= answer.status < 300:
+            classify(answer, now=now, secrets=_secrets(request))
         return answer
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        while self._opened:
+            _, transport = self._opened.popitem()
+            await transport.aclose()
+
+
+def _deadline(request: httpx.Request) -> float | None:
+    own = request.extensions.get("deadline")
+    deadline: float | None = own if own is not None else request.extensions.get("timeout", {}).get("read")
+    return deadline
+
+
+def _connections(url: httpx.URL, most: int) -> httpx.AsyncBaseTransport:
+    from httpx_aiohttp import AiohttpTransport
+
+    proxies = {} if urllib.request.proxy_bypass(url.host) else urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    limits = httpx.Limits(max_connections=most)
+    return AiohttpTransport(limits=limits, proxy=httpx.Proxy(proxy) if proxy else None)
 
 
 def _network(error: Exception, request: httpx.Request) -> RetryableError:
@@ -203,11 +227,19 @@ def _network(error: Exception, request: httpx.Request) -> RetryableError:
 
 
 async def _read(response: httpx.Response) -> bytes:
+    # Most bodies are not compressed, and need none of what httpx does to decode one.
+    stream = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream) or "content-encoding" in response.headers:
+        return await _gather(response.aiter_bytes(), response.status_code)
+    return await _gather(stream, response.status_code)
+
+
+async def _gather(stream: AsyncIterable[bytes], status: int) -> bytes:
     parts, size = [], 0
-    async for part in response.aiter_bytes():
+    async for part in stream:
         size += len(part)
         if size > MAX_BODY:
-            raise RequestError(f"The reply is larger than {MAX_BODY >> 20} MiB", status=response.status_code)
+            raise RequestError(f"The reply is larger than {MAX_BODY >> 20} MiB", status=status)
         parts.append(part)
     return b"".join(parts)
 
@@ -218,11 +250,33 @@ def send_once(request: httpx.Request, *, timeout: float = 600.0) -> Answer:
     Raises:
         RetryableError, StopRunError, RequestError: As `Transport.send`.
     """
+
+    async def send() -> Answer:
+        transport = Transport(connections=1, timeout=timeout)
+        try:
+            return await transport.send(request)
+        finally:
+            await transport.close()
+
+    return run_sync(send())
+
+
+def open_files(wanted: int) -> int:
+    """How many of `wanted` connections the system allows; raises this process's soft limit where that helps."""
     try:
-        with httpx.Client(timeout=timeout, follow_redirects=False) as client:
-            response = client.send(request)
-            answer = Answer(response.status_code, response.headers, response.content)
-    except httpx.HTTPError as error:
-        raise _network(error, request) from error
-    classify(answer, secrets=_secrets(request))
-    return answer
+        import resource
+    except ImportError:  # no such limit on Windows
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The process has other files too.
+    need = wanted + 256
+    if soft != resource.RLIM_INFINITY and soft < need:
+        most = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+        if soft < need:
+            capped = max(1, soft - 256)
+            _LOG.warning("concurrency %d needs more open files than the %d allowed; it is %d", wanted, soft, capped)
+            return capped
+    return wanted

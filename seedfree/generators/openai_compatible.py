@@ -19,6 +19,7 @@ from seedfree.engine.backend import (
     check_price,
     count,
     find_key,
+    host_of,
     json_request,
     keep_key,
     raise_fault,
@@ -188,7 +189,7 @@ class OpenAICompatibleGenerator:
 
     @property
     def _host(self) -> str:
-        return httpx.URL(self.base_url).host
+        return host_of(self.base_url)
 
     def _key(self) -> str | None:
         variable = _KEYS.get(self._host)

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seedfree.engine.limits import Limits, exhausted_until
+from seedfree.errors import RetryableError, StopRunError
+from tests.fakes import VirtualClock
+
+
+def _crowded(**wait: float) -> RetryableError:
+    return RetryableError("slow down", status=429, **wait)
+
+
+class Provider:
+    """Answers after a second of virtual time, and remembers when it was asked."""
+
+    def __init__(self, clock: VirtualClock, limits: Limits, *, seconds: float = 1.0) -> None:
+        self.clock, self.limits, self.seconds = clock, limits, seconds
+        self.sent: list[float] = []
+        self.order: list[int] = []
+        self.most = 0
+
+    async def ask(self, i: int, tokens: int = 0, used: int = 0) -> None:
+        async with self.limits.slot(tokens) as slot:
+            self.sent.append(self.clock.monotonic())
+            self.order.append(i)
+            self.most = max(self.most, self.limits.in_flight)
+            await self.clock.sleep(self.seconds)
+            self.limits.succeeded(slot, used)
+
+
+def _together(*work: Coroutine[Any, Any, None]) -> None:
+    async def all_() -> None:
+        await asyncio.gather(*work)
+
+    asyncio.run(all_())
+
+
+def test_slots_are_given_in_order_and_never_more_than_the_users_figure() -> None:
+    clock = VirtualClock()
+    provider = Provider(clock, Limits(7, clock=clock))
+    _together(*(provider.ask(i) for i in range(50)))
+    assert provider.order == list(range(50)) and provider.most == 7
+    assert clock.seconds - 1000 == pytest.approx(8)  # 50 requests, 7 at once, a second each
+
+
+def test_a_burst_of_refusals_halves_once_and_success_raises_it_to_the_users_figure_again() -> None:
+    clock = VirtualClock()
+    limits = Limits(64, clock=clock)
+
+    async def refused(i: int) -> None:
+        async with limits.slot() as slot:
+            await clock.sleep(1)
+        await limits.fault(_crowded(), slot, 0, str(i))
+
+    async def work() -> None:
+        await asyncio.gather(*(refused(i) for i in range(64)))
+        assert limits.allowed == 32 and limits.retries == 64
+        provider = Provider(clock, limits)
+        await asyncio.gather(*(provider.ask(i) for i in range(40)))
+        assert 32 < limits.allowed < 34 and provider.most <= 33
+        await asyncio.gather(*(provider.ask(i) for i in range(5000)))
+        assert limits.allowed == 64 and provider.most == 64
+
+    asyncio.run(work())
+
+
+def test_refusals_one_after_another_lower_it_to_one_and_no_further() -> None:
+    clock = VirtualClock()
+    limits = Limits(64, clock=clock, attempts=99)
+
+    async def work() -> None:
+        for i in range(12):
+            async with limits.slot() as slot:
+                pass
+            await limits.fault(_crowded(), slot, i, "key")
+        assert limits.allowed == 1
+        provider = Provider(clock, limits)
+        await asyncio.gather(provider.ask(0), provider.ask(1))
+        assert provider.most == 1
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("status", [500, 503, None])
+def test_faults_that_are_no_crowding_leave_it_as_it_is(status: int | None) -> None:
+    limits = Limits(8, clock=VirtualClock())
+
+    async def work() -> None:
+        async with limits.slot() as slot:
+            pass
+        await limits.fault(RetryableError("down", status=status), slot, 0, "key")
+
+    asyncio.run(work())
+    assert limits.allowed == 8
+
+
+def test_the_whole_provider_waits_as_long_as_it_says() -> None:
+    clock = VirtualClock()
+    limits = Limits(4, clock=clock)
+    provider = Provider(clock, limits)
+
+    async def refused() -> None:
+        async with limits.slot() as slot:
+            await clock.sleep(0.5)
+        await limits.fault(_crowded(retry_after=30.0), slot, 0, "key")
+
+    _together(refused(), *(provider.ask(i) for i in range(20)))
+    early = [at for at in provider.sent if at < 1000.5]
+    assert len(early) == 3 and min(set(provider.sent) - set(early)) == pytest.approx(1030.5)
+
+
+def test_a_longer_wait_than_the_cap_stops_the_run() -> None:
+    limits = Limits(4, clock=VirtualClock(), longest_wait=60)
+
+    async def work() -> None:
+        async with limits.slot() as slot:
+            pass
+        await limits.fault(_crowded(retry_after=3600.0), slot, 0, "key")
+
+    with pytest.raises(StopRunError, match="3600 s.*again later"):
+        asyncio.run(work())
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 4000), st.integers(1, 300), st.integers(0, 2**32))
+@example(1, 3, 0)
+@example(60, 300, 0)
+@example(600, 300, 0)
+def test_no_minute_holds_more_requests_than_the_cap(cap: int, width: int, seed: int) -> None:
+    clock, rng = VirtualClock(), random.Random(seed)
+    limits = Limits(width, clock=clock, requests_per_minute=cap)
+    provider = Provider(clock, limits, seconds=rng.uniform(0.01, 3))
+    n = min(400, 3 * cap)
+    _together(*(provider.ask(i) for i in range(n)))
+    for first, after in zip(provider.sent, provider.sent[cap:], strict=False):
+        assert after - first >= 60 - 1e-6
+    # The cap, or the slots, and not some lesser rate decide how long it takes.
+    assert provider.sent[-1] - 1000 <= 1.05 * max(60 * n / cap, n / width * provider.seconds) + provider.seconds
+
+
+@settings(max_examples=30)
+@given(st.integers(1000, 200_000), st.integers(0, 2**32))
+def test_no_minute_holds_more_tokens_than_the_cap(cap: int, seed: int) -> None:
+    clock, rng = VirtualClock(), random.Random(seed)
+    provider = Provider(clock, Limits(50, clock=clock, tokens_per_minute=cap))
+    sizes = [rng.randint(1, 1000) for _ in range(200)]
+    _together(*(provider.ask(i, tokens=n, used=n) for i, n in enumerate(sizes)))
+    for i, start in enumerate(provider.sent):
+        window = [sizes[k] for k in range(i, 200) if provider.sent[k] - start < 60 - 1e-6]
+        assert sum(window) <= cap
+
+
+def test_tokens_that_a_reply_did_not_use_are_given_back() -> None:
+    clock = VirtualClock()
+    provider = Provider(clock, Limits(8, clock=clock, tokens_per_minute=60_000))
+    _together(*(provider.ask(i, tokens=2000, used=100) for i in range(200)))
+    assert provider.sent[-1] - 1000 < 60  # 200 x 2000 tokens alone would take 400 s
+
+
+NOW = 1_000_000_000.0
+SOON = datetime.fromtimestamp(NOW + 20, UTC).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": SOON}, 20),
+        ({"Anthropic-Ratelimit-Output-Tokens-Remaining": "90", "anthropic-ratelimit-output-tokens-reset": SOON}, 20),
+        ({"anthropic-ratelimit-requests-remaining": "5", "anthropic-ratelimit-requests-reset": SOON}, 0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0.5s"}, 360.5),
+        ({"x-ratelimit-remaining-tokens": "99", "x-ratelimit-reset-tokens": "17ms"}, 0.017),
+        ({"x-ratelimit-remaining-tokens": "100", "x-ratelimit-reset-tokens": "17ms"}, 0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h2m3s"}, 3723),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{(NOW + 7) * 1000:.0f}"}, 7),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 7:.0f}"}, 7),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}, 12),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, 0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "nan"}, 0),
+        ({"x-ratelimit-remaining": "none", "x-ratelimit-reset": "12"}, 0),
+        ({"x-ratelimit-remaining": "0"}, 0),
+        ({"x-ratelimit-limit-requests": "0", "content-type": "text/html"}, 0),
+    ],
+)
+def test_what_providers_say_is_left(headers: dict[str, str], seconds: float) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert exhausted_until(raw, 100, NOW) == pytest.approx(seconds)
+
+
+@given(
+    st.sampled_from(["x-ratelimit-reset", "x-ratelimit-reset-tokens", "anthropic-ratelimit-tokens-reset"]), st.text()
+)
+def test_a_reset_is_a_finite_time_whatever_a_server_sends(name: str, value: str) -> None:
+    left = name.replace("reset", "remaining")
+    raw = [(name.encode(), value.encode("utf-8", "replace")), (left.encode(), b"0")]
+    assert 0 <= exhausted_until(raw, 100, NOW) < float("inf")
+
+
+def test_nothing_is_sent_while_the_provider_has_nothing_left() -> None:
+    clock = VirtualClock()
+    limits = Limits(2, clock=clock)
+    sent = []
+
+    async def ask() -> None:
+        async with limits.slot() as slot:
+            sent.append(clock.monotonic())
+            left = b"0" if len(sent) == 4 else b"9"
+            limits.succeeded(slot, 0, [(b"x-ratelimit-remaining", left), (b"x-ratelimit-reset", b"40")])
+
+    _together(*(ask() for _ in range(10)))
+    assert sent == pytest.approx([1000] * 4 + [1040] * 6)
+
+
+def test_a_provider_that_refuses_most_requests_for_long_makes_steady_progress() -> None:
+    """It takes five requests a second and refuses the rest for as long as the second lasts."""
+    clock = VirtualClock()
+    limits = Limits(64, clock=clock)
+    taken: dict[int, int] = {}
+    done, early, closed_until = [], [], 0.0
+
+    async def ask(i: int) -> None:
+        nonlocal closed_until
+        attempt = 0
+        while True:
+            try:
+                async with limits.slot() as slot:
+                    if clock.monotonic() < closed_until - 1e-9:
+                        early.append(i)
+                    await clock.sleep(0.05)
+                    second = int(clock.monotonic())
+                    taken[second] = taken.get(second, 0) + 1
+                    if taken[second] > 5:
+                        wait = second + 1 - clock.monotonic()
+                        raise _crowded(retry_after=wait)
+                    limits.succeeded(slot, 0)
+                    done.append(clock.monotonic())
+                    return
+            except RetryableError as error:
+                assert error.retry_after is not None
+                closed_until = max(closed_until, clock.monotonic() + error.retry_after)
+                attempt = await limits.fault(error, slot, attempt, str(i))
+
+    _together(*(ask(i) for i in range(400)))
+    assert len(done) == 400 and not early
+    # 80 seconds is the least that it could take.
+    assert done[-1] - 1000 < 1.3 * 80 and limits.retries < 400
+
+
+def test_a_provider_that_refuses_everything_fails_after_the_last_attempt() -> None:
+    clock = VirtualClock()
+    limits = Limits(4, clock=clock)
+
+    async def ask(i: int) -> None:
+        attempt = 0
+        while True:
+            async with limits.slot() as slot:
+                pass
+            attempt = await limits.fault(_crowded(retry_after=1.0), slot, attempt, str(i))
+
+    with pytest.raises(RetryableError, match="slow down"):
+        _together(ask(0))
+    assert limits.retries == 7
