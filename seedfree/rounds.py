@@ -31,7 +31,7 @@ from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, Topic
-from seedfree.run import Dropped, Run, Stats, entries_of, publish, row_id, rows_of, write_json
+from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
 from seedfree.settings import differing, fingerprint
 from seedfree.topics import GivenTopics, TopicStream
 from seedfree.version import version
@@ -105,7 +105,7 @@ class Execution:
         self._now = self.clock or Clock()
         self._started = self._now.monotonic()
         settings = {**self.stages.settings, "seed": self.seed}
-        with Ledger(self.out, clock=self.clock, entries=entries_of(self.out)) as ledger:
+        with Ledger(self.out, clock=self.clock) as ledger:
             self._ledger = ledger
             new = self._same_settings(settings)
             reuse = {e.key: e for folder in self.reuse for e in Ledger.answers(folder)}

@@ -15,7 +15,7 @@ from seedfree.dataset import Dataset, item, json_line, row, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 
-__all__ = ["Dropped", "Run", "Stats", "entries_of", "publish", "row_id", "rows_of", "write_json"]
+__all__ = ["Dropped", "Run", "Stats", "publish", "row_id", "rows_of", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,6 @@ def _dropped(data: dict[str, Any]) -> Dropped:
 def _dropped_row(dropped: Dropped) -> dict[str, Any]:
     extra = {"reason": dropped.reason, "duplicate_of": dropped.duplicate_of, "similarity": dropped.similarity}
     return {**row(dropped), **extra}
-
-
-def entries_of(path: Path) -> int:
-    """Entries that the ledger held when the status was last written; 0 where there is none."""
-    try:
-        return int(json.loads((path / "status.json").read_text(encoding="utf-8"))["entries"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
 
 
 def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:

@@ -1,74 +1,51 @@
 """The durable record of a run: what was asked and what came back, before anything reads it.
 
 One SQLite file, only ever appended to. A row's number has no gaps and its checksum covers the row before it, so
-that a row which is missing or changed is noticed when the file is opened; `status.json` keeps the length, so that a
-missing end is noticed too. Commits are grouped: whatever waits while one commit reaches the disk goes into the next.
+that a row which is missing or changed is noticed when the file is opened. `ledger.head` holds the length and the
+last checksum, written over after every commit, so that a missing end is noticed too: SQLite itself drops whatever
+follows a damaged frame of the write-ahead log without a word. Commits are grouped: whatever waits while one commit
+reaches the disk goes into the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
+import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from seedfree.engine.clock import Clock
-from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, LedgerLockedError, StopRunError
+from seedfree.engine.entries import (
+    COLUMNS,
+    START,
+    TABLE,
+    Entry,
+    LedgerReader,
+    connect,
+    damaged,
+    head,
+    head_of,
+    read_entry,
+    seal,
+    unusable,
+)
+from seedfree.errors import ConfigError, LedgerError, LedgerLockedError, StopRunError
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["Entry", "Ledger", "LedgerReader", "folder_lock"]
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS entries (
-    n INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL,
-    status INTEGER NOT NULL, headers TEXT NOT NULL, body BLOB NOT NULL, checksum BLOB NOT NULL
-) STRICT
-"""
-_COLUMNS = "n, kind, key, at, status, headers, body, checksum"
 # What answers a key; the other kinds ("config", "request") are for the record.
 _ANSWERS = frozenset({"reply", "fetch"})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row. `status` is the HTTP status of a reply (200 for other backends), `headers` a few of its headers."""
-
-    kind: str
-    key: str
-    body: bytes
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    at: str = ""
-    n: int = -1
-
-    def checksum(self, before: bytes) -> bytes:
-        digest = hashlib.blake2b(before, digest_size=16)
-        for part in (self.n, self.kind, self.key, self.at, self.status, _dump(self.headers)):
-            digest.update(f"{part}\x1f".encode())
-        digest.update(self.body)
-        return digest.digest()
-
-
-def _dump(headers: Mapping[str, str]) -> str:
-    return json.dumps(dict(headers), ensure_ascii=False, sort_keys=True)
-
-
-def _entry(row: tuple[int, str, str, str, int, str, bytes, bytes]) -> Entry:
-    n, kind, key, at, status, headers, body, _ = row
-    return Entry(kind, key, body, status, json.loads(headers), at, n)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    entry: Entry
-    done: asyncio.Future[Entry]
+# Rows of one INSERT statement: a statement holds the interpreter's lock for its parameters alone, so the event loop
+# goes on meanwhile; a statement a row would wait for that lock at every row. SQLite takes 32,766 parameters.
+_ROWS = 500
 
 
 class Ledger:
@@ -77,7 +54,6 @@ class Ledger:
     Args:
         folder: The run folder; made (mode 0700) where it is missing.
         clock: Gives the time that entries carry.
-        entries: The least number of entries that the file must hold.
 
     Raises:
         ConfigError: The folder cannot be made or written.
@@ -85,56 +61,76 @@ class Ledger:
         LedgerDamagedError: Entries are missing or changed.
     """
 
-    def __init__(self, folder: str | Path, *, clock: Clock | None = None, entries: int = 0) -> None:
+    def __init__(self, folder: str | Path, *, clock: Clock | None = None) -> None:
         self.folder = Path(folder)
+        self._path = self.folder / "ledger.sqlite"
         self._clock = clock or Clock()
         self._answers: dict[str, int] = {}
         self._length = 0
-        self._chain = b""
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._chain = START
+        self._queue: queue.SimpleQueue[tuple[Entry, asyncio.Future[Entry]] | None] = queue.SimpleQueue()
         self._broken: LedgerError | None = None
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / ".lock", mode=0o600)
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise LedgerLockedError(
-                f"Another process has {folder} open", hint="Wait for it, or choose another folder."
-            ) from None
         except OSError as error:
-            raise ConfigError(f"Cannot write to {folder}: {error.strerror}", hint="Choose another folder.") from error
-        try:
-            self._open(entries)
-        except BaseException:
-            self._lock.release()
-            raise
+            raise unusable(self.folder, error) from error
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(folder_lock(self.folder))
+            try:
+                self._open(stack)
+            except Exception as error:  # damaged bytes make SQLite and Python raise almost anything
+                raise unusable(self._path, error) from error
+            self._opened = stack.pop_all()
         self._writer = threading.Thread(target=self._write, name="seedfree-ledger", daemon=True)
         self._writer.start()
 
-    def _open(self, entries: int) -> None:
-        path = self.folder / "ledger.sqlite"
-        try:
-            path.touch(mode=0o600)
-            self._writes = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-                self._writes.execute(f"PRAGMA {pragma}")
-            self._writes.execute(_TABLE)
-            self._reads = sqlite3.connect(path, check_same_thread=False)
-            for entry, checksum in _rows(self._reads):
-                if entry.n != self._length or checksum != entry.checksum(self._chain):
-                    raise LedgerDamagedError(f"Entry {self._length} of {path} is missing or changed", hint=_SALVAGE)
-                self._note(entry, checksum)
-        except sqlite3.DatabaseError as error:
-            raise LedgerDamagedError(f"{path} cannot be read: {error}", hint=_SALVAGE) from error
-        except OSError as error:
-            raise ConfigError(f"Cannot write {path}: {error.strerror}", hint="Choose another folder.") from error
-        if self._length < entries:
-            raise LedgerDamagedError(f"{path} holds {self._length} of {entries} entries", hint=_SALVAGE)
+    def _open(self, stack: contextlib.ExitStack) -> None:
+        self._path.touch(mode=0o600)
+        for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.chmod(f"{self._path}{suffix}", 0o600)
+        path = self.folder / "ledger.head"
+        # No head: a new ledger, or one whose other file alone was copied. What stands there is then taken as whole.
+        kept = head_of(path.read_bytes()) if path.exists() else None
+        # A connection that writes would, when it is closed, change the files of a ledger that is then refused.
+        writes = None if kept else self._connect_writing(stack)
+        self._reads = connect(self._path, "ro")
+        stack.callback(self._reads.close)
+        self._verify(*(kept or (0, START)))
+        self._writes = writes or self._connect_writing(stack)
+        if not kept:
+            _write_durably(path, head(self._length, self._chain))
+        self._head = stack.enter_context(path.open("r+b", buffering=0))
+        self._head.write(head(self._length, self._chain))
 
-    def _note(self, entry: Entry, checksum: bytes) -> None:
-        self._length, self._chain = entry.n + 1, checksum
-        if entry.kind in _ANSWERS:
-            self._answers[entry.key] = entry.n
+    def _connect_writing(self, stack: contextlib.ExitStack) -> sqlite3.Connection:
+        connection = connect(self._path, "rw")
+        stack.callback(connection.close)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
+            connection.execute(statement)
+        return connection
+
+    def _verify(self, least: int, chain_there: bytes) -> None:
+        """Reads every row; raises where a row, or the structure that new rows would go into, is not as written."""
+        length, chain, answers = 0, START, self._answers
+        changed = "Entry {} of {} is missing or changed"
+        for n, kind, key, at, status, headers, checksum, body in self._reads.execute(
+            f"SELECT {COLUMNS} FROM entries ORDER BY n"
+        ):
+            if n != length or seal(chain, n, kind, key, at, status, headers, body) != checksum:
+                raise damaged(self._path, changed.format(length, self._path))
+            length, chain = n + 1, checksum
+            if length == least and chain != chain_there:
+                raise damaged(self._path, changed.format(n, self._path))
+            if kind in _ANSWERS:
+                answers[key] = n
+        if length < least:
+            raise damaged(self._path, f"{self._path} holds {length} of {least} entries")
+        (state,) = self._reads.execute("PRAGMA quick_check(1)").fetchone()
+        (moving,) = self._reads.execute("PRAGMA auto_vacuum").fetchone()
+        if state != "ok" or moving:
+            raise damaged(self._path, f"{self._path} cannot be written safely: {state if moving == 0 else 'header'}")
+        self._length, self._chain = length, chain
 
     def __len__(self) -> int:
         """Entries that are safe on disk."""
@@ -155,8 +151,10 @@ class Ledger:
         return None if n is None else self._read(n)
 
     def _read(self, n: int) -> Entry:
-        row = self._reads.execute(f"SELECT {_COLUMNS} FROM entries WHERE n = ?", (n,)).fetchone()
-        return _entry(row)
+        try:
+            return read_entry(self._reads, n)
+        except Exception as error:
+            raise unusable(self._path, error) from error
 
     def config(self) -> Entry | None:
         """The entry that says what the run was made with: always the first."""
@@ -164,9 +162,8 @@ class Ledger:
 
     def entries(self, kind: str) -> Iterator[Entry]:
         """Entries of a kind in the order in which they were kept."""
-        query = f"SELECT {_COLUMNS} FROM entries WHERE kind = ? ORDER BY n"
-        for row in self._reads.execute(query, (kind,)):
-            yield _entry(row)
+        for (n,) in self._reads.execute("SELECT n FROM entries WHERE kind = ? ORDER BY n", (kind,)):
+            yield self._read(n)
 
     async def append(self, entry: Entry) -> Entry:
         """Returns the entry with its number and time once it is safe on disk.
@@ -176,7 +173,7 @@ class Ledger:
         """
         self.check()
         done: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Waiting(entry, done))
+        self._queue.put((entry, done))
         try:
             return await done
         except LedgerError as error:
@@ -195,43 +192,52 @@ class Ledger:
                 while len(batch) < 4096:
                     batch.append(self._queue.get_nowait())
             closing = None in batch
-            waiting = [w for w in batch if w is not None]
+            waiting = [each for each in batch if each is not None]
             if waiting:
                 self._commit(waiting)
 
-    def _commit(self, waiting: list[_Waiting]) -> None:
+    def _commit(self, waiting: list[tuple[Entry, asyncio.Future[Entry]]]) -> None:
         done: list[Entry] = []
         error = self._broken
         if error is None:
             try:
-                done = self._insert([w.entry for w in waiting])
+                done = self._insert([entry for entry, _ in waiting])
             except Exception as cause:  # whatever it is, those who wait must hear of it
-                error = self._broken = LedgerError(f"Cannot write to {self.folder}/ledger.sqlite: {cause}")
-        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Entry], Entry | None]]] = {}
-        for i, each in enumerate(waiting):
-            loops.setdefault(each.done.get_loop(), []).append((each.done, done[i] if error is None else None))
+                error = self._broken = LedgerError(f"Cannot write to {self._path}: {cause}")
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Entry], Entry]]] = {}
+        for (_, future), kept in zip(waiting, done or [e for e, _ in waiting], strict=True):
+            loops.setdefault(future.get_loop(), []).append((future, kept))
         for loop, results in loops.items():
             with contextlib.suppress(RuntimeError):  # the loop was closed while it waited
                 loop.call_soon_threadsafe(_settle, results, error)
 
     def _insert(self, entries: list[Entry]) -> list[Entry]:
-        n, chain, at, rows, done = self._length, self._chain, self._clock.now(), [], []
-        for entry in entries:
-            kept = Entry(entry.kind, entry.key, entry.body, entry.status, entry.headers, entry.at or at, n)
-            chain = kept.checksum(chain)
-            rows.append((n, kept.kind, kept.key, kept.at, kept.status, _dump(kept.headers), kept.body, chain))
-            done.append(kept)
+        n, chain, now, done = self._length, self._chain, self._clock.now(), []
+        rows: list[list[Any]] = []
+        for i, entry in enumerate(entries):
+            if i % _ROWS == 0:
+                rows.append([])
+            kind, key, body, status, at = entry.kind, entry.key, entry.body, entry.status, entry.at or now
+            headers = json.dumps(dict(entry.headers), ensure_ascii=False, sort_keys=True) if entry.headers else "{}"
+            chain = seal(chain, n, kind, key, at, status, headers, body)
+            rows[-1] += (n, kind, key, at, status, headers, chain, body)
+            done.append(Entry(kind, key, body, status, entry.headers, at, n))
             n += 1
         self._writes.execute("BEGIN IMMEDIATE")
         try:
-            self._writes.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            for values in rows:
+                places = ",".join(["(?,?,?,?,?,?,?,?)"] * (len(values) // 8))
+                self._writes.execute(f"INSERT INTO entries ({COLUMNS}) VALUES {places}", values)
             self._writes.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 self._writes.execute("ROLLBACK")
             raise
-        for kept, row in zip(done, rows, strict=True):
-            self._note(kept, row[-1])
+        os.pwrite(self._head.fileno(), head(n, chain), 0)
+        for kept in done:
+            if kept.kind in _ANSWERS:
+                self._answers[kept.key] = kept.n
+        self._length, self._chain = n, chain
         return done
 
     def close(self) -> None:
@@ -239,9 +245,11 @@ class Ledger:
         if self._writer.is_alive():
             self._queue.put(None)
             self._writer.join()
-        self._reads.close()
-        self._writes.close()
-        self._lock.release()
+            self._broken = self._broken or LedgerError(f"{self._path} is closed")
+            with contextlib.suppress(sqlite3.Error):  # an open reader would keep SQLite from doing it below
+                self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._reads.close()  # the last to close removes the log, which a connection that only reads cannot
+        self._opened.close()
 
     @staticmethod
     def answers(folder: str | Path) -> Iterator[Entry]:
@@ -256,24 +264,51 @@ class Ledger:
             for kind in sorted(_ANSWERS):
                 yield from ledger.entries(kind)
 
+    @staticmethod
+    def reader(folder: str | Path) -> LedgerReader:
+        """Reads single entries, whether or not a ledger has the folder open; opens nothing yet."""
+        return LedgerReader(folder)
 
-_SALVAGE = "Start a new run with reuse=[a copy of this folder made before], or delete the folder to start anew."
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Keeps every other process, and every other ledger, out of a run folder.
+
+    Raises:
+        LedgerLockedError: One has it open.
+    """
+    lock = FileLock(folder / ".lock", mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        hint = "Wait for it, or choose another folder."
+        raise LedgerLockedError(f"Another process has {folder} open", hint=hint) from None
+    except OSError as error:
+        raise unusable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[tuple[Entry, bytes]]:
-    for row in connection.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY n"):
-        yield _entry(row), row[-1]
+def _write_durably(path: Path, data: bytes) -> None:
+    """Makes a file that is whole or absent; later writes over it need no space and change no length."""
+    new = path.with_name(path.name + ".new")
+    with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def _stopped(error: LedgerError) -> StopRunError:
     return StopRunError(error.message, hint="Make room on the disk and run it again; what was kept is safe.")
 
 
-def _settle(results: list[tuple[asyncio.Future[Entry], Entry | None]], error: LedgerError | None) -> None:
+def _settle(results: list[tuple[asyncio.Future[Entry], Entry]], error: LedgerError | None) -> None:
     for future, entry in results:
-        if future.done():
-            continue
-        if entry is None:
-            future.set_exception(error or LedgerError("The ledger is closed"))
-        else:
-            future.set_result(entry)
+        if not future.done():
+            if error is None:
+                future.set_result(entry)
+            else:
+                future.set_exception(error)

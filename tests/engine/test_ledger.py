@@ -5,12 +5,13 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.errors import ConfigError, LedgerDamagedError, LedgerLockedError, StopRunError
+from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, LedgerLockedError, StopRunError
 
 
 def _fill(folder: Path, n: int = 20) -> None:
@@ -64,10 +65,14 @@ def test_a_changed_or_missing_entry_is_noticed(tmp_path: Path, damage: str) -> N
         Ledger(tmp_path)
 
 
-def test_a_cut_end_is_noticed_by_the_expected_length(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["DELETE FROM entries WHERE n > 17", "DELETE FROM entries"])
+def test_a_cut_end_is_noticed(tmp_path: Path, damage: str) -> None:
     _fill(tmp_path)
-    with pytest.raises(LedgerDamagedError, match="20 of 21"):
-        Ledger(tmp_path, entries=21)
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute(damage)
+    connection.close()
+    with pytest.raises(LedgerDamagedError, match="of 20 entries"):
+        Ledger(tmp_path)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -109,10 +114,114 @@ def test_a_folder_that_is_a_file_is_a_setting_to_change(tmp_path: Path) -> None:
         Ledger(tmp_path / "run")
 
 
-def test_the_folder_and_the_ledger_are_private(tmp_path: Path) -> None:
-    _fill(tmp_path / "run", 1)
-    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "run" / "ledger.sqlite").stat().st_mode & 0o777 == 0o600
+def test_the_folder_and_every_file_are_private(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with Ledger(folder) as ledger:
+        asyncio.run(ledger.append(Entry("reply", "k", b"")))
+        assert folder.stat().st_mode & 0o777 == 0o700
+        modes = {p.name: p.stat().st_mode & 0o777 for p in folder.iterdir()}
+    names = {".lock", "ledger.head", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"}
+    assert modes == dict.fromkeys(names, 0o600)
+    assert {p.name for p in folder.iterdir()} == {".lock", "ledger.head", "ledger.sqlite"}
+    (folder / "ledger.sqlite").chmod(0o644)
+    _fill(folder, 1)
+    assert (folder / "ledger.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_database_alone_is_a_whole_ledger_and_a_wrong_head_is_not(tmp_path: Path) -> None:
+    _fill(tmp_path)
+    (tmp_path / "ledger.head").unlink()
+    _fill(tmp_path, 3)
+    with Ledger(tmp_path) as ledger:
+        assert len(ledger) == 23
+    (tmp_path / "ledger.head").write_bytes(b"")
+    with pytest.raises(LedgerDamagedError, match="ledger.head"):
+        Ledger(tmp_path)
+
+
+def test_a_head_behind_the_ledger_is_that_of_a_killed_run(tmp_path: Path) -> None:
+    _fill(tmp_path)
+    before = (tmp_path / "ledger.head").read_bytes()
+    _fill(tmp_path, 5)
+    (tmp_path / "ledger.head").write_bytes(before)
+    with Ledger(tmp_path) as ledger:
+        assert len(ledger) == 25
+    assert (tmp_path / "ledger.head").read_bytes() != before
+
+
+def test_another_history_of_the_same_length_is_noticed(tmp_path: Path) -> None:
+    _fill(tmp_path / "a")
+    with Ledger(tmp_path / "b") as ledger:
+        for i in range(20):
+            asyncio.run(ledger.append(Entry("reply", f"other{i}", b"")))
+    shutil.copy(tmp_path / "b" / "ledger.sqlite", tmp_path / "a")
+    with pytest.raises(LedgerDamagedError, match="changed"):
+        Ledger(tmp_path / "a")
+
+
+def test_the_head_is_there_before_those_who_wait_are_told(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        for i in range(3):
+            asyncio.run(ledger.append(Entry("reply", f"k{i}", b"")))
+            assert int.from_bytes((tmp_path / "ledger.head").read_bytes()[:8]) == i + 1
+
+
+def test_a_failed_head_stops_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger._head.close()
+    with pytest.raises(StopRunError, match="Cannot write"):
+        asyncio.run(ledger.append(Entry("reply", "k", b"")))
+    ledger.close()
+
+
+def test_a_folder_in_place_of_a_file_are_settings(tmp_path: Path) -> None:
+    (tmp_path / "a" / "ledger.sqlite").mkdir(parents=True)
+    (tmp_path / "b" / "ledger.head").mkdir(parents=True)
+    for name in "ab":
+        with pytest.raises(ConfigError, match="Choose another folder"):
+            Ledger(tmp_path / name)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN])
+def test_a_full_or_read_only_disk_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def connect(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr("seedfree.engine.ledger.connect", connect)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ConfigError, match="Cannot write"):
+        Ledger(tmp_path)
+
+
+def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.close()
+    ledger.close()
+    with pytest.raises(StopRunError, match="closed"):
+        asyncio.run(ledger.append(Entry("reply", "k", b"")))
+
+
+def test_a_reader_needs_no_lock_and_any_thread_may_read(tmp_path: Path) -> None:
+    reader = Ledger.reader(tmp_path)
+    with pytest.raises(LedgerError, match="Entry 3"):
+        reader.read(3)
+    with Ledger(tmp_path) as ledger:
+        asyncio.run(ledger.append(Entry("config", "", b"{}")))
+        kept = asyncio.run(ledger.append(Entry("reply", "k", "ไทย".encode(), 200, {"a": "ข"})))
+        assert reader.read(1) == kept
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(reader.read, [0, 1] * 20))[1::2] == [kept] * 20
+    with pytest.raises(LedgerError, match="Entry 2 .* is not there"):
+        reader.read(2)
+    reader.close()
+    assert {p.name for p in tmp_path.iterdir()} == {".lock", "ledger.head", "ledger.sqlite"}
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("UPDATE entries SET body = x'00' WHERE n = 1")
+    connection.close()
+    with pytest.raises(LedgerError, match="was changed"):
+        reader.read(1)
 
 
 def test_answers_of_a_run_are_read_for_another(tmp_path: Path) -> None:
