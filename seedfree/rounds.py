@@ -181,7 +181,7 @@ class Execution:
         while any(wanted := plan(self.size, self._plans)) and not dry:
             jobs, asked = await self._jobs(stream, wanted)
             dry = not jobs
-            await spread(self._work, jobs, self.concurrency)
+            await spread(self._work, jobs, self._runner.workers)
             kept = await self._runner.call(self._select)
             if self._failure is not None:
                 raise self._failure

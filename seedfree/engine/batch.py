@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from pydantic import TypeAdapter
-
 from seedfree.engine.clock import Clock
 from seedfree.engine.ledger import Ledger
 from seedfree.engine.loop import run_sync, spread
@@ -23,8 +21,6 @@ from seedfree.protocols import Generator
 from seedfree.records import Prompt, Reply
 
 __all__ = ["Replies", "bind", "close", "generate_all", "ready"]
-
-_PROMPT = TypeAdapter(Prompt)
 
 
 class Replies(Sequence[Reply]):
@@ -129,7 +125,7 @@ async def _all(
 
         try:
             await bind(runner, generator, session)
-            await spread(work, going(), runner.concurrency)
+            await spread(work, going(), runner.workers)
             if runner.stopped is not None:
                 raise runner.stopped
         finally:
@@ -144,7 +140,8 @@ def _numbered(prompts: Iterable[Prompt]) -> Iterator[tuple[int, Prompt, int]]:
     for i, prompt in enumerate(prompts):
         if not isinstance(prompt, Prompt):
             raise ConfigError(f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text).")
-        digest = hashlib.blake2b(_PROMPT.dump_json(prompt), digest_size=16).digest()
+        # Not dumped as JSON: that would leave a second, UTF-8 form of the text with every string in memory.
+        digest = hashlib.blake2b(repr(prompt).encode(), digest_size=16).digest()
         yield i, prompt, seen[digest]
         seen[digest] += 1
 

@@ -100,6 +100,11 @@ class Runner:
         self.count: Callable[[Generator, Entry, Reply], None] = lambda *_: None
 
     @property
+    def workers(self) -> int:
+        """Jobs to work on side by side: a few more than requests, so that one is always on record and ready to go."""
+        return self.concurrency + self.concurrency // 8
+
+    @property
     def retries(self) -> int:
         """Requests that were sent again."""
         return sum(limits.retries for limits in self._limits.values())
@@ -154,7 +159,7 @@ class Runner:
         kept = self._ledger.get(key)
         if kept is None and (reused := self._reuse.get(key)) is not None:
             kept = await self._ledger.append(reused)
-        return kept or await self._once(key, make)
+        return await self._once(key, make) if kept is None else kept
 
     async def _once(self, key: str, make: Callable[[], Awaitable[_Kept]]) -> _Kept:
         """What `make` gives; those who ask for the same key meanwhile wait for the same."""

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
+import logging
+import resource
+import socket
+import threading
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.engine.transport import MAX_BODY, Answer, Transport, check_url, classify, explain, retry_after
+from seedfree.engine.transport import MAX_BODY, Answer, Transport, check_url, classify, explain, open_files, retry_after
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError
 
 
@@ -21,8 +28,8 @@ def test_load_and_faults_are_retried(status: int) -> None:
         classify(_answer(status))
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404])
-def test_a_refused_key_or_a_missing_model_stops_the_run(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refused_key_stops_the_run(status: int) -> None:
     with pytest.raises(StopRunError):
         classify(_answer(status))
 
@@ -33,7 +40,7 @@ def test_spent_money_stops_the_run_though_the_status_says_load(code: str) -> Non
         classify(_answer(429, f'{{"error": {{"code": "{code}", "message": "no"}}}}'.encode()))
 
 
-@pytest.mark.parametrize("status", [400, 413, 422, 301, 307])
+@pytest.mark.parametrize("status", [400, 404, 413, 422, 301, 307])
 def test_other_answers_fail_that_request_alone(status: int) -> None:
     with pytest.raises(RequestError) as caught:
         classify(_answer(status))
@@ -139,8 +146,126 @@ def test_redirects_are_not_followed() -> None:
 
 
 def test_a_body_is_capped_in_decoded_bytes() -> None:
-    import gzip
-
     bomb = gzip.compress(b"\0" * (MAX_BODY + 1))
     with pytest.raises(RequestError, match="larger"):
         _send(lambda _: httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"}))
+
+
+class Wire:
+    """A server that sends the same bytes whatever is asked, and then hangs up or waits."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        self.answer = b""
+        self.hang = False
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            if connection.recv(65536) == b"bye":
+                connection.close()
+                return
+            # A client that has read enough hangs up.
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(self.answer)
+            if self.hang:
+                self._open.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        with socket.create_connection(self._socket.getsockname()) as last:
+            last.sendall(b"bye")
+            self._thread.join()
+        for connection in [self._socket, *self._open]:
+            connection.close()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    made = Wire()
+    yield made
+    made.close()
+
+
+def _ask(wire: Wire, answer: bytes, url: str = "", **settings: float) -> Answer:
+    wire.answer = answer
+
+    async def work() -> Answer:
+        transport = Transport(**settings)
+        try:
+            return await transport.send(httpx.Request("POST", url or wire.url, content=b"{}"))
+        finally:
+            await transport.close()
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 8\r\n\r\nnot gzip",
+        b"\x16\x03\x01 this is no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+    ],
+)
+def test_resets_and_cut_or_senseless_answers_are_retryable(wire: Wire, answer: bytes) -> None:
+    with pytest.raises(RetryableError, match="127.0.0.1: .*base_url"):
+        _ask(wire, answer)
+
+
+def test_a_body_that_drips_meets_the_deadline_of_the_whole_exchange(wire: Wire) -> None:
+    wire.hang = True
+    with pytest.raises(RetryableError, match="no answer in time"):
+        _ask(wire, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nh", timeout=0.05)
+
+
+def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
+    bomb = gzip.compress(b"\0" * (4 * MAX_BODY))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
+    with pytest.raises(RequestError, match="larger than 32 MiB"):
+        _ask(wire, head + bomb)
+
+
+def test_a_refused_connection_is_retryable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+    async def work() -> None:
+        transport = Transport()
+        try:
+            await transport.send(httpx.Request("POST", url))
+        finally:
+            await transport.close()
+
+    with pytest.raises(RetryableError):
+        asyncio.run(work())
+
+
+def test_the_environments_proxy_is_used_but_not_for_this_machine(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", wire.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+    assert _ask(wire, answer).body == b"hi"
+    assert _ask(wire, answer, "http://nowhere.invalid/").body == b"hi"
+
+
+def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrency(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = {"now": (1024, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.update(now=pair))
+    assert open_files(512) == 512 and limits["now"] == (1024, 4096)
+    assert open_files(2000) == 2000 and limits["now"] == (2256, 4096)
+    with caplog.at_level(logging.WARNING):
+        assert open_files(9000) == 4096 - 256 and limits["now"] == (4096, 4096)
+    assert "9000" in caplog.text and "3840" in caplog.text

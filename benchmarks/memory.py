@@ -1,0 +1,85 @@
+"""Measures what `generate_all` holds in memory: 100,000 prompts of 1,000 characters, replies of 500.
+
+Prints one JSON line: megabytes of resident memory at the peak beyond what the process had with the prompts alone, and
+over the limit of 500; once for prompts in a list, and once for an iterator that makes them (then beyond the imports).
+
+python benchmarks/memory.py [prompts]
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+LIMIT = 500.0
+PROMPT, REPLY = "ก" * 990, "ข" * 500
+
+
+def _now() -> float:
+    """Resident megabytes; the peak so far is `ru_maxrss`, in kilobytes on Linux and bytes on macOS."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
+    except OSError:
+        return _peak()
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure(kind: str, n: int) -> float:
+    import seedfree as sf
+
+    async def answer(prompt: sf.Prompt) -> str:
+        return REPLY
+
+    class Model:
+        """Keeps no list of its calls."""
+
+        identity = "memory"
+
+        async def generate(self, prompt: sf.Prompt) -> sf.Reply:
+            return sf.Reply(await answer(prompt))
+
+    def prompts() -> Iterator[sf.Prompt]:
+        return (sf.Prompt(f"{i:9} {PROMPT}") for i in range(n))
+
+    with tempfile.TemporaryDirectory() as folder:
+        sf.generate_all(Model(), [sf.Prompt("warm")], out=f"{folder}/warm")
+        given = list(prompts()) if kind == "list" else prompts()
+        before = _now()
+        replies = sf.generate_all(Model(), given, out=f"{folder}/run", concurrency=64)
+        assert len(replies) == n
+        assert all(reply.text == REPLY for reply in replies)
+        return _peak() - before
+
+
+def main(n: int = 100_000) -> None:
+    used = {}
+    for kind in ("list", "iterator"):
+        done = subprocess.run([sys.executable, __file__, kind, str(n)], capture_output=True, text=True, check=True)
+        used[kind] = float(done.stdout)
+    print(
+        json.dumps(
+            {
+                "prompts": n,
+                "limit_mb": LIMIT,
+                "mb_beyond_the_prompts": {kind: round(mb, 1) for kind, mb in used.items()},
+                "over_limit": {kind: round(mb / LIMIT, 3) for kind, mb in used.items()},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case [("list" | "iterator") as kind, n]:
+            print(measure(kind, int(n)))
+        case numbers:
+            main(*map(int, numbers))
