@@ -17,6 +17,7 @@ PACKAGE = ROOT / "seedfree"
 # each other and may import the levels before theirs. A new file is entered here, at the place that it needs.
 LAYOUT = """
 version
+text
 errors
 records
 languages: segment
