@@ -58,8 +58,8 @@ def find_json(text: str) -> dict[str, Any]:
         if start < 0:
             break
         try:
-            value, _end = _DECODER.raw_decode(text, start)
-            return _without_surrogates(value) if _LONE.search(text) or not _encodes(text) else value
+            value: dict[str, Any] = _DECODER.raw_decode(text, start)[0]
+            return _without_surrogates(value) if _LONE.search(text) or clean(text) is not text else value
         except json.JSONDecodeError as error:
             why = f"The reply is not JSON: {error.msg}"
             if error.msg.startswith("Unterminated string"):
@@ -70,12 +70,9 @@ def find_json(text: str) -> dict[str, Any]:
     raise InvalidReplyError(why)
 
 
-def _encodes(text: str) -> bool:
-    return clean(text) is text
-
-
-def _without_surrogates(value: Any) -> Any:
-    return json.loads(clean(json.dumps(value, ensure_ascii=False)))
+def _without_surrogates(value: dict[str, Any]) -> dict[str, Any]:
+    cleaned: dict[str, Any] = json.loads(clean(json.dumps(value, ensure_ascii=False)))
+    return cleaned
 
 
 def parse(text: str, model: type[_Model]) -> _Model:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 
-from seedfree.text import clean
+from seedfree.text import clean, shown
 
 __all__ = [
     "Context",
@@ -28,6 +28,8 @@ __all__ = [
     "seeded",
 ]
 
+# Prompts name a topic between quotes; a title that brings its own must not end them.
+_QUOTES = str.maketrans(dict.fromkeys('"“”', "'"))
 _CONFIG = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -140,6 +142,12 @@ class Context:
         while (nonce := f"{rng.getrandbits(64):016x}") in text:
             pass
         return f'<document id="{nonce}">\n{text}\n</document id="{nonce}">'
+
+    def subject(self, limit: int = 200) -> str:
+        """What the context is about, for a prompt to name it: one line of at most `limit` characters, unquoted."""
+        text = self.topic.text if self.topic else self.text
+        line = " ".join(shown(" ".join(text.split())).translate(_QUOTES).split())
+        return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
     def cue(self, limit: int = 600) -> str:
         """The text, or the topic where there is none, on one line of at most `limit` characters, cut at a space."""

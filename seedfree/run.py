@@ -14,7 +14,7 @@ from typing import Any
 from seedfree.dataset import Dataset, item, json_line, row, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
-from seedfree.text import shown
+from seedfree.text import clean, shown
 
 __all__ = ["Dropped", "Run", "Stats", "entries_of", "publish", "row_id", "rows_of", "write_json"]
 
@@ -151,7 +151,8 @@ def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file in one step."""
-    write_atomic(path, [json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True), "\n"], private=True)
+    text = clean(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True))
+    write_atomic(path, [text, "\n"], private=True)
 
 
 def rows_of(items: Iterable[Instruction]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from seedfree.languages import Language
+from seedfree.text import clean
 
 # An extension may hold its key in a public attribute, or in one of its headers.
 _SECRET = re.compile(
@@ -26,7 +27,7 @@ __all__ = ["describe", "differing", "fingerprint"]
 def describe(value: Any) -> Any:
     """A component's class and public attributes as JSON values; what it names in `operational` is left out."""
     if isinstance(value, str):
-        return _USERINFO.sub("", value)
+        return _USERINFO.sub("", clean(value))
     if value is None or isinstance(value, (int, float, bool)):
         return value
     if isinstance(value, SecretStr):

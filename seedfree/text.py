@@ -28,7 +28,7 @@ def clean(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The text with control, bidi and other unseen characters as escapes (`\\x1b`); line feeds and tabs stay."""
+    r"""The text with control, bidi and other unseen characters as escapes (`\x1b`); line feeds and tabs stay."""
     return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
