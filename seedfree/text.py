@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-__all__ = ["clean", "redact", "shown"]
+__all__ = ["clean", "keys_in", "redact", "shown"]
 
 # Controls but tab and line feed; marks that turn the direction of text; line ends that are not "\n"; surrogates;
 # the invisible tag letters. Joiners and zero-width spaces stay: Khmer, Burmese and Thai are written with them.
@@ -16,6 +16,9 @@ _UNSHOWN = re.compile(
 _LONE = re.compile("(?<![\ud800-\udbff])[\udc00-\udfff]|[\ud800-\udbff](?![\udc00-\udfff])")
 # What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in honest replies.
 _SHORTEST_KEY = 16
+_PUBLIC = frozenset(
+    "accept accept-encoding anthropic-version connection content-length content-type host user-agent".split()
+)
 
 
 def clean(text: str) -> str:
@@ -32,9 +35,14 @@ def shown(text: str) -> str:
     return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def keys_in(headers: Mapping[str, str]) -> list[str]:
+    """The values of a request's headers that may be keys: all but those that every request carries."""
+    return [value.removeprefix("Bearer ") for name, value in headers.items() if name.lower() not in _PUBLIC]
+
+
 def redact(data: bytes, keys: Iterable[str]) -> bytes:
     """The data with `***` for every key of at least 16 characters, as it is or URL-encoded."""
-    forms = {form for key in keys if len(key) >= _SHORTEST_KEY for form in (key, quote(key, safe=""))}
+    forms = {form for key in keys if len(key) >= _SHORTEST_KEY for form in (key, quote(key), quote(key, safe=""))}
     for form in sorted(forms, key=len, reverse=True):
         data = re.sub(re.escape(form.encode()), b"***", data, flags=re.IGNORECASE)
     return data
