@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
-import os
-import stat
-import subprocess
-import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,7 +14,7 @@ import httpx
 import pytest
 
 import seedfree as sf
-from seedfree.engine.transport import Transport, send_once
+from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError, SeedfreeError
 from seedfree.records import Context, Prompt, Topic
 from seedfree.text import redact
@@ -257,3 +252,73 @@ def test_redact_takes_out_a_key_in_every_form_and_nothing_else() -> None:
     left = redact(body, [CANARY, GATEWAY, "EMPTY", ""])
     assert not _leaks(left.decode()) and b"EMPTY" in left and "ข้าว".encode() in left
     assert redact(b"nothing", [CANARY]) == b"nothing" and redact(b"EMPTY", ["EMPTY"]) == b"EMPTY"
+
+
+SECRET_URLS = [
+    f"https://me:{GATEWAY}@host/v1", f"https://{GATEWAY}@host/v1", f"https://host/v1?key={GATEWAY}",
+    f"https://host?{GATEWAY}", f"http://me:{GATEWAY}@127.0.0.1/v1", f"https://host:8443/v1?k={quote(CANARY, safe='')}",
+]  # fmt: skip
+TOLD_URLS = [
+    f"ftp://me:{GATEWAY}@host/v1", f"//me:{GATEWAY}@host", f"https://me:{GATEWAY}@host:port/v1",
+    f"https://me:{GATEWAY}@", f"https://me:{CANARY}@host/v1", f"https://host/v1#{GATEWAY}",
+    f"http://10.0.0.1/v1#key={GATEWAY}",
+]  # fmt: skip
+TOLD = pytest.mark.xfail(strict=True, reason="check_url quotes what is no URL, and lets a fragment pass")
+
+
+@pytest.mark.parametrize("url", [*SECRET_URLS, *(pytest.param(url, marks=TOLD) for url in TOLD_URLS)])
+def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    for make in (
+        lambda: sf.ClaudeGenerator(base_url=url),
+        lambda: sf.OpenAICompatibleGenerator(url, "m"),
+        lambda: sf.OpenAICompatibleGenerator(url, "m", api_key="k" * 20),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            make()
+        assert not _leaks(f"{caught.value} {caught.value!r} {caught.value.__cause__}")
+
+
+FAR = [
+    "http://10.0.0.1", "http://192.168.1.2:8000/v1", "http://localhost.evil.com", "http://127.0.0.1.evil.com/v1",
+    "http://2130706433", "http://0x7f000001", "http://127.1", "http://localhost.", "http://127.0.0.1.", "http://0.0.0.0",
+    "http://[::]", "http://[fe80::1]", "http://[::ffff:10.0.0.1]", "http://evillocalhost", "http://local host",
+    "HTTP://example.com", "http://127.0.0.1@evil.com", "http://evil.com/127.0.0.1", "http://evil.com#@localhost",
+    "http:evil.com", "http:///evil.com", " http://evil.com", "http://①②⑦.0.0.1", "http://evil.com\\@localhost", "ws://localhost",
+]  # fmt: skip
+NEAR = ["http://127.0.0.1:8080", "http://localhost:1/v1", "http://[::1]:9", "http://127.8.9.1", "http://LOCALHOST"]
+
+
+@pytest.mark.parametrize("url", FAR)
+def test_a_key_travels_over_https_alone(url: str) -> None:
+    for make in (
+        lambda: sf.ClaudeGenerator(base_url=url),
+        lambda: sf.OpenAICompatibleGenerator(url, "m", api_key=CANARY),
+        lambda: sf.OpenAICompatibleGenerator(url, "m", headers={"x-key": GATEWAY}),
+    ):
+        with pytest.raises(ConfigError):
+            make()
+
+
+@pytest.mark.xfail(strict=True, reason="names below .localhost are looked up like any other on some systems")
+def test_a_name_below_localhost_is_no_loopback() -> None:
+    with pytest.raises(ConfigError):
+        sf.OpenAICompatibleGenerator("http://evil.localhost", "m", api_key=CANARY)
+
+
+@pytest.mark.parametrize("url", NEAR)
+def test_a_key_may_travel_in_the_clear_on_this_machine(url: str) -> None:
+    request = sf.OpenAICompatibleGenerator(url, "m", api_key=CANARY).request(Prompt("q"))
+    assert request.url.scheme == "http" and request.headers["authorization"] == f"Bearer {CANARY}"
+
+
+@pytest.mark.parametrize("variable", ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"])
+def test_a_key_of_the_environment_goes_to_its_own_provider_alone(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, CANARY)
+    strangers = [
+        sf.OpenAICompatibleGenerator(url, "m")
+        for url in ("https://evil.example", "https://api.openai.com.evil.example", "http://localhost:8000", "http://10.0.0.1")
+    ] + [sf.ClaudeGenerator(base_url="http://127.0.0.1:4000")]  # fmt: skip
+    for llm in strangers:
+        assert not _leaks(str(llm.request(Prompt("q")).headers.raw))
