@@ -81,6 +81,9 @@ def _text(status: int, around: str, **headers: str) -> Callable[[httpx.Request],
 
 SERVERS: dict[str, Callable[[httpx.Request], httpx.Response]] = {
     "good": lambda request: httpx.Response(200, json=_answer(request), headers=_headers(request)),
+    "good, key in the text": lambda request: httpx.Response(
+        200, json=_answer(request, json.dumps({"instruction": f"I {_echo(request)}", "output": f"O {_echo(request)}"}))
+    ),
     "401": _json(401, "authentication_error"),
     "400": _json(400, "invalid_request_error"),
     "403": _text(403, "Forbidden for KEY"),
@@ -90,7 +93,7 @@ SERVERS: dict[str, Callable[[httpx.Request], httpx.Response]] = {
     "HTML in a 200": _text(200, "<p>KEY</p>"),
     "error in a 200": _json(200, "authentication_error"),
     "redirect": _text(302, "KEY", location="https://evil.example/KEY"),
-    "cut": lambda request: httpx.Response(200, content=_Broken(_echo(request)), headers=_headers(request)),
+    "cut": lambda request: httpx.Response(200, stream=_Broken(_echo(request)), headers=_headers(request)),
 }
 ECHOES = "the key is taken out of what a server sends only where an error quotes it as it is"
 
@@ -146,7 +149,7 @@ def _debug_log(caplog: pytest.LogCaptureFixture) -> str:
 
 
 @every_generator
-@every_server()
+@every_server("cut")
 def test_a_run_leaves_no_key_behind(name: str, server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
@@ -159,8 +162,8 @@ def test_a_run_leaves_no_key_behind(name: str, server: str, tmp_path: Path, capl
 
     llm = GENERATORS[name]()
     run = _run(llm, serve, tmp_path / "run")
-    assert seen and (run.status == "complete" if server == "good" else len(run.dataset) == 0)
-    if server not in ("good", "400"):
+    assert seen and (run.status == "complete" if "good" in server else len(run.dataset) == 0)
+    if "good" not in server and server != "400":
         assert run.status == "stopped" and run.message
     texts = {"repr": f"{run!r} {run.message}", "log": _debug_log(caplog), "settings": f"{run.manifest}"}
     for path in sorted((tmp_path / "run").rglob("*")):
@@ -198,7 +201,7 @@ def test_a_direct_call_tells_no_key(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     error = _raised(name, server, monkeypatch)
-    assert (error is None) == (server == "good")
+    assert (error is None) == ("good" in server)
     assert not _leaks(f"{error} {error!r}") and not _leaks(_debug_log(caplog))
 
 
