@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from seedfree.dataset import Dataset
 from seedfree.languages import Language
 from seedfree.records import Source
+from seedfree.text import shown
 
 __all__ = ["card"]
 
@@ -32,7 +32,6 @@ _STATUS = {
     "short": "Topics ran dry before the run reached the size that was asked for.",
     "stopped": "The run was stopped before it reached the size that was asked for; it can be resumed.",
 }
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@$^=])")
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 _LONGEST = 200
@@ -171,12 +170,11 @@ def _link(title: str, url: str | None) -> str:
 
 def _plain(text: str, longest: int = _LONGEST) -> str:
     """Text of unknown origin as one line that Markdown, HTML and a terminal show as it is."""
-    shown = "".join(c for c in text if c not in _BIDI and (c.isspace() or unicodedata.category(c) not in ("Cc", "Cs")))
-    shown = " ".join(shown.split())
-    if len(shown) > longest:
-        shown = shown[: longest - 1] + "…"
+    line = shown(" ".join(text.split()))
+    if len(line) > longest:
+        line = line[: longest - 1] + "…"
     # HTML last: the "#" of "&#39;" must not be escaped, and "&" has no meaning to Markdown but this.
-    return _MARKUP.sub(r"\\\1", shown).translate(_HTML)
+    return _MARKUP.sub(r"\\\1", line).translate(_HTML)
 
 
 def _table(cells: Sequence[Sequence[str]]) -> str:

@@ -5,8 +5,11 @@ A published row is a JSON object with the keys of `KEYS`, in that order; see `ro
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ from pydantic import ValidationError
 
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.records import Instruction, Source, seeded
+from seedfree.text import clean, shown
 
 if TYPE_CHECKING:
     import datasets
@@ -41,6 +45,9 @@ Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 _SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 # JSON lets these stand unescaped in a string, but many line readers end a line at them.
+_COLUMNS = ("id", "task", "language", "instruction", "input", "output", "topic", "source url")
+# What makes a spreadsheet take a cell for a formula; it drops unseen characters before it looks.
+_FORMULA = re.compile(r"[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r]")
 _LINE_ENDS = str.maketrans({c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"})
 
 
@@ -66,16 +73,19 @@ def item(row: Mapping[str, Any]) -> Instruction:
         return Instruction(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ConfigError(shown(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from None
 
 
 def json_line(value: Mapping[str, Any]) -> str:
     """One line of a JSONL file, with its line end; the same bytes for the same value on any machine."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).translate(_LINE_ENDS) + "\n"
+    return clean(json.dumps(value, ensure_ascii=False, allow_nan=False)).translate(_LINE_ENDS) + "\n"
 
 
-def write_atomic(path: str | Path, parts: Iterable[str]) -> None:
+def write_atomic(path: str | Path, parts: Iterable[str], *, private: bool = False) -> None:
     """Writes UTF-8 text so that a reader, or a machine that loses power, has the old file or the whole new one.
+
+    Args:
+        private: For the owner alone (mode 0600); otherwise as the umask says.
 
     Raises:
         ConfigError: The file cannot be written; an old one is unharmed.
@@ -85,7 +95,9 @@ def write_atomic(path: str | Path, parts: Iterable[str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            temporary.unlink(missing_ok=True)  # of a process that was killed and had the same number
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+            with open(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
@@ -157,7 +169,7 @@ class Dataset(Sequence[Instruction]):
         return hash(tuple(i.id for i in self._items))
 
     def __repr__(self) -> str:
-        tasks = ", ".join(f"{task} {n}" for task, n in self.by_task.items())
+        tasks = ", ".join(f"{shown(task)} {n}" for task, n in self.by_task.items())
         return f"Dataset({len(self)} row{'' if len(self) == 1 else 's'}{': ' if tasks else ''}{tasks})"
 
     @property
@@ -245,6 +257,20 @@ class Dataset(Sequence[Instruction]):
             raise ConfigError(f"Unknown form {form!r}", hint=f"Known: {', '.join(forms)}.")
         write_atomic(path, map(json_line, forms[form]()))
 
+    def to_csv(self, path: str | Path) -> None:
+        """Writes a table for review in a spreadsheet: UTF-8 with a byte order mark, all or nothing.
+
+        The columns are id, task, language, instruction, input, output, topic and source url. A cell that begins with
+        `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe in front, so that no spreadsheet runs it as
+        a formula; control and bidi characters are shown as escapes.
+
+        Raises:
+            ConfigError: The file cannot be written.
+        """
+        rows = ([*(getattr(i, key) for key in _COLUMNS[:-1]), i.source.url or ""] for i in self._items)
+        lines = (_csv_line(map(_cell, cells)) for cells in rows)
+        write_atomic(path, ["\ufeff", _csv_line(_COLUMNS), *lines])
+
     def to_hf(self) -> datasets.Dataset:
         """A `datasets.Dataset` of the published rows; every value is text, whatever is null in this data set.
 
@@ -262,6 +288,17 @@ class Dataset(Sequence[Instruction]):
         rows = self.to_rows()
         columns = {key: [one[key] for one in rows] for key in KEYS}
         return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+def _cell(text: str) -> str:
+    safe = "\r".join(map(shown, text.split("\r")))
+    return f"'{safe}" if _FORMULA.match(text) else safe
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
 
 
 def _apportion(sizes: Counter[tuple[str, str]], share: float) -> Counter[tuple[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 from seedfree.run import Run
+from seedfree.text import shown
 
 __all__ = ["Estimate", "Preview", "estimated"]
 
@@ -33,10 +34,11 @@ class Preview:
         head = (
             f"{state}; {stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
         )
-        rows = [f"[{r.task}] {r.topic}\n  {r.instruction}\n  -> {r.output}" for r in self.run.dataset]
+        rows = [f"[{r.task}] {r.topic}\n{r.instruction}\n-> {r.output}" for r in self.run.dataset]
         drops = Counter(d.reason for d in self.run.dropped)
         lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
-        return "\n".join([head, *rows, *lost])
+        # Only the first line of each part stands at the margin, so that no text looks like a part of its own.
+        return "\n".join(shown(part).replace("\n", "\n  ") for part in [head, *rows, *lost])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 
+from seedfree.text import clean, shown
+
 __all__ = [
     "Context",
     "Example",
@@ -26,17 +28,13 @@ __all__ = [
     "seeded",
 ]
 
+# Prompts name a topic between quotes; a title that brings its own must not end them.
+_QUOTES = str.maketrans(dict.fromkeys('"“”', "'"))
 _CONFIG = ConfigDict(arbitrary_types_allowed=True)
 
 
 def _clean(value: Any) -> Any:
-    """Joins surrogate pairs and replaces lone surrogates, which no UTF-8 file can hold."""
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 def _json_schema(value: Any) -> Any:
@@ -95,12 +93,12 @@ class Source:
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
     """
 
-    kind: str = "topic"
+    kind: Text = "topic"
     title: Text | None = None
     url: Text | None = None
-    revision: str | None = None
-    license: str | None = None
-    retrieved_at: str | None = None
+    revision: Text | None = None
+    license: Text | None = None
+    retrieved_at: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,16 @@ class Context:
         """Title and text between delimiters that neither can close, for a prompt to call them data."""
         text = f"{self.title}\n\n{self.text}" if self.title else self.text
         rng = self.random("nonce", self.id)
-        while (nonce := f"{rng.getrandbits(32):08x}") in text:
+        # So long that nobody can search for a text whose own nonce would stand in it, the run's seed known or not.
+        while (nonce := f"{rng.getrandbits(64):016x}") in text:
             pass
         return f'<document id="{nonce}">\n{text}\n</document id="{nonce}">'
+
+    def subject(self, limit: int = 200) -> str:
+        """What the context is about, for a prompt to name it: one line of at most `limit` characters, unquoted."""
+        text = self.topic.text if self.topic else self.text
+        line = " ".join(shown(" ".join(text.split())).translate(_QUOTES).split())
+        return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
     def cue(self, limit: int = 600) -> str:
         """The text, or the topic where there is none, on one line of at most `limit` characters, cut at a space."""
@@ -175,17 +180,17 @@ class Instruction:
         context: The whole context; not published.
     """
 
-    task: str
+    task: Text
     instruction: Text
     output: Text
     input: Text = ""
     messages: tuple[Message, ...] = ()
-    id: str = ""
-    language: str = ""
+    id: Text = ""
+    language: Text = ""
     topic: Text = ""
-    topic_kind: str = ""
+    topic_kind: Text = ""
     source: Source = field(default_factory=Source)
-    generator: str = ""
+    generator: Text = ""
     evidence: Text = ""
     context: Context | None = field(default=None, repr=False, compare=False)
 

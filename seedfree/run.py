@@ -14,6 +14,7 @@ from typing import Any
 from seedfree.dataset import Dataset, item, json_line, row, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
+from seedfree.text import clean, shown
 
 __all__ = ["Dropped", "Run", "Stats", "publish", "row_id", "rows_of", "write_json"]
 
@@ -114,7 +115,7 @@ class Run:
     def __repr__(self) -> str:
         drops = ", ".join(f"{n} {why}" for why, n in Counter(self.stats.drops).most_common(4))
         why = f" ({self.message})" if self.message else ""
-        return (
+        return shown(
             f"Run({str(self.path)!r}: {self.status}{why}, {self.stats.rows} rows from {self.stats.requests} requests; "
             f"dropped: {drops or 'none'})"
         )
@@ -135,14 +136,15 @@ def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -
     """Writes files so that each is whole or absent; the manifest comes last and makes the run final."""
     (path / "manifest.json").unlink(missing_ok=True)
     for name, text in files.items():
-        write_atomic(path / name, [text])
+        write_atomic(path / name, [text], private=True)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())}
     write_json(path / "manifest.json", {**manifest, "files": hashes})
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file in one step."""
-    write_atomic(path, [json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True), "\n"])
+    text = clean(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True))
+    write_atomic(path, [text, "\n"], private=True)
 
 
 def rows_of(items: Iterable[Instruction]) -> str:

@@ -12,26 +12,35 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from seedfree.languages import Language
+from seedfree.text import clean
 
-# An extension may hold its key in a public attribute.
-_SECRET = re.compile(r"(^|_)(key|token|secret|password)$")
+# An extension may hold its key in a public attribute, or in one of its headers.
+_SECRET = re.compile(
+    r"(^|[_-])(api_?keys?|keys?|token|secrets?|password|passwd|passphrase|credentials?|authorization|cookie)$",
+    re.IGNORECASE,
+)
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
 __all__ = ["describe", "differing", "fingerprint"]
 
 
 def describe(value: Any) -> Any:
     """A component's class and public attributes as JSON values; what it names in `operational` is left out."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, str):
+        return _USERINFO.sub("", clean(value))
+    if value is None or isinstance(value, (int, float, bool)):
         return value
+    if isinstance(value, SecretStr):
+        return "***"
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Language):
         digest = hashlib.sha256(repr(sorted(vars(value).items(), key=str)).encode()).hexdigest()
         return f"{value.code} {digest[:16]}"
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return describe(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
-        return {str(k): describe(v) for k, v in value.items()}
+        return {str(k): describe(v) for k, v in value.items() if not _SECRET.search(str(k))}
     if isinstance(value, (set, frozenset)):
         return sorted(map(describe, value), key=str)
     if isinstance(value, (list, tuple)):

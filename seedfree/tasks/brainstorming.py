@@ -46,7 +46,7 @@ class Brainstorming(TaskTemplate):
             raise ConfigError(f"Brainstorming(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        topic = " ".join((context.topic.text if context.topic else context.cue(120)).split())
+        topic = context.subject()
         asker, kind, length = (
             context.draw(language.facet(name), self.name, name) for name in ("askers", "creative_kinds", "lengths")
         )

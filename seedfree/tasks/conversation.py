@@ -57,10 +57,9 @@ class Conversation(TaskTemplate):
             raise ConfigError(f"Conversation(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        topic = context.topic.text if context.topic else context.cue(120)
         turns = {"type": "array", "items": _Turn.model_json_schema(), "minItems": self.turns, "maxItems": self.turns}
         values: dict[str, Any] = {
-            "topic": " ".join(topic.split()),
+            "topic": context.subject(),
             "asker": context.draw(language.facet("askers"), self.name, "asker"),
             "register": context.draw(language.facet("registers"), self.name, "register"),
             "turns": self.turns,
