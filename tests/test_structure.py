@@ -24,7 +24,7 @@ parsing
 dataset
 card
 protocols
-engine: clock schema transport loop entries / ledger limits backend / runner / session / batch
+engine: clock schema transport loop entries / ledger limits backend / runner salvage / session / batch
 topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming

@@ -16,6 +16,7 @@ from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, Seedfr
 
 __all__ = [
     "COLUMNS",
+    "PAGE",
     "START",
     "TABLE",
     "Entry",
@@ -29,6 +30,8 @@ __all__ = [
     "unusable",
 ]
 
+# Bytes of a page of the file.
+PAGE = 4096
 TABLE = """
 CREATE TABLE IF NOT EXISTS entries (
     n INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL,

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from seedfree.engine.clock import Clock
 from seedfree.engine.entries import (
     COLUMNS,
+    PAGE,
     START,
     TABLE,
     Entry,
@@ -85,13 +86,16 @@ class Ledger:
         self._writer.start()
 
     def _open(self, stack: contextlib.ExitStack) -> None:
-        self._path.touch(mode=0o600)
-        for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                os.chmod(f"{self._path}{suffix}", 0o600)
         path = self.folder / "ledger.head"
         # No head: a new ledger, or one whose other file alone was copied. What stands there is then taken as whole.
         kept = head_of(path.read_bytes()) if path.exists() else None
+        log = self.folder / "ledger.sqlite-wal"
+        self._path.touch(mode=0o600)
+        if not self._path.stat().st_size and (kept or (log.exists() and log.stat().st_size)):
+            raise damaged(self._path, f"{self._path} is missing")  # SQLite would now delete the log
+        for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.chmod(f"{self._path}{suffix}", 0o600)
         # A connection that writes would, when it is closed, change the files of a ledger that is then refused.
         writes = None if kept else self._connect_writing(stack)
         self._reads = connect(self._path, "ro")
@@ -106,7 +110,7 @@ class Ledger:
     def _connect_writing(self, stack: contextlib.ExitStack) -> sqlite3.Connection:
         connection = connect(self._path, "rw")
         stack.callback(connection.close)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
+        for statement in (f"PRAGMA page_size={PAGE}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
             connection.execute(statement)
         return connection
 
