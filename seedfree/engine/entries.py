@@ -8,9 +8,10 @@ import os
 import shlex
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, SeedfreeError
 
@@ -23,6 +24,7 @@ __all__ = [
     "LedgerReader",
     "connect",
     "damaged",
+    "entry_of",
     "head",
     "head_of",
     "read_entry",
@@ -120,8 +122,13 @@ def read_entry(connection: sqlite3.Connection, n: int) -> Entry:
     row = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE n = ?", (n,)).fetchone()
     if row is None or before is None:
         raise ValueError("it is not there")
-    _, kind, key, at, status, headers, checksum, body = row
-    if seal(before[0], n, kind, key, at, status, headers, body) != checksum:
+    return entry_of(row, before[0])
+
+
+def entry_of(row: Sequence[Any], before: bytes) -> Entry:
+    """The entry in a row of `COLUMNS`; ValueError or TypeError where its checksum does not agree with it."""
+    n, kind, key, at, status, headers, checksum, body = row
+    if seal(before, n, kind, key, at, status, headers, body) != checksum:
         raise ValueError("it was changed")
     return Entry(kind, key, body, status, {} if headers == "{}" else json.loads(headers), at, n)
 

@@ -32,6 +32,7 @@ from seedfree.engine.entries import (
     LedgerReader,
     connect,
     damaged,
+    entry_of,
     head,
     head_of,
     read_entry,
@@ -166,8 +167,14 @@ class Ledger:
 
     def entries(self, kind: str) -> Iterator[Entry]:
         """Entries of a kind in the order in which they were kept."""
-        for (n,) in self._reads.execute("SELECT n FROM entries WHERE kind = ? ORDER BY n", (kind,)):
-            yield self._read(n)
+        before = START
+        try:
+            for row in self._reads.execute(f"SELECT {COLUMNS} FROM entries ORDER BY n"):
+                if row[1] == kind:
+                    yield entry_of(row, before)
+                before = row[6]
+        except Exception as error:
+            raise unusable(self._path, error) from error
 
     async def append(self, entry: Entry) -> Entry:
         """Returns the entry with its number and time once it is safe on disk.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedfree.engine.entries import COLUMNS, PAGE, START, TABLE, Entry, connect, head_of, seal
+from seedfree.engine.entries import COLUMNS, PAGE, START, TABLE, Entry, connect, entry_of, head_of
 from seedfree.engine.ledger import Ledger, folder_lock
 from seedfree.engine.loop import run_sync
 from seedfree.errors import ConfigError, LedgerError
@@ -27,9 +26,11 @@ from seedfree.errors import ConfigError, LedgerError
 __all__ = ["Salvaged", "salvage"]
 
 _LEAF = 0x0D
+# Pages beyond the file's end that a log may name; more is a damaged number.
+_NEAR = 65_536
 # Of a write-ahead log, and of each page in it.
 _LOG_HEADER, _FRAME_HEADER = 32, 24
-_NEAR = 65_536
+_SCRATCH = "PRAGMA synchronous=OFF"
 _Row = tuple[Any, ...]
 
 
@@ -116,9 +117,8 @@ def _whole(rows: Iterable[_Row]) -> list[Entry]:
 def _entry(row: _Row, before: bytes) -> Entry | None:
     n, kind, key, at, status, headers, checksum, body = row
     with contextlib.suppress(AttributeError, TypeError, ValueError):
-        kind, key, at, headers = kind.decode(), key.decode(), at.decode(), headers.decode()
-        if seal(before, n, kind, key, at, status, headers, body) == checksum:
-            return Entry(kind, key, body, status, json.loads(headers), at, n)
+        texts = kind.decode(), key.decode(), at.decode(), status, headers.decode()
+        return entry_of((n, *texts, checksum, body), before)
     return None
 
 
@@ -144,8 +144,8 @@ def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
     for file in (fresh, path):
         file.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(fresh)) as connection:
-        connection.execute(f"PRAGMA page_size={PAGE}")
-        connection.execute(TABLE)
+        for statement in (f"PRAGMA page_size={PAGE}", _SCRATCH, TABLE):
+            connection.execute(statement)
     first = fresh.read_bytes()[:PAGE]
     count = max(2, -(-len(image) // PAGE))
     image = image.ljust(count * PAGE, b"\0")
@@ -153,8 +153,8 @@ def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
     columns = COLUMNS.replace("n,", "n INTEGER PRIMARY KEY,", 1)
     leaves = [n for n in range(2, count + 1) if image[(n - 1) * PAGE] == _LEAF]
     with contextlib.closing(connect(path, "rw")) as connection:
-        connection.execute("PRAGMA writable_schema=ON")
-        connection.execute("BEGIN")
+        for statement in (_SCRATCH, "PRAGMA writable_schema=ON", "BEGIN"):
+            connection.execute(statement)
         for n in leaves:
             values = (f"p{n}", f"p{n}", n, f"CREATE TABLE p{n} ({columns})")
             connection.execute("INSERT INTO sqlite_master VALUES ('table', ?, ?, ?, ?)", values)
@@ -177,7 +177,6 @@ def _logged(log: bytes) -> dict[int, bytes]:
 
 def _with(file: bytes, pages: dict[int, bytes]) -> bytes:
     image = bytearray(file)
-    # A damaged number may be any; a sound one is near, but where the file itself is gone.
     most = len(file) // PAGE + _NEAR
     for n, page in sorted(pages.items()):
         if 0 < n <= most:

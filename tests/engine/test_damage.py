@@ -49,13 +49,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
     """A closed ledger, one that was killed with its log full, and their entries."""
     folder = tmp_path_factory.mktemp("whole")
     with Ledger(folder / "live") as ledger:
-        _append(ledger, range(200))
+        _append(ledger, range(130))
     with Ledger(folder / "live") as ledger:
-        _append(ledger, range(200, 350))
+        _append(ledger, range(130, 230))
         shutil.copytree(folder / "live", folder / "killed")
         entries = _content(ledger)
     (folder / "live").rename(folder / "closed")
-    assert (folder / "killed" / "ledger.sqlite-wal").stat().st_size > 50 * BLOCK
+    assert (folder / "killed" / "ledger.sqlite-wal").stat().st_size > 40 * BLOCK
     return folder, entries
 
 
@@ -114,7 +114,7 @@ def test_right_data_or_one_error_and_salvage(case: int, whole: tuple[Path, list[
     try:
         with Ledger(tmp_path / "run") as ledger:
             assert _content(ledger) == entries, damage
-            _append(ledger, range(350, 360))  # and it takes more without harm
+            _append(ledger, range(230, 240))  # and it takes more without harm
     except LedgerDamagedError as error:
         assert "Run: seedfree salvage" in str(error)
         right = False
@@ -122,14 +122,10 @@ def test_right_data_or_one_error_and_salvage(case: int, whole: tuple[Path, list[
         right = True
         with Ledger(tmp_path / "run") as ledger:
             entries = _content(ledger)
-            assert len(entries) == 360
+            assert len(entries) == 240
     share = _salvaged(tmp_path / "run", tmp_path / "out", entries)
     if right:
         assert share == 1.0, damage
-    import os
-
-    with open(os.environ.get("SHOW", "/dev/null"), "a") as f:
-        f.write(f"{case}\t{damage}\t{right}\t{share:.3f}\n")
 
 
 @pytest.mark.parametrize("state", ["closed", "killed"])
@@ -139,7 +135,7 @@ def test_of_one_bad_block_nine_tenths_come_back(state: str, whole: tuple[Path, l
     for name in ("ledger.sqlite", "ledger.sqlite-wal"):
         path = source / state / name
         blocks = -(-path.stat().st_size // BLOCK) if path.exists() else 0
-        for block in sorted({0, 1, 2, *random.Random(blocks).sample(range(blocks), 12)} if blocks else ()):
+        for block in sorted({0, 1, 2, *random.Random(blocks).sample(range(blocks), 9)} if blocks else ()):
             run = tmp_path / f"{name}-{block}"
             shutil.copytree(source / state, run)
             data = bytearray(path.read_bytes())
