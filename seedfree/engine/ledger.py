@@ -111,7 +111,9 @@ class Ledger:
     def _connect_writing(self, stack: contextlib.ExitStack) -> sqlite3.Connection:
         connection = connect(self._path, "rw")
         stack.callback(connection.close)
-        for statement in (f"PRAGMA page_size={PAGE}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
+        settings = [f"PRAGMA {setting}" for setting in (f"page_size={PAGE}", "journal_mode=WAL", "synchronous=FULL")]
+        # The last changes nothing, and fails where nothing could be changed.
+        for statement in (*settings, TABLE, "DELETE FROM entries WHERE n < 0"):
             connection.execute(statement)
         return connection
 
