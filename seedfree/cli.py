@@ -1,4 +1,4 @@
-"""The command line: `seedfree demo | run | preview | estimate | doctor`."""
+"""The command line: `seedfree demo | run | preview | estimate | doctor | salvage`."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="also check what this file needs")
     doctor.add_argument("--language", help="make 20 rows in this language and say how good the model is at it")
     doctor.set_defaults(command=_doctor)
+
+    salvage = commands.add_parser("salvage", help="copy what is whole of a damaged run's replies to a new folder")
+    salvage.add_argument("folder", metavar="FOLDER")
+    salvage.add_argument("out", metavar="OUT")
+    salvage.set_defaults(command=_salvage)
     return parser
 
 
@@ -118,6 +123,15 @@ def _doctor(options: argparse.Namespace) -> int:
         lines, good = language_checkup(options.language, options.config)
         _print("\n".join(lines))
     return 0 if good else 1
+
+
+def _salvage(options: argparse.Namespace) -> int:
+    from seedfree.engine.salvage import salvage
+
+    saved = salvage(options.folder, options.out)
+    lost = "an unknown number" if saved.lost is None else f"{saved.lost:,}"
+    _print(f"{saved.entries:,} entries saved to {options.out}, {lost} lost; run it again with out={options.out}")
+    return 0
 
 
 def _print(text: str) -> None:

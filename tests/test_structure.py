@@ -25,7 +25,7 @@ parsing
 dataset
 card
 protocols
-engine: clock schema loop / transport entries / ledger limits / backend / runner / session / batch
+engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming

@@ -8,20 +8,23 @@ import os
 import shlex
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, SeedfreeError
 
 __all__ = [
     "COLUMNS",
+    "PAGE",
     "START",
     "TABLE",
     "Entry",
     "LedgerReader",
     "connect",
     "damaged",
+    "entry_of",
     "head",
     "head_of",
     "read_entry",
@@ -29,6 +32,8 @@ __all__ = [
     "unusable",
 ]
 
+# Bytes of a page of the file.
+PAGE = 4096
 TABLE = """
 CREATE TABLE IF NOT EXISTS entries (
     n INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL,
@@ -117,8 +122,13 @@ def read_entry(connection: sqlite3.Connection, n: int) -> Entry:
     row = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE n = ?", (n,)).fetchone()
     if row is None or before is None:
         raise ValueError("it is not there")
-    _, kind, key, at, status, headers, checksum, body = row
-    if seal(before[0], n, kind, key, at, status, headers, body) != checksum:
+    return entry_of(row, before[0])
+
+
+def entry_of(row: Sequence[Any], before: bytes) -> Entry:
+    """The entry in a row of `COLUMNS`; ValueError or TypeError where its checksum does not agree with it."""
+    n, kind, key, at, status, headers, checksum, body = row
+    if seal(before, n, kind, key, at, status, headers, body) != checksum:
         raise ValueError("it was changed")
     return Entry(kind, key, body, status, {} if headers == "{}" else json.loads(headers), at, n)
 

@@ -25,12 +25,14 @@ from filelock import FileLock, Timeout
 from seedfree.engine.clock import Clock
 from seedfree.engine.entries import (
     COLUMNS,
+    PAGE,
     START,
     TABLE,
     Entry,
     LedgerReader,
     connect,
     damaged,
+    entry_of,
     head,
     head_of,
     read_entry,
@@ -85,13 +87,16 @@ class Ledger:
         self._writer.start()
 
     def _open(self, stack: contextlib.ExitStack) -> None:
-        self._path.touch(mode=0o600)
-        for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                os.chmod(f"{self._path}{suffix}", 0o600)
         path = self.folder / "ledger.head"
         # No head: a new ledger, or one whose other file alone was copied. What stands there is then taken as whole.
         kept = head_of(path.read_bytes()) if path.exists() else None
+        log = self.folder / "ledger.sqlite-wal"
+        self._path.touch(mode=0o600)
+        if not self._path.stat().st_size and (kept or (log.exists() and log.stat().st_size)):
+            raise damaged(self._path, f"{self._path} is missing")  # SQLite would now delete the log
+        for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.chmod(f"{self._path}{suffix}", 0o600)
         # A connection that writes would, when it is closed, change the files of a ledger that is then refused.
         writes = None if kept else self._connect_writing(stack)
         self._reads = connect(self._path, "ro")
@@ -106,7 +111,9 @@ class Ledger:
     def _connect_writing(self, stack: contextlib.ExitStack) -> sqlite3.Connection:
         connection = connect(self._path, "rw")
         stack.callback(connection.close)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
+        settings = [f"PRAGMA {setting}" for setting in (f"page_size={PAGE}", "journal_mode=WAL", "synchronous=FULL")]
+        # The last changes nothing, and fails where nothing could be changed.
+        for statement in (*settings, TABLE, "DELETE FROM entries WHERE n < 0"):
             connection.execute(statement)
         return connection
 
@@ -162,8 +169,14 @@ class Ledger:
 
     def entries(self, kind: str) -> Iterator[Entry]:
         """Entries of a kind in the order in which they were kept."""
-        for (n,) in self._reads.execute("SELECT n FROM entries WHERE kind = ? ORDER BY n", (kind,)):
-            yield self._read(n)
+        before = START
+        try:
+            for row in self._reads.execute(f"SELECT {COLUMNS} FROM entries ORDER BY n"):
+                if row[1] == kind:
+                    yield entry_of(row, before)
+                before = row[6]
+        except Exception as error:
+            raise unusable(self._path, error) from error
 
     async def append(self, entry: Entry) -> Entry:
         """Returns the entry with its number and time once it is safe on disk.

@@ -83,6 +83,15 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path).close()  # the refusal released the lock
 
 
+def test_a_file_that_only_claims_to_be_read_only_is_damaged(tmp_path: Path) -> None:
+    _fill(tmp_path)
+    data = bytearray((tmp_path / "ledger.sqlite").read_bytes())
+    data[18] = 9  # the version that writing needs: reading goes on
+    (tmp_path / "ledger.sqlite").write_bytes(data)
+    with pytest.raises(LedgerDamagedError):
+        Ledger(tmp_path)
+
+
 def test_a_second_process_is_turned_away_and_a_copy_of_the_lock_file_changes_nothing(tmp_path: Path) -> None:
     code = f"from seedfree.engine.ledger import Ledger; Ledger({str(tmp_path)!r})"
     with Ledger(tmp_path):

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seedfree as sf
+from seedfree.cli import main
+from seedfree.engine.ledger import Entry, Ledger
+from seedfree.engine.salvage import Salvaged, salvage
+from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, LedgerLockedError
+from seedfree.records import Context, Prompt, Reply, Topic
+from tests.fakes import FakeClock, sentence, thai, thai_llm
+
+PAGE = 4096
+PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md")
+
+
+def _fill(folder: Path, n: int = 40) -> None:
+    with Ledger(folder, clock=FakeClock()) as ledger:
+
+        async def work() -> None:
+            await asyncio.gather(*(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n)))
+
+        asyncio.run(work())
+
+
+def _execute(folder: Path, statement: str) -> None:
+    with sqlite3.connect(folder / "ledger.sqlite") as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def _keys(folder: Path) -> set[str]:
+    with Ledger(folder) as ledger:
+        return {entry.key for entry in ledger.entries("reply")}
+
+
+class _Source:
+    def contexts(self, topic: Topic) -> list[Context]:
+        return [Context(text=sentence(topic.text, i, words=40)) for i in range(2)]
+
+
+def _run(llm: Any, out: Path, **settings: Any) -> sf.Run:
+    pipeline = sf.Pipeline(
+        "th", llm, contexts=[_Source()], filters=[], diversity=None, tasks=[sf.Summarization(), sf.ClosedQA()]
+    )
+    return pipeline.run(size=30, out=out, clock=FakeClock(), concurrency=1, **settings)
+
+
+def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost(tmp_path: Path) -> None:
+    whole = thai_llm()
+    _run(whole, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "bad")
+    data = bytearray((tmp_path / "bad" / "ledger.sqlite").read_bytes())
+    middle = len(data) // PAGE // 2 * PAGE
+    data[middle : middle + 3 * PAGE] = bytes(3 * PAGE)
+    (tmp_path / "bad" / "ledger.sqlite").write_bytes(data)
+    with pytest.raises(LedgerDamagedError) as caught:
+        _run(thai_llm(), tmp_path / "bad")
+    assert f"Run: seedfree salvage {tmp_path / 'bad'} NEW_FOLDER" in str(caught.value)
+
+    saved = salvage(tmp_path / "bad", tmp_path / "new")
+    assert saved.lost is not None and 0 < saved.lost < saved.entries
+    replies = len(_keys(tmp_path / "whole")) - len(_keys(tmp_path / "new"))
+    shutil.copytree(tmp_path / "new", tmp_path / "copy")
+    for name, settings in (("new", {}), ("other", {"reuse": [tmp_path / "copy"]})):
+        again = thai_llm()
+        run = _run(again, tmp_path / name, **settings)
+        assert run.status == "complete" and 0 < len(again.calls) == replies < len(whole.calls)
+        assert all((tmp_path / name / f).read_bytes() == (tmp_path / "whole" / f).read_bytes() for f in PUBLISHED)
+
+
+def test_generate_all_goes_on_too(tmp_path: Path) -> None:
+    prompts = [Prompt(f"prompt {i}") for i in range(30)]
+
+    def answer(prompt: Prompt) -> Reply:
+        return thai(prompt)
+
+    replies = sf.generate_all(sf.FunctionGenerator(answer, name="thai"), prompts, out=tmp_path / "a", concurrency=1)
+    _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 21")
+    saved = salvage(tmp_path / "a", tmp_path / "b")
+    assert saved == Salvaged(58, 2)
+    llm = sf.FunctionGenerator(answer, name="thai")
+    again = sf.generate_all(llm, prompts, out=tmp_path / "b", concurrency=1)
+    assert [r.text for r in again] == [r.text for r in replies] and len(llm.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        ("UPDATE entries SET body = x'00' WHERE n = 7", {"k7"}),
+        ("UPDATE entries SET checksum = x'00' WHERE n = 7", {"k7", "k8"}),
+        ("DELETE FROM entries WHERE n = 7", {"k7", "k8"}),
+        ("DELETE FROM entries WHERE n > 36", {"k37", "k38", "k39"}),
+        ("UPDATE entries SET kind = 'fetch', key = 'x' WHERE n = 0", {"k0"}),
+    ],
+)
+def test_a_damaged_entry_costs_at_most_itself_and_the_next(tmp_path: Path, damage: str, lost: set[str]) -> None:
+    _fill(tmp_path / "a")
+    _execute(tmp_path / "a", damage)
+    before = _bytes(tmp_path / "a")
+    assert salvage(tmp_path / "a", tmp_path / "b") == Salvaged(40 - len(lost), len(lost))
+    assert _keys(tmp_path / "b") == {f"k{i}" for i in range(40)} - lost
+    assert _bytes(tmp_path / "a") == before
+    with Ledger(tmp_path / "b") as ledger:
+        assert {e.at for e in ledger.entries("reply")} == {FakeClock().now()}
+
+
+def test_a_sound_ledger_is_copied_and_what_was_lost_may_be_unknown(tmp_path: Path) -> None:
+    _fill(tmp_path / "a")
+    (tmp_path / "a" / "ledger.head").unlink()
+    assert salvage(tmp_path / "a", tmp_path / "b") == Salvaged(40, 0)
+    _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 7")
+    (tmp_path / "c").mkdir()
+    assert salvage(tmp_path / "a", tmp_path / "c") == Salvaged(38, None)
+
+
+def test_a_log_is_read_past_its_damaged_frame(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "live") as ledger:
+        for i in range(60):
+            asyncio.run(ledger.append(Entry("reply", f"k{i}", bytes(3000), 200)))
+        shutil.copytree(tmp_path / "live", tmp_path / "killed")
+    log = tmp_path / "killed" / "ledger.sqlite-wal"
+    data = bytearray(log.read_bytes())
+    data[10 * PAGE] ^= 1
+    log.write_bytes(data)
+    with pytest.raises(LedgerDamagedError, match="of 60 entries"):
+        Ledger(tmp_path / "killed")
+    assert log.read_bytes() == data  # the refusal left it as it was
+    assert salvage(tmp_path / "killed", tmp_path / "out").entries >= 58
+
+
+def test_what_cannot_be_salvaged_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no ledger"):
+        salvage(tmp_path / "nowhere", tmp_path / "out")
+    _fill(tmp_path / "a")
+    with pytest.raises(ConfigError, match="not empty"):
+        salvage(tmp_path / "a", tmp_path / "a")
+    with Ledger(tmp_path / "a"), pytest.raises(LedgerLockedError):
+        salvage(tmp_path / "a", tmp_path / "out")
+    (tmp_path / "a" / "ledger.sqlite").write_bytes(b"nothing" * 5000)
+    with pytest.raises(LedgerError, match="No entry"):
+        salvage(tmp_path / "a", tmp_path / "out")
+
+
+def test_the_command_says_what_was_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _fill(tmp_path / "a")
+    _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 39")
+    assert main(["salvage", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "39 entries saved" in (said := capsys.readouterr().out) and "1 lost" in said
+    assert main(["salvage", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "not empty" in capsys.readouterr().err
