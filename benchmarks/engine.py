@@ -93,7 +93,10 @@ def bare(url: str, n: int, width: int) -> float:
 def ours(url: str, n: int, width: int) -> float:
     import seedfree as sf
 
-    llm, prompts = sf.OpenAICompatibleGenerator(url, "m"), [sf.Prompt(f"{i} {PROMPT}") for i in range(n)]
+    llm, prompts = (
+        sf.OpenAICompatibleGenerator(url, "m", api_key="k" * 50),
+        [sf.Prompt(f"{i} {PROMPT}") for i in range(n)],
+    )
     with tempfile.TemporaryDirectory() as folder:
         sf.generate_all(llm, prompts[:1], out=f"{folder}/warm")  # loads the libraries
         start = time.perf_counter()

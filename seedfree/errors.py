@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from seedfree.text import clean, shown
+
 __all__ = [
     "ConfigError",
     "ConfigMismatchError",
@@ -50,9 +52,14 @@ class SeedfreeError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = " ".join(message.split())
-        self.hint = " ".join(hint.split()) if hint else None
+        self.message = _line(message)
+        self.hint = _line(hint) if hint else None
         super().__init__(f"{self.message}. {self.hint}" if self.hint else self.message)
+
+
+def _line(text: str) -> str:
+    """One line without control characters: messages quote replies, and go to terminals and logs."""
+    return shown(" ".join(clean(text).split()))
 
 
 class ConfigError(SeedfreeError, ValueError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from urllib.parse import quote
 
 __all__ = ["clean", "keys_in", "redact", "shown"]
@@ -17,7 +18,7 @@ _LONE = re.compile("(?<![\ud800-\udbff])[\udc00-\udfff]|[\ud800-\udbff](?![\udc0
 # What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in honest replies.
 _SHORTEST_KEY = 16
 _PUBLIC = frozenset(
-    "accept accept-encoding anthropic-version connection content-length content-type host user-agent".split()
+    b"accept accept-encoding anthropic-version connection content-length content-type host user-agent".split()
 )
 
 
@@ -35,14 +36,22 @@ def shown(text: str) -> str:
     return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def keys_in(headers: Mapping[str, str]) -> list[str]:
-    """The values of a request's headers that may be keys: all but those that every request carries."""
-    return [value.removeprefix("Bearer ") for name, value in headers.items() if name.lower() not in _PUBLIC]
+def keys_in(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """The values of a request's raw headers that may be keys: all but those that every request carries."""
+    return frozenset(value.removeprefix(b"Bearer ") for name, value in headers if name.lower() not in _PUBLIC)
 
 
-def redact(data: bytes, keys: Iterable[str]) -> bytes:
-    """The data with `***` for every key of at least 16 characters, as it is or URL-encoded."""
-    forms = {form for key in keys if len(key) >= _SHORTEST_KEY for form in (key, quote(key), quote(key, safe=""))}
-    for form in sorted(forms, key=len, reverse=True):
-        data = re.sub(re.escape(form.encode()), b"***", data, flags=re.IGNORECASE)
+def redact(data: bytes, keys: frozenset[bytes]) -> bytes:
+    """The data with `***` for every key of at least 16 bytes, as it is or URL-encoded, in any case of letters."""
+    lowered = data.lower()
+    for form in _forms(keys):
+        if form in lowered:
+            data = re.sub(re.escape(form), b"***", data, flags=re.IGNORECASE)
     return data
+
+
+@functools.lru_cache(16)
+def _forms(keys: frozenset[bytes]) -> list[bytes]:
+    long = [key for key in keys if len(key) >= _SHORTEST_KEY]
+    forms = {form for key in long for form in (key, quote(key).encode(), quote(key, safe="").encode())}
+    return sorted((form.lower() for form in forms), key=len, reverse=True)

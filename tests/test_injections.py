@@ -185,7 +185,6 @@ def _judged(item: Instruction) -> Prompt:
 
 
 @every_page
-@pytest.mark.xfail(strict=True, reason="the judge's prompt shows rows without delimiters")
 def test_the_judge_sees_rows_as_data(kind: str) -> None:
     plain = _judged(Instruction("closed_qa", "q", "a", input=HARMLESS))
     page = PAGES[kind]

@@ -271,7 +271,6 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
     assert not UNSEEN.search(again) and "<script" not in again
 
 
-@pytest.mark.xfail(strict=True, reason="an error's message is not escaped when it is made")
 def test_what_is_logged_and_raised_is_escaped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     run = _hostile_run(tmp_path, most=4, size=30)

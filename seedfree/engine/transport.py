@@ -23,6 +23,7 @@ import httpx
 
 from seedfree.engine.loop import run_sync
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
+from seedfree.text import keys_in, redact
 
 __all__ = ["Answer", "Transport", "check_url", "classify", "open_files", "retry_after", "send_once"]
 
@@ -52,22 +53,27 @@ def check_url(url: str, what: str = "base_url") -> str:
     """
     try:
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigError(f"{what} {url!r} is not a URL") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"{what} {url!r} is not a URL", hint="It begins with https:// and names a host.")
-    if parsed.userinfo or parsed.query:
+    except (httpx.InvalidURL, TypeError):
+        raise ConfigError(f"{what} {_quoted(url)} is not a URL") from None
+    if parsed.userinfo or parsed.query or parsed.fragment:
         raise ConfigError(f"{what} holds more than a place", hint="Pass keys as api_key, never inside a URL.")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"{what} {_quoted(url)} is not a URL", hint="It begins with https:// and names a host.")
     if parsed.scheme == "http" and not _loopback(parsed.host):
         raise ConfigError(f"{what} {url!r} would send your key and texts in the clear", hint="Use https://.")
     return url.rstrip("/")
+
+
+def _quoted(url: object) -> str:
+    """A URL without what may be a key: what stands before an @, behind a ? or a #."""
+    return repr(re.sub(r"[?#].*", "", re.sub(r"(?<=//).*@", "", str(url)), flags=re.DOTALL))
 
 
 def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return host == "localhost"
 
 
 def retry_after(headers: httpx.Headers, now: float) -> float | None:
@@ -92,7 +98,7 @@ def retry_after(headers: httpx.Headers, now: float) -> float | None:
     return None
 
 
-def classify(answer: Answer, *, now: float = 0.0, secrets: tuple[str, ...] = ()) -> None:
+def classify(answer: Answer, *, now: float = 0.0) -> None:
     """Raises for every answer but a success (docs.anthropic.com/en/api/errors; OpenAI's error codes).
 
     Raises:
@@ -103,7 +109,7 @@ def classify(answer: Answer, *, now: float = 0.0, secrets: tuple[str, ...] = ())
     status, headers, body = answer
     if 200 <= status < 300:
         return
-    text = explain(body, secrets)
+    text = explain(body)
     message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
     if status in _STOP or (status in (400, 429) and _SPENT.search(text)):
         raise StopRunError(message, hint=_STOP_HINT.get(status, "Check the provider's billing page."), status=status)
@@ -122,15 +128,13 @@ _STOP_HINT = {
 }
 
 
-def explain(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+def explain(body: bytes) -> str:
     """At most 200 characters of what a server said, in one printable line and without anything like a key."""
     text = body[:20_000].decode("utf-8", "replace")
     try:
         text = _message(json.loads(text)) or text
     except (ValueError, RecursionError):
         text = re.sub(r"<[^>]{0,500}>", " ", text)
-    for secret in secrets:
-        text = text.replace(secret, "***")
     shown = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(_KEYS.sub("***", shown).split())[:200]
 
@@ -148,9 +152,13 @@ def _message(value: Any) -> str | None:
     return " ".join(v for v in values if isinstance(v, str)) or None
 
 
-def _secrets(request: httpx.Request) -> tuple[str, ...]:
-    names = ("x-api-key", "authorization", "api-key")
-    return tuple(v.removeprefix("Bearer ") for n in names if len(v := request.headers.get(n, "")) > 3)
+def _kept(request: httpx.Request, response: httpx.Response, body: bytes) -> Answer:
+    """The answer without the request's keys, which some servers echo: it goes into ledgers, logs and errors."""
+    keys, headers = keys_in(request.headers.raw), response.headers
+    values = b"\n".join(value for _, value in headers.raw)
+    if redact(values, keys) != values:
+        headers = httpx.Headers([(name, redact(value, keys)) for name, value in headers.raw])
+    return Answer(response.status_code, headers, redact(body, keys))
 
 
 class Transport:
@@ -188,15 +196,16 @@ class Transport:
             async with asyncio.timeout(_deadline(request) or self._timeout):
                 response = await self._to(request.url).handle_async_request(request)
                 try:
-                    answer = Answer(response.status_code, response.headers, await _read(response))
+                    answer = _kept(request, response, await _read(response))
                 finally:
                     await response.aclose()
         except SeedfreeError:
             raise
         except Exception as error:  # resets, garbage, cut bodies: the libraries below have dozens of names for them
-            raise _network(error, request) from error
+            # Not "from error": the frames of those libraries hold the body, which may echo the key.
+            raise _network(error, request) from None
         if not 200 <= answer.status < 300:
-            classify(answer, now=now, secrets=_secrets(request))
+            classify(answer, now=now)
         return answer
 
     async def close(self) -> None:

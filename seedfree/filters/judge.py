@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seedfree.errors import ConfigError
 from seedfree.parsing import parse
 from seedfree.protocols import Generator, Session
-from seedfree.records import Instruction, Prompt
+from seedfree.records import Context, Instruction, Prompt
 
 __all__ = ["JudgeFilter"]
 
@@ -65,8 +65,11 @@ class JudgeFilter:
         if session is None:
             raise ConfigError("JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...]).")
         said = "\n\n".join(m.content for m in item.messages[1:]) if len(item.messages) > 2 else item.output
+        parts = {"instruction": item.instruction, "input": item.input or "-", "output": said}
+        # Rows hold what pages said: each part stands in a block that it cannot close.
+        blocks = {name: Context(text=part, seed=session.seed).block() for name, part in parts.items()}
         prompt = Prompt(
-            user=session.language.text("judge", instruction=item.instruction, input=item.input or "-", output=said),
+            user=session.language.text("judge", **blocks),
             system=session.language.persona,
             schema=_Verdict.model_json_schema(),
             max_tokens=800,

@@ -135,8 +135,12 @@ class ClaudeGenerator:
         data = read_object(body)
         if (error := data.get("error")) or data.get("type") == "error":
             kind = error.get("type") if isinstance(error, dict) else None
-            key = find_key(keep_key(self.api_key), self._variable)
-            raise_fault(_STATUS.get(str(kind), 500), headers, error, (key,) if key else ())
+            raise_fault(
+                _STATUS.get(str(kind), 500),
+                headers,
+                error,
+                lambda: [find_key(keep_key(self.api_key), self._variable) or ""],
+            )
         blocks = data.get("content")
         if not isinstance(blocks, list):
             raise RetryableError("The server's answer holds no content")

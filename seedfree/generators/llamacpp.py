@@ -206,7 +206,7 @@ class LlamaCppGenerator:
         data = read_object(body)
         if error := data.get("error"):
             code = error.get("code") if isinstance(error, dict) else None
-            raise_fault(code if type(code) is int and 400 <= code < 600 else 500, headers, error, ())
+            raise_fault(code if type(code) is int and 400 <= code < 600 else 500, headers, error)
         if isinstance(choices := data.get("choices"), list) and choices and isinstance(choices[0], dict):
             choice, usage = choices[0], data.get("usage")
             message = choice.get("message")

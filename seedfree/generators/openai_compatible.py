@@ -205,9 +205,11 @@ class OpenAICompatibleGenerator:
         status = (
             code if type(code) is int and 400 <= code < 600 else _STATUS.get(str(code), _STATUS.get(str(kind), 500))
         )
+        raise_fault(status, headers, error, self._keys)
+
+    def _keys(self) -> list[str]:
         key = find_key(keep_key(self.api_key), _KEYS.get(self._host))
-        secrets = [_reveal(value) for value in self.headers.values()] + [key or ""]
-        raise_fault(status, headers, error, tuple(secret for secret in secrets if len(secret) > 3))
+        return [key or "", *map(_reveal, self.headers.values())]
 
 
 def _header(name: str, value: str | SecretStr) -> SecretStr:
