@@ -90,10 +90,10 @@ class Ledger:
         path = self.folder / "ledger.head"
         # No head: a new ledger, or one whose other file alone was copied. What stands there is then taken as whole.
         kept = head_of(path.read_bytes()) if path.exists() else None
-        log = self.folder / "ledger.sqlite-wal"
-        self._path.touch(mode=0o600)
-        if not self._path.stat().st_size and (kept or (log.exists() and log.stat().st_size)):
+        size, log = (f.stat().st_size if f.exists() else 0 for f in (self._path, self.folder / "ledger.sqlite-wal"))
+        if not size and (kept or log):
             raise damaged(self._path, f"{self._path} is missing")  # SQLite would now delete the log
+        self._path.touch(mode=0o600)
         for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 os.chmod(f"{self._path}{suffix}", 0o600)

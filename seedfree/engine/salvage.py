@@ -165,8 +165,8 @@ def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
 def _logged(log: bytes) -> dict[int, bytes]:
     """The last version of each page in a write-ahead log, also after a frame that SQLite stops at."""
     frames = range(_LOG_HEADER, len(log), _FRAME_HEADER + PAGE)
-    # Frames of an earlier use of the log have other salts. One of these two places may be damaged.
-    salts = {log[16:24], log[_LOG_HEADER + 8 : _LOG_HEADER + 16]}
+    # Frames of an earlier use of the log have other salts. A bad block spoils two of these three places at most.
+    salts = {log[16:24], *(log[at + 8 : at + 16] for at in frames[:2])}
     pages = {}
     for at in frames:
         page = log[at + _FRAME_HEADER : at + _FRAME_HEADER + PAGE]
