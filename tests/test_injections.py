@@ -229,7 +229,7 @@ def test_no_path_is_made_from_a_title_or_a_reply(tmp_path: Path, monkeypatch: py
     run = pipeline.run(size=30, out=out, clock=FakeClock())
     assert len(run.dataset) > 20 and {row.source.title for row in run.dataset} & set(TITLES[:5])
     left = {path.name for path in out.iterdir()}
-    assert FILES <= left and left - FILES <= {".lock", "ledger.sqlite-wal", "ledger.sqlite-shm"}
+    assert FILES <= left and left - FILES <= {".lock", "ledger.head", "ledger.sqlite-wal", "ledger.sqlite-shm"}
     assert sorted(os.listdir(tmp_path)) == ["home", "runs"] and os.listdir(out.parent) == ["th"]
     assert not list(home.iterdir())
     assert sf.Run.open(out).dataset[0] == run.dataset[0]

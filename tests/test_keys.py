@@ -95,13 +95,7 @@ SERVERS: dict[str, Callable[[httpx.Request], httpx.Response]] = {
     "redirect": _text(302, "KEY", location="https://evil.example/KEY"),
     "cut": lambda request: httpx.Response(200, stream=_Broken(_echo(request)), headers=_headers(request)),
 }
-ECHOES = "the key is taken out of what a server sends only where an error quotes it as it is"
-
-
-def every_server(*mended: str) -> pytest.MarkDecorator:
-    """All servers; those that are not `mended` are expected to fail."""
-    mark = pytest.mark.xfail(strict=True, reason=ECHOES)
-    return pytest.mark.parametrize("server", [s if s in mended else pytest.param(s, marks=mark) for s in SERVERS])
+every_server = pytest.mark.parametrize("server", SERVERS)
 
 
 class _Broken(httpx.AsyncByteStream, httpx.SyncByteStream):
@@ -149,7 +143,7 @@ def _debug_log(caplog: pytest.LogCaptureFixture) -> str:
 
 
 @every_generator
-@every_server("cut")
+@every_server
 def test_a_run_leaves_no_key_behind(name: str, server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
@@ -195,7 +189,7 @@ def _raised(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> Seedfree
 
 
 @every_generator
-@every_server("good", "HTML in a 200", "cut")
+@every_server
 def test_a_direct_call_tells_no_key(
     name: str, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,7 +200,7 @@ def test_a_direct_call_tells_no_key(
 
 
 @every_generator
-@every_server("good")
+@every_server
 def test_a_traceback_with_its_variables_tells_no_key(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     error = _raised(name, server, monkeypatch)
     assert not _leaks(_told(error) if error else "")
@@ -267,10 +261,9 @@ TOLD_URLS = [
     f"https://me:{GATEWAY}@", f"https://me:{CANARY}@host/v1", f"https://host/v1#{GATEWAY}",
     f"http://10.0.0.1/v1#key={GATEWAY}",
 ]  # fmt: skip
-TOLD = pytest.mark.xfail(strict=True, reason="check_url quotes what is no URL, and lets a fragment pass")
 
 
-@pytest.mark.parametrize("url", [*SECRET_URLS, *(pytest.param(url, marks=TOLD) for url in TOLD_URLS)])
+@pytest.mark.parametrize("url", [*SECRET_URLS, *TOLD_URLS])
 def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     for make in (
         lambda: sf.ClaudeGenerator(base_url=url),
@@ -303,7 +296,6 @@ def test_a_key_travels_over_https_alone(url: str) -> None:
             make()
 
 
-@pytest.mark.xfail(strict=True, reason="names below .localhost are looked up like any other on some systems")
 def test_a_name_below_localhost_is_no_loopback() -> None:
     with pytest.raises(ConfigError):
         sf.OpenAICompatibleGenerator("http://evil.localhost", "m", api_key=CANARY)

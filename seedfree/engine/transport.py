@@ -231,7 +231,11 @@ def _connections(url: httpx.URL, most: int) -> httpx.AsyncBaseTransport:
 
 
 def _network(error: Exception, request: httpx.Request) -> RetryableError:
-    what = "no answer in time" if isinstance(error, (TimeoutError, httpx.TimeoutException)) else type(error).__name__
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        what = "no connection"
+    else:
+        slow = isinstance(error, (TimeoutError, httpx.TimeoutException))
+        what = "no answer in time" if slow else type(error).__name__
     return RetryableError(f"{request.url.host}: {what}", hint="Is the server up and base_url right?")
 
 

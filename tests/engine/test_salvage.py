@@ -85,13 +85,14 @@ def test_generate_all_goes_on_too(tmp_path: Path) -> None:
     def answer(prompt: Prompt) -> Reply:
         return thai(prompt)
 
-    replies = sf.generate_all(sf.FunctionGenerator(answer, name="thai"), prompts, out=tmp_path / "a", concurrency=1)
+    llm = sf.FunctionGenerator(answer, name="thai")
+    texts = [r.text for r in sf.generate_all(llm, prompts, out=tmp_path / "a", concurrency=1)]
     _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 21")
     saved = salvage(tmp_path / "a", tmp_path / "b")
     assert saved == Salvaged(58, 2)
     llm = sf.FunctionGenerator(answer, name="thai")
     again = sf.generate_all(llm, prompts, out=tmp_path / "b", concurrency=1)
-    assert [r.text for r in again] == [r.text for r in replies] and len(llm.calls) == 1
+    assert [r.text for r in again] == texts and len(llm.calls) == 1
 
 
 @pytest.mark.parametrize(
