@@ -54,6 +54,7 @@ class _Work(Generic[_T]):
     def _end(self, task: asyncio.Task[_T]) -> None:
         if task.cancelled():
             self.future.cancel()
+            self.future.set_running_or_notify_cancel()  # what `wait` waits for
         elif (error := task.exception()) is not None:
             self.future.set_exception(error)
         else:
