@@ -152,7 +152,22 @@ def test_a_kill_at_any_point_costs_no_more_than_what_was_in_flight(
     assert sum(killed for killed, _ in results) >= least
 
 
-@pytest.mark.parametrize(("work", "more"), [("long", 11), ("long", 40), ("long", 101), ("map", 20), ("map", 30)])
+UNCOUNTED = pytest.mark.xfail(
+    strict=True, reason="replies behind a kept context are not counted again, so the card shows fewer requests"
+)
+
+
+@pytest.mark.parametrize(
+    ("work", "more"),
+    [
+        ("long", 11),
+        ("long", 40),
+        ("long", 101),
+        pytest.param("written", 40, marks=UNCOUNTED),
+        ("map", 20),
+        ("map", 30),
+    ],
+)
 def test_killed_again_and_again_a_run_still_ends(
     workers: queue.SimpleQueue[Worker], folder: Path, work: str, more: int
 ) -> None:

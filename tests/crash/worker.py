@@ -52,18 +52,22 @@ def _model(points: Callable[[str], None], calls: int) -> sf.FunctionGenerator:
     return sf.FunctionGenerator(answer, name="thai")
 
 
-def _pipeline(model: sf.FunctionGenerator) -> sf.Pipeline:
-    diversity = sf.SemanticDiversityFilter(encoder=LetterEncoder())
-    return sf.Pipeline("th", model, contexts=[_Texts()], tasks=[Riddle(), sf.Summarization()], diversity=diversity)
+def _pipeline(model: sf.FunctionGenerator, source: Any = None) -> sf.Pipeline:
+    diversity, sources = sf.SemanticDiversityFilter(encoder=LetterEncoder()), [source or _Texts()]
+    return sf.Pipeline("th", model, contexts=sources, tasks=[Riddle(), sf.Summarization()], diversity=diversity)
 
 
-def _run(out: Path, model: sf.FunctionGenerator, rows: int = 6) -> str:
-    run = _pipeline(model).run(rows, out, concurrency=CONCURRENCY, progress=False, clock=FakeClock())
+def _run(out: Path, model: sf.FunctionGenerator, rows: int = 6, source: Any = None) -> str:
+    run = _pipeline(model, source).run(rows, out, concurrency=CONCURRENCY, progress=False, clock=FakeClock())
     return run.status
 
 
 def _long(out: Path, model: sf.FunctionGenerator) -> str:
     return _run(out, model, rows=24)
+
+
+def _written(out: Path, model: sf.FunctionGenerator) -> str:
+    return _run(out, model, source=sf.WrittenContexts())
 
 
 def _map(out: Path, model: sf.FunctionGenerator) -> str:
@@ -72,7 +76,7 @@ def _map(out: Path, model: sf.FunctionGenerator) -> str:
     return hashlib.sha256(repr(replies).encode()).hexdigest()
 
 
-_WORK = {"run": _run, "long": _long, "map": _map}
+_WORK = {"run": _run, "long": _long, "written": _written, "map": _map}
 
 
 def _live(job: dict[str, Any], tell: int) -> None:
