@@ -25,7 +25,7 @@ from tests.crash.points import Points
 from tests.fakes import FakeClock, LetterEncoder, sentence, thai
 from tests.test_pipeline import Riddle
 
-__all__ = ["CONCURRENCY"]
+__all__ = ["CONCURRENCY", "pipeline", "warm"]
 
 CONCURRENCY = 4
 # A life that takes so many seconds hangs.
@@ -52,13 +52,13 @@ def _model(points: Callable[[str], None], calls: int) -> sf.FunctionGenerator:
     return sf.FunctionGenerator(answer, name="thai")
 
 
-def _pipeline(model: sf.FunctionGenerator, source: Any = None) -> sf.Pipeline:
+def pipeline(model: sf.FunctionGenerator, source: Any = None) -> sf.Pipeline:
     diversity, sources = sf.SemanticDiversityFilter(encoder=LetterEncoder()), [source or _Texts()]
     return sf.Pipeline("th", model, contexts=sources, tasks=[Riddle(), sf.Summarization()], diversity=diversity)
 
 
 def _run(out: Path, model: sf.FunctionGenerator, rows: int = 6, source: Any = None) -> str:
-    run = _pipeline(model, source).run(rows, out, concurrency=CONCURRENCY, progress=False, clock=FakeClock())
+    run = pipeline(model, source).run(rows, out, concurrency=CONCURRENCY, progress=False, clock=FakeClock())
     return run.status
 
 
@@ -92,12 +92,12 @@ def _live(job: dict[str, Any], tell: int) -> None:
     os._exit(0)
 
 
-def _warm() -> None:
+def warm() -> None:
     """Loads all that a life needs: done once here, it is there in every child."""
     calls = os.open(os.devnull, os.O_WRONLY)
     with tempfile.TemporaryDirectory() as out:
         model = _model(lambda what: None, calls)
-        asyncio.run(_pipeline(model)._run(2, Path(out), progress=False, clock=FakeClock()))
+        asyncio.run(pipeline(model)._run(2, Path(out), progress=False, clock=FakeClock()))
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join()
@@ -105,7 +105,7 @@ def _warm() -> None:
 
 
 def _main() -> None:
-    _warm()
+    warm()
     for line in sys.stdin:
         reads, tell = os.pipe()
         child = os.fork()
