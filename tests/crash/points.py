@@ -91,7 +91,11 @@ class Points:
             return fn(*args)
         what = " ".join(sql.split()[:3])
         self(f"before {what}")
-        result = fn(*args)
+        try:
+            result = fn(*args)
+        except sqlite3.Error:
+            self(f"failed {what}")
+            raise
         self(f"after {what}")
         return result
 

@@ -12,22 +12,23 @@ import pytest
 
 import seedfree as sf
 from seedfree.records import Prompt, Reply
-from tests.crash.test_disk import _run
+from tests.crash.lives import Life, Undisturbed, Workers, undisturbed, wrong
 from tests.crash.worker import CONCURRENCY, pipeline
 from tests.fakes import FakeClock, thai
 
+LIMIT = 60
+
 
 class _Live:
-    """A run that has begun and goes no further until it is let go."""
+    """A run in this process that has begun and goes no further until it is let go."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.asked = 0
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder, self.status, self.asked = folder, "", 0
         self._go, self._held = threading.Event(), threading.Event()
-        self._run: sf.Run | None = None
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
-        assert self._held.wait(60)
+        assert self._held.wait(LIMIT)
 
     def _answer(self, prompt: Prompt) -> Reply:
         self.asked += 1
@@ -37,54 +38,67 @@ class _Live:
         return thai(prompt)
 
     def _work(self) -> None:
-        llm = sf.FunctionGenerator(self._answer, name="thai")
-        self._run = pipeline(llm).run(24, self.out, concurrency=CONCURRENCY, clock=FakeClock(), progress=False)
+        run = pipeline(sf.FunctionGenerator(self._answer, name="thai")).run(
+            24, self.folder / "out", concurrency=CONCURRENCY, clock=FakeClock(), progress=False
+        )
+        self.status = run.status
 
     def end(self) -> str:
         self._go.set()
-        self._thread.join(60)
-        return self._run.status if self._run else "failed"
+        self._thread.join(LIMIT)
+        return self.status
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[_Live]:
-    live = _Live(tmp_path / "run")
+def live(folder: Path) -> Iterator[_Live]:
+    live = _Live(folder / "live")
     yield live
     live.end()
 
 
-def _refused(out: Path) -> None:
-    told = _run(out)
-    assert told["kind"] == "LedgerLockedError" and told["asked"] == 0 and "\n" not in told["error"]
-    # Waiting for the lock would take as long as the run: here for ever.
-    assert told["seconds"] < 1
+@pytest.fixture
+def whole(workers: Workers, folder: Path) -> Undisturbed:
+    return undisturbed(workers, "long", folder / "whole")
 
 
-def test_a_second_process_is_refused_at_once(live: _Live) -> None:
-    _refused(live.out)
+def _another(workers: Workers, folder: Path) -> Life:
+    with workers.one() as worker:
+        return worker.live("long", folder)
+
+
+def _is_refused(life: Life) -> None:
+    assert life.kind == "LedgerLockedError" and "\n" not in life.error
+    # Were it to wait for the run, it would wait until it is killed.
+    assert life.exit == 0 and life.asked == 0
+
+
+def test_a_second_process_is_refused_at_once(workers: Workers, live: _Live) -> None:
+    _is_refused(_another(workers, live.folder))
     assert live.end() == "complete"
 
 
-def test_reading_the_folder_in_the_same_process_leaves_the_lock_in_force(live: _Live, tmp_path: Path) -> None:
+def test_reading_the_folder_in_the_same_process_leaves_the_lock_in_force(
+    workers: Workers, live: _Live, whole: Undisturbed, folder: Path
+) -> None:
     """Closing any file drops the POSIX locks that the process holds on it."""
-    files = [path for path in live.out.iterdir() if path.is_file()]
+    files = [path for path in (live.folder / "out").iterdir() if path.is_file()]
     assert {"ledger.sqlite", "ledger.sqlite-wal", ".lock"} <= {path.name for path in files}
     for path in files:
         hashlib.sha256(path.read_bytes())
-    shutil.copytree(live.out, tmp_path / "copy")
-    _refused(live.out)
-    assert live.end() == "complete"
-    asked = live.asked
-    _run(tmp_path / "whole")
-    told = _run(live.out)
-    assert told["status"] == "complete" and told["asked"] == 0 and asked >= 40
-    for name in ("dataset.jsonl", "dropped.jsonl", "README.md", "manifest.json"):
-        assert (live.out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    shutil.copytree(live.folder, folder / "copy")
+    _is_refused(_another(workers, live.folder))
+    assert live.end() == "complete" and live.asked == whole.calls
+    again = _another(workers, live.folder)
+    assert again.asked == 0
+    shutil.copy(folder / "whole" / "calls", live.folder / "calls")
+    assert not wrong(again, live.folder, whole, ends=0)
 
 
-def test_a_copy_of_a_live_folder_can_be_reused(live: _Live, tmp_path: Path) -> None:
-    shutil.copytree(live.out, tmp_path / "copy")
+def test_a_copy_of_a_live_folder_is_a_run_that_goes_on(workers: Workers, live: _Live, whole: Undisturbed) -> None:
+    copy = live.folder.with_name("copy")
+    shutil.copytree(live.folder, copy)
     asked = live.asked
+    life = _another(workers, copy)
+    assert life.result == "complete" and life.asked <= whole.calls - asked + CONCURRENCY
     assert live.end() == "complete"
-    told = _run(tmp_path / "copy")
-    assert told["status"] == "complete" and told["asked"] <= live.asked - asked + CONCURRENCY
+    assert (copy / "out" / "dataset.jsonl").read_bytes() == (live.folder / "out" / "dataset.jsonl").read_bytes()
