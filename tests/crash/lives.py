@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.crash.worker import CONCURRENCY
 
-__all__ = ["PUBLISHED", "Life", "Undisturbed", "Worker", "Workers", "calls_of", "undisturbed", "wrong"]
+__all__ = ["PUBLISHED", "Life", "Undisturbed", "Worker", "Workers", "calls_of", "torn", "undisturbed", "wrong"]
 
 PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md", "manifest.json")
 
@@ -134,6 +134,18 @@ def undisturbed(workers: Workers, work: str, folder: Path) -> Undisturbed:
     calls = calls_of(folder)
     assert len(set(calls)) == len(calls)
     return Undisturbed(_made(folder, life), len(life.points), len(calls))
+
+
+def torn(folder: Path, whole: Undisturbed) -> list[str]:
+    """Files that a killed life left neither absent nor whole."""
+    out = folder / "out"
+    found = [n for n in PUBLISHED if n in whole.made and (out / n).exists()]
+    bad = [name for name in found if (out / name).read_bytes() != whole.made[name]]
+    if "manifest.json" in found and len(found) < len(PUBLISHED):
+        bad.append("manifest.json is there before the others")
+    with contextlib.suppress(FileNotFoundError):
+        json.loads((out / "status.json").read_text())
+    return bad
 
 
 def wrong(life: Life, folder: Path, whole: Undisturbed, ends: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.lives import Workers, undisturbed, wrong
+from tests.crash.lives import Workers, torn, undisturbed, wrong
 
 
 @pytest.mark.parametrize(("work", "least"), [("run", 150), ("map", 60)])
@@ -26,8 +26,9 @@ def test_a_kill_at_any_point_costs_no_more_than_what_was_in_flight(
         place.mkdir()
         with workers.one() as worker:
             first = worker.live(work, place, point)
+            cut = torn(place, whole)
             last = worker.live(work, place) if first.killed else first
-        why = wrong(last, place, whole, ends=1)
+        why = wrong(last, place, whole, ends=1) or ", ".join(cut)
         shutil.rmtree(place)
         return first.killed, why and f"{point} ({first.points[-1]}): {why}"
 
