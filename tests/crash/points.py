@@ -1,7 +1,7 @@
 """Numbered points in a process's life at which it can be killed, counted from outside the library.
 
-A point stands before and after every statement that changes a SQLite file, every commit, sync, rename and removal,
-before every file that is opened for writing, and wherever the caller puts one (`points("asked")`).
+A point stands before and after every statement that changes a SQLite file, every sync, rename and removal, every
+opening of a file for writing, and wherever the caller puts one (`points("asked")`).
 """
 
 from __future__ import annotations
@@ -102,8 +102,11 @@ class Points:
     def _opening(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(fn)
         def opened(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-            if set(mode) & set("wxa+") and str(file).startswith(self._folder):
-                self(f"before opening {Path(file).name}")
-            return fn(file, mode, *args, **options)
+            if not (set(mode) & set("wxa+") and str(file).startswith(self._folder)):
+                return fn(file, mode, *args, **options)
+            self(f"before opening {Path(file).name}")
+            result = fn(file, mode, *args, **options)
+            self(f"after opening {Path(file).name}")
+            return result
 
         return opened
