@@ -143,8 +143,12 @@ def torn(folder: Path, whole: Undisturbed) -> list[str]:
     bad = [name for name in found if (out / name).read_bytes() != whole.made[name]]
     if "manifest.json" in found and len(found) < len(PUBLISHED):
         bad.append("manifest.json is there before the others")
-    with contextlib.suppress(FileNotFoundError):
+    try:
         json.loads((out / "status.json").read_text())
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        bad.append("status.json")
     return bad
 
 
