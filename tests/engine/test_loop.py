@@ -20,7 +20,7 @@ from tests.test_pipeline import _pipeline
 
 
 class _Slow:
-    """Answers `quick` prompts; the others wait for ever."""
+    """Answers `quick` prompts; the others wait for ever. `waits` is set once three do."""
 
     def __init__(self, quick: int) -> None:
         self.left, self.waits = quick, threading.Event()
@@ -29,7 +29,8 @@ class _Slow:
     async def _answer(self, prompt: Prompt) -> Reply:
         self.left -= 1
         if self.left < 0:
-            self.waits.set()
+            if self.left == -3:
+                self.waits.set()
             await asyncio.Event().wait()
         return thai(prompt)
 
