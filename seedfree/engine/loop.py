@@ -3,46 +3,104 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from functools import cache
-from typing import Any, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, Generic, TypeVar
+
+from seedfree.errors import ConfigError
 
 __all__ = ["run_async", "run_sync", "side_by_side", "spread"]
 
 _T = TypeVar("_T")
 _In = TypeVar("_In")
 
+# By process: a forked child has the parent's loop, but not the thread that ran it.
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
 
-@cache
+
 def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="seedfree", daemon=True).start()
-    return loop
+    pid = os.getpid()
+    if pid not in _loops:
+        new = asyncio.new_event_loop()
+        if _loops.setdefault(pid, new) is new:
+            threading.Thread(target=_serve, args=(new,), name="seedfree", daemon=True).start()
+        else:
+            new.close()
+    return _loops[pid]
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue  # asyncio lets these out of the loop; they belong to the caller, whose task has them too
+
+
+class _Work(Generic[_T]):
+    """A coroutine on the background loop; `future` is done once it has ended, cancelled or not."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+        self.future: Future[_T] = Future()
+        self._coroutine, self._loop = coroutine, _loop()
+        self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[_T]) -> None:
+        if task.cancelled():
+            self.future.cancel()
+            self.future.set_running_or_notify_cancel()  # what `wait` waits for
+        elif (error := task.exception()) is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(task.result())
+
+    def cancel(self) -> None:
+        """Asks the coroutine to end."""
+        self._loop.call_soon_threadsafe(lambda: self._task.cancel())
 
 
 def run_sync(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result. Ctrl-C cancels it, and is raised once it has put its files in order."""
-    settled = threading.Event()
+    """The coroutine's result. Ctrl-C cancels it, and is raised once it has put its files in order.
 
-    async def work() -> _T:
-        try:
-            return await coroutine
-        finally:
-            settled.set()
-
-    future = asyncio.run_coroutine_threadsafe(work(), _loop())
+    Raises:
+        ConfigError: Called on the background loop itself, which would wait for itself for ever.
+    """
+    if asyncio._get_running_loop() is _loop():
+        coroutine.close()
+        raise ConfigError(
+            "A blocking call in an async component would stop its own run",
+            hint="Use await pipeline.arun(...) there, or a plain def.",
+        )
+    work = _Work(coroutine)
     try:
-        return future.result()
+        return work.future.result()
     except KeyboardInterrupt:
-        future.cancel()
-        settled.wait()  # another Ctrl-C ends the wait
+        work.cancel()
+        wait([work.future])  # another Ctrl-C ends the wait
         raise
 
 
 async def run_async(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result, for callers with a loop of their own; the work stays on the background loop."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _loop()))
+    """The coroutine's result, for callers with a loop of their own; the work stays on the background loop.
+
+    Cancelling the caller cancels the work, and takes effect once that has put its files in order.
+    """
+    work = _Work(coroutine)
+    result = asyncio.wrap_future(work.future)
+    try:
+        await asyncio.wait([result])
+    except asyncio.CancelledError:
+        result.add_done_callback(lambda r: r.cancelled() or r.exception())  # nobody will ask for it
+        work.cancel()
+        await asyncio.wait([result])  # another cancellation ends the wait
+        raise
+    return result.result()
 
 
 async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:

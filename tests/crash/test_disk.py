@@ -1,0 +1,85 @@
+"""A disk that is full and a folder that cannot be written: real failures, in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.lives import Life, Undisturbed, Workers, undisturbed, wrong
+from tests.crash.worker import CONCURRENCY
+
+
+@pytest.fixture
+def whole(workers: Workers, folder: Path) -> Undisturbed:
+    return undisturbed(workers, "long", folder / "whole")
+
+
+def _lives(workers: Workers, folder: Path, *lives: tuple[str, str]) -> Life:
+    """The last of several lives, each with its work and its fault."""
+    folder.mkdir(exist_ok=True)
+    for work, fault in lives:
+        with workers.one() as worker:
+            life = worker.live(work, folder, fault=fault)
+    return life
+
+
+def _goes_on(workers: Workers, folder: Path, whole: Undisturbed, ends: int = 1) -> None:
+    """With the fault mended, the run ends as the other one did, and asks again only what was in flight."""
+    (folder / "out").chmod(0o700)
+    why = wrong(_lives(workers, folder, ("long", "")), folder, whole, ends)
+    assert not why, why
+
+
+@pytest.mark.parametrize("room", [50_000, 150_000, 400_000])
+def test_nothing_is_sent_once_a_commit_has_failed(
+    workers: Workers, folder: Path, whole: Undisturbed, room: int
+) -> None:
+    life = _lives(workers, folder / "cut", ("long", f"full:{room}"))
+    assert life.result == "stopped" and 0 < life.asked < whole.calls - CONCURRENCY
+    assert life.asked_after_failure <= CONCURRENCY
+    assert "Make room on the disk" in life.message and "\n" not in life.message
+    _goes_on(workers, folder / "cut", whole)
+
+
+NO_HINT = pytest.mark.xfail(strict=True, reason="the error of a file that cannot be written says nothing to do")
+RAW = pytest.mark.xfail(strict=True, reason="a folder that became read-only before publishing ends in a traceback")
+
+
+@pytest.mark.parametrize(
+    ("lives", "most"),
+    [
+        ([("long", "shut:0")], 0),
+        # A hasty clock has the status written after every reply; else publishing is the first to fail.
+        pytest.param([("hasty", "shut:1")], 1 + CONCURRENCY, marks=NO_HINT),
+        pytest.param([("hasty", "shut:20")], 20 + CONCURRENCY, marks=NO_HINT),
+        pytest.param([("long", "shut:20")], 99, marks=NO_HINT),
+        pytest.param([("long", "full:150000"), ("long", "shut:5")], 99, marks=RAW),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_an_error_in_one_line(
+    workers: Workers, folder: Path, whole: Undisturbed, lives: list[tuple[str, str]], most: int
+) -> None:
+    life = _lives(workers, folder / "cut", *lives)
+    assert life.asked <= most
+    why = life.error or life.message
+    assert "Permission denied. " in why and "\n" not in why
+    _goes_on(workers, folder / "cut", whole, ends=len(lives))
+
+
+@pytest.mark.xfail(strict=True, reason="a full disk is taken for a damaged ledger, which one is told to delete")
+def test_a_disk_that_is_full_at_the_start_is_no_damage(workers: Workers, folder: Path, whole: Undisturbed) -> None:
+    life = _lives(workers, folder / "cut", ("long", "full:150000"), ("long", "full:1000"))
+    why = life.error or life.message
+    assert life.asked == 0 and life.kind != "LedgerDamagedError"
+    assert "room" in why and "delete" not in why and "\n" not in why
+    _goes_on(workers, folder / "cut", whole)
+
+
+def test_a_ledger_that_could_not_be_tidied_up_is_whole(workers: Workers, folder: Path, whole: Undisturbed) -> None:
+    """A run ended with a long write-ahead log, and the next found a disk where the database itself cannot grow."""
+    _lives(workers, folder / "cut", ("hasty", "shut:20"))
+    (folder / "cut" / "out").chmod(0o700)
+    life = _lives(workers, folder / "cut", ("long", "full:40000"))
+    assert life.result == "stopped" and life.asked <= CONCURRENCY
+    _goes_on(workers, folder / "cut", whole, ends=2)

@@ -1,0 +1,113 @@
+"""A run in a real Jupyter kernel, and its stop button."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.test_interrupt import LIMIT
+
+jupyter_client = pytest.importorskip("jupyter_client")
+pytest.importorskip("ipykernel")
+
+SETUP = """
+import asyncio, sys
+sys.path.insert(0, {root!r})
+import seedfree as sf
+from tests.test_pipeline import _pipeline, thai
+
+asked, hold = [], 14
+
+async def answer(prompt):
+    asked.append(prompt)
+    if len(asked) > hold:
+        with open({bell!r}, "w") as bell:
+            bell.write("!")
+        await asyncio.Event().wait()
+    return thai(prompt)
+
+def run():
+    return _pipeline(sf.FunctionGenerator(answer, name="thai")).run(size=40, out={out!r}, concurrency=3)
+"""
+
+
+class _Notebook:
+    """A kernel, and the cells that were run in it."""
+
+    def __init__(self) -> None:
+        self._manager, self._client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
+
+    def start(self, cell: str) -> str:
+        """Starts a cell and returns at once."""
+        return str(self._client.execute(cell, store_history=False))
+
+    def interrupt(self) -> None:
+        self._manager.interrupt_kernel()
+
+    def result(self, cell: str) -> tuple[str, str]:
+        """What a started cell printed, and the name of its exception."""
+        printed = ""
+        while True:
+            message: dict[str, Any] = self._client.get_iopub_msg(timeout=LIMIT)
+            if message["parent_header"].get("msg_id") != cell:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "stream" and content["name"] == "stdout":
+                printed += content["text"]
+            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                break
+        while (reply := self._client.get_shell_msg(timeout=LIMIT))["parent_header"].get("msg_id") != cell:
+            pass
+        return printed, reply["content"].get("ename", "")
+
+    def run(self, cell: str) -> str:
+        """What a cell prints."""
+        printed, error = self.result(self.start(cell))
+        assert not error, error
+        return printed
+
+    def end(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        self._manager.cleanup_resources()
+
+
+@pytest.fixture
+def notebook() -> Iterator[_Notebook]:
+    notebook = _Notebook()
+    yield notebook
+    notebook.end()
+
+
+def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(tmp_path: Path, notebook: _Notebook) -> None:
+    bell, out = tmp_path / "bell", tmp_path / "run"
+    os.mkfifo(bell)
+    notebook.run(SETUP.format(root=str(Path(__file__).parents[2]), bell=str(bell), out=str(out)))
+    # Opened for writing too, so that opening waits for nobody.
+    waiting = os.open(bell, os.O_RDWR)
+    cell = notebook.start("run()")
+    assert select.select([waiting], [], [], LIMIT)[0]
+    os.close(waiting)
+    notebook.interrupt()
+    assert notebook.result(cell)[1] == "KeyboardInterrupt"
+
+    look = f"run_ = sf.Run.open({str(out)!r}); print(run_.status, len(run_.dataset))"
+    status, rows = notebook.run(look).split()
+    assert status == "stopped" and 0 < int(rows) < 40
+
+    before, status, rows = notebook.run(f"print(len(asked)); hold = 10**9; run()\n{look}").split()
+    assert status == "complete" and int(rows) == 40
+    # The whole run in another folder, in a kernel whose own loop is running: all that was paid for twice was in flight.
+    after = int(notebook.run("print(len(asked))"))
+    whole = int(
+        notebook.run(
+            f"asked.clear(); await _pipeline(sf.FunctionGenerator(answer, name='thai'))"
+            f".arun(size=40, out={str(tmp_path / 'whole')!r}, concurrency=3); print(len(asked))"
+        )
+    )
+    assert whole <= after <= whole + 3 and int(before) < after

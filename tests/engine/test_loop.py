@@ -1,0 +1,180 @@
+"""Blocking and awaited calls, from every place where a user may make them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import seedfree as sf
+from seedfree.errors import ConfigError
+from seedfree.records import Prompt, Reply
+from tests.fakes import thai, thai_llm
+from tests.test_pipeline import _pipeline
+
+
+class _Slow:
+    """Answers `quick` prompts; the others wait for ever. `waits` is set once three do."""
+
+    def __init__(self, quick: int) -> None:
+        self.left, self.waits = quick, threading.Event()
+        self.llm = sf.FunctionGenerator(self._answer, name="thai")
+
+    async def _answer(self, prompt: Prompt) -> Reply:
+        self.left -= 1
+        if self.left < 0:
+            if self.left == -3:
+                self.waits.set()
+            await asyncio.Event().wait()
+        return thai(prompt)
+
+
+def test_a_blocking_call_in_an_async_component_is_an_error_and_not_a_deadlock(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Nested:
+        identity = "nested"
+
+        async def generate(self, prompt: Prompt) -> Reply:
+            with pytest.raises(ConfigError, match=r"await pipeline\.arun") as caught:
+                _pipeline().run(size=2, out=tmp_path / "inner")
+            seen.append(str(caught.value))
+            return thai(prompt)
+
+    assert _pipeline(Nested()).run(size=2, out=tmp_path / "outer").status == "complete"
+    assert seen and "\n" not in seen[0] and not (tmp_path / "inner").exists()
+
+
+def test_what_the_error_advises_works(tmp_path: Path) -> None:
+    class Awaits:
+        identity = "awaits"
+
+        async def generate(self, prompt: Prompt) -> Reply:
+            await _pipeline().arun(size=2, out=tmp_path / f"{prompt.seed}", concurrency=1)
+            return thai(prompt)
+
+    class Plain:
+        identity = "plain"
+
+        def generate(self, prompt: Prompt) -> Reply:
+            _pipeline().run(size=2, out=tmp_path / f"plain-{prompt.seed}")
+            return thai(prompt)
+
+    for llm in (Awaits(), Plain()):
+        out = tmp_path / llm.identity
+        assert _pipeline(llm).run(size=2, out=out, concurrency=1).status == "complete"
+
+
+def _interrupted_by(end: Callable[[asyncio.Task[sf.Run]], object], out: Path) -> BaseException:
+    """What `arun` raises when `end` is done to its task while three requests wait."""
+    slow = _Slow(quick=12)
+
+    async def caller() -> None:
+        task = asyncio.create_task(_pipeline(slow.llm).arun(size=40, out=out, concurrency=3))
+        await asyncio.to_thread(slow.waits.wait)
+        end(task)
+        await task
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        asyncio.run(caller())
+    return caught.value
+
+
+def test_a_cancelled_arun_has_put_its_files_in_order(tmp_path: Path) -> None:
+    _interrupted_by(lambda task: task.cancel(), tmp_path / "cut")
+    cut = sf.Run.open(tmp_path / "cut")
+    assert cut.status == "stopped" and "interrupted" in cut.message and 0 < len(cut.dataset) < 40
+    assert cut.manifest["rows"] == len(cut.dataset)
+    again, whole = thai_llm(), thai_llm()
+    assert _pipeline(again).run(size=40, out=tmp_path / "cut").status == "complete"
+    assert _pipeline(whole).run(size=40, out=tmp_path / "whole").status == "complete"
+    assert len(again.calls) < len(whole.calls)
+
+
+def test_a_time_out_waits_for_the_files_too(tmp_path: Path) -> None:
+    slow = _Slow(quick=12)
+
+    async def caller() -> str:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as limit:
+                threading.Thread(
+                    target=lambda: slow.waits.wait() and loop.call_soon_threadsafe(limit.reschedule, loop.time())
+                ).start()
+                await _pipeline(slow.llm).arun(size=40, out=tmp_path, concurrency=3)
+        except TimeoutError:
+            return sf.Run.open(tmp_path).status
+        return "no time-out"
+
+    assert asyncio.run(caller()) == "stopped"
+
+
+def test_a_second_cancellation_ends_the_wait(tmp_path: Path) -> None:
+    """The diversity filter, which a stopping run still asks, holds the first cancellation up."""
+    slow, stuck, go = _Slow(quick=12), threading.Event(), threading.Event()
+
+    class Stuck:
+        def select(self, items: object) -> sf.Selection:
+            stuck.set()
+            go.wait()
+            raise RuntimeError("too late to matter")
+
+    async def caller() -> bool:
+        task = asyncio.create_task(_pipeline(slow.llm, diversity=Stuck()).arun(size=40, out=tmp_path, concurrency=3))
+        await asyncio.to_thread(slow.waits.wait)
+        task.cancel()
+        await asyncio.to_thread(stuck.wait)
+        held_up = not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return held_up
+
+    assert asyncio.run(caller())
+    go.set()
+
+
+def test_a_forked_child_has_a_loop_of_its_own(tmp_path: Path) -> None:
+    """In a fresh process, because forking one with threads is only safe where none of them holds a lock."""
+    code = f"""
+import os, sys
+from pathlib import Path
+from tests.test_pipeline import _pipeline
+out = Path({str(tmp_path)!r})
+assert _pipeline().run(size=2, out=out / "before").status == "complete"
+child = os.fork()
+if child == 0:
+    status = _pipeline().run(size=2, out=out / "child").status
+    os._exit(0 if status == "complete" else 1)
+_, status = os.waitpid(child, 0)
+assert _pipeline().run(size=2, out=out / "after").status == "complete"
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    process = os.posix_spawn(
+        sys.executable, [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], {**os.environ}, setpgroup=0
+    )
+    timer = threading.Timer(30, os.killpg, (process, signal.SIGKILL))
+    timer.start()
+    try:
+        _, status = os.waitpid(process, 0)
+    finally:
+        timer.cancel()
+    assert os.waitstatus_to_exitcode(status) == 0
+    files = [(tmp_path / name / "dataset.jsonl").read_bytes() for name in ("before", "child", "after")]
+    assert len({len(f.splitlines()) for f in files}) == 1
+
+
+@pytest.mark.parametrize("wrong", [SystemExit(3), KeyboardInterrupt()])
+def test_a_component_that_exits_ends_its_call_and_not_the_loop(tmp_path: Path, wrong: BaseException) -> None:
+    def leave(prompt: Prompt) -> Reply:
+        raise wrong
+
+    with pytest.raises(type(wrong)):
+        _pipeline(sf.FunctionGenerator(leave)).run(size=2, out=tmp_path / "left")
+    assert _pipeline().run(size=2, out=tmp_path / "next").status == "complete"
