@@ -110,7 +110,8 @@ def write_atomic(path: str | Path, parts: Iterable[str], *, private: bool = Fals
         finally:
             os.close(folder)
     except OSError as error:
-        raise ConfigError(f"Cannot write {path}: {error.strerror}") from error
+        hint = "Make room on the disk, or the folder writable, and run it again."
+        raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
 
 
 class Dataset(Sequence[Instruction]):

@@ -219,7 +219,7 @@ class Pipeline:
         self.ready()
         cache = self._cache(seed)
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
-        folders = [*map(Path, reuse), *([cache] if cache != out and (cache / "ledger.sqlite").exists() else [])]
+        folders = [*map(Path, reuse), *([cache] if cache != out and _holds_ledger(cache) else [])]
         execution = Execution(
             self._stages(),
             size=size,
@@ -261,6 +261,10 @@ class Pipeline:
         """
         _check_size(size)
         return estimated(self.preview(sample, seed=seed, **options), size)
+
+
+def _holds_ledger(folder: Path) -> bool:
+    return os.path.exists(folder / "ledger.sqlite")  # False, too, where the folder may not be read
 
 
 def _check_size(size: object) -> None:

@@ -107,6 +107,8 @@ class Execution:
         settings = {**self.stages.settings, "seed": self.seed}
         with Ledger(self.out, clock=self.clock) as ledger:
             self._ledger = ledger
+            for stale in self.out.glob(".*.tmp"):  # of a process that was killed while it published
+                stale.unlink(missing_ok=True)
             new = self._same_settings(settings)
             reuse = {e.key: e for folder in self.reuse for e in Ledger.answers(folder)}
             self._runner = Runner(

@@ -133,8 +133,16 @@ def _dropped_row(dropped: Dropped) -> dict[str, Any]:
 
 
 def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
-    """Writes files so that each is whole or absent; the manifest comes last and makes the run final."""
-    (path / "manifest.json").unlink(missing_ok=True)
+    """Writes files so that each is whole or absent; the manifest comes last and makes the run final.
+
+    Raises:
+        ConfigError: A file cannot be written.
+    """
+    try:
+        (path / "manifest.json").unlink(missing_ok=True)
+    except OSError as error:
+        hint = "Make the folder writable and run it again."
+        raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
     for name, text in files.items():
         write_atomic(path / name, [text], private=True)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())}

@@ -168,5 +168,6 @@ def unusable(path: Path, error: Exception) -> SeedfreeError:
     flipped = code & 255 == _READONLY and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     if isinstance(error, OSError) or (code & 255 in _MACHINE and code not in _UNREADABLE and not flipped):
         why = (isinstance(error, OSError) and error.strerror) or error
-        return ConfigError(f"Cannot write to {path}: {why}", hint="Choose another folder.")
+        hint = "Make room on the disk and the folder writable, or choose another folder."
+        return ConfigError(f"Cannot write to {path}: {why}", hint=hint)
     return damaged(path, f"{path} cannot be read: {error or type(error).__name__}")

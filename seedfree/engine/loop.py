@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
+import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future, wait
@@ -11,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from seedfree.errors import ConfigError
 
-__all__ = ["run_async", "run_sync", "side_by_side", "spread"]
+__all__ = ["Threads", "run_async", "run_sync", "side_by_side", "spread"]
 
 _T = TypeVar("_T")
 _In = TypeVar("_In")
@@ -101,6 +103,59 @@ async def run_async(coroutine: Coroutine[Any, Any, _T]) -> _T:
         await asyncio.wait([result])  # another cancellation ends the wait
         raise
     return result.result()
+
+
+class Threads:
+    """Runs plain functions beside an event loop, in threads that do not keep the process alive when it wants to end.
+
+    Args:
+        most: Threads at once; they are made as they are needed.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._made = most, 0
+        self._idle = threading.Semaphore(0)
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
+        self._jobs = queue.SimpleQueue()
+
+    async def call(self, fn: Callable[..., _T], *args: Any) -> Any:
+        """What the function returns, awaited where it is awaitable."""
+        future: Future[Any] = Future()
+        self._jobs.put((future, fn, args))
+        if not self._idle.acquire(blocking=False) and self._made < self._most:
+            self._made += 1
+            threading.Thread(target=self._work, name="seedfree-call", daemon=True).start()
+        try:
+            result = await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_discard)
+            raise
+        return await result if inspect.isawaitable(result) else result
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, fn, args = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = fn(*args)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del job, future, fn, args  # nothing is held while it waits
+            self._idle.release()
+
+    def close(self) -> None:
+        """Ends the threads, each after the call that it is at."""
+        for _ in range(self._made):
+            self._jobs.put(None)
+
+
+def _discard(future: Future[Any]) -> None:
+    """Closes a coroutine that a call gave for nobody to await."""
+    if not future.cancelled() and future.exception() is None and inspect.iscoroutine(result := future.result()):
+        result.close()
 
 
 async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import asdict
 from typing import Any, TypeGuard, TypeVar
 
@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from seedfree.engine.clock import Clock
 from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
+from seedfree.engine.loop import Threads
 from seedfree.engine.transport import Answer, Transport, open_files
 from seedfree.errors import RequestError, RetryableError, SeedfreeError, StopRunError
 from seedfree.protocols import Generator, HTTPGenerator
@@ -26,6 +27,8 @@ from seedfree.records import Prompt, Reply
 __all__ = ["Runner", "identity", "read"]
 
 _Kept = TypeVar("_Kept")
+# Keys of the requests that the value being fetched rests on.
+_BEHIND: ContextVar[list[str]] = ContextVar("behind")
 _REPLY = TypeAdapter(Reply)
 _PROMPT = TypeAdapter(Prompt)
 _KEPT_HEADERS = frozenset({b"content-type", b"request-id", b"x-request-id"})
@@ -92,7 +95,7 @@ class Runner:
         self.requests = 0
         self._ledger, self._reuse = ledger, reuse or {}
         self._transport = transport or Transport(connections=self.concurrency)
-        self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="seedfree")
+        self._threads = Threads(self.concurrency)
         self._under_way: dict[str, asyncio.Future[Any]] = {}
         self.stopped: StopRunError | None = None
         self._rejections = 0
@@ -142,24 +145,52 @@ class Runner:
                 reply = read(generator, kept)
                 entry = kept if key in self._ledger else await self._ledger.append(kept)
                 self.count(generator, entry, reply)
+                _BEHIND.get([]).append(key)
                 return entry, reply
 
         async def ask() -> tuple[Entry, Reply]:
             return await self._ask(generator, prompt, request, key, sent)
 
-        return await self._once(key, ask)
+        entry, reply = await self._once(key, ask)
+        _BEHIND.get([]).append(key)
+        return entry, reply
 
-    async def fetch(self, key: str, fn: Callable[[], Any]) -> Entry:
-        """The JSON that `fn` gave for a key when it was first asked."""
+    async def fetch(self, key: str, fn: Callable[[], Any], generator: Generator) -> Entry:
+        """The JSON that `fn` gave for a key when it was first asked.
+
+        Args:
+            generator: Whose replies `fn` may rest on; they are counted again when the value is kept already.
+        """
 
         async def make() -> Entry:
-            value = await self.call(fn)
-            return await self._ledger.append(Entry("fetch", key, json.dumps(value, ensure_ascii=False).encode()))
+            behind: list[str] = []
+            outer = _BEHIND.set(behind)
+            try:
+                value = await self.call(fn)
+            finally:
+                _BEHIND.reset(outer)
+            _BEHIND.get([]).extend(behind)
+            body = json.dumps(value, ensure_ascii=False).encode()
+            return await self._ledger.append(
+                Entry("fetch", key, body, headers={"requests": " ".join(behind)} if behind else {})
+            )
 
+        kept = await self._kept(key)
+        if kept is None:
+            return await self._once(key, make)
+        for request in kept.headers.get("requests", "").split():
+            if (entry := await self._kept(request)) is not None:
+                with contextlib.suppress(RetryableError, StopRunError):
+                    self.count(generator, entry, read(generator, entry))
+                    _BEHIND.get([]).append(request)
+        return kept
+
+    async def _kept(self, key: str) -> Entry | None:
+        """What the ledger holds for a key, or takes over from another run."""
         kept = self._ledger.get(key)
         if kept is None and (reused := self._reuse.get(key)) is not None:
             kept = await self._ledger.append(reused)
-        return await self._once(key, make) if kept is None else kept
+        return kept
 
     async def _once(self, key: str, make: Callable[[], Awaitable[_Kept]]) -> _Kept:
         """What `make` gives; those who ask for the same key meanwhile wait for the same."""
@@ -267,12 +298,11 @@ class Runner:
         """Calls a component's method: an `async def` here, a plain `def` in a thread."""
         if inspect.iscoroutinefunction(fn):
             return await fn(*args)
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, fn, *args)
-        return await result if inspect.isawaitable(result) else result
+        return await self._threads.call(fn, *args)
 
     async def close(self) -> None:
         await self._transport.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 def _copy(request: httpx.Request | None) -> httpx.Request | None:

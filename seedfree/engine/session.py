@@ -163,7 +163,7 @@ class RunSession:
 
     async def fetch_at(self, key: str, fn: Callable[[], Any]) -> tuple[Any, str]:
         """The value of `fetch`, and the time that the ledger kept with it."""
-        entry = await self._runner.fetch(f"fetch:{key}", fn)
+        entry = await self._runner.fetch(f"fetch:{key}", fn, self._generator)
         return json.loads(entry.body), entry.at
 
 

@@ -42,19 +42,15 @@ def test_nothing_is_sent_once_a_commit_has_failed(
     _goes_on(workers, folder / "cut", whole)
 
 
-NO_HINT = pytest.mark.xfail(strict=True, reason="the error of a file that cannot be written says nothing to do")
-RAW = pytest.mark.xfail(strict=True, reason="a folder that became read-only before publishing ends in a traceback")
-
-
 @pytest.mark.parametrize(
     ("lives", "most"),
     [
         ([("long", "shut:0")], 0),
         # A hasty clock has the status written after every reply; else publishing is the first to fail.
-        pytest.param([("hasty", "shut:1")], 1 + CONCURRENCY, marks=NO_HINT),
-        pytest.param([("hasty", "shut:20")], 20 + CONCURRENCY, marks=NO_HINT),
-        pytest.param([("long", "shut:20")], 99, marks=NO_HINT),
-        pytest.param([("long", "full:150000"), ("long", "shut:5")], 99, marks=RAW),
+        ([("hasty", "shut:1")], 1 + CONCURRENCY),
+        ([("hasty", "shut:20")], 20 + CONCURRENCY),
+        ([("long", "shut:20")], 99),
+        ([("long", "full:150000"), ("long", "shut:5")], 99),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_an_error_in_one_line(
@@ -67,7 +63,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_one_line(
     _goes_on(workers, folder / "cut", whole, ends=len(lives))
 
 
-@pytest.mark.xfail(strict=True, reason="a full disk is taken for a damaged ledger, which one is told to delete")
 def test_a_disk_that_is_full_at_the_start_is_no_damage(workers: Workers, folder: Path, whole: Undisturbed) -> None:
     life = _lives(workers, folder / "cut", ("long", "full:150000"), ("long", "full:1000"))
     why = life.error or life.message

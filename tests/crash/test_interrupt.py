@@ -135,7 +135,7 @@ run: {{size: 12, out: "{folder / name}", concurrency: 4}}
 
 def _published(folder: Path) -> dict[str, str]:
     """Published files. When a text was retrieved is the one thing that two runs have different."""
-    names = ("dataset.jsonl", "dropped.jsonl")
+    names = ("dataset.jsonl", "dropped.jsonl", "README.md")
     return {name: re.sub(r"20\d\d-[\d-]+T[\d:]+Z", "TIME", (folder / name).read_text()) for name in names}
 
 
@@ -198,7 +198,6 @@ except KeyboardInterrupt:
     assert "Traceback" not in terminal.shown
 
 
-@pytest.mark.xfail(run=False, reason="the process ends only when every function that was asked has answered")
 def test_a_function_that_does_not_answer_does_not_hold_the_terminal(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(f"""

@@ -40,18 +40,13 @@ def test_a_kill_at_any_point_costs_no_more_than_what_was_in_flight(
     assert sum(killed for killed, _ in results) >= least
 
 
-UNCOUNTED = pytest.mark.xfail(
-    strict=True, reason="replies behind a kept context are not counted again, so the card shows fewer requests"
-)
-
-
 @pytest.mark.parametrize(
     ("work", "more"),
     [
         ("long", 11),
         ("long", 40),
         ("long", 101),
-        pytest.param("written", 40, marks=UNCOUNTED),
+        ("written", 40),
         ("map", 20),
         ("map", 30),
     ],
@@ -71,7 +66,6 @@ def test_killed_again_and_again_a_run_still_ends(workers: Workers, folder: Path,
     assert kills and not wrong(life, place, whole, kills), (kills, wrong(life, place, whole, kills))
 
 
-@pytest.mark.xfail(strict=True, reason="the temporary file of a process that was killed stays in the folder for ever")
 def test_a_killed_process_leaves_no_litter_behind(workers: Workers, folder: Path) -> None:
     undisturbed(workers, "run", folder / "whole")
     files = sorted(path.name for path in (folder / "whole" / "out").iterdir())
