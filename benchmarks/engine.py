@@ -1,10 +1,10 @@
 """Times `generate_all` against a bare aiohttp loop, and against curator and DataDesigner where they are installed.
 
 All ask the same server on this machine, which answers each request after 0.5 s; each contestant runs in a process of
-its own, and its clock starts after its imports. Prints one JSON line: wall seconds, and how many times the ideal
-(requests / concurrency x latency) and the bare loop's time that is.
+its own, and its clock starts after its imports. They take turns, three times each. Prints one JSON line: wall seconds
+(medians), and how many times the ideal (requests / concurrency x latency) and the bare loop's time that is.
 
-python benchmarks/engine.py [requests] [concurrency]
+python benchmarks/engine.py [requests] [concurrency] [turns]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -161,28 +162,31 @@ def server() -> Iterator[str]:
         process.wait()
 
 
-def main(n: int = 10_000, width: int = 1024) -> None:
-    ideal, seconds = n / width * LATENCY, {}
+def main(n: int = 10_000, width: int = 1024, turns: int = 3) -> None:
+    ideal = n / width * LATENCY
+    took: dict[str, list[float]] = {}
     with server() as url:
-        for name, (_, package) in CONTESTANTS.items():
-            if importlib.util.find_spec(package) is None:
+        for name in list(CONTESTANTS) * turns:
+            if importlib.util.find_spec(CONTESTANTS[name][1]) is None:
                 continue
             command = [sys.executable, __file__, name, url, str(n), str(width)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 print(f"{name} failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
                 continue
-            seconds[name] = float(done.stdout.split()[-1])
+            took.setdefault(name, []).append(float(done.stdout.split()[-1]))
+    seconds = {name: statistics.median(each) for name, each in took.items()}
     print(
         json.dumps(
             {
                 "requests": n,
                 "concurrency": width,
                 "latency": LATENCY,
+                "turns": turns,
                 "ideal_seconds": round(ideal, 2),
-                "seconds": {name: round(took, 2) for name, took in seconds.items()},
-                "over_ideal": {name: round(took / ideal, 3) for name, took in seconds.items()},
-                "over_aiohttp": {name: round(took / seconds["aiohttp"], 3) for name, took in seconds.items()},
+                "seconds": {name: round(one, 2) for name, one in seconds.items()},
+                "over_ideal": {name: round(one / ideal, 3) for name, one in seconds.items()},
+                "over_aiohttp": {name: round(one / seconds["aiohttp"], 3) for name, one in seconds.items()},
                 "cpus": os.cpu_count(),
             }
         )

@@ -18,7 +18,7 @@ from seedfree.dataset import Dataset
 from seedfree.engine.batch import bind, close
 from seedfree.engine.clock import Clock
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.engine.loop import spread
+from seedfree.engine.loop import busy, spread
 from seedfree.engine.runner import Runner, identity
 from seedfree.engine.session import RunSession
 from seedfree.engine.transport import Transport
@@ -105,7 +105,7 @@ class Execution:
         self._now = self.clock or Clock()
         self._started = self._now.monotonic()
         settings = {**self.stages.settings, "seed": self.seed}
-        with Ledger(self.out, clock=self.clock) as ledger:
+        with Ledger(self.out, clock=self.clock) as ledger, busy():
             self._ledger = ledger
             for stale in self.out.glob(".*.tmp"):  # of a process that was killed while it published
                 stale.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from seedfree.engine.clock import Clock
 from seedfree.engine.ledger import Ledger
-from seedfree.engine.loop import run_sync, spread
+from seedfree.engine.loop import busy, run_sync, spread
 from seedfree.engine.runner import Runner, read
 from seedfree.engine.session import RunSession
 from seedfree.engine.transport import Transport
@@ -99,7 +99,7 @@ async def _all(
     transport: Transport | None,
 ) -> Replies:
     entries, errors = array("q"), dict[int, Reply]()
-    with Ledger(out, clock=clock) as ledger:
+    with Ledger(out, clock=clock) as ledger, busy():
         runner = Runner(ledger, concurrency=concurrency, clock=clock, transport=transport)
         session = RunSession(runner, generator, language, seed)
 
@@ -141,9 +141,11 @@ def _numbered(prompts: Iterable[Prompt]) -> Iterator[tuple[int, Prompt, int]]:
         if not isinstance(prompt, Prompt):
             raise ConfigError(f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text).")
         # Not dumped as JSON: that would leave a second, UTF-8 form of the text with every string in memory.
-        digest = hashlib.blake2b(repr(prompt).encode(), digest_size=16).digest()
-        yield i, prompt, seen[digest]
-        seen[digest] += 1
+        rest = (prompt.system, prompt.schema, prompt.temperature, prompt.max_tokens, prompt.examples, prompt.seed)
+        digest = hashlib.blake2b(prompt.user.encode(), key=hashlib.sha256(repr(rest).encode()).digest(), digest_size=16)
+        name = digest.digest()
+        yield i, prompt, seen[name]
+        seen[name] += 1
 
 
 def ready(component: object) -> None:

@@ -119,43 +119,54 @@ class Limits:
         self._tokens = _Tokens(tokens_per_minute) if tokens_per_minute else None
         self._attempts, self._longest = attempts, longest_wait
         self._resume_at = 0.0
-        self._turn = asyncio.Lock()
-        self._freed: asyncio.Future[None] | None = None
+        self._waiting: deque[tuple[asyncio.Future[Slot], int]] = deque()
+        self._timer: asyncio.Task[None] | None = None
         self._cuts = self._successes = 0
         self.retries = 0
 
     @asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[Slot]:
-        """Waits until one more request may be sent.
+        """Waits until one more request may be sent. A `RetryableError` in the block is heeded before the slot is free.
 
         Args:
             tokens: What it may use at most, prompt and reply.
         """
-        async with self._turn:
-            while not (room := self._room()) or (left := self._left(tokens)) > 0:
-                if room:
-                    await self._clock.sleep(left)
-                else:
-                    self._freed = asyncio.get_running_loop().create_future()
-                    await self._freed
-            slot = Slot(tokens, self._clock.monotonic(), self._cuts, self._successes)
-            if self._requests:
-                self._requests.take()
-            if self._tokens:
-                self._tokens.take(slot)
-            self.in_flight += 1
+        waiting: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._waiting.append((waiting, tokens))
+        self._hand_out()
         try:
+            slot = await waiting
             yield slot
+        except RetryableError as error:
+            self._refused(error, slot)  # before the slot is free: nobody may be sent early
+            raise
         finally:
-            self.in_flight -= 1
-            self._wake()
+            if waiting.done() and not waiting.cancelled():
+                self.in_flight -= 1
+            self._hand_out()
 
-    def _room(self) -> bool:
-        return self.in_flight < int(self.allowed)
+    def _hand_out(self) -> None:
+        """Gives slots to those who wait, as many as there is room for now; sees to it that the rest is not forgotten."""
+        while self._waiting and self.in_flight < int(self.allowed):
+            waiting, tokens = self._waiting[0]
+            if not waiting.done():  # else it was cancelled
+                if (left := self._left(tokens)) > 0:
+                    if self._timer is None:
+                        self._timer = asyncio.create_task(self._later(left))
+                    return
+                slot = Slot(tokens, self._clock.monotonic(), self._cuts, self._successes)
+                if self._requests:
+                    self._requests.take()
+                if self._tokens:
+                    self._tokens.take(slot)
+                self.in_flight += 1
+                waiting.set_result(slot)
+            self._waiting.popleft()
 
-    def _wake(self) -> None:
-        if self._freed is not None and not self._freed.done() and self._room():
-            self._freed.set_result(None)
+    async def _later(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        self._hand_out()
 
     def _left(self, tokens: int) -> float:
         now = self._clock.monotonic()
@@ -177,24 +188,28 @@ class Limits:
             self._pause(min(wait, self._longest))
         if self._tokens:
             self._tokens.used(slot, used)
-        self._wake()
+        self._hand_out()
+
+    def _refused(self, error: RetryableError, slot: Slot) -> None:
+        if error.status in _CROWDED and slot.cuts == self._cuts:
+            self._cuts += 1
+            self.allowed = max(1.0, min(self.allowed, self.in_flight) / 2)
+        if error.retry_after is not None:
+            self._pause(min(error.retry_after, self._longest))
+        if self._tokens:
+            self._tokens.used(slot, 0)
 
     def _pause(self, seconds: float) -> None:
         self._resume_at = max(self._resume_at, self._clock.monotonic() + seconds)
 
     async def fault(self, error: RetryableError, slot: Slot, attempt: int, key: str) -> int:
-        """Waits after attempt number `attempt` (from 0) has failed; the number of the next one, or gives up.
+        """Waits after attempt number `attempt` (from 0) has failed in its slot; the number of the next, or gives up.
 
         Raises:
             RetryableError: `error` itself, after the last attempt.
             StopRunError: The provider asks for a longer wait than `longest_wait`.
         """
         crowded = error.status in _CROWDED
-        if crowded and slot.cuts == self._cuts:
-            self._cuts += 1
-            self.allowed = max(1.0, min(self.allowed, self.in_flight + 1.0) / 2)
-        if self._tokens:
-            self._tokens.used(slot, 0)
         following = attempt if crowded and self._successes > slot.successes else attempt + 1
         if following >= self._attempts:
             raise error
@@ -205,8 +220,6 @@ class Limits:
         elif error.retry_after > self._longest:
             wait = f"The provider asks to wait {error.retry_after:.0f} s"
             raise StopRunError(wait, hint="Run it again later.", status=error.status)
-        else:
-            self._pause(error.retry_after)
         return following
 
 

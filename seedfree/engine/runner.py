@@ -105,7 +105,7 @@ class Runner:
     @property
     def workers(self) -> int:
         """Jobs to work on side by side: a few more than requests, so that one is always on record and ready to go."""
-        return self.concurrency + self.concurrency // 8
+        return self.concurrency + min(self.concurrency // 8, 16)
 
     @property
     def retries(self) -> int:

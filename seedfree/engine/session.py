@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -127,7 +128,7 @@ class RunSession:
 
     async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> tuple[Entry, Reply]:
         """A reply that was not cut off, asked for with more room where it was."""
-        seed = prompt.seed if prompt.seed is not None else seeded(self.seed, sample).getrandbits(31)
+        seed = prompt.seed if prompt.seed is not None else _sampling_seed(self.seed, sample)
         for doubling in range(_DOUBLINGS + 1):
             roomy = replace(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
             entry, reply = await self._runner.settle(llm, roomy, sample)
@@ -165,6 +166,11 @@ class RunSession:
         """The value of `fetch`, and the time that the ledger kept with it."""
         entry = await self._runner.fetch(f"fetch:{key}", fn, self._generator)
         return json.loads(entry.body), entry.at
+
+
+@functools.lru_cache
+def _sampling_seed(seed: int, sample: str) -> int:
+    return seeded(seed, sample).getrandbits(31)
 
 
 def _schema_check(prompt: Prompt) -> Callable[[str], object] | None:

@@ -19,6 +19,16 @@ def _crowded(**wait: float) -> RetryableError:
     return RetryableError("slow down", status=429, **wait)
 
 
+async def _refused(limits: Limits, clock: VirtualClock, error: RetryableError, attempt: int = 0) -> int:
+    """A request that is refused after half a second; the number of its next attempt."""
+    try:
+        async with limits.slot() as slot:
+            await clock.sleep(0.5)
+            raise error
+    except RetryableError:
+        return await limits.fault(error, slot, attempt, "key")
+
+
 class Provider:
     """Answers after a second of virtual time, and remembers when it was asked."""
 
@@ -56,13 +66,8 @@ def test_a_burst_of_refusals_halves_once_and_success_raises_it_to_the_users_figu
     clock = VirtualClock()
     limits = Limits(64, clock=clock)
 
-    async def refused(i: int) -> None:
-        async with limits.slot() as slot:
-            await clock.sleep(1)
-        await limits.fault(_crowded(), slot, 0, str(i))
-
     async def work() -> None:
-        await asyncio.gather(*(refused(i) for i in range(64)))
+        await asyncio.gather(*(_refused(limits, clock, _crowded()) for _ in range(64)))
         assert limits.allowed == 32 and limits.retries == 64
         provider = Provider(clock, limits)
         await asyncio.gather(*(provider.ask(i) for i in range(40)))
@@ -79,9 +84,7 @@ def test_refusals_one_after_another_lower_it_to_one_and_no_further() -> None:
 
     async def work() -> None:
         for i in range(12):
-            async with limits.slot() as slot:
-                pass
-            await limits.fault(_crowded(), slot, i, "key")
+            await _refused(limits, clock, _crowded(), i)
         assert limits.allowed == 1
         provider = Provider(clock, limits)
         await asyncio.gather(provider.ask(0), provider.ask(1))
@@ -92,14 +95,9 @@ def test_refusals_one_after_another_lower_it_to_one_and_no_further() -> None:
 
 @pytest.mark.parametrize("status", [500, 503, None])
 def test_faults_that_are_no_crowding_leave_it_as_it_is(status: int | None) -> None:
-    limits = Limits(8, clock=VirtualClock())
-
-    async def work() -> None:
-        async with limits.slot() as slot:
-            pass
-        await limits.fault(RetryableError("down", status=status), slot, 0, "key")
-
-    asyncio.run(work())
+    clock = VirtualClock()
+    limits = Limits(8, clock=clock)
+    assert asyncio.run(_refused(limits, clock, RetryableError("down", status=status))) == 1
     assert limits.allowed == 8
 
 
@@ -109,9 +107,7 @@ def test_the_whole_provider_waits_as_long_as_it_says() -> None:
     provider = Provider(clock, limits)
 
     async def refused() -> None:
-        async with limits.slot() as slot:
-            await clock.sleep(0.5)
-        await limits.fault(_crowded(retry_after=30.0), slot, 0, "key")
+        await _refused(limits, clock, _crowded(retry_after=30.0))
 
     _together(refused(), *(provider.ask(i) for i in range(20)))
     early = [at for at in provider.sent if at < 1000.5]
@@ -119,15 +115,9 @@ def test_the_whole_provider_waits_as_long_as_it_says() -> None:
 
 
 def test_a_longer_wait_than_the_cap_stops_the_run() -> None:
-    limits = Limits(4, clock=VirtualClock(), longest_wait=60)
-
-    async def work() -> None:
-        async with limits.slot() as slot:
-            pass
-        await limits.fault(_crowded(retry_after=3600.0), slot, 0, "key")
-
+    clock = VirtualClock()
     with pytest.raises(StopRunError, match="3600 s.*again later"):
-        asyncio.run(work())
+        asyncio.run(_refused(Limits(4, clock=clock, longest_wait=60), clock, _crowded(retry_after=3600.0)))
 
 
 @settings(max_examples=40)
@@ -258,13 +248,11 @@ def test_a_provider_that_refuses_everything_fails_after_the_last_attempt() -> No
     clock = VirtualClock()
     limits = Limits(4, clock=clock)
 
-    async def ask(i: int) -> None:
+    async def work() -> None:
         attempt = 0
         while True:
-            async with limits.slot() as slot:
-                pass
-            attempt = await limits.fault(_crowded(retry_after=1.0), slot, attempt, str(i))
+            attempt = await _refused(limits, clock, _crowded(retry_after=1.0), attempt)
 
     with pytest.raises(RetryableError, match="slow down"):
-        _together(ask(0))
+        asyncio.run(work())
     assert limits.retries == 7
