@@ -315,11 +315,9 @@ class Execution:
         now = self._now.monotonic()
         if now - self._shown < _STATUS_EVERY:
             return
-        tally = self._session.tally
-        price = self._session.tally.price_usd
-        usd = {} if price is None else {"usd": f"{price:.4f}"}
-        self._bar.update(sum(r.reason is None for r in self._rows), requests=tally.requests, **usd)
         self._shown = now
+        tally, rows = self._session.tally, sum(r.reason is None for r in self._rows)
+        self._bar.update(rows, requests=tally.requests, usd=tally.price_usd, sent=self._runner.requests)
         self._write_status("running", "")
 
     def _stats(self, rows: int = 0, drops: Mapping[str, int] | None = None) -> Stats:
@@ -331,7 +329,7 @@ class Execution:
 
     def _write_status(self, status: str, message: str, stats: Stats | None = None) -> None:
         state = {"status": status, "message": message, "size": self.size, "entries": len(self._ledger)}
-        write_json(self.out / "status.json", {**state, "stats": asdict(stats or self._stats())})
+        write_json(self.out / "status.json", {**state, **self._bar.expected, "stats": asdict(stats or self._stats())})
 
     def _finish(self, settings: Mapping[str, Any], status: str, message: str) -> None:
         """Publishes what there is."""
@@ -349,6 +347,7 @@ class Execution:
                 dropped.append(Dropped(**values, reason=reason, duplicate_of=r.duplicate_of, similarity=r.similarity))
         drops = Counter(code(d.reason) for d in dropped)
         stats = self._stats(len(kept), dict(sorted(drops.items())))
+        self._bar.update(len(kept), requests=stats.requests, usd=stats.price_usd, sent=self._runner.requests)
         generator = self.stages.generator
         text = card(
             Dataset(kept),

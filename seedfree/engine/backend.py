@@ -20,6 +20,7 @@ from seedfree.text import redact
 
 __all__ = [
     "Price",
+    "check_positive",
     "check_price",
     "count",
     "find_key",
@@ -63,6 +64,13 @@ def check_price(price: Price | None) -> None:
     good = len(values) == 2 and all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values)
     if not good:
         raise ConfigError(f"price {price!r} is not a price", hint="Give USD per million tokens as (input, output).")
+
+
+def check_positive(**settings: float | None) -> None:
+    """Raises ConfigError for a setting that is neither `None` nor a number above 0."""
+    for name, value in settings.items():
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            raise ConfigError(f"{name} is {value!r}", hint="Give a number above 0.")
 
 
 @functools.lru_cache

@@ -146,7 +146,7 @@ class Limits:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Gives slots to those who wait, as many as there is room for now; sees to it that the rest is not forgotten."""
+        """Gives slots to those who wait, as many as there is room for; the others get theirs when there is."""
         while self._waiting and self.in_flight < int(self.allowed):
             waiting, tokens = self._waiting[0]
             if not waiting.done():  # else it was cancelled

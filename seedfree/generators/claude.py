@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from seedfree.engine.backend import (
     Price,
+    check_positive,
     check_price,
     count,
     find_key,
@@ -70,6 +71,8 @@ class ClaudeGenerator:
         thinking: Let the model think where it can be told not to; give the prompts more `max_tokens` then.
         price: USD per million tokens (input, output), where the built-in list is wrong.
         timeout: Seconds for one request.
+        requests_per_minute, tokens_per_minute: Caps in any 60 seconds, where the provider's own headers and refusals
+            are not enough; `None` for none.
         identity: Names the model in the ledger and on every row; made from provider, URL and model.
 
     Raises:
@@ -82,9 +85,13 @@ class ClaudeGenerator:
     thinking: bool = False
     price: Price | None = None
     timeout: float = 600.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     identity: str = ""
 
-    operational: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "price", "timeout"})
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"api_key", "base_url", "price", "timeout", "requests_per_minute", "tokens_per_minute"}
+    )
     terms: ClassVar[str] = (
         "Written by Claude; Anthropic's terms forbid using outputs to train models that compete with its own "
         "without its permission."
@@ -96,8 +103,8 @@ class ClaudeGenerator:
         self.base_url = check_url(self.base_url).removesuffix("/v1")
         self.api_key = keep_key(self.api_key)
         check_price(self.price)
-        if not self.timeout > 0:
-            raise ConfigError(f"timeout is {self.timeout}", hint="Give seconds above 0.")
+        check_positive(timeout=self.timeout)
+        check_positive(requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute)
         self.identity = self.identity or f"anthropic {self.base_url} {self.model}"
 
     def ready(self) -> None:

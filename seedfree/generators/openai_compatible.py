@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from seedfree.engine.backend import (
     Price,
+    check_positive,
     check_price,
     count,
     find_key,
@@ -69,6 +70,8 @@ class OpenAICompatibleGenerator:
         seed: Sent, shifted by the prompt's own seed, to servers that repeat themselves for a seed.
         price: USD per million tokens (input, output); a server on this machine costs nothing.
         timeout: Seconds for one request.
+        requests_per_minute, tokens_per_minute: Caps in any 60 seconds, where the provider's own headers and refusals
+            are not enough; `None` for none.
         headers: Sent along, for gateways; kept as secret as the key.
         identity: Names the model in the ledger and on every row; made from provider, URL and model.
 
@@ -84,10 +87,14 @@ class OpenAICompatibleGenerator:
     seed: int | None = None
     price: Price | None = None
     timeout: float = 600.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     headers: Mapping[str, str | SecretStr] = field(default_factory=dict, repr=False, compare=False)
     identity: str = ""
 
-    operational: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "headers", "price", "timeout"})
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"api_key", "base_url", "headers", "price", "timeout", "requests_per_minute", "tokens_per_minute"}
+    )
     terms: ClassVar[str] = (
         "Written by a model behind an OpenAI-compatible server; the model's licence and its provider's terms apply "
         "(OpenAI's forbid using outputs to develop models that compete with its own)."
@@ -100,8 +107,8 @@ class OpenAICompatibleGenerator:
             raise ConfigError(f"structured is {self.structured!r}", hint="'json_schema', 'json_object' or 'prompt'.")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
-        if not self.timeout > 0:
-            raise ConfigError(f"timeout is {self.timeout}", hint="Give seconds above 0.")
+        check_positive(timeout=self.timeout)
+        check_positive(requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute)
         check_price(self.price)
         self.api_key = keep_key(self.api_key)
         self.headers = {key: _header(key, value) for key, value in self.headers.items()}
