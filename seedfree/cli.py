@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seedfree.errors import SeedfreeError
+from seedfree.text import shown
 
 __all__ = ["main"]
 
@@ -81,7 +82,7 @@ def _demo(options: argparse.Namespace) -> int:
     run = demo(options.language, options.rows, Path(options.out))
     _print(repr(run))
     for row in run.dataset[:3]:
-        _print(f"\n[{row.task}] {row.topic}\n{row.instruction}\n-> {row.output}")
+        _print(shown(f"\n[{row.task}] {row.topic}\n{row.instruction}\n-> {row.output}"))
     _print(f"\nRows: {run.path}/dataset.jsonl   Dropped rows with reasons: {run.path}/dropped.jsonl")
     return 0 if run.status == "complete" else 1
 

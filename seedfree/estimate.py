@@ -49,6 +49,7 @@ class Estimate:
         low_usd, high_usd: Where the price lies with about 90 % certainty, if the sample is like the run;
             `None` where the price of the model is not known.
         sample: Rows that it was measured on.
+        tokens_per_row: Tokens in and out for each row that is kept.
     """
 
     size: int
@@ -60,13 +61,18 @@ class Estimate:
     high_usd: float | None
     sample: int
 
+    @property
+    def tokens_per_row(self) -> tuple[float, float]:
+        return self.input_tokens / self.size, self.output_tokens / self.size
+
     def __repr__(self) -> str:
         price = (
             "price unknown (pass price=(input, output) to the generator)"
             if self.price_usd is None
             else f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
         )
-        tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
+        each = " and ".join(f"{n:,.0f}" for n in self.tokens_per_row)
+        tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out ({each} a row)"
         return (
             f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -30,6 +31,10 @@ __all__ = [
 
 # Prompts name a topic between quotes; a title that brings its own must not end them.
 _QUOTES = str.maketrans(dict.fromkeys('"“”', "'"))
+# Marks of turns in chat templates: a server reads them as such wherever they stand, so in a page each is broken.
+_TURNS = re.compile(
+    r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
+)
 _CONFIG = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -45,6 +50,10 @@ def _json_schema(value: Any) -> Any:
 
 T = TypeVar("T")
 Text = Annotated[str, BeforeValidator(_clean)]
+
+
+def _broken(mark: re.Match[str]) -> str:
+    return f"{mark[0][0]} {mark[0][1:]}"
 
 
 def seeded(*parts: object) -> random.Random:
@@ -136,7 +145,7 @@ class Context:
 
     def block(self) -> str:
         """Title and text between delimiters that neither can close, for a prompt to call them data."""
-        text = f"{self.title}\n\n{self.text}" if self.title else self.text
+        text = _TURNS.sub(_broken, f"{self.title}\n\n{self.text}" if self.title else self.text)
         rng = self.random("nonce", self.id)
         # So long that nobody can search for a text whose own nonce would stand in it, the run's seed known or not.
         while (nonce := f"{rng.getrandbits(64):016x}") in text:

@@ -47,7 +47,7 @@ def describe(value: Any) -> Any:
         return [describe(v) for v in value]
     if isinstance(value, type) or callable(value):
         return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-    hidden = frozenset(getattr(value, "operational", ()))
+    hidden = {"requests_per_minute", "tokens_per_minute", *getattr(value, "operational", ())}
     settings = {
         name: describe(each)
         for name, each in vars(value).items()

@@ -19,6 +19,7 @@ from seedfree.errors import TopicsExhaustedError
 from seedfree.parsing import parse
 from seedfree.protocols import Session
 from seedfree.records import Prompt, Topic, balanced, seeded
+from seedfree.text import shown
 
 __all__ = ["GivenTopics", "TopicStream", "key"]
 
@@ -140,7 +141,7 @@ class TopicStream:
         if reply.error is not None:
             self._why = reply.error
             return []
-        return [" ".join(text.split()) for text in parse(reply.text, Topics).topics]
+        return [" ".join(shown(" ".join(text.split())).split()) for text in parse(reply.text, Topics).topics]
 
     def _avoid(self, facet: str, position: int) -> list[str]:
         near = self._cells[facet][-_AVOID:]

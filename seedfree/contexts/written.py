@@ -75,7 +75,7 @@ class WrittenContexts:
     def _prompt(self, style: Style, topic: Topic, session: Session) -> Prompt:
         language = session.language
         rng = seeded(session.seed, topic.position, "written")
-        request = Template(style.prompt).safe_substitute(topic=topic.text)
+        request = Template(style.prompt).safe_substitute(topic=Context(topic=topic).subject())
         schema = Written.model_json_schema()
         schema["properties"]["text"]["minLength"] = self.min_chars
         return Prompt(

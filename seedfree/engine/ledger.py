@@ -74,7 +74,9 @@ class Ledger:
         self._queue: queue.SimpleQueue[tuple[Entry, asyncio.Future[Entry]] | None] = queue.SimpleQueue()
         self._broken: LedgerError | None = None
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _sync(self.folder.parent)
         except OSError as error:
             raise unusable(self.folder, error) from error
         with contextlib.ExitStack() as stack:
@@ -326,6 +328,16 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder outlive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _stopped(error: LedgerError) -> StopRunError:

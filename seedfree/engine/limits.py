@@ -194,8 +194,8 @@ class Limits:
         if error.status in _CROWDED and slot.cuts == self._cuts:
             self._cuts += 1
             self.allowed = max(1.0, min(self.allowed, self.in_flight) / 2)
-        if error.retry_after is not None:
-            self._pause(min(error.retry_after, self._longest))
+        if error.retry_after is not None and error.retry_after <= self._longest:  # else the run stops
+            self._pause(error.retry_after)
         if self._tokens:
             self._tokens.used(slot, 0)
 
@@ -209,6 +209,9 @@ class Limits:
             RetryableError: `error` itself, after the last attempt.
             StopRunError: The provider asks for a longer wait than `longest_wait`.
         """
+        if error.retry_after is not None and error.retry_after > self._longest:
+            wait = f"The provider asks to wait {error.retry_after:.0f} s"
+            raise StopRunError(wait, hint="Run it again later.", status=error.status)
         crowded = error.status in _CROWDED
         following = attempt if crowded and self._successes > slot.successes else attempt + 1
         if following >= self._attempts:
@@ -217,9 +220,6 @@ class Limits:
         if error.retry_after is None:
             # Full jitter, drawn from the key: waits differ between requests and are the same in every test.
             await self._clock.sleep(min(60.0, 2.0**attempt) * seeded(key, attempt).uniform(0.5, 1.0))
-        elif error.retry_after > self._longest:
-            wait = f"The provider asks to wait {error.retry_after:.0f} s"
-            raise StopRunError(wait, hint="Run it again later.", status=error.status)
         return following
 
 

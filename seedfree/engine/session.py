@@ -185,5 +185,7 @@ def _schema_check(prompt: Prompt) -> Callable[[str], object] | None:
             jsonschema.validate(find_json(text), dict(schema))
         except jsonschema.ValidationError as error:
             raise InvalidReplyError(f"{'.'.join(map(str, error.path)) or 'reply'}: {error.validator} fails") from None
+        except RecursionError:
+            raise InvalidReplyError("reply: nested too deeply") from None
 
     return check
