@@ -126,7 +126,7 @@ def test_a_generators_own_pace_is_kept(tmp_path: Path) -> None:
     llm = sf.FunctionGenerator(answer, name="paced")
     llm.requests_per_minute = 30  # type: ignore[attr-defined]
     generate_all(llm, [Prompt(str(i)) for i in range(10)], tmp_path, clock=clock)
-    assert [b - a for a, b in zip(sent, sent[1:], strict=False)] == pytest.approx([2.0] * 9)
+    assert len(sent) == 10 and min(b - a for a, b in zip(sent, sent[1:], strict=False)) > 2 - 1e-6
 
 
 @pytest.mark.xfail(strict=True, reason="everyone else sleeps for the cap of 900 s before the run stops")
