@@ -119,13 +119,14 @@ def test_a_generators_own_pace_is_kept(tmp_path: Path) -> None:
     clock = VirtualClock()
     sent: list[float] = []
 
-    async def answer(prompt: Prompt) -> str:
+    def answer(request: httpx.Request) -> httpx.Response:  # on the event loop: no thread races the clock
         sent.append(clock.monotonic())
-        return "x"
+        return httpx.Response(400)
 
-    llm = sf.FunctionGenerator(answer, name="paced")
+    llm = sf.OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
     llm.requests_per_minute = 30  # type: ignore[attr-defined]
-    generate_all(llm, [Prompt(str(i)) for i in range(10)], tmp_path, clock=clock)
+    transport = Transport(transport=httpx.MockTransport(answer))
+    generate_all(llm, [Prompt(str(i)) for i in range(10)], tmp_path, clock=clock, transport=transport)
     assert len(sent) == 10 and min(b - a for a, b in zip(sent, sent[1:], strict=False)) > 2 - 1e-6
 
 
