@@ -5,13 +5,19 @@ its own, and its clock starts after its imports. They take turns, three times ea
 (medians), and how many times the ideal (requests / concurrency x latency) and the bare loop's time that is.
 
 python benchmarks/engine.py [requests] [concurrency] [turns]
+
+curator and DataDesigner need different versions of pandas, so each has an environment of its own. PEERS names their
+interpreters, as PATH names folders; what this interpreter lacks is looked for there:
+
+python3.11 -m venv curator && curator/bin/pip install bespokelabs-curator==0.1.31
+python3.11 -m venv designer && designer/bin/pip install data-designer==0.9.6
+PEERS=curator/bin/python:designer/bin/python python benchmarks/engine.py
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import statistics
@@ -107,40 +113,59 @@ def ours(url: str, n: int, width: int) -> float:
     return seconds
 
 
-def curator(url: str, n: int, width: int) -> float:
-    os.environ.update(OPENAI_API_KEY="none", TELEMETRY_ENABLED="0", CURATOR_DISABLE_RICH_DISPLAY="1")
-    from bespokelabs import curator as peer
+def keep_local(folder: str) -> None:
+    """Peers cache in `folder`, report to nobody, and find a closed port where they would fetch something."""
+    os.environ.update(HOME=folder, XDG_CACHE_HOME=folder, HF_HOME=folder, DATA_DESIGNER_HOME=folder)
+    os.environ.update(CURATOR_CACHE_DIR=folder, TELEMETRY_ENABLED="false", NEMO_TELEMETRY_ENABLED="false")
+    os.environ.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
 
+
+def curator(url: str, n: int, width: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["CURATOR_CACHE_DIR"] = folder
-        limits = {"max_concurrent_requests": width, "max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10}
-        llm = peer.LLM(model_name="m", backend="openai", backend_params={"base_url": f"{url}/v1", **limits})
+        keep_local(folder)
+        os.environ.update(CURATOR_DISABLE_RICH_DISPLAY="1", LITELLM_LOCAL_MODEL_COST_MAP="True")
+        import litellm
+        from bespokelabs import curator as peer
+
+        # The tokenizer's file, which litellm brings along: curator would fetch it to count the tokens of its limits.
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.__file__).parent / "litellm_core_utils/tokenizers")
+        limits = {"max_concurrent_requests": width, "max_requests_per_minute": 10**12, "max_tokens_per_minute": 10**15}
+        parameters = {"base_url": f"{url}/v1", "api_key": "k" * 50, **limits}
+        llm = peer.LLM("m", backend="openai", backend_params=parameters, generation_params={"max_tokens": 1024})
+        llm([PROMPT])  # loads the libraries
         start = time.perf_counter()
-        assert len(llm([f"{i} {PROMPT}" for i in range(n)]).dataset) == n
-        return time.perf_counter() - start
+        replies = llm([f"{i} {PROMPT}" for i in range(n)]).dataset
+        seconds = time.perf_counter() - start
+        assert len(replies) == n and all(replies["response"])
+    return seconds
 
 
 def data_designer(url: str, n: int, width: int) -> float:
-    import data_designer.config as dd
-    import pandas
-    from data_designer.interface import DataDesigner
-
-    os.environ["NEMO_TELEMETRY_ENABLED"] = "false"
     with tempfile.TemporaryDirectory() as folder:
+        keep_local(folder)
+        import data_designer.config as dd
+        import pandas
+        from data_designer.interface import DataDesigner
+
         seed = Path(folder) / "seed.parquet"
         pandas.DataFrame({"prompt": [f"{i} {PROMPT}" for i in range(n)]}).to_parquet(seed)
-        provider = dd.ModelProvider(name="local", endpoint=f"{url}/v1", provider_type="openai", api_key="none")
+        provider = dd.ModelProvider(name="local", endpoint=f"{url}/v1", provider_type="openai", api_key="k" * 50)
         parameters = dd.ChatCompletionInferenceParams(max_parallel_requests=width, max_tokens=1024)
         model = dd.ModelConfig(
             alias="m", model="m", provider="local", inference_parameters=parameters, skip_health_check=True
         )
         designer = DataDesigner(artifact_path=folder, model_providers=[provider])
+        designer.set_run_config(dd.RunConfig(max_in_flight_tasks=max(1024, width), otel_metrics_port=None))
         builder = dd.DataDesignerConfigBuilder(model_configs=[model])
         builder.with_seed_dataset(dd.LocalFileSeedSource(path=str(seed)))
         builder.add_column(dd.LLMTextColumnConfig(name="reply", prompt="{{ prompt }}", model_alias="m"))
+        designer.create(builder, num_records=1, dataset_name="warm")  # loads the libraries
+        written = []  # the clock stops at the last rows written: the statistics that follow are no part of the map
         start = time.perf_counter()
-        assert len(designer.create(builder, num_records=n).load_dataset()) == n
-        return time.perf_counter() - start
+        run = designer.create(builder, num_records=n, on_batch_complete=lambda _: written.append(time.perf_counter()))
+        replies = run.load_dataset()
+        assert len(replies) == n and all(replies["reply"])
+    return written[-1] - start
 
 
 CONTESTANTS = {
@@ -162,14 +187,22 @@ def server() -> Iterator[str]:
         process.wait()
 
 
+def interpreter(module: str) -> str | None:
+    """The first Python that has the module: this one, or one of PEERS."""
+    probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    pythons = [sys.executable, *filter(None, os.environ.get("PEERS", "").split(os.pathsep))]
+    return next((one for one in pythons if not subprocess.run([one, "-c", probe], check=False).returncode), None)
+
+
 def main(n: int = 10_000, width: int = 1024, turns: int = 3) -> None:
     ideal = n / width * LATENCY
     took: dict[str, list[float]] = {}
+    pythons = {name: interpreter(module) for name, (_, module) in CONTESTANTS.items()}
     with server() as url:
         for name in list(CONTESTANTS) * turns:
-            if importlib.util.find_spec(CONTESTANTS[name][1]) is None:
+            if (python := pythons[name]) is None:
                 continue
-            command = [sys.executable, __file__, name, url, str(n), str(width)]
+            command = [python, __file__, name, url, str(n), str(width)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 print(f"{name} failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
