@@ -48,7 +48,7 @@ _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 _COLUMNS = ("id", "task", "language", "instruction", "input", "output", "topic", "source url")
 # What makes a spreadsheet take a cell for a formula; it drops unseen characters before it looks.
 _FORMULA = re.compile(r"[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r]")
-_LINE_ENDS = str.maketrans({c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"})
+_LINE_ENDS = {c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 
 
 def row(item: Instruction) -> dict[str, Any]:
@@ -78,7 +78,10 @@ def item(row: Mapping[str, Any]) -> Instruction:
 
 def json_line(value: Mapping[str, Any]) -> str:
     """One line of a JSONL file, with its line end; the same bytes for the same value on any machine."""
-    return clean(json.dumps(value, ensure_ascii=False, allow_nan=False)).translate(_LINE_ENDS) + "\n"
+    line = clean(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    for end, escape in _LINE_ENDS.items():
+        line = line.replace(end, escape)
+    return line + "\n"
 
 
 def write_atomic(path: str | Path, parts: Iterable[str], *, private: bool = False) -> None:

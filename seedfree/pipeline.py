@@ -22,9 +22,10 @@ from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Context, Topic
-from seedfree.rounds import Execution, Stages, asked
+from seedfree.rounds import Execution, Stages
 from seedfree.run import Run
 from seedfree.settings import describe, fingerprint
+from seedfree.steps import asked
 
 __all__ = ["Pipeline"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import re
@@ -43,9 +44,12 @@ def _clean(value: Any) -> Any:
 
 
 def _json_schema(value: Any) -> Any:
-    if isinstance(value, type) and issubclass(value, BaseModel):
-        return value.model_json_schema()
-    return value
+    return _schema_of(value) if isinstance(value, type) and issubclass(value, BaseModel) else value
+
+
+@functools.lru_cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 T = TypeVar("T")

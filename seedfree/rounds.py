@@ -22,7 +22,7 @@ from seedfree.engine.loop import busy, spread
 from seedfree.engine.runner import Runner, identity
 from seedfree.engine.session import RunSession
 from seedfree.engine.transport import Transport
-from seedfree.errors import ConfigError, ConfigMismatchError, InvalidReplyError, RequestError, SeedfreeError
+from seedfree.errors import ConfigError, ConfigMismatchError, InvalidReplyError, RequestError
 from seedfree.generators.prices import price_of
 from seedfree.health import code, health
 from seedfree.languages import Language
@@ -30,13 +30,14 @@ from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Prompt, Topic
+from seedfree.records import Context, Instruction, Topic
 from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
 from seedfree.settings import differing, fingerprint
+from seedfree.steps import prompted, verdict
 from seedfree.topics import GivenTopics, TopicStream
 from seedfree.version import version
 
-__all__ = ["Execution", "Stages", "asked"]
+__all__ = ["Execution", "Stages"]
 
 _LOG = logging.getLogger("seedfree")
 _STATUS_EVERY = 1.0
@@ -239,7 +240,7 @@ class Execution:
             return
         try:
             for row in await self._rows_of(job):
-                row.reason = row.reason or await self._verdict(row.item)
+                row.reason = row.reason or await verdict(self.stages.filters, row.item, self._runner)
                 self._rows.append(row)
         except RequestError as error:
             # Jobs under way go on to their replies, which are paid for; no further one begins.
@@ -247,12 +248,13 @@ class Execution:
 
     async def _rows_of(self, job: _Job) -> list[_Row]:
         task, context = job.task, job.context
-        prompt = await self._runner.call(asked, task, context, self.stages.language)
+        prompt = await prompted(task, context, self.stages.language, self._runner)
+        items: list[Instruction] = []
 
-        def check(text: str) -> list[Instruction]:
+        def check(text: str) -> None:
             fields = parse(text, task.Fields)
             try:
-                return list(task.instructions(fields, context))
+                items[:] = task.instructions(fields, context)
             except Exception as error:  # a task of the user's may raise anything; the reply is data
                 raise InvalidReplyError(f"{task.name}: {type(error).__name__}: {error}") from error
 
@@ -262,7 +264,6 @@ class Execution:
             why = reply.error.partition(":")
             detail = f" ({why[2].strip()})" if why[0] == "invalid" else ""
             return [self._row(job, 0, Instruction(task.name, "", ""), f"reply: {why[0]}{detail}")]
-        items = check(reply.text)
         return [self._row(job, i, item) for i, item in enumerate(items)]
 
     def _row(self, job: _Job, ordinal: int, item: Instruction, reason: str | None = None) -> _Row:
@@ -281,18 +282,6 @@ class Execution:
             context=context,
         )
         return _Row((job.round, row_id(self.seed, filled.id)), filled, reason)
-
-    async def _verdict(self, item: Instruction) -> str | None:
-        for each in self.stages.filters:
-            try:
-                reason = await self._runner.call(each.check, item)
-            except SeedfreeError:
-                raise
-            except Exception as error:
-                raise RequestError(f"{type(each).__name__} raised {type(error).__name__}: {error}") from error
-            if reason is not None:
-                return str(reason)
-        return None
 
     def _select(self) -> Counter[str]:
         """Marks near-duplicates among all rows so far; returns kept rows by task."""
@@ -375,21 +364,3 @@ class Execution:
         }
         publish(self.out, files, manifest)
         self._write_status(status, message, stats)
-
-
-def asked(task: TaskTemplate, context: Context, language: Language) -> Prompt:
-    """A task's prompt for a context, with the schema of its fields.
-
-    Raises:
-        ConfigError: The task gives something else, or raises.
-    """
-    try:
-        prompt = task.prompt(context, language)
-        schema = prompt.schema or task.Fields
-        return replace(prompt, schema=schema)
-    except SeedfreeError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"Task {task.name}: prompt() fails: {type(error).__name__}: {error}", hint="It returns a sf.Prompt."
-        ) from error

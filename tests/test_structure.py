@@ -36,7 +36,7 @@ planning
 progress
 health
 run
-health
+steps
 rounds
 estimate
 pipeline

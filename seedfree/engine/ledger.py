@@ -46,6 +46,8 @@ __all__ = ["Entry", "Ledger", "LedgerReader", "folder_lock"]
 
 # What answers a key; the other kinds ("config", "request") are for the record.
 _ANSWERS = frozenset({"reply", "fetch"})
+# Bytes of answers kept from the reading at the start until they are first asked for: a resumed run asks for them all.
+_WARM = 64 * 2**20
 # Rows of one INSERT statement: a statement holds the interpreter's lock for its parameters alone, so the event loop
 # goes on meanwhile; a statement a row would wait for that lock at every row. SQLite takes 32,766 parameters.
 _ROWS = 500
@@ -69,6 +71,7 @@ class Ledger:
         self._path = self.folder / "ledger.sqlite"
         self._clock = clock or Clock()
         self._answers: dict[str, int] = {}
+        self._warm: dict[int, Entry] = {}
         self._length = 0
         self._chain = START
         self._queue: queue.SimpleQueue[tuple[Entry, asyncio.Future[Entry]] | None] = queue.SimpleQueue()
@@ -122,7 +125,7 @@ class Ledger:
 
     def _verify(self, least: int, chain_there: bytes) -> None:
         """Reads every row; raises where a row, or the structure that new rows would go into, is not as written."""
-        length, chain, answers = 0, START, self._answers
+        length, chain, answers, warm = 0, START, self._answers, _WARM
         changed = "Entry {} of {} is missing or changed"
         for n, kind, key, at, status, headers, checksum, body in self._reads.execute(
             f"SELECT {COLUMNS} FROM entries ORDER BY n"
@@ -134,6 +137,11 @@ class Ledger:
                 raise damaged(self._path, changed.format(n, self._path))
             if kind in _ANSWERS:
                 answers[key] = n
+                if warm > 0:
+                    warm -= len(body)
+                    self._warm[n] = Entry(
+                        kind, key, body, status, {} if headers == "{}" else json.loads(headers), at, n
+                    )
         if length < least:
             raise damaged(self._path, f"{self._path} holds {length} of {least} entries")
         (state,) = self._reads.execute("PRAGMA quick_check(1)").fetchone()
@@ -162,7 +170,7 @@ class Ledger:
 
     def _read(self, n: int) -> Entry:
         try:
-            return read_entry(self._reads, n)
+            return self._warm.pop(n, None) or read_entry(self._reads, n)
         except Exception as error:
             raise unusable(self._path, error) from error
 
@@ -272,6 +280,7 @@ class Ledger:
             self._broken = self._broken or LedgerError(f"{self._path} is closed")
             with contextlib.suppress(sqlite3.Error):  # an open reader would keep SQLite from doing it below
                 self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._warm.clear()
         self._reads.close()  # the last to close removes the log, which a connection that only reads cannot
         self._opened.close()
 

@@ -119,7 +119,7 @@ def test_after_a_failed_commit_nothing_more_is_taken(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_a_setting_to_change(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(ConfigError, match="Choose another folder"):
+    with pytest.raises(ConfigError, match="choose another folder"):
         Ledger(tmp_path / "run")
 
 
@@ -187,7 +187,7 @@ def test_a_folder_in_place_of_a_file_are_settings(tmp_path: Path) -> None:
     (tmp_path / "a" / "ledger.sqlite").mkdir(parents=True)
     (tmp_path / "b" / "ledger.head").mkdir(parents=True)
     for name in "ab":
-        with pytest.raises(ConfigError, match="Choose another folder"):
+        with pytest.raises(ConfigError, match="choose another folder"):
             Ledger(tmp_path / name)
 
 

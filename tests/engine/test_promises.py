@@ -130,7 +130,6 @@ def test_a_generators_own_pace_is_kept(tmp_path: Path) -> None:
     assert len(sent) == 10 and min(b - a for a, b in zip(sent, sent[1:], strict=False)) > 2 - 1e-6
 
 
-@pytest.mark.xfail(strict=True, reason="everyone else sleeps for the cap of 900 s before the run stops")
 def test_a_wait_beyond_the_cap_stops_everyone_at_once(tmp_path: Path) -> None:
     clock, sent = FakeClock(), []
 
@@ -146,7 +145,6 @@ def test_a_wait_beyond_the_cap_stops_everyone_at_once(tmp_path: Path) -> None:
     assert clock.slept == [] and len(sent) <= 4
 
 
-@pytest.mark.xfail(strict=True, reason="the caps of a generator are recorded as settings that decide the data")
 def test_a_run_goes_on_at_another_pace(tmp_path: Path) -> None:
     for pace in (None, 600, 900):
         llm = sf.FunctionGenerator(thai, name="thai")
