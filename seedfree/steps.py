@@ -25,8 +25,7 @@ def asked(task: TaskTemplate, context: Context, language: Language) -> Prompt:
     """
     try:
         prompt = task.prompt(context, language)
-        schema = prompt.schema or task.Fields
-        return replace(prompt, schema=schema)
+        return prompt if prompt.schema else replace(prompt, schema=task.Fields)
     except SeedfreeError:
         raise
     except Exception as error:

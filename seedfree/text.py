@@ -24,6 +24,8 @@ _PUBLIC = frozenset(
 
 def clean(text: str) -> str:
     """Joins surrogate pairs and replaces lone surrogates, which no UTF-8 file can hold."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

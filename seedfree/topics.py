@@ -40,16 +40,18 @@ class Topics(BaseModel):
 def key(text: str) -> str:
     """A topic's letters and digits alone, for comparison."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+    return "".join([c for c in folded if unicodedata.category(c)[0] in "LMN"])
 
 
 class GivenTopics:
     """The user's own topics as a stream; repeated ones count once."""
 
     def __init__(self, topics: Sequence[Topic]) -> None:
-        unique = {key(t.text): t for t in reversed(topics) if key(t.text)}
-        kept = [t for t in topics if unique.get(key(t.text)) is t]
-        self._topics = [Topic(t.text, t.kind, i) for i, t in enumerate(kept)]
+        unique: dict[str, Topic] = {}
+        for topic in topics:
+            unique.setdefault(key(topic.text), topic)
+        unique.pop("", None)
+        self._topics = [Topic(t.text, t.kind, i) for i, t in enumerate(unique.values())]
 
     async def take(self, n: int) -> Sequence[Topic]:
         """The first n topics, or all there are."""

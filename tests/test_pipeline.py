@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -89,6 +90,24 @@ def test_same_bytes_at_any_concurrency(tmp_path: Path) -> None:
     for n in (1, 7, 64):
         _pipeline(**pipeline).run(size=25, out=tmp_path / str(n), concurrency=n, clock=FakeClock())
     assert _files(tmp_path / "1") == _files(tmp_path / "7") == _files(tmp_path / "64")
+
+
+@pytest.mark.parametrize(("concurrency", "order"), [(64, 1), (64, 2), (7, 3)])
+def test_same_bytes_whatever_the_order_of_completion(tmp_path: Path, concurrency: int, order: int) -> None:
+    """The model answers in an order of its own, by letting others go first for a number of turns."""
+    rng, answered = random.Random(order), []
+
+    async def whenever(prompt: Prompt) -> Reply:
+        for _ in range(rng.randrange(60)):
+            await asyncio.sleep(0)
+        answered.append(prompt.user)
+        return thai(prompt)
+
+    _pipeline(filters="default").run(size=25, out=tmp_path / "a", concurrency=1, clock=FakeClock())
+    llm = sf.FunctionGenerator(whenever, name="thai")
+    _pipeline(llm, filters="default").run(size=25, out=tmp_path / "b", concurrency=concurrency, clock=FakeClock())
+    assert [p.user for p in llm.calls] != answered
+    assert _files(tmp_path / "a") == _files(tmp_path / "b")
 
 
 def test_another_seed_gives_other_rows(tmp_path: Path) -> None:

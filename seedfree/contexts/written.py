@@ -12,7 +12,7 @@ from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.languages import Language, Style
 from seedfree.parsing import parse
 from seedfree.protocols import Session
-from seedfree.records import Context, Prompt, Source, Topic, balanced, seeded
+from seedfree.records import Context, Prompt, Source, Topic, balanced, schema_of, seeded
 
 __all__ = ["WrittenContexts"]
 
@@ -76,7 +76,7 @@ class WrittenContexts:
         language = session.language
         rng = seeded(session.seed, topic.position, "written")
         request = Template(style.prompt).safe_substitute(topic=Context(topic=topic).subject())
-        schema = Written.model_json_schema()
+        schema = schema_of(Written)
         schema["properties"]["text"]["minLength"] = self.min_chars
         return Prompt(
             language.text("written", request=request, length=rng.choice(language.facet("text_lengths"))),

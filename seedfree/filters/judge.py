@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seedfree.errors import ConfigError
 from seedfree.parsing import parse
 from seedfree.protocols import Generator, Session
-from seedfree.records import Context, Instruction, Prompt
+from seedfree.records import Context, Instruction, Prompt, schema_of
 
 __all__ = ["JudgeFilter"]
 
@@ -71,7 +71,7 @@ class JudgeFilter:
         prompt = Prompt(
             user=session.language.text("judge", **blocks),
             system=session.language.persona,
-            schema=_Verdict.model_json_schema(),
+            schema=schema_of(_Verdict),
             max_tokens=800,
         )
         reply = await session.generate(prompt, check=lambda text: parse(text, _Verdict), generator=self.generator)

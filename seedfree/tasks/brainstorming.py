@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
-from seedfree.records import Context, Instruction, Prompt
+from seedfree.records import Context, Instruction, Prompt, schema_of
 
 __all__ = ["Brainstorming"]
 
@@ -53,7 +53,7 @@ class Brainstorming(TaskTemplate):
         return Prompt(
             user=language.text("brainstorming", topic=topic, asker=asker, kind=kind, length=length),
             system=language.persona,
-            schema=self.Fields.model_json_schema(),
+            schema=schema_of(self.Fields),
             temperature=self.temperature,
             max_tokens=4096,
             examples=self.examples(context, language),

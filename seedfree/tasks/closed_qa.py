@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
-from seedfree.records import Context, Example, Instruction, Prompt
+from seedfree.records import Context, Example, Instruction, Prompt, schema_of
 
 __all__ = ["ClosedQA"]
 
@@ -67,7 +67,7 @@ class ClosedQA(TaskTemplate):
         self.rows = self.pairs
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        schema = _Pair.model_json_schema()
+        schema = schema_of(_Pair)
         if self.pairs == 1:
             asker = context.draw(language.facet("askers"), self.name, "asker")
             length = context.draw(language.facet("lengths"), self.name, "length")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
-from seedfree.records import Context, Instruction, Message, Prompt
+from seedfree.records import Context, Instruction, Message, Prompt, schema_of
 
 __all__ = ["Conversation"]
 
@@ -57,7 +57,7 @@ class Conversation(TaskTemplate):
             raise ConfigError(f"Conversation(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        turns = {"type": "array", "items": _Turn.model_json_schema(), "minItems": self.turns, "maxItems": self.turns}
+        turns = {"type": "array", "items": schema_of(_Turn), "minItems": self.turns, "maxItems": self.turns}
         values: dict[str, Any] = {
             "topic": context.subject(),
             "asker": context.draw(language.facet("askers"), self.name, "asker"),

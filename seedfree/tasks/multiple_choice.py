@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
-from seedfree.records import Context, Instruction, Prompt
+from seedfree.records import Context, Instruction, Prompt, schema_of
 
 __all__ = ["MultipleChoice"]
 
@@ -64,7 +64,7 @@ class MultipleChoice(TaskTemplate):
     def prompt(self, context: Context, language: Language) -> Prompt:
         wrong = len(self._labels(language)) - 1
         asker = context.draw(language.facet("askers"), self.name, "asker")
-        schema = self.Fields.model_json_schema()
+        schema = schema_of(self.Fields)
         schema["properties"]["wrong"] |= {"minItems": wrong, "maxItems": wrong}
         return Prompt(
             user=language.text("multiple_choice", context=context.block(), asker=asker, wrong=wrong),

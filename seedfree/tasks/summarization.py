@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
-from seedfree.records import Context, Instruction, Prompt
+from seedfree.records import Context, Instruction, Prompt, schema_of
 
 __all__ = ["Summarization"]
 
@@ -49,7 +49,7 @@ class Summarization(TaskTemplate):
         return Prompt(
             user=language.text("summarization", context=context.block(), form=form, asker=asker),
             system=language.persona,
-            schema=self.Fields.model_json_schema(),
+            schema=schema_of(self.Fields),
             temperature=self.temperature,
             max_tokens=2048,
             examples=self.examples(context, language),
