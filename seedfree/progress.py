@@ -91,4 +91,5 @@ def forecast(rows: int, wanted: int, usd: float | None, before: int, seconds: fl
 
 def _notebook() -> bool:
     """Whether the process is a Jupyter kernel."""
-    return "ipykernel" in sys.modules
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -178,8 +178,7 @@ def _told(error: BaseException) -> str:
 
 def _raised(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> SeedfreeError | None:
     """What a direct call raises."""
-    client, mock = httpx.Client, httpx.MockTransport(SERVERS[server])
-    monkeypatch.setattr(httpx, "Client", lambda **options: client(**{**options, "transport": mock}))
+    monkeypatch.setattr(Transport, "_to", lambda *_: httpx.MockTransport(SERVERS[server]))
     llm = GENERATORS[name]()
     try:
         assert not _leaks(repr(llm.generate(Prompt("q", schema=sf.Summarization.Fields))))

@@ -49,7 +49,7 @@ def test_a_run_folder_is_its_owners_alone(umask: str, there: bool, tmp_path: Pat
     def mode(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
 
-    assert modes.split() == ["0o600", "0o600", "5"], "so are the temporary files, from the first byte"
+    assert modes.split() == ["0o600", "0o600", "6"], "so are the temporary files, from the first byte"
     assert mode(out) == (0o755 if there else 0o700)
     files = {path.name: oct(mode(path)) for path in out.iterdir()}
     assert len(files) >= 7 and not [name for name, found in files.items() if int(found, 8) & 0o177], files
