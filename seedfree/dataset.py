@@ -84,7 +84,7 @@ def json_line(value: Mapping[str, Any]) -> str:
     return line + "\n"
 
 
-def write_atomic(path: str | Path, parts: Iterable[str], *, private: bool = False) -> None:
+def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
     """Writes UTF-8 text so that a reader, or a machine that loses power, has the old file or the whole new one.
 
     Args:
@@ -100,8 +100,8 @@ def write_atomic(path: str | Path, parts: Iterable[str], *, private: bool = Fals
         try:
             temporary.unlink(missing_ok=True)  # of a process that was killed and had the same number
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
-            with open(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.writelines(parts)
+            with open(handle, "wb") as file:
+                file.writelines(part if isinstance(part, bytes) else part.encode() for part in parts)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

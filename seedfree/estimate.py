@@ -15,6 +15,10 @@ from seedfree.text import shown
 __all__ = ["Estimate", "Preview", "estimated"]
 
 
+# So often is a reply asked for whose text cannot be read.
+_SAMPLES = 3
+
+
 @dataclass(frozen=True)
 class Preview:
     """A small run: iterate over it for its rows, print it to look at them."""
@@ -46,7 +50,7 @@ class Estimate:
     """Expected requests, tokens and price of a run of `size` rows.
 
     Attributes:
-        low_usd, high_usd: Where the price lies with about 90 % certainty, if the sample is like the run;
+        low_usd, high_usd: Where the price lies in about nine runs of ten, if the sample is like the run;
             `None` where the price of the model is not known.
         sample: Rows that it was measured on.
         tokens_per_row: Tokens in and out for each row that is kept.
@@ -81,14 +85,25 @@ class Estimate:
 def estimated(preview: Preview, size: int) -> Estimate:
     """Scales a preview up to `size` rows.
 
-    The interval is that of a count of successes: rows kept out of rows made, which is what varies most between runs.
+    What varies most between runs is the share of prompts whose row is kept; the interval is Wilson's for that share
+    (Wilson 1927), a tenth wider on both sides for the lengths of texts.
     """
     stats, rows = preview.run.stats, len(preview)
     if not rows:
         raise ConfigError(f"The preview gave no rows: {preview.run.message or 'every row was dropped'}")
-    factor = size / rows
-    # Relative error of a rate measured on `rows` successes: 1.64 standard deviations of a Poisson count.
-    error = 1.64 / math.sqrt(rows)
+    # A larger run would have kept the surplus.
+    made = rows + stats.drops.get("surplus", 0)
+    lost = {why: n for why, n in stats.drops.items() if why != "surplus"}
+    requests_lost = sum(n * (_SAMPLES if why == "reply: invalid" else 1) for why, n in lost.items())
+    share = made / (made + sum(lost.values()))
+    low, high = _wilson(share, made + sum(lost.values()))
+    each = requests_lost / sum(lost.values()) if lost else _SAMPLES
+
+    def relative(kept: float) -> float:
+        """What a row costs where this share is kept, by what it costs at the share that was seen."""
+        return (1 + each * (1 / kept - 1)) / (1 + each * (1 / share - 1))
+
+    factor = size / made
     price = None if stats.price_usd is None else stats.price_usd * factor
     return Estimate(
         size=size,
@@ -96,7 +111,13 @@ def estimated(preview: Preview, size: int) -> Estimate:
         input_tokens=math.ceil(stats.input_tokens * factor),
         output_tokens=math.ceil(stats.output_tokens * factor),
         price_usd=price,
-        low_usd=None if price is None else price / (1 + error),
-        high_usd=None if price is None else price * (1 + error),
-        sample=len(preview),
+        low_usd=None if price is None else 0.9 * price * relative(high),
+        high_usd=None if price is None else 1.1 * price * relative(low),
+        sample=rows,
     )
+
+
+def _wilson(share: float, n: int, z: float = 1.64) -> tuple[float, float]:
+    middle = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)

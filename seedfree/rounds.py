@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,9 +30,9 @@ from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Topic
-from seedfree.run import Dropped, Run, Stats, publish, row_id, rows_of, write_json
-from seedfree.settings import differing, fingerprint
+from seedfree.records import Context, Instruction, Topic, altered
+from seedfree.run import Dropped, Run, Stats, known_verdicts, publish, row_id, rows_of, write_json
+from seedfree.settings import code_digest, differing, fingerprint, own_code
 from seedfree.steps import prompted, verdict
 from seedfree.topics import GivenTopics, TopicStream
 from seedfree.version import version
@@ -115,7 +115,9 @@ class Execution:
             self._runner = Runner(
                 ledger, concurrency=self.concurrency, clock=self.clock, transport=self.transport, reuse=reuse
             )
-            tasks = self.stages.tasks
+            tasks, filters = self.stages.tasks, self.stages.filters
+            # Code of the user's may have changed since.
+            self._known = known_verdicts(self.out) if own_code(tasks) and own_code(filters) else {}
             self._plans = [TaskPlan(task) for task in tasks]
             self._session = RunSession(
                 self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,
@@ -240,11 +242,17 @@ class Execution:
             return
         try:
             for row in await self._rows_of(job):
-                row.reason = row.reason or await verdict(self.stages.filters, row.item, self._runner)
+                if row.reason is None:
+                    row.reason = await self._verdict(row.item)
                 self._rows.append(row)
         except RequestError as error:
             # Jobs under way go on to their replies, which are paid for; no further one begins.
             self._failure = self._failure or error
+
+    async def _verdict(self, item: Instruction) -> str | None:
+        if item.id in self._known:
+            return self._known[item.id]
+        return await verdict(self.stages.filters, item, self._runner)
 
     async def _rows_of(self, job: _Job) -> list[_Row]:
         task, context = job.task, job.context
@@ -270,7 +278,7 @@ class Execution:
         context = item.context or job.context
         topic = context.topic or Topic("")
         name = row_id(job.task.name, context.id, context.position, ordinal, item.instruction, item.input, item.output)
-        filled = replace(
+        filled = altered(
             item,
             task=job.task.name,
             id=item.id or name,
@@ -331,9 +339,7 @@ class Execution:
                 left[r.item.task] -= 1
                 kept.append(r.item)
             else:
-                values = {name: getattr(r.item, name) for name in Instruction.__dataclass_fields__}
-                reason = r.reason or "surplus"
-                dropped.append(Dropped(**values, reason=reason, duplicate_of=r.duplicate_of, similarity=r.similarity))
+                dropped.append(Dropped.of(r.item, r.reason or "surplus", r.duplicate_of, r.similarity))
         drops = Counter(code(d.reason) for d in dropped)
         stats = self._stats(len(kept), dict(sorted(drops.items())))
         self._bar.update(len(kept), requests=stats.requests, usd=stats.price_usd, sent=self._runner.requests)
@@ -354,6 +360,7 @@ class Execution:
         files = {"dataset.jsonl": rows_of(kept), "dropped.jsonl": rows_of(dropped), "README.md": text}
         manifest = {
             "seedfree": version(),
+            "code": code_digest(),
             "status": status,
             "size": self.size,
             "rows": len(kept),

@@ -11,12 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from seedfree.dataset import Dataset, item, json_line, row, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
+from seedfree.settings import code_digest
 from seedfree.text import clean, shown
 
-__all__ = ["Dropped", "Run", "Stats", "publish", "row_id", "rows_of", "write_json"]
+__all__ = ["Dropped", "Run", "Stats", "known_verdicts", "publish", "row_id", "rows_of", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Dropped(Instruction):
     reason: str = ""
     duplicate_of: str | None = None
     similarity: float | None = None
+
+    @classmethod
+    def of(cls, item: Instruction, reason: str, duplicate_of: str | None, similarity: float | None) -> Dropped:
+        """A row with the reason to drop it; the row is known to be valid and not checked again."""
+        made = object.__new__(cls)
+        made.__dict__.update(vars(item), reason=reason, duplicate_of=duplicate_of, similarity=similarity)
+        return made
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,21 @@ def _dropped_row(dropped: Dropped) -> dict[str, Any]:
     return {**row(dropped), **extra}
 
 
+def known_verdicts(path: Path) -> dict[str, str | None]:
+    """What the filters said of a folder's published rows, by row id; nothing unless this very code published them."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        texts = {name: (path / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")}
+        whole = all(manifest["files"][name] == hashlib.sha256(text).hexdigest() for name, text in texts.items())
+        if not whole or manifest["code"] != code_digest():
+            return {}
+    except (OSError, ValueError, LookupError, TypeError):  # none, or written by something else
+        return {}
+    rows = [from_json(line) for text in texts.values() for line in text.split(b"\n") if line]
+    passed = ("surplus", "diversity: near-duplicate", None)
+    return {row["id"]: None if row.get("reason") in passed else row["reason"] for row in rows}
+
+
 def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
     """Writes files so that each is whole or absent; the manifest comes last and makes the run final.
 
@@ -143,9 +168,11 @@ def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -
     except OSError as error:
         hint = "Make the folder writable and run it again."
         raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
+    hashes = {}
     for name, text in files.items():
-        write_atomic(path / name, [text], private=True)
-    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())}
+        data = text.encode()
+        write_atomic(path / name, [data], private=True)
+        hashes[name] = hashlib.sha256(data).hexdigest()
     write_json(path / "manifest.json", {**manifest, "files": hashes})
 
 

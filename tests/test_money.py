@@ -22,16 +22,23 @@ def _moody(prompt: Prompt) -> Reply:
     return Reply("no", reply.usage) if spoilt else reply
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_interval_of_an_estimate_holds_the_price_of_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+def test_the_interval_of_an_estimate_holds_the_price_of_nine_runs_in_ten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    held = []
+    for seed in range(20):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        llm = sf.FunctionGenerator(_moody, name="moody", price=(1.0, 5.0))
+        estimate = _pipeline(llm).estimate(150, seed=seed)
+        run = _pipeline(llm).run(150, tmp_path / f"run {seed}", seed=seed)
+        assert estimate.low_usd is not None and estimate.high_usd is not None and run.stats.price_usd is not None
+        held.append(estimate.low_usd <= run.stats.price_usd <= estimate.high_usd)
+    assert 17 <= sum(held) < 20
+
+
+def test_an_estimate_is_told_by_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    llm = sf.FunctionGenerator(_moody, name="moody", price=(1.0, 5.0))
-    estimate = _pipeline(llm).estimate(150, seed=seed)
-    run = _pipeline(llm).run(150, tmp_path / "run", seed=seed)
-    assert estimate.low_usd is not None and estimate.high_usd is not None and run.stats.price_usd is not None
-    assert estimate.low_usd <= run.stats.price_usd <= estimate.high_usd
+    estimate = _pipeline(sf.FunctionGenerator(_moody, name="moody")).estimate(150)
     tokens_in, tokens_out = estimate.tokens_per_row
     assert tokens_in == estimate.input_tokens / 150 and f"{tokens_out:,.0f} a row" in repr(estimate)
 

@@ -124,6 +124,37 @@ def test_a_finished_run_is_opened_without_asking_anything(tmp_path: Path) -> Non
     assert [r.id for r in sf.Run.open(tmp_path).dataset] == [r.id for r in again.dataset]
 
 
+def test_rows_are_judged_again_only_where_code_or_files_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seedfree.filters.rules import RuleFilter
+
+    judged: list[str] = []
+
+    def picky(self: RuleFilter, item: Instruction) -> str | None:
+        judged.append(item.id)
+        return "rules: odd" if len(item.output) % 2 else None
+
+    def run(size: int = 12) -> tuple[int, dict[str, str]]:
+        judged.clear()
+        made = _pipeline(tasks=[sf.Summarization()], filters=[RuleFilter()])
+        made.run(size, tmp_path, clock=FakeClock())
+        return len(judged), _files(tmp_path)
+
+    monkeypatch.setattr(RuleFilter, "check", picky)
+    all_of_them, before = run()
+    assert all_of_them > 12 and run() == (0, before)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "code": "another"}))
+    assert run() == (all_of_them, before)
+    (tmp_path / "dropped.jsonl").write_text((tmp_path / "dropped.jsonl").read_text().replace("rules: odd", "even"))
+    assert run() == (all_of_them, before)
+    more, _ = run(20)
+    assert 0 < more < all_of_them
+    (tmp_path / "manifest.json").write_text("[]")
+    assert run() == (all_of_them, before)
+
+
 def test_a_larger_size_goes_on_and_pays_only_for_what_is_new(tmp_path: Path) -> None:
     small = thai_llm()
     _pipeline(small).run(size=10, out=tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
@@ -14,7 +13,7 @@ from seedfree.engine.runner import Runner
 from seedfree.engine.session import RunSession
 from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
-from seedfree.records import Context, Topic, seeded
+from seedfree.records import Context, Topic, altered, seeded
 
 __all__ = ["ContextStream", "Topics"]
 
@@ -43,6 +42,7 @@ class ContextStream:
     ) -> None:
         self._sources, self._topics = list(sources), topics
         self._session, self._runner = session, runner
+        self._start = seeded(session.seed, "sources").random()
         self._contexts: list[Context] = []
         self._texts: set[str] = set()
         self._used = self._bare = self._barren = 0
@@ -72,7 +72,7 @@ class ContextStream:
                 for context in found:
                     if context.text.strip() and context.text not in self._texts:
                         self._texts.add(context.text)
-                        self._contexts.append(replace(context, position=len(self._contexts)))
+                        self._contexts.append(altered(context, position=len(self._contexts)))
             self._dry = self._dry or self._barren >= _BARREN
         return self._contexts[:n]
 
@@ -106,16 +106,16 @@ class ContextStream:
     def _filled(self, context: Context, topic: Topic, at: str, by: ContextSource) -> Context:
         source = context.source
         if source.kind == "topic":  # a user's source that says nothing of itself
-            source = replace(source, kind=type(by).__name__)
+            source = altered(source, kind=type(by).__name__)
         if source.retrieved_at is None:
-            source = replace(source, retrieved_at=at)
+            source = altered(source, retrieved_at=at)
         language = context.language or self._session.language.code
-        return replace(context, topic=context.topic or topic, language=language, source=source, seed=self._session.seed)
+        return altered(context, topic=context.topic or topic, language=language, source=source, seed=self._session.seed)
 
     def _order(self, topic: Topic) -> list[tuple[ContextSource, Any]]:
         """The source whose turn it is, then the others. Turns follow a golden-ratio sequence: shares hold early on."""
         shares = [float(getattr(source, "share", 1.0)) for source, _ in self._sources]
-        point = (seeded(self._session.seed, "sources").random() + topic.position * _GOLDEN) % 1.0 * sum(shares)
+        point = (self._start + topic.position * _GOLDEN) % 1.0 * sum(shares)
         first = 0
         while first < len(shares) - 1 and point >= shares[first]:
             point -= shares[first]

@@ -14,7 +14,7 @@ from seedfree.errors import InvalidReplyError, StopRunError
 from seedfree.languages import Language
 from seedfree.parsing import find_json
 from seedfree.protocols import Generator
-from seedfree.records import Prompt, Reply, Usage, seeded
+from seedfree.records import Prompt, Reply, Usage, altered, seeded
 
 __all__ = ["Price", "RunSession", "Tally"]
 
@@ -130,7 +130,7 @@ class RunSession:
         """A reply that was not cut off, asked for with more room where it was."""
         seed = prompt.seed if prompt.seed is not None else _sampling_seed(self.seed, sample)
         for doubling in range(_DOUBLINGS + 1):
-            roomy = replace(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
+            roomy = altered(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
             entry, reply = await self._runner.settle(llm, roomy, sample)
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break

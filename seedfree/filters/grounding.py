@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from seedfree.errors import ConfigError
 from seedfree.filters.normalize import fold, language_of, outside_code, script_of, squeeze
@@ -93,7 +94,7 @@ class GroundingFilter:
             return "grounding: evidence not in the context"
         if self._copied(item.output, text, item.task):
             return "grounding: copies the context"
-        told = "\n".join([text, item.context.title or "", *_wrong_choices(item)])
+        told = "\n".join(filter(None, [text, item.context.title, *_wrong_choices(item)]))
         if squeeze(item.output) in squeeze(told):
             return None
         if (number := next(_unknown_numbers(item.output, told, language), None)) is not None:
@@ -116,6 +117,10 @@ class GroundingFilter:
         if task != "summarization":
             return False
         run = max(_LONG, len(answer) // 2)
+        # Every piece of that length holds a whole block of half of it, and blocks are few.
+        block = (run + 1) // 2
+        if not any(answer[i : i + block] in source for i in range(0, len(answer) - block + 1, block)):
+            return False
         return len(answer) >= run and not set(_pieces(source, run)).isdisjoint(_pieces(answer, run))
 
 
@@ -135,10 +140,13 @@ def _wrong_choices(item: Instruction) -> list[str]:
 
 
 def _unknown_numbers(answer: str, context: str, language: Language) -> Iterator[str]:
+    numbers = list(_numbers(_NUMBERING.sub("\n", answer), language.era_offset, both_eras=True))
+    if not numbers:
+        return
     known = list(_numbers(context, language.era_offset, both_eras=False))
     values = set().union(*(v for _, v, _, _ in known))
     befores, afters = {b for _, _, b, _ in known if b}, {a for _, _, _, a in known if a}
-    for number, readings, before, after in _numbers(_NUMBERING.sub("\n", answer), language.era_offset, both_eras=True):
+    for number, readings, before, after in numbers:
         if not values.isdisjoint(readings):
             continue
         # A small whole number may be a count, unless the context counts the same thing otherwise.
@@ -159,7 +167,8 @@ def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[tuple[str, set
                 readings |= _eras(int(number), era, early=early)
         before = text[max(0, match.start() - 12) : match.start()].replace(" ", "")[-5:]
         after = text[match.end() : match.end() + 8].lstrip()
-        yield number, readings, before if len(before) == 5 else "", after[:1] if after[:1] in "%°" else after[:3]
+        unit = after[:3] if after[:1].isalpha() else after[:1] if after[:1] in "%°" else ""
+        yield number, readings, before if len(before) == 5 else "", unit
 
 
 def _readings(number: str) -> set[str]:
@@ -223,10 +232,7 @@ def _stands(name: str, context: str) -> bool:
 
 def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
     """The beginnings of what follows a word such as "Mr" or "province" in scripts without capitals."""
-    if not markers:
-        return
-    pattern = re.compile("|".join(re.escape(m) for m in sorted(markers, key=len, reverse=True)))
-    for match in pattern.finditer(text):
+    for match in _marker(markers).finditer(text) if markers else ():
         if len(match[0]) <= _SHORT_MARKER and _in_word(text, match.start()):
             continue
         rest = text[match.end() :].lstrip(" ")
@@ -235,6 +241,11 @@ def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
         name = _clusters(rest)
         if len(name) >= 2:
             yield name
+
+
+@cache
+def _marker(markers: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(m) for m in sorted(markers, key=len, reverse=True)))
 
 
 def _in_word(text: str, position: int) -> bool:

@@ -88,6 +88,8 @@ class LanguageFilter:
                 long = count_scripts(sentence).get(language.script, 0) >= _SENTENCE_LETTERS
                 if long and _identify(sentence, language):
                     return f"a sentence in another language ({where})"
+        if total - own < _SENTENCE_WORDS:
+            return None
         return f"a passage in another script ({where})" if _switches(prose, language.script) else None
 
 

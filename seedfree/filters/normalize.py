@@ -15,7 +15,6 @@ __all__ = ["answers", "count_scripts", "fold", "language_of", "outside_code", "q
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 _DIGIT = re.compile(r"[^\D0-9]")
-_SPACE = re.compile(r"\s+")
 # Zero-width spaces and joiners, direction marks, soft hyphens: unseen, and put in or left out at will.
 _INVISIBLE = dict.fromkeys(
     (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
@@ -55,7 +54,7 @@ def _fold_once(text: str) -> str:
     text = _DIGIT.sub(lambda m: str(unicodedata.decimal(m[0])), unicodedata.normalize("NFKC", text))
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
-    return _SPACE.sub(" ", _TONES.sub(r"\2\1", text)).strip()
+    return " ".join(_TONES.sub(r"\2\1", text).split())
 
 
 @lru_cache(maxsize=512)

@@ -7,8 +7,11 @@ of paragraphs of Thai Wikipedia, taken as answers, less than one in two hundred 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
 
 from seedfree.errors import ConfigError
 from seedfree.filters.normalize import answers, fold, language_of, outside_code, questions
@@ -20,6 +23,7 @@ from seedfree.records import Instruction
 __all__ = ["RuleFilter"]
 
 _PAIRS = {")": "(", "]": "[", "}": "{", "”": "“", "»": "«", "」": "「", "』": "『", "）": "（"}
+_BRACKET = re.compile(f"[{re.escape(''.join(_PAIRS.values()))}]")
 _LABEL = re.compile(r"^\s*\(?\w{1,3}\)", re.MULTILINE)
 _TAIL = 120
 # Vowels written before their consonant, and signs that stack the next one: no word ends in them.
@@ -47,6 +51,7 @@ _ONE_CHAR = re.compile(r"([^\W\d_]|[!?])\1{14,}")
 _LOOP_CHARS, _LOOP_PIECES = 40, 24
 _DOTS = re.compile(r"([^\w\s])\1{3,}")
 _GRAM = 12
+_BASIC = 0xFFFF
 
 
 @dataclass
@@ -75,7 +80,8 @@ class RuleFilter:
 
     def bind(self, session: Session) -> None:
         self._language = session.language
-        self._copies.clear()
+        # Here and not at the first row, where every thread would build its own.
+        self._copies = {session.language.code: Copies(session.language)}
 
     def check(self, item: Instruction) -> str | None:
         """The reason to drop a row, the first that holds."""
@@ -118,21 +124,27 @@ def _size(text: str, limits: tuple[int, int]) -> str | None:
 
 def _broken(text: str) -> bool:
     """Replacement, private and control characters; marks without a letter, repeated, or stacked past reading."""
-    same = marks = 0
-    last = "\n"
-    for char in text:
-        category = unicodedata.category(char)
-        if char == "\ufffd" or category in ("Co", "Cs") or (category == "Cc" and char not in "\t\n\r"):
-            return True
-        if category in ("Mn", "Me"):
-            same = same + 1 if char == last else 1
-            marks += 1
-            if same > 2 or marks > 6 or last in "\n\t ":
-                return True
-        else:
-            same = marks = 0
-        last = char
-    return False
+    # A class with ranges beyond U+FFFF is searched range by range, forty times slower.
+    pattern = _broken_pattern(_BASIC if max(text, default="") <= chr(_BASIC) else sys.maxunicode)
+    return pattern.search(text) is not None
+
+
+@cache
+def _broken_pattern(last: int) -> re.Pattern[str]:
+    category = [unicodedata.category(chr(code)) for code in range(last + 1)]
+    mark, bad = _ranges(category, {"Mn", "Me"}), _ranges(category, {"Co", "Cs"})
+    control = r"\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+    return re.compile(rf"[{control}{bad}]|\A[{mark}]|[\n\t ][{mark}]|([{mark}])\1\1|[{mark}]{{7}}")
+
+
+def _ranges(category: list[str], wanted: set[str]) -> str:
+    """The code points of some categories, as the inside of a character class."""
+    ranges = []
+    for inside, codes in groupby(range(len(category)), lambda code: category[code] in wanted):
+        if inside:
+            first, *rest = codes
+            ranges.append(f"\\U{first:08x}-\\U{rest[-1] if rest else first:08x}")
+    return "".join(ranges)
 
 
 def _repeats(text: str, distinct: float) -> bool:
@@ -175,7 +187,10 @@ def _cut_off(text: str, language: Language) -> str | None:
 def _unclosed(text: str) -> bool:
     """A bracket near the end that nothing closes. Labels such as `a)` open nothing and are left out."""
     closed: list[str] = []
-    for char in reversed(_LABEL.sub(" ", text[-_TAIL:])):
+    tail = text[-_TAIL:]
+    if not _BRACKET.search(tail):
+        return False
+    for char in reversed(_LABEL.sub(" ", tail)):
         if char in _PAIRS:
             closed.append(_PAIRS[char])
         elif char in _PAIRS.values():

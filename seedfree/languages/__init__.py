@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import field
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from random import Random
 from string import Template
@@ -154,7 +154,7 @@ class Language:
     def draw_examples(self, task: str, rng: Random, n: int = 2) -> tuple[Example, ...]:
         """`n` format examples of a task, or fewer where the file has fewer."""
         known = self.format_examples.get(task, ())
-        return tuple(Example(e.given, e.reply) for e in rng.sample(known, min(n, len(known))))
+        return tuple(_example(e.given, e.reply) for e in rng.sample(known, min(n, len(known))))
 
     def segment(self, text: str) -> list[str]:
         """Words of a text, in order, without white space.
@@ -163,6 +163,11 @@ class Language:
             ConfigError: The segmenter's package is not installed; the message names the pip command.
         """
         return segment(text, self.segmenter)
+
+
+@lru_cache
+def _example(given: str, reply: str) -> Example:
+    return Example(given, reply)
 
 
 @cache

@@ -74,7 +74,7 @@ class _Hasty(FakeClock):
 
 
 def _run(
-    out: Path, model: sf.FunctionGenerator, rows: int = 5, source: Any = None, clock: FakeClock | None = None
+    out: Path, model: sf.FunctionGenerator, rows: int = 4, source: Any = None, clock: FakeClock | None = None
 ) -> tuple[str, str]:
     run = pipeline(model, source).run(rows, out, concurrency=CONCURRENCY, progress=False, clock=clock or FakeClock())
     return run.status, run.message
