@@ -117,7 +117,7 @@ class Execution:
             )
             tasks, filters = self.stages.tasks, self.stages.filters
             # Code of the user's may have changed since.
-            self._known = known_verdicts(self.out) if own_code(tasks) and own_code(filters) else {}
+            self._known = known_verdicts(self.out) if filters and own_code([*tasks, *filters]) else {}
             self._plans = [TaskPlan(task) for task in tasks]
             self._session = RunSession(
                 self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,

@@ -22,6 +22,10 @@ from seedfree.text import clean, shown
 __all__ = ["Dropped", "Run", "Stats", "known_verdicts", "publish", "row_id", "rows_of", "write_json"]
 
 
+# A published row begins with its id: {"id": "0123456789abcdef", ...
+_ID = slice(8, 24)
+
+
 @dataclass(frozen=True)
 class Dropped(Instruction):
     """A row that was dropped, and why.
@@ -152,9 +156,12 @@ def known_verdicts(path: Path) -> dict[str, str | None]:
             return {}
     except (OSError, ValueError, LookupError, TypeError):  # none, or written by something else
         return {}
-    rows = [from_json(line) for text in texts.values() for line in text.split(b"\n") if line]
-    passed = ("surplus", "diversity: near-duplicate", None)
-    return {row["id"]: None if row.get("reason") in passed else row["reason"] for row in rows}
+    kept, dropped = (text.splitlines() for text in texts.values())
+    verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
+    for lost in map(from_json, dropped):
+        passed = lost["reason"] in ("surplus", "diversity: near-duplicate")
+        verdicts[lost["id"]] = None if passed else lost["reason"]
+    return verdicts
 
 
 def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:

@@ -130,7 +130,7 @@ def busy() -> Iterator[None]:
     with _counting:
         if not _running:
             _threshold = gc.get_threshold()
-            gc.set_threshold(max(20_000, _threshold[0]), *_threshold[1:])
+            gc.set_threshold(max(100_000, _threshold[0]), *_threshold[1:])
         _running += 1
     try:
         yield
