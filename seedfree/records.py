@@ -311,11 +311,15 @@ class Selection:
         kept: Row numbers, ascending.
         duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was kept.
         similarity: Length n; that cosine, NaN where the row was kept.
+        index: What found the neighbours: `"exact"`, `"hnsw"`, or the filter's own word.
+        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found; `None` for an exact one.
     """
 
     kept: Any
     duplicate_of: Any
     similarity: Any
+    index: str = ""
+    recall: float | None = None
 
     @property
     def ratio(self) -> float:

@@ -3,39 +3,45 @@
 Rows come in order. Row i is dropped if a kept row j < i has a cosine above the threshold; it is then a duplicate of
 the kept row with the highest cosine, the lowest number on a tie.
 
-`greedy_select` walks through the rows in blocks. For each block an index finds the nearest rows among those kept so
-far, `_settle` decides the block row by row, and what was kept goes into the index. An index is `search` and `add`;
-whatever it finds is scored again in float64, so that an index can miss a neighbour but never invent one.
+`DiversityIndex` walks through the rows in blocks. For each block a search finds the nearest rows among those kept so
+far, `_settle` decides the block row by row, and what was kept goes into the search. Whatever a search finds is scored
+again in float64, so that it can miss a neighbour but never invent one.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from importlib.util import find_spec
 from numbers import Real
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seedfree.errors import ConfigError, EncoderError, missing_extra
+from seedfree.errors import ConfigError, missing_extra
+from seedfree.filters.bounds import Bounds
+from seedfree.filters.search import ExactSearch, HnswSearch, Search, improve
+from seedfree.filters.vectors import Floats, Ints, Rows, Singles, matrix
 from seedfree.records import Selection
 
-__all__ = ["check_index", "check_threshold", "greedy_select"]
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+__all__ = ["DiversityIndex", "check_index", "check_threshold", "greedy_select"]
 
 INDEXES = ("auto", "exact", "hnsw")
-_EXACT_UP_TO = 400_000
-_COLUMNS = 4096  # Kept rows that a block is compared with at a time.
-_PAIRS = 2048  # Pairs scored in float64 at a time.
+# Rows times numbers a bound takes, above which a graph is quicker: `benchmarks/diversity.py`, see docs/diversity.md.
+_CROSSOVER = 200_000_000
 _DENSE = 16  # Pairs a row above which one product in float64 costs less than the pairs one by one.
-_UNIT = 1e-2  # How far from 1 a row's length may be; half precision stays within 1e-3.
+_RECALL = 500  # Rows that recall is measured on.
 
 
-def greedy_select(vectors: ArrayLike, threshold: float, index: str = "auto", *, block: int = 2048) -> Selection:
+def greedy_select(
+    vectors: ArrayLike,
+    threshold: float | Sequence[float],
+    index: str = "auto",
+    *,
+    against: ArrayLike | None = None,
+    block: int = 2048,
+) -> Selection:
     """Keeps each row that has no kept row before it with a cosine above the threshold.
 
     Decisions and similarities are those of float64, whatever the precision of the products that lead to them.
@@ -48,51 +54,197 @@ def greedy_select(vectors: ArrayLike, threshold: float, index: str = "auto", *, 
     | threshold 0 | a row is dropped as soon as a kept row has a positive cosine |
     | float16, float64, integers, nested lists | taken as the numbers they are |
     | NaN, infinity, a zero row, a row whose length is not 1 within 0.01, not two dimensions | `EncoderError` |
+    | `against` of other dimensions | `EncoderError` |
 
     Args:
         vectors: Shape [n, d], rows of length 1. A memory-mapped file may be given.
-        threshold: 0 to 1.
-        index: `"exact"` compares every row with every kept one: O(n * kept * d). `"hnsw"` looks the neighbours up in
-            an approximate graph of the kept rows (hnswlib, one thread, so equal input gives an equal answer): it
-            may miss a neighbour and keep a duplicate, or name a neighbour that is not the very nearest. `"auto"` is
-            exact up to 400,000 rows, and beyond that hnsw where hnswlib is installed. On 2 cores exact took 0.2 of
-            hnsw's time at 20,000 rows and 0.12 at 50,000 (`benchmarks/diversity.py`); extrapolated, the curves meet
-            near 400,000.
+        threshold: 0 to 1; or one for each row.
+        index: `"exact"` compares every row with every kept one, at the price of a few leading coordinates for most
+            pairs (`bounds.py`). `"hnsw"` looks neighbours up in an approximate graph of the kept rows (hnswlib), and
+            measures its recall on a sample: it may miss a neighbour and keep a duplicate, or name a neighbour that is
+            not the very nearest. Its graph is built by one thread, so equal input gives an equal answer. `"auto"` is
+            exact unless rows times coordinates pass the measured crossover and hnswlib is installed; the answer's
+            `index` says which it was.
+        against: Shape [m, d]: rows that are there already, such as an earlier data set. All stay, whatever their
+            cosines; a row dropped for row j of them has `duplicate_of` n + j.
         block: Rows decided at a time. Takes about block * (block + 8,192 + 20 d) bytes, 110 MB at 2,048 and
-            d = 1,024, beside 250 bytes a row.
+            d = 1,024, beside 700 bytes a row.
 
     Raises:
         ConfigError: A threshold outside 0 to 1, an unknown index, or hnswlib missing for `"hnsw"`.
         EncoderError: Vectors that have no cosine; see the table.
     """
-    threshold = check_threshold(threshold)
-    check_index(index)
-    if block < 1:
-        raise ConfigError(f"block is {block}", hint="Use a whole number from 1.")
-    rows = _Rows(_matrix(vectors))
-    n = len(rows.lengths)
-    duplicate_of, similarity = np.full(n, -1, np.int64), np.full(n, -1.0)
-    if threshold < 1 and n:
-        if index == "auto":
-            index = "hnsw" if n > _EXACT_UP_TO and find_spec("hnswlib") else "exact"
-        kept: _Index = _Hnsw(rows) if index == "hnsw" else _Exact(rows, threshold)
-        twins = rows.twins()
-        for start in range(0, n, block):
-            numbers = np.arange(start, min(start + block, n))
-            known = twins[numbers]
-            known[known >= start] = -1
-            known[duplicate_of[known] >= 0] = -1  # The twin was itself dropped: search.
-            found = known >= 0
-            duplicate_of[numbers[found]], similarity[numbers[found]] = known[found], 1.0
-            numbers = numbers[~found]
-            if numbers.size:
-                single = rows.single(numbers)
-                best, which = kept.search(numbers, single)
-                alive = _settle(rows, twins, threshold, numbers, single, best, which)
-                duplicate_of[numbers], similarity[numbers] = np.where(alive, -1, which), best
-                kept.add(numbers[alive], single[alive])
-    is_kept = duplicate_of < 0
-    return Selection(np.flatnonzero(is_kept).astype(np.int64), duplicate_of, np.where(is_kept, np.nan, similarity))
+    chosen = DiversityIndex(index, block=block)
+    if against is not None:
+        chosen.hold(against)
+    first = len(chosen)
+    found = chosen.add(vectors, threshold)
+    n = len(chosen) - first
+    of = found.duplicate_of
+    of = np.where(of < 0, -1, np.where(of < first, n + of, of - first))
+    return Selection(found.kept - first, of, found.similarity, found.index, found.recall)
+
+
+class DiversityIndex:
+    """`greedy_select` for rows that come bit by bit: what is there already is not compared again.
+
+    Args:
+        index, block: See `greedy_select`. `"auto"` chooses with the first rows that it is given.
+    """
+
+    def __init__(self, index: str = "auto", *, block: int = 2048) -> None:
+        check_index(index)
+        if block < 1:
+            raise ConfigError(f"block is {block}", hint="Use a whole number from 1.")
+        self._wanted, self._block = index, block
+        self._rows = Rows()
+        self._search: Search | None = None
+        self._duplicate_of: Ints = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def index(self) -> str:
+        """`"exact"` or `"hnsw"`; `"auto"` while it is not chosen."""
+        return self._search.name if self._search else self._wanted
+
+    def hold(self, vectors: ArrayLike) -> None:
+        """Takes in rows that stay, without comparing them.
+
+        Raises:
+            EncoderError: See `greedy_select`.
+        """
+        first = len(self)
+        self._rows.add(matrix(vectors))
+        self._duplicate_of = np.append(self._duplicate_of, np.full(len(self) - first, -1))
+        if len(self) > first:
+            search = self._searched(0.0)
+            for start in range(first, len(self), self._block):
+                numbers = np.arange(start, min(start + self._block, len(self)))
+                search.add(numbers, search.bounds.features(numbers))
+
+    def add(self, vectors: ArrayLike, threshold: float | Sequence[float]) -> Selection:
+        """Decides over further rows.
+
+        Args:
+            threshold: 0 to 1; or one for each of the rows.
+
+        Returns:
+            A selection of the new rows, in the numbers of all rows so far.
+
+        Raises:
+            ConfigError, EncoderError: See `greedy_select`.
+        """
+        array = matrix(vectors)
+        limits = _limits(threshold, len(array))
+        first = len(self)
+        self._rows.add(array)
+        duplicate_of, similarity = np.full(len(array), -1, np.int64), np.full(len(array), -1.0)
+        self._duplicate_of = np.append(self._duplicate_of, duplicate_of)
+        recall = None
+        if len(array):
+            search = self._searched(float(limits.min()))
+            for start in range(first, len(self), self._block):
+                numbers = np.arange(start, min(start + self._block, len(self)))
+                at = numbers - first
+                duplicate_of[at], similarity[at] = self._decide(search, numbers, limits[at])
+            if search.name == "hnsw":
+                recall = self._recall(first, limits, duplicate_of >= 0)
+        kept = duplicate_of < 0
+        similarity = np.where(kept, np.nan, similarity)
+        return Selection(np.flatnonzero(kept) + first, duplicate_of, similarity, self.index, recall)
+
+    def cut(self, n: int) -> None:
+        """Forgets all rows from number n on, as if they had never come."""
+        self._rows.cut(n)
+        self._duplicate_of = self._duplicate_of[:n]
+        if self._search is not None and not self._search.cut(n):
+            search = self._search = HnswSearch(self._rows)
+            kept = np.flatnonzero(self._duplicate_of < 0)
+            search.add(kept, search.bounds.features(kept))
+
+    def save(self, path: str | Path) -> None:
+        """Writes all but the vectors to an `.npz` file."""
+        state: dict[str, Any] = self._search.state() if isinstance(self._search, ExactSearch) else {}
+        state |= {"index": np.array(self.index), "duplicate_of": self._duplicate_of, "lengths": self._rows.lengths}
+        with open(path, "wb") as file:
+            np.savez(file, **state, twins=self._rows.twins, digests=self._rows.digests())
+
+    @classmethod
+    def load(cls, path: str | Path, vectors: ArrayLike, *, block: int = 2048) -> DiversityIndex:
+        """Reads what `save` wrote.
+
+        Args:
+            vectors: The same rows again, such as a memory-mapped file; they are read only where they are compared.
+
+        Raises:
+            ConfigError: The file does not hold an index of so many rows.
+        """
+        array = matrix(vectors)
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                state = {name: kept[name] for name in kept.files}
+            made = cls(str(state["index"]), block=block)
+            if len(state["lengths"]) != len(array):
+                raise ValueError(f"it is of {len(state['lengths'])} rows, not {len(array)}")
+            made._rows.restore(array, state["lengths"], state["twins"], state["digests"])
+            made._duplicate_of = state["duplicate_of"]
+            if "features" in state:
+                made._search = ExactSearch.restore(made._rows, state)
+            elif len(array):
+                made._search = made._searched(0.0)
+                rows = np.flatnonzero(made._duplicate_of < 0)
+                made._search.add(rows, made._search.bounds.features(rows))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ConfigError(f"{path} holds no index of these vectors: {error}", hint="Delete it.") from error
+        return made
+
+    def _searched(self, threshold: float) -> Search:
+        """The search, chosen and given all rows so far if there is none yet."""
+        if self._search is None:
+            bounds = Bounds.learn(self._rows, threshold) if self._wanted != "hnsw" else Bounds(self._rows)
+            work = len(self._rows) * (bounds.width + 24)
+            graph = self._wanted == "hnsw" or (
+                self._wanted == "auto" and work > _CROSSOVER and find_spec("hnswlib") is not None
+            )
+            self._search = HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
+        return self._search
+
+    def _decide(self, search: Search, numbers: Ints, limits: Floats) -> tuple[Ints, Floats]:
+        """For a block, the rows that it duplicates, -1 where it is kept, and the cosines."""
+        rows, start = self._rows, numbers[0]
+        of, cosine = np.full(len(numbers), -1, np.int64), np.full(len(numbers), -1.0)
+        known = rows.twins[numbers].copy()
+        known[(known >= start) | (limits >= 1)] = -1
+        known[self._duplicate_of[known] >= 0] = -1  # The twin was itself dropped: search.
+        found = known >= 0
+        of[found], cosine[found] = known[found], 1.0
+        left = np.flatnonzero(~found)
+        if left.size:
+            features = search.bounds.features(numbers[left])
+            best, which = search.nearest(numbers[left], features, limits[left])
+            alive = _settle(rows, search.bounds, limits[left], numbers[left], features, best, which)
+            of[left], cosine[left] = np.where(alive, -1, which), best
+            search.add(numbers[left[alive]], features[alive])
+        self._duplicate_of[numbers] = of
+        return of, cosine
+
+    def _recall(self, first: int, limits: Floats, dropped: NDArray[np.bool_]) -> float:
+        """Of the duplicates in a sample of rows, the share that was found."""
+        n = len(dropped)
+        sample = np.sort(np.random.default_rng(0).choice(n, min(n, _RECALL), replace=False))
+        kept = np.flatnonzero(self._duplicate_of < 0)
+        missed, wide = 0, self._rows.single(sample + first)
+        highest = np.full(len(sample), -1.0)
+        for start in range(0, len(kept), self._block):
+            columns = kept[start : start + self._block]
+            scores = wide @ self._rows.single(columns).T
+            scores[columns[None, :] >= (sample + first)[:, None]] = -1
+            highest = np.maximum(highest, scores.max(axis=1))
+        missed = int(((highest > limits[sample]) & ~dropped[sample]).sum())
+        found = int(dropped[sample].sum())
+        return found / (found + missed) if found + missed else 1.0
 
 
 def check_threshold(threshold: float) -> float:
@@ -114,213 +266,38 @@ def check_index(index: str) -> None:
         raise missing_extra("hnswlib", "embed")
 
 
-def _matrix(vectors: ArrayLike) -> NDArray[Any]:
-    try:
-        array = np.asarray(vectors)
-        if array.shape[:1] == (0,):
-            return np.empty((0, 0), np.float32)
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"dtype {array.dtype}")
-        return array if array.dtype.kind == "f" else array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise EncoderError(f"The vectors are not an array of real numbers: {error}") from error
-
-
-class _Rows:
-    """Unit rows in two precisions, read where they lie.
-
-    Attributes:
-        lengths: Shape [n], float64.
-        margin: How far a float32 product of two rows can be from their cosine: in any order of summation the error of
-            d products is at most d units of rounding (Higham, Accuracy and Stability, 3.1), the rows' own rounding
-            and scaling adds six, and 1e-6 is the least.
-    """
-
-    def __init__(self, vectors: NDArray[Any]) -> None:
-        if vectors.ndim != 2:
-            raise EncoderError(f"The vectors have shape {list(vectors.shape)}", hint="Give one row a text: [n, d].")
-        self._vectors = vectors
-        n, d = vectors.shape
-        units = (d + 8) * 2.0**-24
-        self.margin = 1e-6 + units / (1 - units)
-        self.lengths = np.empty(n)
-        for part in _parts(np.arange(n), _PAIRS):
-            wide = vectors[part].astype(np.float64)
-            self.lengths[part] = np.sqrt((wide * wide).sum(axis=1))
-        self._check()
-        # A pair that stands exactly at the threshold must not be moved by the last bit of a length.
-        self.lengths[np.abs(self.lengths - 1) < 1e-12] = 1.0
-        self._scale = (1 / self.lengths).astype(np.float32)
-
-    def _check(self) -> None:
-        for wrong, what in (
-            (~np.isfinite(self.lengths), "holds NaN or infinity"),
-            (self.lengths == 0, "is all zeros"),
-            (np.abs(self.lengths - 1) > _UNIT, "does not have length 1"),
-        ):
-            if wrong.any():
-                first = int(np.flatnonzero(wrong)[0])
-                raise EncoderError(
-                    f"Row {first} of the vectors {what} ({int(wrong.sum())} of {len(wrong)} rows do)",
-                    hint="Divide each row by its length, and look at the texts or the encoder where there is none.",
-                )
-
-    def single(self, numbers: Ints) -> NDArray[np.float32]:
-        """Rows of length 1, float32, shape [len(numbers), d]."""
-        rows: NDArray[np.float32] = self._vectors[numbers].astype(np.float32, copy=False)
-        rows *= self._scale[numbers, None]
-        return rows
-
-    def double(self, numbers: Ints) -> Floats:
-        """Rows of length 1, float64."""
-        rows: Floats = self._vectors[numbers].astype(np.float64) / self.lengths[numbers, None]
-        return rows
-
-    def cosines(self, left: Ints, right: Ints) -> Floats:
-        """Cosines of pairs of rows; each depends on its two rows alone, to the last bit."""
-        out = np.empty(len(left))
-        for part in _parts(np.arange(len(left)), _PAIRS):
-            out[part] = (self.double(left[part]) * self.double(right[part])).sum(axis=1)
-        return np.clip(out, -1, 1)
-
-    def twins(self) -> Ints:
-        """For each row the first row that holds the same bytes, -1 where it is itself the first."""
-        seen: dict[bytes, int] = {}
-        first = np.empty(len(self.lengths), np.int64)
-        for number, row in enumerate(self._vectors):
-            earlier = seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), number)
-            first[number] = earlier if earlier < number else -1
-        return first
-
-
-class _Index(Protocol):
-    def search(self, numbers: Ints, single: NDArray[np.float32]) -> tuple[Floats, Ints]:
-        """The highest cosine with a row added so far, and that row; -1 and -1 where none is near the threshold."""
-
-    def add(self, numbers: Ints, single: NDArray[np.float32]) -> None:
-        """Takes in kept rows, in ascending order."""
-
-
-class _Exact:
-    """The kept rows, compared with by blocked matrix products."""
-
-    def __init__(self, rows: _Rows, threshold: float) -> None:
-        self._rows, self._threshold = rows, threshold
-        self._kept: list[Ints] = []
-
-    def search(self, numbers: Ints, single: NDArray[np.float32]) -> tuple[Floats, Ints]:
-        best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)
-        kept = np.concatenate(self._kept) if self._kept else np.empty(0, np.int64)
-        for columns in _parts(kept, _COLUMNS):
-            scores = single @ self._rows.single(columns).T
-            top = scores.max(axis=1)
-            near = np.flatnonzero(top >= np.maximum(best, self._threshold) - self._rows.margin)
-            if near.size:
-                self._raise(numbers, columns, near, scores[near], top[near], best, which)
-        return best, which
-
-    def _raise(
-        self,
-        numbers: Ints,
-        columns: Ints,
-        near: Ints,
-        scores: NDArray[Any],
-        top: NDArray[Any],
-        best: Floats,
-        which: Ints,
-    ) -> None:
-        # The highest cosine is among the pairs whose score is within two margins of the highest score.
-        margin = self._rows.margin
-        floor = np.maximum(np.maximum(best[near], self._threshold), top - margin) - margin
-        found = scores >= floor[:, None].astype(np.float32)
-        if np.count_nonzero(found) > _DENSE * len(near):
-            wide = self._rows.double(numbers[near]) @ self._rows.double(columns).T
-            found &= wide >= wide.max(axis=1, keepdims=True) - 1e-9
-        row, column = np.nonzero(found)
-        _improve(self._rows, numbers, near[row], columns[column], best, which)
-
-    def add(self, numbers: Ints, single: NDArray[np.float32]) -> None:
-        self._kept.append(numbers)
-
-
-class _Hnsw:
-    """The kept rows in an hnswlib graph. One thread and a fixed seed: more threads build another graph each time."""
-
-    _NEIGHBOURS = 8
-
-    def __init__(self, rows: _Rows) -> None:
-        import hnswlib
-
-        self._rows, self._count, self._room = rows, 0, 4096
-        self._graph = hnswlib.Index(space="ip", dim=rows.single(np.zeros(1, np.int64)).shape[1])
-        self._graph.init_index(max_elements=self._room, M=16, ef_construction=200, random_seed=0)
-        self._graph.set_ef(128)
-
-    def search(self, numbers: Ints, single: NDArray[np.float32]) -> tuple[Floats, Ints]:
-        best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)
-        if self._count:  # hnswlib crashes when an empty graph is asked.
-            k = min(self._NEIGHBOURS, self._count)
-            try:
-                labels = self._graph.knn_query(single, k=k, num_threads=1)[0]
-            except RuntimeError:  # Fewer than k rows can be reached from somewhere.
-                labels = self._graph.knn_query(single, k=1, num_threads=1)[0]
-            row, column = np.divmod(np.arange(labels.size), labels.shape[1])
-            _improve(self._rows, numbers, row, labels[row, column].astype(np.int64), best, which)
-        return best, which
-
-    def add(self, numbers: Ints, single: NDArray[np.float32]) -> None:
-        if not numbers.size:
-            return
-        self._count += len(numbers)
-        if self._count > self._room:
-            self._room = 2 * self._count
-            self._graph.resize_index(self._room)
-        self._graph.add_items(single, numbers, num_threads=1)
+def _limits(threshold: float | Sequence[float], n: int) -> Floats:
+    if np.ndim(threshold) == 0:
+        return np.full(n, check_threshold(threshold))  # type: ignore[arg-type]
+    limits = [check_threshold(float(each)) for each in threshold]  # type: ignore[union-attr]
+    if len(limits) != n:
+        raise ConfigError(f"There are {len(limits)} thresholds for {n} rows", hint="Give one, or one for each row.")
+    return np.array(limits, np.float64)
 
 
 def _settle(
-    rows: _Rows,
-    twins: Ints,
-    threshold: float,
-    numbers: Ints,
-    single: NDArray[np.float32],
-    best: Floats,
-    which: Ints,
+    rows: Rows, bounds: Bounds, limits: Floats, numbers: Ints, features: Singles, best: Floats, which: Ints
 ) -> NDArray[np.bool_]:
     """Decides a block in order, given its nearest kept rows before the block; updates them by those in the block."""
-    alive = best <= threshold
-    scores: NDArray[Any] = single @ single.T
-    margin = rows.margin
+    alive = best <= limits
+    scores: NDArray[Any] = features @ features.T
+    margin, tight = bounds.margin, bounds.tight
     below = np.tri(len(numbers), k=-1, dtype=bool)
-    near = below & (scores >= (np.maximum(best, threshold) - margin).astype(np.float32)[:, None])
+    near = below & (scores >= (np.maximum(best, limits) - margin).astype(np.float32)[:, None])
     if np.count_nonzero(near) > _DENSE * len(numbers):
         wide = rows.double(numbers)
-        scores, margin = wide @ wide.T, 1e-9
-        near = below & (scores >= (np.maximum(best, threshold) - margin)[:, None])
+        scores, margin, tight = wide @ wide.T, 1e-9, True
+        near = below & (scores >= (np.maximum(best, limits) - margin)[:, None])
     place = {int(number): i for i, number in enumerate(numbers)}
     for i in np.flatnonzero(near.any(axis=1)):
-        twin = place.get(int(twins[numbers[i]]), -1)
+        twin = place.get(int(rows.twins[numbers[i]]), -1)
         if twin >= 0 and alive[twin]:
             best[i], which[i] = 1.0, numbers[twin]
         else:
             columns = np.flatnonzero(near[i] & alive)
             if columns.size:
-                columns = columns[scores[i, columns] >= scores[i, columns].max() - 2 * margin]
-                _improve(rows, numbers, np.full(len(columns), i), numbers[columns], best, which)
-        alive[i] = best[i] <= threshold
+                if tight:
+                    columns = columns[scores[i, columns] >= scores[i, columns].max() - 2 * margin]
+                improve(rows, numbers, np.full(len(columns), i), numbers[columns], best, which)
+        alive[i] = best[i] <= limits[i]
     return alive
-
-
-def _improve(rows: _Rows, numbers: Ints, at: Ints, right: Ints, best: Floats, which: Ints) -> None:
-    """Raises `best[at]` and `which[at]` by the cosines of the pairs (numbers[at], right)."""
-    exact = rows.cosines(numbers[at], right)
-    order = np.lexsort((right, -exact, at))
-    at, right, exact = at[order], right[order], exact[order]
-    first = np.flatnonzero(np.diff(at, prepend=-1))
-    first = first[exact[first] > best[at[first]]]
-    best[at[first]], which[at[first]] = exact[first], right[first]
-
-
-def _parts(numbers: Ints, size: int) -> Iterator[Ints]:
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]

@@ -255,14 +255,15 @@ def test_an_unknown_index():
 
 def test_without_hnswlib(monkeypatch):
     monkeypatch.setattr("seedfree.filters.index.find_spec", lambda name: None)
-    monkeypatch.setattr("seedfree.filters.index._EXACT_UP_TO", 1)
-    assert greedy_select(np.eye(3), 0.95, "auto").kept.tolist() == [0, 1, 2]
+    monkeypatch.setattr("seedfree.filters.index._CROSSOVER", 1)
+    selection = greedy_select(np.eye(3), 0.95, "auto")
+    assert selection.kept.tolist() == [0, 1, 2] and selection.index == "exact" and selection.recall is None
     with pytest.raises(ConfigError, match=r"pip install 'seedfree\[embed\]'"):
         greedy_select(np.eye(3), 0.95, "hnsw")
 
 
 def test_auto_looks_up_many_rows_in_the_graph(monkeypatch):
     pytest.importorskip("hnswlib")
-    monkeypatch.setattr("seedfree.filters.index._EXACT_UP_TO", 1)
-    monkeypatch.setattr("seedfree.filters.index._Exact", None)
-    assert greedy_select(np.eye(3)[[0, 1, 0]], 0.95).duplicate_of.tolist() == [-1, -1, 0]
+    monkeypatch.setattr("seedfree.filters.index._CROSSOVER", 1)
+    selection = greedy_select(np.eye(3)[[0, 1, 0]], 0.95)
+    assert selection.duplicate_of.tolist() == [-1, -1, 0] and selection.index == "hnsw" and selection.recall == 1.0

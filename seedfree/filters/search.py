@@ -1,0 +1,159 @@
+"""The kept rows, and the nearest of them to each row of a block."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedfree.filters.bounds import Bounds
+from seedfree.filters.vectors import Floats, Ints, Rows, Singles
+
+__all__ = ["ExactSearch", "HnswSearch", "Search", "improve"]
+
+_COLUMNS = 2048  # Kept rows that a block is compared with at a time.
+_DENSE = 16  # Pairs a row above which a whole product costs less than the pairs one by one.
+
+
+class Search(Protocol):
+    """Attributes: name: as in `greedy_select`; bounds: makes the features that the search works on."""
+
+    name: ClassVar[str]
+    bounds: Bounds
+
+    def nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
+        """The highest cosine with a row added so far, and that row; -1 and -1 where none is near the limit."""
+
+    def add(self, numbers: Ints, features: Singles) -> None:
+        """Takes in kept rows, in ascending order."""
+
+    def cut(self, n: int) -> bool:
+        """Forgets all rows from number n on; False where it can't."""
+
+
+class ExactSearch:
+    """Products of features with those of all kept rows, in tiles."""
+
+    name: ClassVar[str] = "exact"
+
+    def __init__(self, rows: Rows, bounds: Bounds) -> None:
+        self._rows, self.bounds = rows, bounds
+        self._numbers: Ints = np.empty(0, np.int64)
+        # Where the bound is tight the features are the rows, which are read again rather than held twice.
+        self._features: Singles = np.empty((0, 0 if bounds.tight else bounds.width), np.float32)
+        self._count = 0
+
+    def nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
+        best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)
+        for start in range(0, self._count, _COLUMNS):
+            columns = self._numbers[start : min(start + _COLUMNS, self._count)]
+            there = self._rows.single(columns) if self.bounds.tight else self._features[start : start + len(columns)]
+            scores = features @ there.T
+            top = scores.max(axis=1)
+            near = np.flatnonzero(top >= np.maximum(best, limits) - self.bounds.margin)
+            if near.size:
+                self._raise(numbers, columns, near, scores[near], limits, best, which)
+        return best, which
+
+    def _raise(
+        self, numbers: Ints, columns: Ints, near: Ints, scores: NDArray[Any], limits: Floats, best: Floats, which: Ints
+    ) -> None:
+        margin, tight = self.bounds.margin, self.bounds.tight
+        floor = np.maximum(best[near], limits[near]) - margin
+        found = scores >= floor[:, None].astype(np.float32)
+        if not tight and np.count_nonzero(found) > _DENSE * len(near):
+            scores = self._rows.single(numbers[near]) @ self._rows.single(columns).T
+            margin, tight = self._rows.margin, True
+            floor = np.maximum(best[near], limits[near]) - margin
+            found = scores >= floor[:, None].astype(np.float32)
+        if tight:
+            # The highest cosine is among the pairs whose score is within two margins of the highest score.
+            found &= scores >= (scores.max(axis=1, keepdims=True) - np.float32(2 * margin))
+            if np.count_nonzero(found) > _DENSE * len(near):
+                wide = self._rows.double(numbers[near]) @ self._rows.double(columns).T
+                found &= wide >= wide.max(axis=1, keepdims=True) - 1e-9
+        row, column = np.nonzero(found)
+        improve(self._rows, numbers, near[row], columns[column], best, which)
+
+    def add(self, numbers: Ints, features: Singles) -> None:
+        count = self._count + len(numbers)
+        if count > len(self._numbers):
+            room = max(4096, count + count // 2)
+            self._numbers = np.resize(self._numbers, room) if len(self._numbers) else np.zeros(room, np.int64)
+            grown = np.zeros((0 if self.bounds.tight else room, self._features.shape[1]), np.float32)
+            grown[: len(self._features)] = self._features[: len(grown)]
+            self._features = grown
+        self._numbers[self._count : count] = numbers
+        if not self.bounds.tight:
+            self._features[self._count : count] = features
+        self._count = count
+
+    def cut(self, n: int) -> bool:
+        self._count = int(np.searchsorted(self._numbers[: self._count], n))
+        return True
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays that `restore` takes."""
+        if self.bounds.axes is None:
+            return {}
+        features, numbers = self._features[: self._count], self._numbers[: self._count]
+        return {"axes": self.bounds.axes, "features": features, "numbers": numbers}
+
+    @classmethod
+    def restore(cls, rows: Rows, state: dict[str, NDArray[Any]]) -> ExactSearch:
+        made = cls(rows, Bounds(rows, state["axes"]))
+        made.add(state["numbers"], state["features"])
+        return made
+
+
+class HnswSearch:
+    """The kept rows in an hnswlib graph. One thread builds it, from a fixed seed: more build another each time."""
+
+    name: ClassVar[str] = "hnsw"
+    _NEIGHBOURS = 8
+
+    def __init__(self, rows: Rows) -> None:
+        import hnswlib
+
+        self._rows, self._count, self._room = rows, 0, 4096
+        self.bounds = Bounds(rows)
+        self._graph = hnswlib.Index(space="ip", dim=rows.dimensions)
+        self._graph.init_index(max_elements=self._room, M=16, ef_construction=200, random_seed=0)
+        self._graph.set_ef(128)
+
+    def nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
+        best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)
+        if self._count:  # hnswlib crashes when an empty graph is asked.
+            threads = os.cpu_count() or 1
+            try:
+                k = min(self._NEIGHBOURS, self._count)
+                labels = self._graph.knn_query(features, k=k, num_threads=threads)[0]
+            except RuntimeError:  # Fewer than k rows can be reached from somewhere.
+                labels = self._graph.knn_query(features, k=1, num_threads=threads)[0]
+            row, column = np.divmod(np.arange(labels.size), labels.shape[1])
+            improve(self._rows, numbers, row, labels[row, column].astype(np.int64), best, which)
+        return best, which
+
+    def add(self, numbers: Ints, features: Singles) -> None:
+        if not numbers.size:
+            return
+        self._count += len(numbers)
+        if self._count > self._room:
+            self._room = 2 * self._count
+            self._graph.resize_index(self._room)
+        self._graph.add_items(features, numbers, num_threads=1)
+
+    def cut(self, n: int) -> bool:
+        return False
+
+
+def improve(rows: Rows, numbers: Ints, at: Ints, right: Ints, best: Floats, which: Ints) -> None:
+    """Raises `best[at]` and `which[at]` by the cosines of the pairs (numbers[at], right)."""
+    exact = rows.cosines(numbers[at], right)
+    order = np.lexsort((right, -exact, at))
+    at, right, exact = at[order], right[order], exact[order]
+    first = np.flatnonzero(np.diff(at, prepend=-1))
+    first = first[exact[first] > best[at[first]]]
+    best[at[first]], which[at[first]] = exact[first], right[first]
