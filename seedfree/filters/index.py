@@ -159,7 +159,9 @@ class DiversityIndex:
         """Forgets all rows from number n on, as if they had never come."""
         self._rows.cut(n)
         self._duplicate_of = self._duplicate_of[:n]
-        if self._search is not None and not self._search.cut(n):
+        if not n:
+            self._search = None
+        elif self._search is not None and not self._search.cut(n):
             search = self._search = HnswSearch(self._rows)
             kept = np.flatnonzero(self._duplicate_of < 0)
             search.add(kept, search.bounds.features(kept))
