@@ -1,4 +1,4 @@
-"""Times `greedy_select` beside the plain blocked product, hnswlib and, where they are installed, usearch, faiss, semhash.
+"""Times `greedy_select` beside a plain blocked product, hnswlib and, where installed, usearch, faiss and semhash.
 
 All get the same vectors: isotropic unit rows, which are the hardest for a bound from leading coordinates, a quarter of
 them planted at a cosine of 0.955 to 1 from a random earlier row. Prints one JSON line: seconds, over hnswlib's, and

@@ -12,7 +12,7 @@ import numpy as np
 
 from seedfree.filters.vectors import Floats, Ints, Rows, Singles, parts
 
-__all__ = ["Bounds"]
+__all__ = ["FEWEST", "Bounds"]
 
 FEWEST = 4096  # Rows below which the whole product costs less than a rotation.
 _SAMPLE = 4096  # Rows that the rotation is learned from.

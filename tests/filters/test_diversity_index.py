@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seedfree.errors import ConfigError, EncoderError
-from seedfree.filters import bounds
+from seedfree.filters import bounds, index
 from seedfree.filters.index import DiversityIndex, greedy_select
 from seedfree.filters.search import HnswSearch
 from tests.filters.test_index import assert_same, distributions, naive, unit
@@ -17,6 +17,7 @@ def rotated(request, monkeypatch):
     """Bounds from leading coordinates only come with thousands of rows; here they come with any."""
     if request.param == "coordinates":
         monkeypatch.setattr(bounds, "FEWEST", 8)
+        monkeypatch.setattr(index, "FEWEST", 8)
         monkeypatch.setattr(bounds, "_WIDTHS", (8,))
         monkeypatch.setattr(bounds, "_PAIR", 0)
 
@@ -25,9 +26,9 @@ def rotated(request, monkeypatch):
 @pytest.mark.parametrize("steps", [(300,), (1, 299), (100, 100, 100), (150, 0, 150)])
 def test_rows_that_come_bit_by_bit_are_decided_as_all_at_once(name, steps, rotated):
     vectors = distributions()[name].astype(np.float32)
-    index, of, similarity = DiversityIndex("exact", block=32), [], []
+    made, of, similarity = DiversityIndex("exact", block=32), [], []
     for start, n in zip(np.cumsum((0, *steps)), steps, strict=False):
-        found = index.add(vectors[start : start + n], 0.95)
+        found = made.add(vectors[start : start + n], 0.95)
         of, similarity = [*of, *found.duplicate_of], [*similarity, *found.similarity]
         assert all(start <= k < start + n for k in found.kept)
     whole = greedy_select(vectors, 0.95, "exact")
@@ -35,20 +36,20 @@ def test_rows_that_come_bit_by_bit_are_decided_as_all_at_once(name, steps, rotat
     np.testing.assert_array_equal(similarity, whole.similarity)
 
 
-@pytest.mark.parametrize("index", ["exact", "hnsw"])
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
 @pytest.mark.parametrize("n", [0, 1, 37, 299])
-def test_what_was_cut_off_never_was(n, index, rotated):
-    if index == "hnsw":
+def test_what_was_cut_off_never_was(n, kind, rotated):
+    if kind == "hnsw":
         pytest.importorskip("hnswlib")
     vectors = distributions()["exact duplicates"].astype(np.float32)
-    made = DiversityIndex(index, block=50)
+    made = DiversityIndex(kind, block=50)
     made.add(vectors[::-1], 0.95)
     made.cut(0)
     made.add(vectors, 0.95)
     made.cut(n)
     assert len(made) == n
     found = made.add(vectors[n:], 0.95)
-    np.testing.assert_array_equal(found.duplicate_of, greedy_select(vectors, 0.95, index).duplicate_of[n:])
+    np.testing.assert_array_equal(found.duplicate_of, greedy_select(vectors, 0.95, kind).duplicate_of[n:])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +65,7 @@ def test_a_saved_index_goes_on(name, tmp_path, rotated):
     np.testing.assert_array_equal(found.similarity, expected.similarity)
 
 
-@pytest.mark.parametrize("content", [b"", b"no index", None])
+@pytest.mark.parametrize("content", [b"", b"no index", b"PK\x03\x04 cut off", None])
 def test_a_file_that_is_no_index_of_these_vectors_is_refused(tmp_path, content):
     path = tmp_path / "index.npz"
     if content is None:
