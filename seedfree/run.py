@@ -138,7 +138,7 @@ class Run:
         Everything is taken from the run's folder: nothing is encoded and no request is sent. The rows are all that
         reached the filter, in the order in which it saw them. Those that it passed and that a later diversity filter
         or the quota of their task (`surplus`) then dropped count as kept; those that a filter before it dropped do
-        not count at all. Rows given as `against=` are not in the folder: what resembles them alone counts as kept.
+        not count at all. Rows that were given as `against=` are compared with as in the run.
 
         The measures are of equally many rows at each threshold (as many as the strictest keeps, drawn by the seed)
         and of equally many words (at most 100,000), since all of them move with size. Mean nearest and Vendi score

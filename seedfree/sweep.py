@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from seedfree.errors import ConfigError
 from seedfree.filters.index import check_threshold, greedy_select
 from seedfree.filters.measures import distinct, mean_nearest, vendi
+from seedfree.filters.store import VectorStore
+from seedfree.filters.vectors import Singles
 from seedfree.languages import Language
 from seedfree.records import Instruction, Selection, seeded
 from seedfree.thresholds import SweepRow, Threshold, ThresholdSweep
@@ -26,11 +28,12 @@ __all__ = ["threshold_sweep"]
 
 @dataclass(frozen=True)
 class _Stored:
-    """The rows that one encoder's vectors are kept of, in the order in which the filter saw them."""
+    """One encoder's vectors of the rows that the filter saw, in its order, and of those that were there already."""
 
     identity: str
     ids: list[str]
-    vectors: NDArray[np.float32]
+    vectors: Singles
+    held: Singles
 
 
 def threshold_sweep(
@@ -56,7 +59,7 @@ def threshold_sweep(
             f"The vectors in {folder} are not those of the published rows", hint="Run the pipeline to its end."
         )
     items = [known[name] for name in own.ids]
-    found = [_select(own.vectors, items, threshold) for threshold in wanted]
+    found = [_select(own, items, threshold) for threshold in wanted]
     measured = min(len(selection.kept) for selection in found)
     order = np.array(seeded("sweep", seed).sample(range(len(items)), len(items)))
     first = [np.sort(order[np.isin(order, selection.kept)][:measured]) for selection in found]
@@ -101,13 +104,16 @@ def _checked(thresholds: Iterable[Threshold]) -> list[Threshold]:
     return checked
 
 
-def _select(vectors: NDArray[np.float32], items: Sequence[Instruction], threshold: Threshold) -> Selection:
-    if not isinstance(threshold, Mapping):
-        return greedy_select(vectors, threshold)
-    missing = {item.task for item in items} - threshold.keys()
-    if missing and "*" not in threshold:
-        raise ConfigError(f"There is no threshold for {', '.join(sorted(missing))}", hint="Give it, or one for '*'.")
-    return greedy_select(vectors, [threshold[item.task if item.task in threshold else "*"] for item in items])
+def _select(own: _Stored, items: Sequence[Instruction], threshold: Threshold) -> Selection:
+    limits: float | list[float]
+    if isinstance(threshold, Mapping):
+        missing = {item.task for item in items} - threshold.keys()
+        if missing and "*" not in threshold:
+            raise ConfigError(f"No threshold is given for {', '.join(sorted(missing))}", hint="Add it, or '*'.")
+        limits = [threshold[item.task if item.task in threshold else "*"] for item in items]
+    else:
+        limits = threshold
+    return greedy_select(own.vectors, limits, against=own.held)
 
 
 def _counts(names: Sequence[str], selection: Selection) -> dict[str, int]:
@@ -117,36 +123,29 @@ def _counts(names: Sequence[str], selection: Selection) -> dict[str, int]:
 
 def _stored(folder: Path) -> tuple[_Stored, _Stored]:
     """The filter's vectors, and those to measure by: of another encoder where there is one."""
-    lists = sorted(folder.glob("*.rows.json"), key=lambda path: (not _index(path).exists(), path))
-    if not lists:
+    stores = VectorStore.open_all(folder)
+    stores.sort(key=lambda store: not store.path("index.npz").exists())
+    found = [_read(store) for store in stores if store.path("rows.json").exists()]
+    if not found:
         raise ConfigError(
             f"{folder} holds no vectors", hint="They are kept by a run with diversity=sf.SemanticDiversityFilter()."
         )
-    own = _read(lists[0])
-    return own, next((other for other in map(_read, lists[1:]) if other.ids == own.ids), own)
+    return found[0], next((other for other in found[1:] if other.ids == found[0].ids), found[0])
 
 
-def _index(path: Path) -> Path:
-    return path.with_name(path.name.replace(".rows.json", ".index.npz"))
+def _read(store: VectorStore) -> _Stored:
+    ids, vectors, numbers = store.rows()
+    return _Stored(store.identity, ids, store.take(numbers) if ids else vectors, _held(store))
 
 
-def _read(path: Path) -> _Stored:
-    stem = path.name.removesuffix(".rows.json")
+def _held(store: VectorStore) -> Singles:
+    """The vectors of the rows that the filter was to compare with."""
     try:
-        rows = json.loads(path.read_text("utf-8"))
-        about = json.loads(path.with_name(f"{stem}.json").read_text("utf-8"))
-        file, width = path.with_name(f"{stem}.f32"), int(about["dimensions"])
-        ids, numbers = [str(name) for name, _ in rows], np.array([int(number) for _, number in rows], np.int64)
-        count = file.stat().st_size // (4 * width)
-        if numbers.size and not 0 <= numbers.min() <= numbers.max() < count:
-            raise ValueError(f"{file.name} has {count} rows")
-        if not numbers.size:
-            return _Stored(str(about["identity"]), [], np.empty((0, width), np.float32))
-        vectors = np.memmap(file, "<f4", "r", shape=(count, width))
-        straight = np.array_equal(numbers, np.arange(len(numbers)))
-        return _Stored(str(about["identity"]), ids, vectors[: len(numbers)] if straight else vectors[numbers])
-    except (OSError, ValueError, LookupError, TypeError, ZeroDivisionError) as error:
-        raise ConfigError(f"{path} and its vectors cannot be read: {error}", hint="Run the pipeline again.") from error
+        with np.load(store.path("index.npz"), allow_pickle=False) as index:
+            numbers = store.find(index["keys"][: int(index["held"])])
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile):  # A cache, which another version may have made.
+        numbers = None
+    return store.take(np.empty(0, np.int64) if numbers is None else numbers)
 
 
 @dataclass(frozen=True)
