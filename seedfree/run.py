@@ -141,9 +141,9 @@ class Run:
         not count at all. Rows that were given as `against=` are compared with as in the run.
 
         The measures are of equally many rows at each threshold (as many as the strictest keeps, drawn by the seed)
-        and of equally many words (at most 100,000), since all of them move with size. Mean nearest and Vendi score
-        are under the vectors of the filter's `measured_by` where it had one, else under its own, which it made less
-        alike itself; the result says which.
+        and of equally many words of their instructions and outputs (at most 100,000), since all of them move with
+        size. Mean nearest and Vendi score are under the vectors of the filter's `measured_by` where it had one, else
+        under those that it filtered by itself; the result says which.
 
         Args:
             thresholds: Cosines, or mappings from a task's name to one (`"*"` for the others).

@@ -156,10 +156,12 @@ class ThresholdSweep(Sequence[SweepRow]):
 
     def _note(self) -> str:
         own = self.measured_by == self.encoder
-        by = "the filter's own encoder, no other being stored" if own else f"another encoder, {self.measured_by}"
+        by = "the filter's own encoder, since no other's vectors are there" if own else f"another, {self.measured_by}"
+        graph = any(row.index == "hnsw" for row in self.rows)
+        how = " Duplicates were looked up in an approximate graph." if graph else ""
         return shown(
             f"{self.entered} rows reached the filter ({self.encoder}). At each threshold the measures are of "
-            f"{self.measured} rows and {self.tokens} words; mean nearest and Vendi score are by {by}."
+            f"{self.measured} rows and {self.tokens} words; mean nearest and Vendi score are by {by}.{how}"
         )
 
 
