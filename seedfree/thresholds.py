@@ -120,14 +120,18 @@ class ThresholdSweep(Sequence[SweepRow]):
             from matplotlib.figure import Figure
         except ImportError as error:
             raise missing_extra("matplotlib", "report") from error
-        figure = Figure(figsize=(10, 7), layout="constrained")
+        figure = Figure(figsize=(12, 8), layout="constrained")
         (kept, nearest), (score, words) = figure.subplots(2, 2)
         lines: list[tuple[Any, str, list[float]]] = [(kept, "all", [row.kept for row in self.rows])]
         lines += [(kept, shown(task), [row.by_task[task] for row in self.rows]) for task in self.rows[0].by_task]
         places = dict(zip(_MEASURES, (nearest, score, words, words), strict=True))
         lines += [(places[n], name, [getattr(row, n) for row in self.rows]) for n, name in _MEASURES.items()]
+        by_task = [isinstance(row.threshold, Mapping) for row in self.rows]
         for axes, name, values in lines:
-            axes.plot(range(len(self)), values, marker="o", label=name.replace("$", r"\$"))
+            # A line leads from cosine to cosine; thresholds by task stand alone.
+            line = [math.nan if alone else value for alone, value in zip(by_task, values, strict=True)]
+            (drawn,) = axes.plot(range(len(self)), line, marker="o", label=name.replace("$", r"\$"))
+            axes.plot(range(len(self)), values, "o", color=drawn.get_color())
         for axes, title in (
             (kept, f"Rows kept of {self.entered}"),
             (nearest, f"Mean nearest similarity ({self.measured} rows)"),
@@ -135,7 +139,8 @@ class ThresholdSweep(Sequence[SweepRow]):
             (words, f"Different words and pairs of words ({self.tokens} words)"),
         ):
             axes.set_title(title)
-            axes.set_xticks(range(len(self)), [row.label.replace(", ", "\n") for row in self.rows])
+            labels = [row.label.replace(", ", "\n").replace("$", r"\$") for row in self.rows]
+            axes.set_xticks(range(len(self)), labels, size="small")
             axes.set_xlabel("threshold")
             axes.grid(alpha=0.3)
         kept.legend()
