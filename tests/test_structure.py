@@ -53,8 +53,8 @@ BGEM3Encoder Brainstorming ClaudeGenerator ClosedQA ConfigError Context ContextS
 DiversityFilter DocumentSource Encoder Example Filter FunctionGenerator Generator GroundingFilter Instruction
 JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleEncoder
 OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection
-SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder Usage WikipediaSource
-WrittenContexts generate_all greedy_select
+SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder
+Usage WikipediaSource WrittenContexts generate_all greedy_select
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}
