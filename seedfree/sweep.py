@@ -87,7 +87,7 @@ def threshold_sweep(
                 selection.index,
             )
         )
-    return ThresholdSweep(tuple(made), len(items), measured, budget, own.identity, other.identity)
+    return ThresholdSweep(tuple(made), len(items), len(own.held), measured, budget, own.identity, other.identity)
 
 
 def _checked(thresholds: Iterable[Threshold]) -> list[Threshold]:
@@ -124,7 +124,8 @@ def _counts(names: Sequence[str], selection: Selection) -> dict[str, int]:
 def _stored(folder: Path) -> tuple[_Stored, _Stored]:
     """The filter's vectors, and those to measure by: of another encoder where there is one."""
     stores = VectorStore.open_all(folder)
-    stores.sort(key=lambda store: not store.path("index.npz").exists())
+    # Only a filter's own vectors have an index. Of several filters the first saw the most rows.
+    stores.sort(key=lambda store: (not store.path("index.npz").exists(), -len(store.rows()[0])))
     found = [_read(store) for store in stores if store.path("rows.json").exists()]
     if not found:
         raise ConfigError(

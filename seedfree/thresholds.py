@@ -66,6 +66,7 @@ class ThresholdSweep(Sequence[SweepRow]):
 
     Attributes:
         entered: Rows that reached the filter.
+        against: Rows that were there already and were compared with.
         measured: Rows that mean nearest and Vendi score are of, at every threshold.
         tokens: Words that distinct-1 and distinct-2 are of, at every threshold.
         encoder: Identity of the filter's encoder.
@@ -74,6 +75,7 @@ class ThresholdSweep(Sequence[SweepRow]):
 
     rows: tuple[SweepRow, ...]
     entered: int
+    against: int
     measured: int
     tokens: int
     encoder: str
@@ -164,8 +166,9 @@ class ThresholdSweep(Sequence[SweepRow]):
         by = "the filter's own encoder, since no other's vectors are there" if own else f"another, {self.measured_by}"
         graph = any(row.index == "hnsw" for row in self.rows)
         how = " Duplicates were looked up in an approximate graph." if graph else ""
+        against = f" and were compared with {self.against} that were there already" if self.against else ""
         return shown(
-            f"{self.entered} rows reached the filter ({self.encoder}). At each threshold the measures are of "
+            f"{self.entered} rows reached the filter ({self.encoder}){against}. At each threshold the measures are of "
             f"{self.measured} rows and {self.tokens} words; mean nearest and Vendi score are by {by}.{how}"
         )
 

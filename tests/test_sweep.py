@@ -129,6 +129,16 @@ def test_an_encoder_that_has_not_seen_all_rows_measures_nothing(tmp_path):
     assert sweep.measured_by == "own" and "no other's vectors are there" in repr(sweep)
 
 
+def test_of_two_filters_the_first_is_swept(tmp_path):
+    rows = items(20)
+    for first, second in (("own", "a"), ("own", "b"), ("own", "c")):  # their files' names are in no order
+        run = folder_of(tmp_path / second, rows, unit(np.eye(20)))
+        name = store(tmp_path / second / "vectors", second, clustered(9), [row.id for row in rows[:9]])
+        np.savez(name.with_suffix(".index.npz"), keys=np.zeros((0, 32), np.uint8), held=np.array(0))
+        sweep = run.threshold_sweep([0.9])
+        assert sweep.encoder == sweep.measured_by == first and sweep.entered == 20
+
+
 def test_equal_texts_share_a_vector(tmp_path):
     rows, vectors, numbers = items(6), unit(np.eye(3)), [0, 1, 0, 2, 1, 0]
     run = folder_of(tmp_path, rows, unit(np.eye(6)))
@@ -142,9 +152,11 @@ def test_rows_that_were_there_already(tmp_path):
     name = next((tmp_path / "vectors").glob("*.index.npz"))
     keys = np.frombuffer(b"".join(hashlib.sha256(str(i).encode()).digest() for i in (6, 7, 0)), np.uint8)
     np.savez(name, keys=keys.reshape(3, 32), held=np.array(2))
-    assert run.threshold_sweep([0.9])[0].kept == 4
+    sweep = run.threshold_sweep([0.9])
+    assert sweep[0].kept == 4 and sweep.against == 2 and "with 2 that were there already" in repr(sweep)
     name.write_bytes(b"not an index")
-    assert run.threshold_sweep([0.9])[0].kept == 6
+    sweep = run.threshold_sweep([0.9])
+    assert sweep[0].kept == 6 and sweep.against == 0 and "already" not in repr(sweep)
 
 
 def test_distinct_words_are_of_equally_many_words(tmp_path):
