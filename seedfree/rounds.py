@@ -122,7 +122,7 @@ class Execution:
             self._session = RunSession(
                 self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,
                 budget_usd=self.budget_usd, grounded_tasks=frozenset(t.name for t in tasks if t.grounded),
-                on_reply=self._show,
+                on_reply=self._show, tasks=tuple(t.name for t in tasks), folder=self.out,
             )  # fmt: skip
             self._bar = Progress(self.size, show=self.progress, clock=self.clock)
             try:
@@ -304,7 +304,7 @@ class Execution:
             for r, of, similarity in zip(passed, selection.duplicate_of, selection.similarity, strict=True):
                 near = of >= 0
                 r.reason = "diversity: near-duplicate" if near else None
-                r.duplicate_of = passed[of].item.id if near else None
+                r.duplicate_of = _named(self.stages.diversity, passed, of) if near else None
                 r.similarity = round(float(similarity), 6) if near else None
         return Counter(r.item.task for r in self._rows if r.reason is None)
 
@@ -371,3 +371,11 @@ class Execution:
         }
         publish(self.out, files, manifest)
         self._write_status(status, message, stats)
+
+
+def _named(diversity: DiversityFilter, passed: Sequence[_Row], of: int) -> str:
+    """The id of the row that another one duplicates: one of this run, or one that was there before it."""
+    if of < len(passed):
+        return passed[of].item.id
+    name: str = cast("Any", diversity).against_ids[of - len(passed)]
+    return name

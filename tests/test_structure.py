@@ -30,11 +30,13 @@ topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming
 generators: prices grammar / claude openai_compatible llamacpp function
-filters: normalize vectors encoders / traces bounds / search / index / rules language grounding judge / semantic
+filters: normalize vectors encoders against / traces bounds measures store embeddings / suitability / search / index / ongoing / rules language grounding judge / semantic
 settings
 planning
 progress
 health
+thresholds
+sweep
 run
 steps
 rounds
@@ -44,15 +46,15 @@ config
 demo
 doctor
 cli
-"""
+"""  # noqa: E501
 
 PUBLIC = """
 BGEM3Encoder Brainstorming ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation Dataset
 DiversityFilter DocumentSource Encoder Example Filter FunctionGenerator Generator GroundingFilter Instruction
-JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleGenerator Pipeline
-Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
-SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder Usage WikipediaSource
-WrittenContexts generate_all greedy_select
+JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleEncoder
+OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection
+SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder
+Usage WikipediaSource WrittenContexts generate_all greedy_select
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}
