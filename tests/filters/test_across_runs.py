@@ -286,3 +286,18 @@ def test_a_run_against_another_drops_its_rows_and_encodes_none_of_them(tmp_path)
     assert not texts & set(encoder._seen)
     with pytest.raises(ConfigError, match="diversity.against.digest"):
         pipeline(Counting(), against=first.dataset[:2]).run(size=4, out=tmp_path / "b")
+
+
+def test_a_folder_that_is_gone_at_the_end_is_no_error(tmp_path):
+    diversity = in_run(tmp_path, Planted())
+    diversity.select(planted_rows(5)[0])
+    (tmp_path / "vectors").rename(tmp_path / "elsewhere")
+    diversity.close()
+    diversity.close()
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    in_run(tmp_path, Planted()).close()
+    (tmp_path / "vectors" / ".x.index.npz.1.tmp").write_bytes(b"half")
+    in_run(tmp_path, Planted())
+    assert not list((tmp_path / "vectors").glob(".*"))
