@@ -195,7 +195,7 @@ class VectorStore:
         self._keys += keys
 
     def _hold(self, rows: Singles) -> None:
-        """Puts rows into memory; those before stay where they are as long as there is room, for others hold them too."""
+        """Puts rows into memory; those before stay where they are while there is room: others hold them too."""
         n, total = len(self), len(self) + len(rows)
         if total > len(self._room):
             room = np.empty((max(total, 2 * n), rows.shape[1]), np.float32)

@@ -31,7 +31,6 @@ def test_a_later_process_goes_on_where_the_rows_are_the_same(tmp_path, monkeypat
     first = in_run(tmp_path, Planted(planted), index=index)
     first.select(items[:50])
     first.select(items[:100])
-    first.close()
     compared = []
     add = DiversityIndex.add
     monkeypatch.setattr(DiversityIndex, "add", lambda self, v, t: compared.append(len(v)) or add(self, v, t))
@@ -44,6 +43,16 @@ def test_a_later_process_goes_on_where_the_rows_are_the_same(tmp_path, monkeypat
         assert compared == new
         compared.clear()
     assert len(encoder.seen) == 20
+
+
+def test_the_last_few_rows_are_kept_at_the_end(tmp_path, monkeypatch):
+    items, planted = planted_rows(63)
+    first = in_run(tmp_path, Planted(planted))
+    first.select(items[:60])
+    expected = first.select(items)
+    first.close()
+    monkeypatch.setattr(DiversityIndex, "add", None)
+    same(in_run(tmp_path, Planted(planted)).select(items), expected)
 
 
 def test_rows_in_another_order_are_decided_anew_from_there_on(tmp_path):
