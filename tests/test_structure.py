@@ -30,11 +30,13 @@ topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming
 generators: prices grammar / claude openai_compatible llamacpp function
-filters: normalize vectors encoders against / traces bounds store embeddings / suitability / search / index / ongoing / rules language grounding judge / semantic
+filters: normalize vectors encoders against / traces bounds measures store embeddings / suitability / search / index / ongoing / rules language grounding judge / semantic
 settings
 planning
 progress
 health
+thresholds
+sweep
 run
 steps
 rounds

@@ -15,21 +15,23 @@ from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from seedfree.errors import ConfigError, missing_extra
-from seedfree.filters.bounds import Bounds
+from seedfree.filters.bounds import FEWEST, Bounds
 from seedfree.filters.search import ExactSearch, HnswSearch, Search, improve
-from seedfree.filters.vectors import Floats, Ints, Rows, Singles, matrix
+from seedfree.filters.vectors import Floats, Ints, Rows, Singles, matrix, parts
 from seedfree.records import Selection
 
 __all__ = ["DiversityIndex", "check_index", "check_threshold", "greedy_select"]
 
 INDEXES = ("auto", "exact", "hnsw")
 # Rows times numbers a bound takes, above which a graph is quicker: `benchmarks/diversity.py`, see docs/diversity.md.
-_CROSSOVER = 200_000_000
+_CROSSOVER, _OVERHEAD = 200_000_000, 24
 _DENSE = 16  # Pairs a row above which one product in float64 costs less than the pairs one by one.
 _RECALL = 500  # Rows that recall is measured on.
 
@@ -40,7 +42,7 @@ def greedy_select(
     index: str = "auto",
     *,
     against: ArrayLike | None = None,
-    block: int = 2048,
+    block: int = 1024,
 ) -> Selection:
     """Keeps each row that has no kept row before it with a cosine above the threshold.
 
@@ -66,8 +68,8 @@ def greedy_select(
             exact unless rows times coordinates pass the measured crossover and hnswlib is installed; the answer's
             `index` says which it was.
         against: Shape [m, d]: rows that are there already, such as an earlier data set. All stay, whatever their
-            cosines; a row dropped for row j of them has `duplicate_of` n + j.
-        block: Rows decided at a time. Takes about block * (block + 8,192 + 20 d) bytes, 110 MB at 2,048 and
+            cosines, and they come first; a row dropped for row j of them has `duplicate_of` n + j.
+        block: Rows decided at a time. Takes about block * (10 block + 4,096 + 20 d) bytes, 36 MB at 1,024 and
             d = 1,024, beside 700 bytes a row.
 
     Raises:
@@ -92,7 +94,7 @@ class DiversityIndex:
         index, block: See `greedy_select`. `"auto"` chooses with the first rows that it is given.
     """
 
-    def __init__(self, index: str = "auto", *, block: int = 2048) -> None:
+    def __init__(self, index: str = "auto", *, block: int = 1024) -> None:
         check_index(index)
         if block < 1:
             raise ConfigError(f"block is {block}", hint="Use a whole number from 1.")
@@ -100,6 +102,9 @@ class DiversityIndex:
         self._rows = Rows()
         self._search: Search | None = None
         self._duplicate_of: Ints = np.empty(0, np.int64)
+        # Rows that no earlier kept row has a cosine of 1 with, if they were kept: what equals one duplicates it.
+        self._first: NDArray[np.bool_] = np.empty(0, bool)
+        self._chosen_at = 0  # rows there were when the search was chosen
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -118,11 +123,9 @@ class DiversityIndex:
         first = len(self)
         self._rows.add(matrix(vectors))
         self._duplicate_of = np.append(self._duplicate_of, np.full(len(self) - first, -1))
-        if len(self) > first:
-            search = self._searched(0.0)
-            for start in range(first, len(self), self._block):
-                numbers = np.arange(start, min(start + self._block, len(self)))
-                search.add(numbers, search.bounds.features(numbers))
+        self._first = np.append(self._first, np.zeros(len(self) - first, bool))
+        if self._search is not None:
+            self._take_in(self._search, first)
 
     def add(self, vectors: ArrayLike, threshold: float | Sequence[float]) -> Selection:
         """Decides over further rows.
@@ -139,18 +142,27 @@ class DiversityIndex:
         array = matrix(vectors)
         limits = _limits(threshold, len(array))
         first = len(self)
-        self._rows.add(array)
-        duplicate_of, similarity = np.full(len(array), -1, np.int64), np.full(len(array), -1.0)
+        try:
+            self._rows.add(array)
+            return self._add(first, limits)
+        except BaseException:  # Ctrl-C too: rows that nobody decided about must not count as kept
+            self.cut(first)
+            raise
+
+    def _add(self, first: int, limits: Floats) -> Selection:
+        n = len(limits)
+        duplicate_of, similarity = np.full(n, -1, np.int64), np.full(n, -1.0)
         self._duplicate_of = np.append(self._duplicate_of, duplicate_of)
+        self._first = np.append(self._first, limits < 1)
         recall = None
-        if len(array):
-            search = self._searched(float(limits.min()))
-            for start in range(first, len(self), self._block):
-                numbers = np.arange(start, min(start + self._block, len(self)))
-                at = numbers - first
-                duplicate_of[at], similarity[at] = self._decide(search, numbers, limits[at])
-            if search.name == "hnsw":
-                recall = self._recall(first, limits, duplicate_of >= 0)
+        if n:
+            with threadpool_limits(1, "blas"):
+                search = self._searched(float(limits.min()), first)
+                for numbers in parts(np.arange(first, first + n), self._block):
+                    at = numbers - first
+                    duplicate_of[at], similarity[at] = self._decide(search, numbers, limits[at])
+                if search.name == "hnsw":
+                    recall = self._recall(first, limits, duplicate_of >= 0)
         kept = duplicate_of < 0
         similarity = np.where(kept, np.nan, similarity)
         return Selection(np.flatnonzero(kept) + first, duplicate_of, similarity, self.index, recall)
@@ -158,21 +170,23 @@ class DiversityIndex:
     def cut(self, n: int) -> None:
         """Forgets all rows from number n on, as if they had never come."""
         self._rows.cut(n)
-        self._duplicate_of = self._duplicate_of[:n]
-        if self._search is not None and not self._search.cut(n):
-            search = self._search = HnswSearch(self._rows)
-            kept = np.flatnonzero(self._duplicate_of < 0)
-            search.add(kept, search.bounds.features(kept))
+        self._duplicate_of, self._first = self._duplicate_of[:n], self._first[:n]
+        if not n:
+            self._search = None
+        elif self._search is not None and not self._search.cut(n):
+            self._search = HnswSearch(self._rows)
+            self._take_in(self._search, 0)
 
     def save(self, path: str | Path) -> None:
         """Writes all but the vectors to an `.npz` file."""
         state: dict[str, Any] = self._search.state() if isinstance(self._search, ExactSearch) else {}
         state |= {"index": np.array(self.index), "duplicate_of": self._duplicate_of, "lengths": self._rows.lengths}
+        state["first"] = self._first
         with open(path, "wb") as file:
             np.savez(file, **state, twins=self._rows.twins, digests=self._rows.digests())
 
     @classmethod
-    def load(cls, path: str | Path, vectors: ArrayLike, *, block: int = 2048) -> DiversityIndex:
+    def load(cls, path: str | Path, vectors: ArrayLike, *, block: int = 1024) -> DiversityIndex:
         """Reads what `save` wrote.
 
         Args:
@@ -183,33 +197,44 @@ class DiversityIndex:
         """
         array = matrix(vectors)
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
                 state = {name: kept[name] for name in kept.files}
             made = cls(str(state["index"]), block=block)
             if len(state["lengths"]) != len(array):
                 raise ValueError(f"it is of {len(state['lengths'])} rows, not {len(array)}")
             made._rows.restore(array, state["lengths"], state["twins"], state["digests"])
-            made._duplicate_of = state["duplicate_of"]
+            made._duplicate_of, made._first = state["duplicate_of"], state["first"]
+            made._chosen_at = len(array)
             if "features" in state:
                 made._search = ExactSearch.restore(made._rows, state)
-            elif len(array):
-                made._search = made._searched(0.0)
-                rows = np.flatnonzero(made._duplicate_of < 0)
-                made._search.add(rows, made._search.bounds.features(rows))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
             raise ConfigError(f"{path} holds no index of these vectors: {error}", hint="Delete it.") from error
         return made
 
-    def _searched(self, threshold: float) -> Search:
-        """The search, chosen and given all rows so far if there is none yet."""
-        if self._search is None:
-            bounds = Bounds.learn(self._rows, threshold) if self._wanted != "hnsw" else Bounds(self._rows)
-            work = len(self._rows) * (bounds.width + 24)
-            graph = self._wanted == "hnsw" or (
-                self._wanted == "auto" and work > _CROSSOVER and find_spec("hnswlib") is not None
-            )
-            self._search = HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
-        return self._search
+    def _searched(self, threshold: float, first: int) -> Search:
+        """The search; where there is none yet, one is chosen and takes in what was kept of the rows before `first`."""
+        search = self._search
+        # What was too few rows to learn from may have become enough.
+        grown = search is not None and len(self) >= max(FEWEST, 2 * self._chosen_at)
+        if search is None or (grown and search.name == "exact" and search.bounds.tight):
+            self._chosen_at = len(self)
+            exact = self._wanted == "exact" or find_spec("hnswlib") is None
+            bounds = Bounds(self._rows) if self._wanted == "hnsw" else Bounds.learn(self._rows, threshold)
+            large = len(self._rows) * (bounds.width + _OVERHEAD) > _CROSSOVER
+            graph = self._wanted == "hnsw" or (large and not exact)
+            search = self._search = HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
+            self._take_in(search, 0, first)
+        return search
+
+    def _take_in(self, search: Search, start: int, end: int | None = None) -> None:
+        kept = np.flatnonzero(self._duplicate_of[start:end] < 0) + start
+        for numbers in parts(kept[self._distinct(kept)], self._block):
+            search.add(numbers, search.bounds.features(numbers))
+
+    def _distinct(self, kept: Ints) -> NDArray[np.bool_]:
+        """Which of some kept rows are not copies of a kept row: many copies spoil a graph, and tie everywhere."""
+        twins = self._rows.twins[kept]
+        return (twins < 0) | (self._duplicate_of[twins] >= 0)
 
     def _decide(self, search: Search, numbers: Ints, limits: Floats) -> tuple[Ints, Floats]:
         """For a block, the rows that it duplicates, -1 where it is kept, and the cosines."""
@@ -217,7 +242,7 @@ class DiversityIndex:
         of, cosine = np.full(len(numbers), -1, np.int64), np.full(len(numbers), -1.0)
         known = rows.twins[numbers].copy()
         known[(known >= start) | (limits >= 1)] = -1
-        known[self._duplicate_of[known] >= 0] = -1  # The twin was itself dropped: search.
+        known[~self._first[known] | (self._duplicate_of[known] >= 0)] = -1  # it was itself dropped, say: search
         found = known >= 0
         of[found], cosine[found] = known[found], 1.0
         left = np.flatnonzero(~found)
@@ -226,8 +251,11 @@ class DiversityIndex:
             best, which = search.nearest(numbers[left], features, limits[left])
             alive = _settle(rows, search.bounds, limits[left], numbers[left], features, best, which)
             of[left], cosine[left] = np.where(alive, -1, which), best
-            search.add(numbers[left[alive]], features[alive])
         self._duplicate_of[numbers] = of
+        if left.size:
+            new = np.flatnonzero(alive)
+            new = new[self._distinct(numbers[left[new]])]
+            search.add(numbers[left[new]], features[new])
         return of, cosine
 
     def _recall(self, first: int, limits: Floats, dropped: NDArray[np.bool_]) -> float:
@@ -269,7 +297,7 @@ def check_index(index: str) -> None:
 def _limits(threshold: float | Sequence[float], n: int) -> Floats:
     if np.ndim(threshold) == 0:
         return np.full(n, check_threshold(threshold))  # type: ignore[arg-type]
-    limits = [check_threshold(float(each)) for each in threshold]  # type: ignore[union-attr]
+    limits = [check_threshold(each) for each in threshold]  # type: ignore[union-attr]
     if len(limits) != n:
         raise ConfigError(f"There are {len(limits)} thresholds for {n} rows", hint="Give one, or one for each row.")
     return np.array(limits, np.float64)
@@ -291,7 +319,7 @@ def _settle(
     place = {int(number): i for i, number in enumerate(numbers)}
     for i in np.flatnonzero(near.any(axis=1)):
         twin = place.get(int(rows.twins[numbers[i]]), -1)
-        if twin >= 0 and alive[twin]:
+        if twin >= 0 and alive[twin] and limits[twin] < 1:
             best[i], which[i] = 1.0, numbers[twin]
         else:
             columns = np.flatnonzero(near[i] & alive)
