@@ -148,7 +148,7 @@ class Ongoing:
         """
         made = cls(index)
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 state = {name: kept[name] for name in (*_BY_ROW, "held", "recall")}
             rows = vectors(state["keys"])
             if rows is None or len({len(state[name]) for name in _BY_ROW}) != 1:

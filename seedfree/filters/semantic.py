@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,13 +111,17 @@ class SemanticDiversityFilter:
         folder = getattr(session, "folder", None)
         # In memory, vectors depend in their last bits on what they were encoded with: every run starts from none.
         self._open(Path(folder) / "vectors" if folder is not None else None)
+        if self._store.folder is not None:
+            for stale in self._store.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+                stale.unlink(missing_ok=True)
         self.probe(session.language)
         self._held = self._hold()
 
     def close(self) -> None:
         """Keeps the index in the run's folder."""
         if self._ongoing is not None and self._store.folder is not None:
-            self._ongoing.save(self._store.path("index.npz"))
+            with contextlib.suppress(ConfigError):  # it can be made again, and the run itself is over
+                self._ongoing.save(self._store.path("index.npz"))
 
     @property
     def against_ids(self) -> list[str]:
