@@ -305,7 +305,8 @@ class Execution:
                 near = of >= 0
                 r.reason = "diversity: near-duplicate" if near else None
                 r.duplicate_of = _named(self.stages.diversity, passed, of) if near else None
-                r.similarity = round(float(similarity), 6) if near else None
+                # An encoder's last digits depend on the batch that a text was in, which an interruption may change.
+                r.similarity = round(float(similarity), 4) if near else None
         return Counter(r.item.task for r in self._rows if r.reason is None)
 
     def _show(self) -> None:

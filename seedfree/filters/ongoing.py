@@ -154,7 +154,7 @@ class Ongoing:
             if rows is None or len({len(state[name]) for name in _BY_ROW}) != 1:
                 return made
             loaded = DiversityIndex.load(path, rows)
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # a cache: it is made again
+        except (ConfigError, OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # a cache: made again
             return made
         if index in ("auto", loaded.index):
             made._index, made._held = loaded, int(state["held"])
