@@ -15,21 +15,23 @@ from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from seedfree.errors import ConfigError, missing_extra
-from seedfree.filters.bounds import Bounds
+from seedfree.filters.bounds import FEWEST, Bounds
 from seedfree.filters.search import ExactSearch, HnswSearch, Search, improve
-from seedfree.filters.vectors import Floats, Ints, Rows, Singles, matrix
+from seedfree.filters.vectors import Floats, Ints, Rows, Singles, matrix, parts
 from seedfree.records import Selection
 
 __all__ = ["DiversityIndex", "check_index", "check_threshold", "greedy_select"]
 
 INDEXES = ("auto", "exact", "hnsw")
 # Rows times numbers a bound takes, above which a graph is quicker: `benchmarks/diversity.py`, see docs/diversity.md.
-_CROSSOVER = 200_000_000
+_CROSSOVER, _OVERHEAD = 200_000_000, 24
 _DENSE = 16  # Pairs a row above which one product in float64 costs less than the pairs one by one.
 _RECALL = 500  # Rows that recall is measured on.
 
@@ -40,7 +42,7 @@ def greedy_select(
     index: str = "auto",
     *,
     against: ArrayLike | None = None,
-    block: int = 2048,
+    block: int = 1024,
 ) -> Selection:
     """Keeps each row that has no kept row before it with a cosine above the threshold.
 
@@ -67,7 +69,7 @@ def greedy_select(
             `index` says which it was.
         against: Shape [m, d]: rows that are there already, such as an earlier data set. All stay, whatever their
             cosines; a row dropped for row j of them has `duplicate_of` n + j.
-        block: Rows decided at a time. Takes about block * (block + 8,192 + 20 d) bytes, 110 MB at 2,048 and
+        block: Rows decided at a time. Takes about block * (10 block + 4,096 + 20 d) bytes, 36 MB at 1,024 and
             d = 1,024, beside 700 bytes a row.
 
     Raises:
@@ -92,7 +94,7 @@ class DiversityIndex:
         index, block: See `greedy_select`. `"auto"` chooses with the first rows that it is given.
     """
 
-    def __init__(self, index: str = "auto", *, block: int = 2048) -> None:
+    def __init__(self, index: str = "auto", *, block: int = 1024) -> None:
         check_index(index)
         if block < 1:
             raise ConfigError(f"block is {block}", hint="Use a whole number from 1.")
@@ -100,6 +102,7 @@ class DiversityIndex:
         self._rows = Rows()
         self._search: Search | None = None
         self._duplicate_of: Ints = np.empty(0, np.int64)
+        self._chosen_at = 0  # rows there were when the search was chosen
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -118,11 +121,8 @@ class DiversityIndex:
         first = len(self)
         self._rows.add(matrix(vectors))
         self._duplicate_of = np.append(self._duplicate_of, np.full(len(self) - first, -1))
-        if len(self) > first:
-            search = self._searched(0.0)
-            for start in range(first, len(self), self._block):
-                numbers = np.arange(start, min(start + self._block, len(self)))
-                search.add(numbers, search.bounds.features(numbers))
+        if self._search is not None:
+            self._take_in(self._search, first)
 
     def add(self, vectors: ArrayLike, threshold: float | Sequence[float]) -> Selection:
         """Decides over further rows.
@@ -144,13 +144,14 @@ class DiversityIndex:
         self._duplicate_of = np.append(self._duplicate_of, duplicate_of)
         recall = None
         if len(array):
-            search = self._searched(float(limits.min()))
-            for start in range(first, len(self), self._block):
-                numbers = np.arange(start, min(start + self._block, len(self)))
-                at = numbers - first
-                duplicate_of[at], similarity[at] = self._decide(search, numbers, limits[at])
-            if search.name == "hnsw":
-                recall = self._recall(first, limits, duplicate_of >= 0)
+            with threadpool_limits(1, "blas"):
+                search = self._searched(float(limits.min()), first)
+                for start in range(first, len(self), self._block):
+                    numbers = np.arange(start, min(start + self._block, len(self)))
+                    at = numbers - first
+                    duplicate_of[at], similarity[at] = self._decide(search, numbers, limits[at])
+                if search.name == "hnsw":
+                    recall = self._recall(first, limits, duplicate_of >= 0)
         kept = duplicate_of < 0
         similarity = np.where(kept, np.nan, similarity)
         return Selection(np.flatnonzero(kept) + first, duplicate_of, similarity, self.index, recall)
@@ -159,10 +160,11 @@ class DiversityIndex:
         """Forgets all rows from number n on, as if they had never come."""
         self._rows.cut(n)
         self._duplicate_of = self._duplicate_of[:n]
-        if self._search is not None and not self._search.cut(n):
-            search = self._search = HnswSearch(self._rows)
-            kept = np.flatnonzero(self._duplicate_of < 0)
-            search.add(kept, search.bounds.features(kept))
+        if not n:
+            self._search = None
+        elif self._search is not None and not self._search.cut(n):
+            self._search = HnswSearch(self._rows)
+            self._take_in(self._search, 0)
 
     def save(self, path: str | Path) -> None:
         """Writes all but the vectors to an `.npz` file."""
@@ -172,7 +174,7 @@ class DiversityIndex:
             np.savez(file, **state, twins=self._rows.twins, digests=self._rows.digests())
 
     @classmethod
-    def load(cls, path: str | Path, vectors: ArrayLike, *, block: int = 2048) -> DiversityIndex:
+    def load(cls, path: str | Path, vectors: ArrayLike, *, block: int = 1024) -> DiversityIndex:
         """Reads what `save` wrote.
 
         Args:
@@ -183,33 +185,38 @@ class DiversityIndex:
         """
         array = matrix(vectors)
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
                 state = {name: kept[name] for name in kept.files}
             made = cls(str(state["index"]), block=block)
             if len(state["lengths"]) != len(array):
                 raise ValueError(f"it is of {len(state['lengths'])} rows, not {len(array)}")
             made._rows.restore(array, state["lengths"], state["twins"], state["digests"])
-            made._duplicate_of = state["duplicate_of"]
+            made._duplicate_of, made._chosen_at = state["duplicate_of"], len(array)
             if "features" in state:
                 made._search = ExactSearch.restore(made._rows, state)
-            elif len(array):
-                made._search = made._searched(0.0)
-                rows = np.flatnonzero(made._duplicate_of < 0)
-                made._search.add(rows, made._search.bounds.features(rows))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ConfigError(f"{path} holds no index of these vectors: {error}", hint="Delete it.") from error
         return made
 
-    def _searched(self, threshold: float) -> Search:
-        """The search, chosen and given all rows so far if there is none yet."""
-        if self._search is None:
-            bounds = Bounds.learn(self._rows, threshold) if self._wanted != "hnsw" else Bounds(self._rows)
-            work = len(self._rows) * (bounds.width + 24)
-            graph = self._wanted == "hnsw" or (
-                self._wanted == "auto" and work > _CROSSOVER and find_spec("hnswlib") is not None
-            )
-            self._search = HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
-        return self._search
+    def _searched(self, threshold: float, first: int) -> Search:
+        """The search; where there is none yet, one is chosen and takes in what was kept of the rows before `first`."""
+        search = self._search
+        # What was too few rows to learn from may have become enough.
+        grown = search is not None and len(self) >= max(FEWEST, 2 * self._chosen_at)
+        if search is None or (grown and search.name == "exact" and search.bounds.tight):
+            self._chosen_at = len(self)
+            exact = self._wanted == "exact" or find_spec("hnswlib") is None
+            bounds = Bounds(self._rows) if self._wanted == "hnsw" else Bounds.learn(self._rows, threshold)
+            large = len(self._rows) * (bounds.width + _OVERHEAD) > _CROSSOVER
+            graph = self._wanted == "hnsw" or (large and not exact)
+            search = self._search = HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
+            self._take_in(search, 0, first)
+        return search
+
+    def _take_in(self, search: Search, start: int, end: int | None = None) -> None:
+        kept = np.flatnonzero(self._duplicate_of[start:end] < 0) + start
+        for numbers in parts(kept, self._block):
+            search.add(numbers, search.bounds.features(numbers))
 
     def _decide(self, search: Search, numbers: Ints, limits: Floats) -> tuple[Ints, Floats]:
         """For a block, the rows that it duplicates, -1 where it is kept, and the cosines."""

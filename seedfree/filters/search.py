@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from seedfree.filters.bounds import Bounds
 from seedfree.filters.vectors import Floats, Ints, Rows, Singles
 
-__all__ = ["ExactSearch", "HnswSearch", "Search", "improve"]
+__all__ = ["THREADS", "ExactSearch", "HnswSearch", "Search", "improve"]
 
-_COLUMNS = 2048  # Kept rows that a block is compared with at a time.
+THREADS = os.cpu_count() or 1
+_COLUMNS = 1024  # Kept rows that a block is compared with at a time.
 _DENSE = 16  # Pairs a row above which a whole product costs less than the pairs one by one.
 
 
@@ -46,13 +48,21 @@ class ExactSearch:
         self._count = 0
 
     def nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
+        # A thread for each core with its own rows, each product in one thread: BLAS's own threads wait for each other.
+        shares = [share for share in np.array_split(np.arange(len(numbers)), THREADS) if share.size]
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(lambda at: self._nearest(numbers[at], features[at], limits[at]), shares))
+        best, which = zip(*found, strict=True)
+        return np.concatenate(best), np.concatenate(which)
+
+    def _nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
         best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)
+        room = np.empty((len(numbers), _COLUMNS), np.float32)
         for start in range(0, self._count, _COLUMNS):
             columns = self._numbers[start : min(start + _COLUMNS, self._count)]
             there = self._rows.single(columns) if self.bounds.tight else self._features[start : start + len(columns)]
-            scores = features @ there.T
-            top = scores.max(axis=1)
-            near = np.flatnonzero(top >= np.maximum(best, limits) - self.bounds.margin)
+            scores = np.matmul(features, there.T, out=room if len(columns) == _COLUMNS else None)
+            near = np.flatnonzero(scores.max(axis=1) >= np.maximum(best, limits) - self.bounds.margin)
             if near.size:
                 self._raise(numbers, columns, near, scores[near], limits, best, which)
         return best, which
@@ -126,12 +136,11 @@ class HnswSearch:
     def nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
         best, which = np.full(len(numbers), -1.0), np.full(len(numbers), -1, np.int64)
         if self._count:  # hnswlib crashes when an empty graph is asked.
-            threads = os.cpu_count() or 1
             try:
                 k = min(self._NEIGHBOURS, self._count)
-                labels = self._graph.knn_query(features, k=k, num_threads=threads)[0]
+                labels = self._graph.knn_query(features, k=k, num_threads=THREADS)[0]
             except RuntimeError:  # Fewer than k rows can be reached from somewhere.
-                labels = self._graph.knn_query(features, k=1, num_threads=threads)[0]
+                labels = self._graph.knn_query(features, k=1, num_threads=THREADS)[0]
             row, column = np.divmod(np.arange(labels.size), labels.shape[1])
             improve(self._rows, numbers, row, labels[row, column].astype(np.int64), best, which)
         return best, which
