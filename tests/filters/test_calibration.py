@@ -209,6 +209,15 @@ def test_wrong_questions_to_a_result():
         made.false_drops(0)
 
 
+def test_an_encoder_must_return_a_vector_for_each_text():
+    class Short:
+        def encode(self, texts):
+            return even(149, 4)
+
+    with pytest.raises(EncoderError, match="149 vectors for 150 texts"):
+        calibrate(Short(), [str(i) for i in range(150)])
+
+
 def test_vectors_without_a_cosine_are_refused():
     class Zeros:
         def encode(self, texts):
