@@ -113,6 +113,14 @@ def test_pairs_just_above_the_threshold_are_found():
     assert total > 150 and missed <= 0.05 * total
 
 
+def test_on_a_tie_the_earliest_row_is_named():
+    base = "แม่น้ำเจ้าพระยาไหลผ่านกรุงเทพมหานคร"
+    texts = [base + "aaaa", base + "bbbb", base]
+    assert jaccard(*texts[:2]) < 0.8 < jaccard(texts[0], base) == jaccard(texts[1], base)
+    selection = LexicalDiversityFilter(0.8).select([row(text) for text in texts])
+    assert selection.duplicate_of.tolist() == [-1, -1, 0]
+
+
 def test_case_spaces_and_typing_variants_do_not_count():
     pairs = [("กรุง เทพ", "กรุงเทพ"), ("เเม่น้ำ ๒๕๖๗", "แม่น้ำ 2567"), ("“Rice”", '"rice"'), ("ข้าว\u200b", "ข้าว")]
     for a, b in pairs:
