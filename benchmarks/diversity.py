@@ -6,6 +6,8 @@ decisions that differ from those of the plain product in float64 near the thresh
 
 python benchmarks/diversity.py [rows] [dimensions] [contestant ...]
 
+`python benchmarks/diversity.py plot LINES.jsonl CURVES.png` draws what several sizes printed.
+
 With `seedfree-only FILE` as contestants the vectors are written to FILE and read back memory-mapped, and seedfree runs
 alone, with its peak of resident memory.
 """
@@ -167,11 +169,34 @@ def main(n: int, d: int, names: list[str]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
 
 
+def plot(lines: str, image: str) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    runs = sorted(map(json.loads, Path(lines).read_text().splitlines()), key=lambda run: run["rows"])
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for run in runs:
+        seconds = run.get("seconds") or {"seedfree": 60 * run["minutes"]}
+        for name, value in seconds.items():
+            curves.setdefault(name, []).append((run["rows"], value))
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, points in curves.items():
+        axes.loglog(*zip(*points, strict=True), marker="o", label=name, linewidth=2.5 if name == "seedfree" else 1.2)
+    axes.set(xlabel=f"rows of {runs[0]['dimensions']} dimensions", ylabel="seconds on 2 cores")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(image, dpi=110)
+
+
 if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
     words = [word for word in sys.argv[1:] if not word.isdigit()]
     n, d = [*numbers, *(20_000, 1024)[len(numbers) :]][:2]
-    if words[:1] == ["seedfree-only"]:
+    if words[:1] == ["plot"]:
+        plot(*words[1:])
+    elif words[:1] == ["seedfree-only"]:
         alone(n, d, words[1])
     else:
         main(n, d, words or [name for name in CONTESTANTS if name in ("seedfree", "plain") or find_spec(name)])

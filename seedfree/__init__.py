@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from seedfree.errors import RetryableError as RetryableError
     from seedfree.errors import SeedfreeError as SeedfreeError
     from seedfree.filters.calibration import calibrate as calibrate
+    from seedfree.filters.embeddings import OpenAICompatibleEncoder as OpenAICompatibleEncoder
     from seedfree.filters.encoders import BGEM3Encoder as BGEM3Encoder
     from seedfree.filters.encoders import SentenceTransformerEncoder as SentenceTransformerEncoder
     from seedfree.filters.encoders import USEEncoder as USEEncoder
@@ -72,6 +73,7 @@ _HOMES = {
     "seedfree.engine.batch": ("generate_all",),
     "seedfree.errors": ("ConfigError", "RetryableError", "SeedfreeError"),
     "seedfree.filters.calibration": ("calibrate",),
+    "seedfree.filters.embeddings": ("OpenAICompatibleEncoder",),
     "seedfree.filters.encoders": ("BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder"),
     "seedfree.filters.grounding": ("GroundingFilter",),
     "seedfree.filters.index": ("greedy_select",),

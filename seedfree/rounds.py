@@ -123,7 +123,7 @@ class Execution:
             self._session = RunSession(
                 self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,
                 budget_usd=self.budget_usd, grounded_tasks=frozenset(t.name for t in tasks if t.grounded),
-                on_reply=self._show,
+                on_reply=self._show, tasks=tuple(t.name for t in tasks), folder=self.out,
             )  # fmt: skip
             self._bar = Progress(self.size, show=self.progress, clock=self.clock)
             try:
@@ -377,8 +377,9 @@ def _drop(diversity: DiversityFilter, rows: Sequence[_Row]) -> None:
     """Marks what a diversity filter drops of the rows."""
     selection = diversity.select([r.item for r in rows])
     reasons = selection.reasons or [getattr(diversity, "reason", "near-duplicate")] * len(rows)
-    found = zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True)
-    for r, of, similarity, reason in found:
+    for r, of, similarity, reason in zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True):
         if of >= 0:
-            r.reason, r.duplicate_of = f"diversity: {reason}", rows[of].item.id
+            r.reason = f"diversity: {reason}"
+            # Beyond this run's rows come those that were there before it.
+            r.duplicate_of = rows[of].item.id if of < len(rows) else cast("Any", diversity).against_ids[of - len(rows)]
             r.similarity = None if math.isnan(similarity) else round(float(similarity), 6)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
@@ -18,6 +18,10 @@ from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 from seedfree.settings import code_digest
 from seedfree.text import clean, shown
+
+if TYPE_CHECKING:
+    from seedfree.languages import Language
+    from seedfree.thresholds import Threshold, ThresholdSweep
 
 __all__ = ["Dropped", "Run", "Stats", "known_verdicts", "publish", "row_id", "rows_of", "write_json"]
 
@@ -126,6 +130,34 @@ class Run:
         """Settings, counts and the SHA-256 of every published file."""
         manifest: Mapping[str, Any] = self._json("manifest.json")
         return manifest
+
+    def threshold_sweep(
+        self, thresholds: Iterable[Threshold], *, language: str | Language | None = None, seed: int = 0
+    ) -> ThresholdSweep:
+        """What the semantic diversity filter keeps at each threshold, and how varied that is.
+
+        Everything is taken from the run's folder: nothing is encoded and no request is sent. The rows are all that
+        reached the filter, in the order in which it saw them. Those that it passed and that a later diversity filter
+        or the quota of their task (`surplus`) then dropped count as kept; those that a filter before it dropped do
+        not count at all. Rows that were given as `against=` are compared with as in the run.
+
+        The measures are of equally many rows at each threshold (as many as the strictest keeps, drawn by the seed)
+        and of equally many words of their instructions and outputs (at most 100,000), since all of them move with
+        size. Mean nearest and Vendi score are under the vectors of the filter's `measured_by` where it had one, else
+        under those that it filtered by itself; the result says which.
+
+        Args:
+            thresholds: Cosines, or mappings from a task's name to one (`"*"` for the others).
+            language: Cuts the texts into words; by default each row's own, which must then be a ready-made one.
+
+        Raises:
+            ConfigError: No vectors are kept, a threshold is wrong, or the language's segmenter is not installed.
+            EncoderError: The stored vectors have no cosine.
+        """
+        from seedfree.sweep import threshold_sweep
+
+        rows = [*self.dataset, *self.dropped]
+        return threshold_sweep(self.path / "vectors", rows, thresholds, language=language, seed=seed)
 
     def __repr__(self) -> str:
         drops = ", ".join(f"{n} {why}" for why, n in Counter(self.stats.drops).most_common(4))

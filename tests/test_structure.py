@@ -30,12 +30,14 @@ topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming
 generators: prices grammar / claude openai_compatible llamacpp function
-filters: normalize vectors encoders / traces bounds / search / index
-filters: rules language grounding judge lexical / semantic calibration
+filters: normalize vectors encoders against / traces bounds measures store embeddings / suitability / search
+filters: index / ongoing / rules language grounding judge lexical / semantic calibration
 settings
 planning
 progress
 health
+thresholds
+sweep
 run
 steps
 rounds
@@ -51,9 +53,9 @@ PUBLIC = """
 BGEM3Encoder Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation
 Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter FunctionGenerator Generator
 GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter LlamaCppGenerator Message
-MultipleChoice OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection
-SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder Usage
-WikipediaSource WrittenContexts calibrate generate_all greedy_select
+MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run
+SeedfreeError Selection SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate
+Topic USEEncoder Usage WikipediaSource WrittenContexts calibrate generate_all greedy_select
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}

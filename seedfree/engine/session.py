@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from seedfree.engine.ledger import Entry
@@ -64,6 +65,8 @@ class RunSession:
         budget_usd: No request is sent once this much is spent.
         on_reply: Called after each reply that is new to the tally.
         grounded_tasks: Names of the tasks whose answers must stand in the context.
+        tasks: Names of all tasks.
+        folder: The run's; a component that keeps files makes a folder of its own in it.
     """
 
     def __init__(
@@ -77,11 +80,13 @@ class RunSession:
         budget_usd: float | None = None,
         grounded_tasks: frozenset[str] | None = None,
         on_reply: Callable[[], None] = lambda: None,
+        tasks: tuple[str, ...] = (),
+        folder: Path | None = None,
     ) -> None:
         self._runner, self._generator = runner, generator
         self._price_of, self._budget, self._on_reply = price_of, budget_usd, on_reply
         self.language, self.seed = language, seed
-        self.grounded_tasks = grounded_tasks
+        self.grounded_tasks, self.tasks, self.folder = grounded_tasks, tasks, folder
         self.tally = Tally()
         self._counted: set[str] = set()
         self._prices: dict[int, Price | None] = {}

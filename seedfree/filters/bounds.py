@@ -97,6 +97,9 @@ def _leading(covariance: Floats, k: int) -> Floats:
 
 
 def _rest(leading: Floats) -> Floats:
-    """The length of what the leading coordinates leave of a row of length 1, rounded up."""
-    rest: Floats = np.sqrt(np.maximum(1 - (leading * leading).sum(axis=1), 0)) + 1e-7
+    """The length of what the leading coordinates leave of a row of length 1, and what rounding may have taken of it.
+
+    A length within 1e-12 of 1 is taken as 1, and the square root makes up to 1.5e-6 of that.
+    """
+    rest: Floats = np.sqrt(np.maximum(1 - (leading * leading).sum(axis=1), 0)) + 2e-6
     return rest

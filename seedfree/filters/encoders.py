@@ -7,13 +7,15 @@ Packages and weights are loaded with the first texts, not before.
 | `BGEM3Encoder` | 2.3 GB | GPU, or slowly a CPU | over 100 |
 | `SentenceTransformerEncoder` | by model | GPU or CPU | by model |
 | `USEEncoder` | 32 MB, inside its package | CPU, NumPy alone | Thai, Turkish and 14 others |
+| `OpenAICompatibleEncoder` | by model | a server (`embeddings.py`) | by model |
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from seedfree.errors import ConfigError, missing_extra
 
-__all__ = ["BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder"]
+__all__ = ["BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder", "in_batches"]
 
 Vectors = NDArray[np.float32]
 
@@ -66,7 +68,7 @@ class BGEM3Encoder:
         Raises:
             ConfigError: The package is missing or the model can't be loaded.
         """
-        return _in_batches(texts, self.batch_size, self._encode)
+        return in_batches(texts, self.batch_size, partial(map, self._encode))
 
     def unknown_share(self, texts: Sequence[str]) -> float:
         """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
@@ -145,7 +147,7 @@ class SentenceTransformerEncoder:
         Raises:
             ConfigError: The package is missing or the model can't be loaded.
         """
-        return _in_batches(texts, self.batch_size, self._encode)
+        return in_batches(texts, self.batch_size, partial(map, self._encode))
 
     def unknown_share(self, texts: Sequence[str]) -> float:
         """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
@@ -198,7 +200,7 @@ class USEEncoder:
         Raises:
             ConfigError: The package is missing.
         """
-        return _in_batches(texts, 256, self._use().encode)
+        return in_batches(texts, 256, partial(map, self._use().encode))
 
     def unknown_share(self, texts: Sequence[str]) -> float:
         """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
@@ -214,13 +216,20 @@ class USEEncoder:
         return self._loaded
 
 
-def _in_batches(texts: Sequence[str], size: int, encode: Callable[[list[str]], NDArray[Any]]) -> Vectors:
-    """Encodes longest first, so that a batch is little padded and a lack of memory shows at once; rows of length 1."""
+def in_batches(texts: Sequence[str], size: int, encode: Callable[[list[list[str]]], Iterable[NDArray[Any]]]) -> Vectors:
+    """Makes batches, longest texts first, so that one is little padded and a lack of memory shows at once.
+
+    Args:
+        encode: Gives the vectors of each batch.
+
+    Returns:
+        Rows of length 1, in the order of the texts.
+    """
     if not texts:
-        return _in_batches([" "], size, encode)[:0]
+        return in_batches([" "], size, encode)[:0]
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    parts = [encode([texts[i] for i in order[at : at + size]]) for at in range(0, len(texts), size)]
-    found = np.concatenate(parts).astype(np.float32, copy=False)
+    batches = [[texts[i] for i in order[at : at + size]] for at in range(0, len(texts), size)]
+    found = np.concatenate(list(encode(batches))).astype(np.float32, copy=False)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     vectors = np.empty_like(found)
     vectors[order] = found / np.where(lengths > 0, lengths, 1)

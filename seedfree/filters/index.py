@@ -68,7 +68,7 @@ def greedy_select(
             exact unless rows times coordinates pass the measured crossover and hnswlib is installed; the answer's
             `index` says which it was.
         against: Shape [m, d]: rows that are there already, such as an earlier data set. All stay, whatever their
-            cosines; a row dropped for row j of them has `duplicate_of` n + j.
+            cosines, and they come first; a row dropped for row j of them has `duplicate_of` n + j.
         block: Rows decided at a time. Takes about block * (10 block + 4,096 + 20 d) bytes, 36 MB at 1,024 and
             d = 1,024, beside 700 bytes a row.
 
@@ -102,6 +102,8 @@ class DiversityIndex:
         self._rows = Rows()
         self._search: Search | None = None
         self._duplicate_of: Ints = np.empty(0, np.int64)
+        # Rows that no earlier kept row has a cosine of 1 with, if they were kept: what equals one duplicates it.
+        self._first: NDArray[np.bool_] = np.empty(0, bool)
         self._chosen_at = 0  # rows there were when the search was chosen
 
     def __len__(self) -> int:
@@ -121,6 +123,7 @@ class DiversityIndex:
         first = len(self)
         self._rows.add(matrix(vectors))
         self._duplicate_of = np.append(self._duplicate_of, np.full(len(self) - first, -1))
+        self._first = np.append(self._first, np.zeros(len(self) - first, bool))
         if self._search is not None:
             self._take_in(self._search, first)
 
@@ -139,15 +142,23 @@ class DiversityIndex:
         array = matrix(vectors)
         limits = _limits(threshold, len(array))
         first = len(self)
-        self._rows.add(array)
-        duplicate_of, similarity = np.full(len(array), -1, np.int64), np.full(len(array), -1.0)
+        try:
+            self._rows.add(array)
+            return self._add(first, limits)
+        except BaseException:  # Ctrl-C too: rows that nobody decided about must not count as kept
+            self.cut(first)
+            raise
+
+    def _add(self, first: int, limits: Floats) -> Selection:
+        n = len(limits)
+        duplicate_of, similarity = np.full(n, -1, np.int64), np.full(n, -1.0)
         self._duplicate_of = np.append(self._duplicate_of, duplicate_of)
+        self._first = np.append(self._first, limits < 1)
         recall = None
-        if len(array):
+        if n:
             with threadpool_limits(1, "blas"):
                 search = self._searched(float(limits.min()), first)
-                for start in range(first, len(self), self._block):
-                    numbers = np.arange(start, min(start + self._block, len(self)))
+                for numbers in parts(np.arange(first, first + n), self._block):
                     at = numbers - first
                     duplicate_of[at], similarity[at] = self._decide(search, numbers, limits[at])
                 if search.name == "hnsw":
@@ -159,7 +170,7 @@ class DiversityIndex:
     def cut(self, n: int) -> None:
         """Forgets all rows from number n on, as if they had never come."""
         self._rows.cut(n)
-        self._duplicate_of = self._duplicate_of[:n]
+        self._duplicate_of, self._first = self._duplicate_of[:n], self._first[:n]
         if not n:
             self._search = None
         elif self._search is not None and not self._search.cut(n):
@@ -170,6 +181,7 @@ class DiversityIndex:
         """Writes all but the vectors to an `.npz` file."""
         state: dict[str, Any] = self._search.state() if isinstance(self._search, ExactSearch) else {}
         state |= {"index": np.array(self.index), "duplicate_of": self._duplicate_of, "lengths": self._rows.lengths}
+        state["first"] = self._first
         with open(path, "wb") as file:
             np.savez(file, **state, twins=self._rows.twins, digests=self._rows.digests())
 
@@ -191,10 +203,11 @@ class DiversityIndex:
             if len(state["lengths"]) != len(array):
                 raise ValueError(f"it is of {len(state['lengths'])} rows, not {len(array)}")
             made._rows.restore(array, state["lengths"], state["twins"], state["digests"])
-            made._duplicate_of, made._chosen_at = state["duplicate_of"], len(array)
+            made._duplicate_of, made._first = state["duplicate_of"], state["first"]
+            made._chosen_at = len(array)
             if "features" in state:
                 made._search = ExactSearch.restore(made._rows, state)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
             raise ConfigError(f"{path} holds no index of these vectors: {error}", hint="Delete it.") from error
         return made
 
@@ -215,8 +228,13 @@ class DiversityIndex:
 
     def _take_in(self, search: Search, start: int, end: int | None = None) -> None:
         kept = np.flatnonzero(self._duplicate_of[start:end] < 0) + start
-        for numbers in parts(kept, self._block):
+        for numbers in parts(kept[self._distinct(kept)], self._block):
             search.add(numbers, search.bounds.features(numbers))
+
+    def _distinct(self, kept: Ints) -> NDArray[np.bool_]:
+        """Which of some kept rows are not copies of a kept row: many copies spoil a graph, and tie everywhere."""
+        twins = self._rows.twins[kept]
+        return (twins < 0) | (self._duplicate_of[twins] >= 0)
 
     def _decide(self, search: Search, numbers: Ints, limits: Floats) -> tuple[Ints, Floats]:
         """For a block, the rows that it duplicates, -1 where it is kept, and the cosines."""
@@ -224,7 +242,7 @@ class DiversityIndex:
         of, cosine = np.full(len(numbers), -1, np.int64), np.full(len(numbers), -1.0)
         known = rows.twins[numbers].copy()
         known[(known >= start) | (limits >= 1)] = -1
-        known[self._duplicate_of[known] >= 0] = -1  # The twin was itself dropped: search.
+        known[~self._first[known] | (self._duplicate_of[known] >= 0)] = -1  # it was itself dropped, say: search
         found = known >= 0
         of[found], cosine[found] = known[found], 1.0
         left = np.flatnonzero(~found)
@@ -233,8 +251,11 @@ class DiversityIndex:
             best, which = search.nearest(numbers[left], features, limits[left])
             alive = _settle(rows, search.bounds, limits[left], numbers[left], features, best, which)
             of[left], cosine[left] = np.where(alive, -1, which), best
-            search.add(numbers[left[alive]], features[alive])
         self._duplicate_of[numbers] = of
+        if left.size:
+            new = np.flatnonzero(alive)
+            new = new[self._distinct(numbers[left[new]])]
+            search.add(numbers[left[new]], features[new])
         return of, cosine
 
     def _recall(self, first: int, limits: Floats, dropped: NDArray[np.bool_]) -> float:
@@ -276,7 +297,7 @@ def check_index(index: str) -> None:
 def _limits(threshold: float | Sequence[float], n: int) -> Floats:
     if np.ndim(threshold) == 0:
         return np.full(n, check_threshold(threshold))  # type: ignore[arg-type]
-    limits = [check_threshold(float(each)) for each in threshold]  # type: ignore[union-attr]
+    limits = [check_threshold(each) for each in threshold]  # type: ignore[union-attr]
     if len(limits) != n:
         raise ConfigError(f"There are {len(limits)} thresholds for {n} rows", hint="Give one, or one for each row.")
     return np.array(limits, np.float64)
@@ -298,7 +319,7 @@ def _settle(
     place = {int(number): i for i, number in enumerate(numbers)}
     for i in np.flatnonzero(near.any(axis=1)):
         twin = place.get(int(rows.twins[numbers[i]]), -1)
-        if twin >= 0 and alive[twin]:
+        if twin >= 0 and alive[twin] and limits[twin] < 1:
             best[i], which[i] = 1.0, numbers[twin]
         else:
             columns = np.flatnonzero(near[i] & alive)

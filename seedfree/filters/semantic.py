@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seedfree.errors import ConfigError, EncoderError, SeedfreeError
+from seedfree.errors import ConfigError
+from seedfree.filters.against import Against
 from seedfree.filters.encoders import BGEM3Encoder
 from seedfree.filters.index import check_index, check_threshold, greedy_select
+from seedfree.filters.ongoing import Ongoing
+from seedfree.filters.store import VectorStore
+from seedfree.filters.suitability import ALTERNATIVES, judge_tokens, judge_vectors, phrases, unit_rows
+from seedfree.filters.vectors import Floats, Ints
 from seedfree.languages import Language
 from seedfree.protocols import Encoder, Session
-from seedfree.records import Instruction, Selection, seeded
+from seedfree.records import Instruction, Selection
 
 __all__ = ["SemanticDiversityFilter"]
 
 _FIELDS = ("instruction", "input", "output", "evidence", "topic")
-_UNKNOWN = 0.05
-_SAMPLE = 200  # Texts and pairs that an encoder is judged by.
-_PAIRS = 20  # Fewer pairs are no evidence.
-_ABOVE = 0.2  # Share of unrelated pairs above the threshold at which an encoder is of no use.
-_WORDING = 0.3  # Share of character trigrams in common from which two texts count as related.
-_ALTERNATIVES = {
-    "BGEM3Encoder": "sf.BGEM3Encoder() for over 100 languages",
-    "SentenceTransformerEncoder": "sf.SentenceTransformerEncoder('sentence-transformers/LaBSE') for 109 languages",
-    "USEEncoder": "sf.USEEncoder() for Thai, Turkish and 14 others, without a download",
-}
 
 
 @dataclass
@@ -43,30 +37,55 @@ class SemanticDiversityFilter:
     page (where these are known) and share less than 0.3 of their character trigrams, so that neither copies nor
     edits of a text count. `bind` tries the encoder on the language's own phrases, before anything is paid for.
 
+    In a run, vectors and decisions are kept in its folder `vectors` (see `store.py`): no text is encoded twice, and
+    rows that come again in the same order are not compared again, whichever process did so before.
+
+    | input | answer |
+    |---|---|
+    | no rows | nothing kept, nothing dropped; the encoder is not loaded |
+    | vectors with NaN or infinity, of zeros alone, not of length 1, not one row a text | `EncoderError` |
+    | vectors of other dimensions than this encoder's before | `EncoderError`; `ConfigError` for those in a folder |
+    | a task without a threshold | `ConfigError` |
+
+    What single rows and thresholds of 0 and 1 give stands at `greedy_select`.
+
     Attributes:
-        threshold: Cosine, 0 to 1. What it means depends on the encoder.
-        encoder: `BGEM3Encoder()` by default. Each text is encoded once in the filter's life.
+        threshold: Cosine, 0 to 1; what it means depends on the encoder. Or one for each task by its name, with `"*"`
+            for the tasks that are not named.
+        encoder: `BGEM3Encoder()` by default. Its `identity` names its vectors; without one, its class does.
         fields: Texts of a row that count, joined by line breaks; or `"paper"` for the paper's
             `Instruction: … Context: … Output: …`, under which different questions on one page are near-duplicates.
         index: See `greedy_select`.
+        against: Rows that are there already: a run's folder, a `Run`, a `Dataset`, a JSONL file of rows; or a list of
+            these, of `Instruction` and of plain texts. A row too close to one of them is dropped. Their vectors are
+            taken from their run's folder where they are there. Published rows carry no contexts, so that with
+            `fields="paper"` they are compared by their input instead.
+        measured_by: A second encoder, whose vectors of the same rows are kept with the run, so that diversity can be
+            measured by another encoder than the one that filtered. Decides nothing.
     """
 
-    threshold: float = 0.95
+    threshold: float | Mapping[str, float] = 0.95
     encoder: Encoder | None = None
     fields: str | tuple[str, ...] = ("instruction", "output")
     index: str = "auto"
+    against: Any = None
+    measured_by: Encoder | None = None
 
-    _vectors: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    operational: ClassVar[frozenset[str]] = frozenset({"measured_by"})
+    _store: VectorStore = field(init=False, repr=False, compare=False)
+    _measured: VectorStore | None = field(default=None, init=False, repr=False, compare=False)
+    _ongoing: Ongoing | None = field(default=None, init=False, repr=False, compare=False)
+    _held: Ints | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.threshold = check_threshold(self.threshold)
-        if self.encoder is None:
-            self.encoder = BGEM3Encoder()
-        elif isinstance(self.encoder, str | type) or not callable(getattr(self.encoder, "encode", None)):
-            raise ConfigError(
-                f"encoder is {self.encoder!r}, not an object with a method encode(texts)",
-                hint=f"Use {', or '.join(_ALTERNATIVES.values())}.",
-            )
+        self.threshold = _thresholds(self.threshold)
+        self.encoder = BGEM3Encoder() if self.encoder is None else _checked(self.encoder, "encoder")
+        if self.measured_by is not None:
+            _checked(self.measured_by, "measured_by")
+            if _identity(self.measured_by) == _identity(self.encoder):
+                raise ConfigError("measured_by is the filter's own encoder", hint="Measure by another one, or by none.")
+        if self.against is not None and not isinstance(self.against, Against):
+            self.against = Against(self.against)
         if self.fields != "paper":
             self.fields = (self.fields,) if isinstance(self.fields, str) else tuple(self.fields)
             if not self.fields or not set(self.fields) <= set(_FIELDS):
@@ -74,20 +93,35 @@ class SemanticDiversityFilter:
                     f"fields is {self.fields!r}", hint=f"Use 'paper', or one or more of {', '.join(_FIELDS)}."
                 )
         check_index(self.index)
+        self._open(None)
 
     def ready(self) -> None:
         """Raises `ConfigError` where a package is missing; loads nothing."""
         check_index(self.index)
-        ready = getattr(self.encoder, "ready", None)
-        if ready is not None:
-            ready()
+        for encoder in (self.encoder, self.measured_by):
+            ready = getattr(encoder, "ready", None)
+            if ready is not None:
+                ready()
 
     def bind(self, session: Session) -> None:
-        """Loads the encoder and tries it on the run's language; see `probe`."""
+        """Opens the run's vectors, loads the encoder and tries it on the run's language; see `probe`."""
         self.ready()
-        # Vectors depend in their last bits on what they were encoded with: every run starts from none.
-        self._vectors.clear()
+        self._check_tasks(getattr(session, "tasks", ()))
+        folder = getattr(session, "folder", None)
+        # In memory, vectors depend in their last bits on what they were encoded with: every run starts from none.
+        self._open(Path(folder) / "vectors" if folder is not None else None)
         self.probe(session.language)
+        self._held = self._hold()
+
+    def close(self) -> None:
+        """Keeps the index in the run's folder."""
+        if self._ongoing is not None and self._store.folder is not None:
+            self._ongoing.save(self._store.path("index.npz"))
+
+    @property
+    def against_ids(self) -> list[str]:
+        """Ids of the rows of `against`: a `duplicate_of` of n + j, n being the rows selected from, is number j."""
+        return self.against.ids if self.against is not None else []
 
     def probe(self, language: Language) -> None:
         """Tries the encoder on phrases of the language.
@@ -96,25 +130,85 @@ class SemanticDiversityFilter:
             EncoderError: It does not know the language, or returns something else than unit vectors.
             ConfigError: It can't be loaded.
         """
-        texts = _phrases(language)
+        texts = phrases(language)
         of = f" of {language.name}"
-        self._judge_tokens(texts, of)
-        self._judge_vectors(texts, self._embed(texts), [("", "")] * len(texts), of)
+        for encoder in (self.encoder, self.measured_by):
+            judge_tokens(encoder, texts, of)
+        numbers = self._store.numbers(texts, self._encode)
+        limits = np.full(len(texts), min(_values(self.threshold)))
+        judge_vectors(self.encoder, texts, self._at(numbers), limits, [("", "")] * len(texts), of)
 
     def select(self, items: Sequence[Instruction]) -> Selection:
         """Decides over all rows, in order.
 
         Raises:
             EncoderError: The encoder does not know the rows' language, or returns something else than unit vectors.
-            ConfigError: The encoder can't be loaded.
+            ConfigError: The encoder can't be loaded, a task has no threshold, or the run's folder holds other vectors.
         """
+        limits = self._limits(items)
         texts = [self._text(item) for item in items]
         if not texts:
-            return greedy_select([], self.threshold, self.index)
-        self._judge_tokens(texts)
-        vectors = self._embed(texts)
-        self._judge_vectors(texts, vectors, [(item.topic, _page(item)) for item in items])
-        return greedy_select(vectors, self.threshold, self.index)
+            return greedy_select([], 1.0, self.index)
+        judge_tokens(self.encoder, texts)
+        numbers = self._store.numbers(texts, self._encode)
+        origins = [(item.topic, _page(item)) for item in items]
+        judge_vectors(self.encoder, texts, self._at(numbers), limits, origins)
+        selection = self._decide(numbers, limits)
+        ids = [item.id for item in items]
+        self._store.keep_rows(ids, numbers)
+        if self._measured is not None:
+            self._measured.keep_rows(ids, self._measured.numbers(texts, self._encode_measured))
+        return selection
+
+    def _open(self, folder: Path | None) -> None:
+        self._store = VectorStore(folder, _identity(self.encoder))
+        measured = folder is not None and self.measured_by is not None
+        self._measured = VectorStore(folder, _identity(self.measured_by)) if measured else None
+        self._ongoing = self._held = None
+
+    def _decide(self, numbers: Ints, limits: Floats) -> Selection:
+        store = self._store
+        if self._held is None:
+            self._held = self._hold()
+        if self._ongoing is None and store.folder is not None:
+            self._ongoing = Ongoing.load(store.path("index.npz"), self.index, self._found)
+        elif self._ongoing is None:
+            self._ongoing = Ongoing(self.index)
+        held = len(self._held)
+        numbers, limits = np.append(self._held, numbers), np.append(np.ones(held), limits)
+        selection = self._ongoing.select(held, store.keys(numbers), limits, lambda rows: store.take(numbers[rows]))
+        if store.folder is not None:
+            self._ongoing.save(store.path("index.npz"), growth=0.1)
+        return selection
+
+    def _found(self, keys: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        numbers = self._store.find(keys)
+        return self._store.take(numbers) if numbers is not None else None
+
+    def _hold(self) -> Ints:
+        """The numbers of the rows of `against`."""
+        if self.against is None:
+            return np.empty(0, np.int64)
+        texts = self.against.texts(self._text)
+        for folder in self.against.folders:
+            self._store.adopt(VectorStore(folder / "vectors", self._store.identity), texts)
+        return self._store.numbers(texts, self._encode)
+
+    def _check_tasks(self, names: Iterable[str]) -> None:
+        if isinstance(self.threshold, Mapping) and "*" not in self.threshold:
+            missing = sorted(set(names) - set(self.threshold))
+            if missing:
+                raise ConfigError(
+                    f"threshold names no cosine for the task {missing[0]}", hint="Add it, or '*' for all others."
+                )
+
+    def _limits(self, items: Sequence[Instruction]) -> Floats:
+        if not isinstance(self.threshold, Mapping):
+            return np.full(len(items), self.threshold)
+        tasks = [item.task for item in items]
+        self._check_tasks(tasks)
+        others = self.threshold.get("*", 1.0)
+        return np.array([self.threshold.get(task, others) for task in tasks], np.float64)
 
     def _text(self, item: Instruction) -> str:
         if self.fields == "paper":
@@ -122,100 +216,41 @@ class SemanticDiversityFilter:
             return f"Instruction: {item.instruction} Context: {context} Output: {item.output}"
         return "\n".join(getattr(item, name) for name in self.fields)
 
-    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of the texts, shape [n, d]; only those not seen before are encoded."""
-        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._vectors}
-        if new:
-            self._vectors.update(zip(new, self._encode(list(new.values())), strict=True))
-        return np.stack([self._vectors[key] for key in keys])
+    def _at(self, numbers: Ints) -> Callable[[Ints], NDArray[np.float32]]:
+        return lambda rows: self._store.take(numbers[rows])
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        assert self.encoder is not None
-        try:
-            vectors = np.asarray(self.encoder.encode(texts))
-        except SeedfreeError:
-            raise
-        except Exception as error:
-            raise self._unusable(f"failed: {type(error).__name__}: {str(error)[:200]}") from error
-        d = len(next(iter(self._vectors.values()))) if self._vectors else vectors.shape[-1] if vectors.ndim else 0
-        if vectors.shape != (len(texts), d) or not d:
-            raise self._unusable(
-                f"returned shape {list(vectors.shape)} for {len(texts)} texts, not [{len(texts)}, {d or 'd'}]"
-            )
-        if vectors.dtype.kind != "f":
-            raise self._unusable(f"returned {vectors.dtype} numbers, not float32")
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        for wrong, what in (
-            (~np.isfinite(lengths), "NaN or infinity"),
-            (lengths == 0, "zeros alone"),
-            (
-                np.abs(lengths - 1) > 0.01,
-                f"vectors that do not have length 1 ({lengths.min():.3g} to {lengths.max():.3g})",
-            ),
-        ):
-            if wrong.any():
-                raise self._unusable(f"returned {what} for {int(wrong.sum())} of {len(texts)} texts")
-        return vectors.astype(np.float32, copy=False)
+        return unit_rows(self.encoder, texts, self._store.dimensions if self._store.folder is None else 0)
 
-    def _judge_tokens(self, texts: Sequence[str], of: str = "") -> None:
-        share_of = getattr(self.encoder, "unknown_share", None)
-        share = share_of([texts[i] for i in _sample(len(texts))]) if share_of is not None else 0.0
-        if share > _UNKNOWN:
-            raise self._unusable(f"does not know {share:.0%} of the tokens{of} (at most {_UNKNOWN:.0%} is of use)")
-
-    def _judge_vectors(
-        self, texts: Sequence[str], vectors: NDArray[np.float32], origins: Sequence[tuple[str, str]], of: str = ""
-    ) -> None:
-        sample = _sample(len(texts))
-        pairs = [
-            (i, j)
-            for i, j in zip(sample, sample[1:] + sample[:1], strict=True)
-            if all(a != b or not a for a, b in zip(origins[i], origins[j], strict=True))
-            and _overlap(texts[i], texts[j]) < _WORDING
-        ]
-        if len(pairs) < _PAIRS:
-            return
-        left, right = np.array(pairs).T
-        cosines = np.einsum("ij,ij->i", vectors[left], vectors[right])
-        above = float((cosines > self.threshold).mean())
-        if above > _ABOVE:
-            raise self._unusable(
-                f"puts {above:.0%} of {len(pairs)} pairs of unrelated texts{of} above the threshold {self.threshold:g} "
-                f"(their median is {np.median(cosines):.3f})",
-                "Raise the threshold, or use",
-            )
-
-    def _unusable(self, what: str, advice: str = "Use") -> EncoderError:
-        name = type(self.encoder).__name__
-        others = [text for other, text in _ALTERNATIVES.items() if other != name]
-        return EncoderError(f"The encoder {name} {what}", hint=f"{advice} {', or '.join(others)}.")
+    def _encode_measured(self, texts: list[str]) -> NDArray[np.float32]:
+        return unit_rows(self.measured_by, texts)
 
 
-def _sample(n: int) -> list[int]:
-    return seeded("encoder", n).sample(range(n), min(n, _SAMPLE))
+def _checked(encoder: Any, name: str) -> Any:
+    if isinstance(encoder, str | type) or not callable(getattr(encoder, "encode", None)):
+        raise ConfigError(
+            f"{name} is {encoder!r}, not an object with a method encode(texts)",
+            hint=f"Use {', or '.join(ALTERNATIVES.values())}.",
+        )
+    return encoder
+
+
+def _identity(encoder: Any) -> str:
+    kind = type(encoder)
+    return str(getattr(encoder, "identity", "") or f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _thresholds(given: float | Mapping[str, float]) -> float | Mapping[str, float]:
+    if not isinstance(given, Mapping):
+        return check_threshold(given)
+    if not given:
+        raise ConfigError("threshold names no task", hint="Give a cosine, or one by task, such as {'*': 0.95}.")
+    return {str(task): check_threshold(each) for task, each in given.items()}
+
+
+def _values(threshold: float | Mapping[str, float]) -> list[float]:
+    return list(threshold.values()) if isinstance(threshold, Mapping) else [threshold]
 
 
 def _page(item: Instruction) -> str:
     return item.source.url or item.source.title or (item.context.text if item.context else "")
-
-
-def _overlap(a: str, b: str) -> float:
-    """Jaccard similarity of the texts' character trigrams, 0 to 1."""
-    left, right = ({text[i : i + 3] for i in range(min(len(text), 2000) - 2)} or {text} for text in (a, b))
-    return len(left & right) / len(left | right)
-
-
-def _phrases(language: Language) -> list[str]:
-    """At most 120 different phrases that the language's file holds, without placeholders and JSON."""
-    examples: Mapping[str, Any] = language.format_examples
-    texts = [
-        language.persona,
-        *(example.given for task in examples.values() for example in task[:2]),
-        *(style.prompt for style in language.styles),
-        *language.prompts.values(),
-        *language.refusals,
-        *(word for words in language.facets.values() for word in words[:8]),
-    ]
-    plain = (" ".join(re.sub(r"\$\{?\w+\}?", " ", text).split())[:300] for text in texts)
-    return list(dict.fromkeys(text for text in plain if text))[:120] or [language.native or language.name]

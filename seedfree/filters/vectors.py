@@ -92,9 +92,10 @@ class Rows:
         for part in parts(np.arange(n), _PAIRS):
             rows = np.ascontiguousarray(vectors[part[0] : part[-1] + 1])
             wide = rows.astype(np.float64)
-            lengths[part] = np.sqrt((wide * wide).sum(axis=1))
+            with np.errstate(over="ignore"):  # the length is then infinite, and refused
+                lengths[part] = np.sqrt((wide * wide).sum(axis=1))
             for number, row in zip(part.tolist(), rows, strict=True):
-                digest = hashlib.blake2b(row, digest_size=16).digest()
+                digest = _digest(row)
                 earlier = self._seen.get(digest, -1)
                 earlier = earlier if earlier >= 0 else seen.setdefault(digest, first + number)
                 twins[number] = earlier if earlier < first + number else -1
@@ -123,11 +124,21 @@ class Rows:
         return np.hstack([digests, numbers.view(np.uint8).reshape(-1, 8)])
 
     def restore(self, vectors: NDArray[Any], lengths: Floats, twins: Ints, digests: NDArray[np.uint8]) -> None:
-        """Takes in rows that were checked before."""
+        """Takes in rows that were checked before.
+
+        Raises:
+            ValueError: They are not; some are looked at.
+        """
+        if not len(vectors):
+            return
         self._arrays, self._starts = [vectors], np.zeros(1, np.int64)
         self.lengths, self.twins = lengths, twins
         numbers = np.ascontiguousarray(digests[:, 16:]).view(np.int64).ravel().tolist()
         self._seen = dict(zip((row.tobytes() for row in digests[:, :16]), numbers, strict=True))
+        for number in np.linspace(0, len(vectors) - 1, 16).astype(int).tolist():
+            first = self._seen.get(_digest(np.ascontiguousarray(vectors[number])), -1)
+            if first != (number if twins[number] < 0 else twins[number]):
+                raise ValueError(f"row {number} is another")
 
     def single(self, numbers: Ints) -> Singles:
         """Rows of length 1, float32, shape [len(numbers), d]."""
@@ -157,6 +168,10 @@ class Rows:
         for each in np.unique(of):
             taken[of == each] = self._arrays[each][numbers[of == each] - self._starts[each]]
         return taken
+
+
+def _digest(row: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(row.data, digest_size=16).digest()
 
 
 def _check(lengths: Floats) -> None:

@@ -6,7 +6,7 @@ import pytest
 from seedfree.errors import ConfigError, EncoderError
 from seedfree.filters import bounds, index
 from seedfree.filters.index import DiversityIndex, greedy_select
-from seedfree.filters.search import HnswSearch
+from seedfree.filters.search import ExactSearch, HnswSearch
 from tests.filters.test_index import assert_same, distributions, naive, unit
 
 NAMES = ["planted", "clustered", "nearly collinear", "all equal", "exact duplicates", "a chain"]
@@ -138,3 +138,47 @@ def test_vectors_in_a_file_are_read_where_they_lie(tmp_path):
     vectors.tofile(tmp_path / "vectors.f32")
     mapped = np.memmap(tmp_path / "vectors.f32", np.float32, "r", shape=vectors.shape)
     assert_same(greedy_select(mapped, 0.95, block=64), vectors, 0.95)
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_many_copies_among_those_already_there_change_nothing(kind, rotated):
+    if kind == "hnsw":
+        pytest.importorskip("hnswlib")
+    vectors = distributions()["planted"].astype(np.float32)
+    there = np.concatenate([np.repeat(vectors[:1], 2000, axis=0), vectors[:40]])
+    found, few = (greedy_select(vectors[40:], 0.95, kind, against=rows) for rows in (there, vectors[:40]))
+    np.testing.assert_array_equal(found.kept, few.kept)
+    np.testing.assert_allclose(found.similarity, few.similarity, atol=1e-12)
+
+
+def test_among_equal_cosines_the_earliest_row_wins_though_a_copy_stands_later():
+    assert greedy_select([[1, 0]], 0.9, against=[[1.001, 0], [1, 0]]).duplicate_of.tolist() == [1]
+    assert greedy_select([[1.001, 0], [1, 0], [1, 0]], [0.9, 1, 0.9]).duplicate_of.tolist() == [-1, -1, 0]
+
+
+def test_an_interrupted_step_never_was(monkeypatch):
+    vectors = distributions()["planted"].astype(np.float32)
+    made = DiversityIndex("exact", block=50)
+    made.add(vectors[:100], 0.95)
+    nearest, asked = ExactSearch.nearest, []
+
+    def interrupted(self, *args):
+        asked.append(args)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return nearest(self, *args)
+
+    monkeypatch.setattr(ExactSearch, "nearest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.add(vectors[100:], 0.95)
+    assert len(made) == 100
+    expected = greedy_select(vectors, 0.95, "exact").duplicate_of[100:]
+    np.testing.assert_array_equal(made.add(vectors[100:], 0.95).duplicate_of, expected)
+
+
+def test_a_row_of_infinite_length_and_a_threshold_that_is_no_number_are_refused():
+    with pytest.raises(EncoderError, match="NaN or infinity"):
+        greedy_select([[1e200, 1e200]], 0.9)
+    for wrong in ("abc", None, [0.9]):
+        with pytest.raises(ConfigError, match="threshold is"):
+            greedy_select(np.eye(2), [wrong, wrong])

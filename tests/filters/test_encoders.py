@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -112,8 +113,8 @@ def test_batches_run_longest_first_and_come_back_in_order():
         return np.array([[3.0 * len(text), 4.0 * len(text)] if text else [0.0, 0.0] for text in texts])
 
     texts = ["x" * n for n in (3, 9, 1, 7, 5)]
-    vectors = encoders._in_batches(texts, 2, encode)
+    vectors = encoders.in_batches(texts, 2, partial(map, encode))
     assert seen == [[9, 7], [5, 3], [1]]
     np.testing.assert_allclose(vectors, np.tile([[0.6, 0.8]], (5, 1)), rtol=1e-6)
     assert vectors.dtype == np.float32
-    assert encoders._in_batches(["ab", ""], 2, encode).tolist()[1] == [0.0, 0.0]
+    assert encoders.in_batches(["ab", ""], 2, partial(map, encode)).tolist()[1] == [0.0, 0.0]
