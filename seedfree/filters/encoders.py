@@ -179,8 +179,8 @@ class USEEncoder:
 
     It knows 16 languages: Arabic, Chinese (both scripts), Dutch, English, French, German, Italian, Japanese, Korean,
     Polish, Portuguese, Russian, Spanish, Thai and Turkish. Of Lao, Khmer and Burmese it sees unknown tokens alone.
-    It reads about 28 paragraphs a second on 2 cores. On Thai Wikipedia light edits score at least 0.989 and unrelated
-    texts at most 0.924.
+    It reads about 28 paragraphs a second on 2 cores. What a threshold means to it on Thai stands in
+    docs/calibration.md.
     """
 
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)

@@ -258,4 +258,7 @@ def _values(threshold: float | Mapping[str, float]) -> list[float]:
 
 
 def _page(item: Instruction) -> str:
-    return item.source.url or item.source.title or (item.context.text if item.context else "")
+    source = item.source
+    # A written text has its style for a title, which is no page.
+    page = (source.url or source.title) if source.kind != "written" else ""
+    return page or (item.context.text if item.context else "")
