@@ -145,3 +145,9 @@ def test_a_configuration_file_may_list_diversity_filters(tmp_path: Path) -> None
     filters = [sf.ExactDiversityFilter(), sf.LexicalDiversityFilter(0.7), semantic, sf.CapDiversityFilter(per_page=9)]
     same = sf.Pipeline("th", sf.OpenAICompatibleGenerator("http://127.0.0.1:1", "m"), diversity=filters)
     assert Config.load(file).pipeline.settings() == same.settings()
+
+
+def test_two_filters_with_one_encoder_are_refused() -> None:
+    two = [sf.SemanticDiversityFilter(encoder=LetterEncoder(), fields=name) for name in ("instruction", "output")]
+    with pytest.raises(sf.ConfigError, match="Two filters in diversity have the encoder"):
+        _pipeline(diversity=two)
