@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from seedfree.records import Instruction, Selection
 
 __all__ = ["SemanticDiversityFilter"]
 
+_LOG = logging.getLogger("seedfree")
+_RECALL = 0.99
 _FIELDS = ("instruction", "input", "output", "evidence", "topic")
 
 
@@ -159,6 +162,10 @@ class SemanticDiversityFilter:
         origins = [(item.topic, _page(item)) for item in items]
         judge_vectors(self.encoder, texts, self._at(numbers), limits, origins)
         selection = self._decide(numbers, limits)
+        if selection.recall is not None:
+            level = logging.WARNING if selection.recall < _RECALL else logging.INFO
+            found = "found %.1f %% of the near-duplicates in a sample; index='exact' finds all, in more time"
+            _LOG.log(level, f"The %s index {found}", selection.index, 100 * selection.recall)
         ids = [item.id for item in items]
         self._store.keep_rows(ids, numbers)
         if self._measured is not None:

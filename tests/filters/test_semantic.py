@@ -281,3 +281,19 @@ def test_a_task_without_a_threshold_is_an_error_before_anything_is_paid_for(tmp_
     with pytest.raises(ConfigError, match="closed_qa"):
         diversity.select([row("a", "b")])
     diversity.bind(InRun(Language.load("th"), folder=tmp_path, tasks=("chat",)))
+
+
+def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
+    pytest.importorskip("hnswlib")
+    rows = [row(f"{number}", "a") for number in range(4)]
+    planted = {f"{number}\na": direction("x" if number != 2 else "y") for number in range(4)}
+    exact = SemanticDiversityFilter(0.9, Planted(planted), index="exact").select(rows)
+    assert exact.kept.tolist() == [0, 2] and not caplog.records
+    with caplog.at_level("INFO", "seedfree"):
+        SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
+        monkeypatch.setattr("seedfree.filters.index.DiversityIndex._recall", lambda *_: 0.5)
+        SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
+    assert [(r.levelname, "100.0 %" in r.message, "50.0 %" in r.message) for r in caplog.records] == [
+        ("INFO", True, False),
+        ("WARNING", False, True),
+    ]
