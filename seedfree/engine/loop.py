@@ -165,6 +165,7 @@ class Threads:
             result = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             future.add_done_callback(_discard)
+            self._most += future.running()  # it may never end, and what follows needs a thread
             raise
         return await result if inspect.isawaitable(result) else result
 

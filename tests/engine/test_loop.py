@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import seedfree as sf
+from seedfree.engine.loop import Threads
 from seedfree.errors import ConfigError
 from seedfree.records import Prompt, Reply
 from tests.fakes import thai, thai_llm
@@ -178,3 +179,26 @@ def test_a_component_that_exits_ends_its_call_and_not_the_loop(tmp_path: Path, w
     with pytest.raises(type(wrong)):
         _pipeline(sf.FunctionGenerator(leave)).run(size=2, out=tmp_path / "left")
     assert _pipeline().run(size=2, out=tmp_path / "next").status == "complete"
+
+
+def test_a_call_that_never_ends_leaves_a_thread_to_those_that_follow() -> None:
+    async def both() -> str:
+        threads = Threads(1)
+        started, end = threading.Event(), threading.Event()
+
+        def stuck() -> None:
+            started.set()
+            end.wait()
+
+        first = asyncio.ensure_future(threads.call(stuck))
+        await asyncio.to_thread(started.wait)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        try:
+            return str(await asyncio.wait_for(threads.call(lambda: "done"), 10))
+        finally:
+            end.set()
+            threads.close()
+
+    assert asyncio.run(both()) == "done"
