@@ -150,7 +150,8 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self._most, self._made = most, 0
-        self._idle = threading.Semaphore(0)
+        self._open = 0  # calls that have not ended
+        self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
         self._jobs = queue.SimpleQueue()
 
@@ -158,8 +159,11 @@ class Threads:
         """What the function returns, awaited where it is awaitable."""
         future: Future[Any] = Future()
         self._jobs.put((future, fn, args))
-        if not self._idle.acquire(blocking=False) and self._made < self._most:
-            self._made += 1
+        with self._lock:
+            self._open += 1
+            more = self._made < min(self._open, self._most)
+            self._made += more
+        if more:
             threading.Thread(target=self._work, name="seedfree-call", daemon=True).start()
         try:
             result = await asyncio.wrap_future(future)
@@ -181,7 +185,8 @@ class Threads:
                     future.set_result(result)
                     del result
             del job, future, fn, args  # nothing is held while it waits
-            self._idle.release()
+            with self._lock:
+                self._open -= 1
 
     def close(self) -> None:
         """Ends the threads, each after the call that it is at."""

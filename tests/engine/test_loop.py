@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,20 +182,24 @@ def test_a_component_that_exits_ends_its_call_and_not_the_loop(tmp_path: Path, w
     assert _pipeline().run(size=2, out=tmp_path / "next").status == "complete"
 
 
-def test_a_call_that_never_ends_leaves_a_thread_to_those_that_follow() -> None:
+def test_calls_that_never_end_leave_a_thread_to_those_that_follow() -> None:
     async def both() -> str:
-        threads = Threads(1)
-        started, end = threading.Event(), threading.Event()
+        threads, stuck = Threads(2), threading.Semaphore(0)
+        end = threading.Event()
 
-        def stuck() -> None:
-            started.set()
+        def wait() -> None:
+            stuck.release()
             end.wait()
 
-        first = asyncio.ensure_future(threads.call(stuck))
-        await asyncio.to_thread(started.wait)
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
+        # Some have to queue before two of them are stuck.
+        quick = [asyncio.ensure_future(threads.call(time.monotonic)) for _ in range(8)]
+        await asyncio.gather(*quick)
+        slow = [asyncio.ensure_future(threads.call(wait)) for _ in range(2)]
+        for _ in slow:
+            await asyncio.to_thread(stuck.acquire)
+        for each in slow:
+            each.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
         try:
             return str(await asyncio.wait_for(threads.call(lambda: "done"), 10))
         finally:
