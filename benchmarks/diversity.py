@@ -1,8 +1,7 @@
 """Times `greedy_select` beside a plain blocked product, hnswlib and, where installed, usearch, faiss and semhash.
 
-All get the same vectors: isotropic unit rows, which are the hardest for a bound from leading coordinates, a quarter of
-them planted at a cosine of 0.955 to 1 from a random earlier row. Prints one JSON line: seconds, over hnswlib's, and
-decisions that differ from those of the plain product in float64 near the threshold.
+All get the same vectors: isotropic unit rows, a quarter of them planted at a cosine of 0.955 to 1 from a random earlier
+row. Prints one JSON line: seconds, over hnswlib's, and decisions that differ from those of the plain product.
 
 python benchmarks/diversity.py [rows] [dimensions] [contestant ...]
 

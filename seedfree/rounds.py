@@ -31,7 +31,7 @@ from seedfree.parsing import parse
 from seedfree.planning import TaskPlan, plan, quotas
 from seedfree.progress import Progress
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Topic, altered
+from seedfree.records import Context, Instruction, Selection, Topic, altered
 from seedfree.run import Dropped, Run, Stats, known_verdicts, publish, row_id, rows_of, write_json
 from seedfree.settings import code_digest, differing, fingerprint, own_code
 from seedfree.steps import prompted, verdict
@@ -100,6 +100,7 @@ class Execution:
     _topics: int = 0
     _contexts: int = 0
     _shown: float = 0.0
+    _searched: list[dict[str, Any]] = field(default_factory=list)
     _selecting: threading.Lock = field(default_factory=threading.Lock)
 
     async def run(self) -> Run:
@@ -302,9 +303,11 @@ class Execution:
         passed = [r for r in self._rows if r.reason is None or r.duplicate_of is not None]
         for r in passed:
             r.reason = r.duplicate_of = r.similarity = None
+        self._searched = []
         for each in self.stages.diversity:
             if passed:
-                _drop(each, passed)
+                found = _drop(each, passed)
+                self._searched.append({"filter": type(each).__name__, "index": found.index, "recall": found.recall})
                 passed = [r for r in passed if r.reason is None]
         return Counter(r.item.task for r in self._rows if r.reason is None)
 
@@ -366,6 +369,7 @@ class Execution:
             "rows": len(kept),
             "dropped": len(dropped),
             "drops": stats.drops,
+            "diversity": self._searched,
             "settings": settings,
             "fingerprint": fingerprint(settings),
         }
@@ -373,7 +377,7 @@ class Execution:
         self._write_status(status, message, stats)
 
 
-def _drop(diversity: DiversityFilter, rows: Sequence[_Row]) -> None:
+def _drop(diversity: DiversityFilter, rows: Sequence[_Row]) -> Selection:
     """Marks what a diversity filter drops of the rows."""
     selection = diversity.select([r.item for r in rows])
     reasons = selection.reasons or [getattr(diversity, "reason", "near-duplicate")] * len(rows)
@@ -384,3 +388,4 @@ def _drop(diversity: DiversityFilter, rows: Sequence[_Row]) -> None:
             r.duplicate_of = rows[of].item.id if of < len(rows) else cast("Any", diversity).against_ids[of - len(rows)]
             # An encoder's last digits depend on the batch that a text was in, which an interruption may change.
             r.similarity = None if math.isnan(similarity) else round(float(similarity), 4)
+    return selection

@@ -50,9 +50,9 @@ class Against:
 
     @property
     def ids(self) -> list[str]:
-        """The rows' ids; `against:<number>` for those that have none."""
+        """`against:<id>` for each row, its number without one; the run's own rows may have the same ids."""
         found = (getattr(item, "id", "") for item in self._items)
-        return [name or f"against:{number}" for number, name in enumerate(found)]
+        return [f"against:{name or number}" for number, name in enumerate(found)]
 
     @property
     def folders(self) -> list[Path]:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedfree.errors import ConfigError, EncoderError, missing_extra
+from seedfree.errors import ConfigError, EncoderError, SeedfreeError, missing_extra
 from seedfree.filters.normalize import squeeze
 from seedfree.filters.vectors import Floats, Rows, matrix, parts
 from seedfree.protocols import Encoder
@@ -85,15 +85,20 @@ def calibrate(
     """
     different: dict[str, str] = {}
     for text in texts:
+        if not isinstance(text, str):
+            raise ConfigError(
+                f"texts holds {type(text).__name__}", hint="Pass strings, such as [row.output for row in rows]."
+            )
         different.setdefault(squeeze(text), text)
+    different.pop("", None)
     sample = list(different.values())
     pairs = [(str(a), str(b)) for a, b in paraphrases]
     if len(sample) < _FEWEST:
         raise ConfigError(f"There are {len(sample)} different texts", hint=f"Pass {_FEWEST} or more, one from a page.")
     if rows < 1 or tasks < 1 or edits < 1:
         raise ConfigError(f"rows is {rows}, tasks {tasks}, edits {edits}", hint="Each is at least 1.")
-    if not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
-        raise ConfigError(f"thresholds is {thresholds!r}", hint="Each lies between 0 and 1.")
+    if not isinstance(thresholds, Sequence) or not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
+        raise ConfigError(f"thresholds is {thresholds!r}", hint="Give a list; each lies between 0 and 1.")
     drawn = seeded("calibrate", seed).sample(range(len(sample)), min(edits, len(sample)))
     made = {kind: [_edited(kind, sample, i, seed) for i in drawn] for kind in _EDITS}
     vectors = _encoded(encoder, sample)
@@ -159,6 +164,8 @@ class Calibration:
         Args:
             n: `rows` by default.
         """
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"threshold is {threshold!r}", hint="Use a cosine from 0 to 1, such as 0.95.")
         total = (self.rows if n is None else n) * self.tasks
         if total < 1:
             raise ConfigError(f"n is {n}", hint="It is the number of rows of a task, at least 1.")
@@ -188,7 +195,7 @@ class Calibration:
         """Draws both curves into a file, whose ending decides its form (.png, .svg, .pdf).
 
         Raises:
-            ConfigError: matplotlib is missing.
+            ConfigError: matplotlib is missing, or the file cannot be written.
         """
         if find_spec("matplotlib") is None:
             raise missing_extra("matplotlib", "report")
@@ -204,7 +211,12 @@ class Calibration:
         axes.set_yscale("symlog", linthresh=1e-4)
         axes.set_title(f"{self.encoder}, {self.rows:,} rows a task, tasks: {self.tasks}", fontsize=9)
         axes.legend()
-        figure.savefig(path)
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"Cannot write {path}: {error}", hint="Choose a .png, .svg or .pdf in a folder."
+            ) from error
 
     def __repr__(self) -> str:
         misses = self.misses
@@ -220,7 +232,12 @@ class Calibration:
 
 
 def _encoded(encoder: Encoder, texts: Sequence[str]) -> NDArray[Any]:
-    vectors = matrix(encoder.encode(list(texts)))
+    try:
+        vectors = matrix(encoder.encode(list(texts)))
+    except SeedfreeError:
+        raise
+    except Exception as error:
+        raise EncoderError(f"The encoder failed: {type(error).__name__}: {error}") from error
     if len(vectors) != len(texts):
         raise EncoderError(f"The encoder returned {len(vectors)} vectors for {len(texts)} texts")
     return vectors

@@ -165,7 +165,8 @@ class DiversityIndex:
                     recall = self._recall(first, limits, duplicate_of >= 0)
         kept = duplicate_of < 0
         similarity = np.where(kept, np.nan, similarity)
-        return Selection(np.flatnonzero(kept) + first, duplicate_of, similarity, self.index, recall)
+        index = self.index if n or self.index != "auto" else "exact"
+        return Selection(np.flatnonzero(kept) + first, duplicate_of, similarity, index, recall)
 
     def cut(self, n: int) -> None:
         """Forgets all rows from number n on, as if they had never come."""
@@ -259,18 +260,20 @@ class DiversityIndex:
         return of, cosine
 
     def _recall(self, first: int, limits: Floats, dropped: NDArray[np.bool_]) -> float:
-        """Of the duplicates in a sample of rows, the share that was found."""
+        """Of the duplicates in a sample of rows, the share that was found; decided in float64."""
         n = len(dropped)
         sample = np.sort(np.random.default_rng(0).choice(n, min(n, _RECALL), replace=False))
         kept = np.flatnonzero(self._duplicate_of < 0)
-        missed, wide = 0, self._rows.single(sample + first)
-        highest = np.full(len(sample), -1.0)
-        for start in range(0, len(kept), self._block):
-            columns = kept[start : start + self._block]
+        rows = sample + first
+        highest, nearest, wide = np.full(len(rows), -1.0), rows.copy(), self._rows.single(rows)
+        for columns in parts(kept, self._block):
             scores = wide @ self._rows.single(columns).T
-            scores[columns[None, :] >= (sample + first)[:, None]] = -1
-            highest = np.maximum(highest, scores.max(axis=1))
-        missed = int(((highest > limits[sample]) & ~dropped[sample]).sum())
+            scores[columns[None, :] >= rows[:, None]] = -1
+            top = scores.argmax(axis=1)
+            better = scores[np.arange(len(rows)), top] > highest
+            highest[better], nearest[better] = scores[better, top[better]], columns[top[better]]
+        near = self._rows.cosines(rows, nearest) > limits[sample]
+        missed = int((near & (nearest < rows) & ~dropped[sample]).sum())
         found = int(dropped[sample].sum())
         return found / (found + missed) if found + missed else 1.0
 

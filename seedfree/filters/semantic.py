@@ -110,7 +110,14 @@ class SemanticDiversityFilter:
     def bind(self, session: Session) -> None:
         """Opens the run's vectors, loads the encoder and tries it on the run's language; see `probe`."""
         self.ready()
-        self._check_tasks(getattr(session, "tasks", ()))
+        tasks = getattr(session, "tasks", ())
+        self._check_tasks(tasks)
+        strange = sorted(set(self.threshold) - {"*", *tasks}) if isinstance(self.threshold, Mapping) and tasks else []
+        if strange:
+            raise ConfigError(
+                f"threshold names the task {strange[0]}, which the run does not have",
+                hint=f"Its tasks are {', '.join(sorted(tasks))}.",
+            )
         folder = getattr(session, "folder", None)
         # In memory, vectors depend in their last bits on what they were encoded with: every run starts from none.
         self._open(Path(folder) / "vectors" if folder is not None else None)

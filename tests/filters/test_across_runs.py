@@ -186,7 +186,7 @@ def test_a_row_close_to_one_that_was_there_names_it():
     same(selection, sf.greedy_select(vectors[10:], 0.95, against=vectors[:10]))
     held = selection.duplicate_of[selection.duplicate_of >= 30] - 30
     assert len(held) and set(held) <= set(range(10))
-    assert diversity.against_ids == [item.id for item in there]
+    assert diversity.against_ids == [f"against:{item.id}" for item in there]
     same(diversity.select(rest[:20]), sf.greedy_select(vectors[10:30], 0.95, against=vectors[:10]))
 
 
@@ -199,7 +199,7 @@ def test_against_takes_all_forms_in_their_order(tmp_path):
     given = [tmp_path / "rows.jsonl", str(tmp_path / "run"), sf.Dataset(items[6:8]), nameless, "a text", items[9]]
     diversity = SemanticDiversityFilter(encoder=Planted(planted), against=given)
     names = [item.id for item in items[:8]]
-    assert diversity.against_ids == [*names, "against:8", "against:9", "row 9"]
+    assert diversity.against_ids == [*(f"against:{name}" for name in names), "against:8", "against:9", "against:row 9"]
     twins = [*items[:10], replace(row("a text", ""), id="x")]
     found = SemanticDiversityFilter(encoder=Planted(), against=["a text", "b"], fields="instruction").select(twins[-1:])
     assert found.duplicate_of.tolist() == [1]
@@ -287,7 +287,7 @@ def test_a_run_against_another_drops_its_rows_and_encodes_none_of_them(tmp_path)
     first = pipeline(Counting()).run(size=4, out=tmp_path / "a", clock=FakeClock())
     encoder = Counting()
     second = pipeline(encoder, against=first).run(size=4, out=tmp_path / "b", clock=FakeClock())
-    there = {item.id: item.output for item in first.dataset}
+    there = {f"against:{item.id}": item.output for item in first.dataset}
     dropped = {d.duplicate_of: d for d in second.dropped if d.reason == "diversity: near-duplicate"}
     assert set(dropped) == set(there) and len(second.dataset) == 4
     assert all(dropped[name].output == text and dropped[name].similarity == 1 for name, text in there.items())

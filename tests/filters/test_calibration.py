@@ -225,3 +225,24 @@ def test_vectors_without_a_cosine_are_refused():
 
     with pytest.raises(EncoderError, match="all zeros"):
         calibrate(Zeros(), [str(i) for i in range(150)])
+
+
+def test_what_cannot_be_calibrated_is_said_in_one_line(tmp_path):
+    texts = [f"text {number} of its own {number * number}" for number in range(120)]
+
+    class Broken:
+        def encode(self, texts):
+            raise RuntimeError("no memory")
+
+    with pytest.raises(EncoderError, match="The encoder failed: RuntimeError: no memory"):
+        calibrate(Broken(), texts)
+    with pytest.raises(ConfigError, match="texts holds int"):
+        calibrate(LetterEncoder(), [*texts, 3])
+    with pytest.raises(ConfigError, match=r"thresholds is 0\.95"):
+        calibrate(LetterEncoder(), texts, thresholds=0.95)
+    found = calibrate(LetterEncoder(), [*texts, "", " "], edits=20)
+    assert found.texts == 120
+    with pytest.raises(ConfigError, match=r"threshold is 1\.5"):
+        found.false_drops(100, 1.5)
+    with pytest.raises(ConfigError, match="Cannot write"):
+        found.plot(tmp_path / "none" / "curve.png")

@@ -182,3 +182,16 @@ def test_a_row_of_infinite_length_and_a_threshold_that_is_no_number_are_refused(
     for wrong in ("abc", None, [0.9]):
         with pytest.raises(ConfigError, match="threshold is"):
             greedy_select(np.eye(2), [wrong, wrong])
+
+
+def test_recall_counts_no_pair_at_the_threshold_as_missed():
+    pytest.importorskip("hnswlib")
+    assert greedy_select([[1, 0], [0.6, 0.8]], 0.6, "hnsw").recall == 1.0
+    vectors = distributions()["collinear to 1e-5"].astype(np.float32)
+    exact, graph = (greedy_select(vectors, 0.9999999, kind) for kind in ("exact", "hnsw"))
+    wrong = np.count_nonzero((exact.duplicate_of < 0) != (graph.duplicate_of < 0))
+    assert graph.recall >= 1 - 3 * max(wrong, 1) / 300
+
+
+def test_no_rows_were_searched_exactly():
+    assert greedy_select([], 0.9).index == "exact"

@@ -281,6 +281,8 @@ def test_a_task_without_a_threshold_is_an_error_before_anything_is_paid_for(tmp_
     with pytest.raises(ConfigError, match="closed_qa"):
         diversity.select([row("a", "b")])
     diversity.bind(InRun(Language.load("th"), folder=tmp_path, tasks=("chat",)))
+    with pytest.raises(ConfigError, match="the task chta, which the run does not have"):
+        SemanticDiversityFilter({"chta": 0.9, "*": 0.95}, Planted()).bind(InRun(Language.load("th"), tasks=("chat",)))
 
 
 def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
