@@ -24,6 +24,7 @@ languages: segment
 parsing
 dataset
 card
+training: config render
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
