@@ -24,7 +24,7 @@ languages: segment
 parsing
 dataset
 card
-training: config render
+training: config render losses watch / checks base / footprint model / trainer
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
