@@ -55,7 +55,7 @@ DiversityFilter DocumentSource Encoder Example Filter FunctionGenerator Generato
 JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleEncoder
 OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder
-Usage WikipediaSource WrittenContexts generate_all greedy_select
+Usage WikipediaSource WrittenContexts generate_all greedy_select QLoRAConfig QLoRATrainer TrainedModel Trainer
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}
