@@ -22,6 +22,7 @@ errors
 records
 languages: segment
 parsing
+readers
 dataset
 card
 protocols
@@ -38,6 +39,7 @@ health
 thresholds
 sweep
 run
+training: mix card exports
 steps
 rounds
 estimate
@@ -49,7 +51,7 @@ cli
 """  # noqa: E501
 
 PUBLIC = """
-BGEM3Encoder Brainstorming ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation Dataset
+AxolotlExport BGEM3Encoder Brainstorming ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation Dataset
 DiversityFilter DocumentSource Encoder Example Filter FunctionGenerator Generator GroundingFilter Instruction
 JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleEncoder
 OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection
