@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction, Message, Source
 
-__all__ = ["ReadForm", "read"]
+__all__ = ["ReadForm", "in_turn", "read"]
 
 ReadForm = Literal["alpaca", "messages", "sharegpt"]
 
@@ -138,8 +138,14 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
         if speaker not in _ROLES:
             raise ConfigError(f"turn {number} is by {speaker[:40]!r}, not by one of {', '.join(_ROLES)}")
         messages.append(Message(_ROLES[speaker], _text(turn.get(content), f"{content} of turn {number}")))
-    said = messages[messages[0].role == "system" :]
-    wrong = [n for n, m in enumerate(said) if m.role != ("user", "assistant")[n % 2]]
-    if wrong or not said or len(said) % 2:
+    if not in_turn(messages):
         raise ConfigError("turns are not a user's and an assistant's in turn, the assistant's last")
+    said = messages[messages[0].role == "system" :]
     return {"instruction": said[0].content, "output": said[1].content, "messages": tuple(messages)}
+
+
+def in_turn(messages: Sequence[Message]) -> bool:
+    """After a system message, where there is one, a user and an assistant take turns, and the assistant ends."""
+    said = messages[bool(messages) and messages[0].role == "system" :]
+    roles = [m.role for m in said]
+    return bool(roles) and roles == ["user", "assistant"] * (len(roles) // 2) and all(m.content.strip() for m in said)
