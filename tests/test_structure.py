@@ -25,6 +25,7 @@ parsing
 readers
 dataset
 card
+training: config render mix card / exports
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
@@ -39,7 +40,6 @@ health
 thresholds
 sweep
 run
-training: mix card exports
 steps
 rounds
 estimate
@@ -53,10 +53,10 @@ cli
 PUBLIC = """
 AxolotlExport BGEM3Encoder Brainstorming ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation Dataset
 DiversityFilter DocumentSource Encoder Example Filter FunctionGenerator Generator GroundingFilter Instruction
-JudgeFilter Language LanguageFilter LlamaCppGenerator Message MultipleChoice OpenAICompatibleEncoder
+JudgeFilter Language LanguageFilter LlamaCppGenerator LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder
 OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic USEEncoder
-Usage WikipediaSource WrittenContexts generate_all greedy_select
+Usage WikipediaSource WrittenContexts generate_all greedy_select mix
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}

@@ -18,12 +18,12 @@ import yaml
 from seedfree.dataset import Dataset, json_line, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
-from seedfree.records import Message, altered
+from seedfree.records import Message, altered, unmarked
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.render import CHATML
 
 __all__ = ["AxolotlExport", "LlamaFactoryExport"]
 
-_CHATML = ("<|im_start|>", "<|im_end|>")
 _EMBEDDINGS = {"embed_tokens", "lm_head"}
 
 
@@ -51,7 +51,7 @@ class _Export(ABC):
         Raises:
             ConfigError: A row or a setting is one that the tool would skip or misread, or nothing can be written.
         """
-        rows = _with_system(dataset, self.config.system)
+        rows = _fit(dataset, self.config.system)
         share = self.config.validation_share
         train, validation = rows.split(share, seed=self.config.seed) if share else (rows, Dataset())
         if not train or share and not validation:
@@ -125,13 +125,13 @@ class AxolotlExport(_Export):
             config["lora_modules_to_save"] = list(c.modules_to_save)
         if c.adapter_dtype == "bfloat16":
             config["peft_autocast_adapter_dtype"] = False
-        start, end = _CHATML
-        if c.chat_template == "chatml":
-            config |= {"chat_template": "chatml", "special_tokens": {"eos_token": end}, "tokens": [start]}
-        elif c.chat_template:
-            config |= {"chat_template": "jinja", "chat_template_jinja": c.chat_template}
+        if c.chat_template:
+            template = CHATML if c.chat_template == "chatml" else c.chat_template
+            config |= {"chat_template": "jinja", "chat_template_jinja": template}
         else:
             config["chat_template"] = "tokenizer_default"
+        if c.chat_template == "chatml":
+            config |= {"tokens": ["<|im_start|>"], "special_tokens": {"eos_token": "<|im_end|>"}}
         if self.stop:
             config["eot_tokens"] = [self.stop]
         # axolotl trains on the assistant's turns unless it is told otherwise.
@@ -260,14 +260,14 @@ def _whole(alpha: float) -> int:
     return int(alpha)
 
 
-def _with_system(dataset: Dataset, system: str | None) -> Dataset:
+def _fit(dataset: Dataset, system: str | None) -> Dataset:
     """The rows, each fit for a chat template and with a system message where there is one to add."""
     rows = []
     for number, one in enumerate(dataset):
         if not in_turn(one.messages):
             hint = "Take it out: the tool would skip it in silence, or fail."
             raise ConfigError(f"Row {number} ({one.id}): its turns are not a user's and an assistant's", hint=hint)
-        if system and one.messages[0].role != "system":
-            one = altered(one, messages=(Message("system", system), *one.messages))
-        rows.append(one)
+        added = [Message("system", system)] if system and one.messages[0].role != "system" else []
+        messages = (*added, *(Message(m.role, unmarked(m.content)) for m in one.messages))
+        rows.append(altered(one, messages=messages))
     return Dataset(rows)
