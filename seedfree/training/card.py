@@ -17,8 +17,8 @@ __all__ = ["model_card"]
 # https://huggingface.co/docs/hub/model-cards
 _ON_THE_HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _LIMITS = """\
-- No person has reviewed what it was trained on unless it says "human" above, and none its answers. It can be wrong, \
-biased or out of date, and it has had no safety training beyond its base model's.
+- No person has reviewed the rows that a model wrote, and none this model's answers. It can be wrong, biased or out of \
+date, and it has had no safety training beyond its base model's.
 - Held-out loss compares trainings of one base model on one data set, not models with each other.
 - It answers best in the form of its training: the chat template that is saved with its tokenizer."""
 
@@ -105,7 +105,7 @@ def _sources(dataset: Dataset) -> str:
     found = Counter((one.source.kind, one.generator or "unknown", one.source.license or "") for one in dataset)
     lines = [["source", "written by", "licence of the text", "rows"]]
     for (kind, generator, license), n in sorted(found.items()):
-        none = "none needed" if kind in ("written", "topic") else "not on record"
+        none = "no outside text" if kind in ("written", "topic") else "not on record"
         lines.append([kind, generator, license or none, f"{n:,}"])
     return table(lines) + "\n\nThe data set's own card names every page that rows were made from."
 
@@ -113,8 +113,8 @@ def _sources(dataset: Dataset) -> str:
 def _terms(base: str, terms: str) -> str:
     said = plain(terms, longest=2_000) or "Their terms are not on record here; read them before you use the model."
     return (
-        f"The licence of {plain(base)} binds its adapters. The rows stay under the licence of their texts, named above. "
-        "The terms of those that wrote the rows bind those who train on them; some forbid training models that compete "
+        f"The licence of {plain(base)} binds its adapters. The rows stay under the licence of their texts. The terms"
+        " of those that wrote the rows bind those who train on them; some forbid training models that compete "
         f"with their own. {said}"
     )
 
