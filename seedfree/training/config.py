@@ -62,7 +62,7 @@ class QLoRAConfig(BaseModel):
         None, description="None: the tokenizer's own. 'chatml': ChatML. Otherwise a template's Jinja text."
     )
     system: str | None = Field(None, description="System prompt of rows that have none; also when it generates.")
-    language: str | None = Field(None, description="Code that every row must have; None: that of the first row.")
+    language: str | None = Field(None, description="Code that every row must have; None: the commonest one.")
     max_length: int = Field(4096, ge=8, description="Tokens of a sequence; longer rows are cut, and counted.")
     packing: bool = Field(True, description="Several rows in a sequence; no row sees another.")
     pad_to_max_length: bool = Field(False, description="Every row is padded to max_length; not with packing.")

@@ -19,6 +19,7 @@ from seedfree.dataset import Dataset, json_line, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
 from seedfree.records import Message, altered, unmarked
+from seedfree.training.checks import check_language, split
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.render import CHATML
 
@@ -51,12 +52,8 @@ class _Export(ABC):
         Raises:
             ConfigError: A row or a setting is one that the tool would skip or misread, or nothing can be written.
         """
-        rows = _fit(dataset, self.config.system)
-        share = self.config.validation_share
-        train, validation = rows.split(share, seed=self.config.seed) if share else (rows, Dataset())
-        if not train or share and not validation:
-            hint = "Bring more rows, or change validation_share."
-            raise ConfigError(f"{len(train)} rows to train on and {len(validation)} to validate with", hint=hint)
+        check_language(dataset, self.config.language)
+        train, validation = split(_fit(dataset, self.config.system), None, self.config)
         config = self._config(validated=bool(validation))
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         head = f"# Made by seedfree. From this folder run: {self.command}\n"

@@ -138,8 +138,9 @@ def test_bad_rows_are_refused_before_anything_is_written(rows, tmp_path, kind):
     last = Instruction("t", "q", "a", id="no-end", messages=(Message("user", "q"),))
     for data, says in [
         (Dataset([*rows, last]), r"Row 40 \(no-end\)"),
-        (Dataset(), "0 rows to train on"),
-        (rows[:2], "0 to validate"),
+        (Dataset(), "data set is empty"),
+        (rows[:2], "leaves none for validation"),
+        (Dataset([*rows, Instruction("t", "q", "a", language="en")]), "1 of 41 rows are in en, not th"),
     ]:
         with pytest.raises(ConfigError, match=says) as error:
             kind("org/base").write(data, tmp_path)

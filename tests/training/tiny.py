@@ -56,3 +56,27 @@ def make_tokenizer(template=None, **special):
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **{k: v for k, v in special.items() if v})
     fast.chat_template = template
     return fast
+
+
+CHAT = (
+    "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}</turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<turn>assistant\n{% endif %}"
+)
+
+
+def save_base(folder, *, template=CHAT, seed=0, tied=False, **sizes):
+    """A Llama of two layers with its tokenizer, as a folder that transformers reads."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from seedfree.training.base import quiet
+
+    tokenizer = make_tokenizer(template)
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4} | sizes
+    sizes |= {"num_key_value_heads": 2, "initializer_range": 0.2, "tie_word_embeddings": tied}
+    config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, **sizes)
+    with quiet():
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
