@@ -315,9 +315,10 @@ class Selection:
     Attributes:
         kept: Row numbers, ascending.
         duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was kept.
-        similarity: Length n; that cosine, NaN where the row was kept.
+        similarity: Length n; that cosine, NaN where the row was kept or where the filter measures none.
         index: What found the neighbours: `"exact"`, `"hnsw"`, or the filter's own word.
         recall: Share (0 to 1) of the duplicates in a sample that an inexact index found; `None` for an exact one.
+        reasons: Length n; why each row was dropped. `None` where the filter has one reason for all.
     """
 
     kept: Any
@@ -325,6 +326,7 @@ class Selection:
     similarity: Any
     index: str = ""
     recall: float | None = None
+    reasons: Sequence[str] | None = None
 
     @property
     def ratio(self) -> float:

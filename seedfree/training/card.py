@@ -84,8 +84,9 @@ def _use() -> str:
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("adapter")
-model = AutoPeftModelForCausalLM.from_pretrained("adapter")
+adapter = "adapter"  # or this repository's name on the hub
+tokenizer = AutoTokenizer.from_pretrained(adapter)
+model = AutoPeftModelForCausalLM.from_pretrained(adapter)
 chat = [{"role": "user", "content": "..."}]
 inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=256)[0]))
