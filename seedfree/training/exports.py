@@ -84,6 +84,7 @@ class AxolotlExport(_Export):
     """Writes `axolotl.yaml`, `train.jsonl` and `validation.jsonl` for axolotl.
 
     Loss is on the assistant's turns and the token that ends them; rows longer than `max_length` are cut, not dropped.
+    Where ChatML brings new tokens, name `embed_tokens` and `lm_head` in `modules_to_save`: axolotl refuses otherwise.
 
     Args:
         base_model: Folder, or name on the hub.
