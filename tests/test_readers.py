@@ -8,6 +8,7 @@ from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction, Message, Source
 
+GOOD = {"instruction": "i", "output": "o"}
 READERS = {"alpaca": Dataset.from_alpaca, "messages": Dataset.from_messages, "sharegpt": Dataset.from_sharegpt}
 
 said = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
@@ -63,16 +64,16 @@ def test_first_question_and_answer_stand_for_a_conversation(tmp_path):
 
 def test_a_row_says_what_it_is(tmp_path):
     full = {"instruction": "i", "output": "o", "task": "qa", "language": "lo", "generator": "x@y", "license": "CC0-1.0"}
-    rows = [{**full, "system": "gone", "score": [1]}, {"instruction": "i", "output": "o", "task": None, "license": 4}]
+    rows = [{**full, "system": "gone", "score": [1]}, {**GOOD, "input": " \n", "task": None, "license": 4}]
     path = written(tmp_path / "set.jsonl", rows, False)
     first, second = Dataset.from_alpaca(path, task="human_qa", language="th", license="CC-BY-4.0")
     assert (first.task, first.language, first.generator, first.source.license) == ("qa", "lo", "x@y", "CC0-1.0")
     assert (second.task, second.language, second.generator) == ("human_qa", "th", "human")
     assert first.source == Source("human", "set.jsonl", license="CC0-1.0") and second.source.license == "CC-BY-4.0"
+    assert second.input == ""
     assert first.id == second.id and len(first.id) == 16, "the id names what is said"
 
 
-GOOD = {"instruction": "i", "output": "o"}
 TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 
 

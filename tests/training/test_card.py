@@ -55,8 +55,11 @@ def test_every_setting_of_the_recipe_is_there():
 
 
 def test_figures_terms_and_versions():
-    text = made(figures={"held-out loss": 1.25, "rows cut": 1200}, terms="Use as you like.", versions={"trl": "1.16"})
-    assert "| held\\-out loss | 1\\.25 |\n| rows cut | 1,200 |" in text and "Use as you like\\." in text
+    text = made(
+        figures={"held-out loss": 1.25, "rows cut": 1200}, terms="Use it as you like. " * 20, versions={"trl": "1.16"}
+    )
+    assert text.count("Use it as you like\\.") == 20
+    assert "| held\\-out loss | 1\\.25 |\n| rows cut | 1,200 |" in text
     assert "Made with trl 1\\.16." in text and "not on record here" not in text
     assert "not on record here" in made() and "## Training\n" not in made()
 
