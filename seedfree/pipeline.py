@@ -41,7 +41,8 @@ class Pipeline:
         tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization, conversation and
             multiple choice.
         filters: `"default"` for the language's rules, language and grounding; a list; `[]` for none.
-        diversity: Removes near-duplicates. Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
+        diversity: Removes near-duplicates: one filter or a list, each of which sees what those before it left.
+            Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
         topics: `None` to have them generated; or strings of one's own (kind `"given"`).
         cultural_share: Of generated topics, 0 to 1.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
@@ -55,7 +56,7 @@ class Pipeline:
     contexts: Sequence[ContextSource] | None = None
     tasks: Sequence[TaskTemplate] | None = None
     filters: Literal["default"] | Sequence[Filter] = "default"
-    diversity: DiversityFilter | None = field(default_factory=SemanticDiversityFilter)
+    diversity: DiversityFilter | Sequence[DiversityFilter] | None = field(default_factory=SemanticDiversityFilter)
     topics: Sequence[str] | None = None
     cultural_share: float = 0.5
     topic_limit: int | None = None
@@ -79,8 +80,16 @@ class Pipeline:
             _needs(task, TaskTemplate, "tasks", "[sf.ClosedQA()]")
         for one in self.filters:
             _needs(one, Filter, "filters", "[sf.RuleFilter()]")
-        if self.diversity is not None:
-            _needs(self.diversity, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
+        if isinstance(self.diversity, (list, tuple)):
+            self.diversity = list(self.diversity)
+        for one in self._diversity:
+            _needs(one, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
+        encoders = [e for d in self._diversity if (e := getattr(d, "encoder", None)) is not None]
+        names = [str(getattr(e, "identity", type(e).__qualname__)) for e in encoders]
+        if len(set(names)) < len(names):  # a run keeps one list of vectors for each
+            raise ConfigError(
+                f"Two filters in diversity have the encoder {names[0]}", hint="Give one of them all fields."
+            )
         for task in self.tasks:
             if not isinstance(getattr(task, "name", None), str) or not hasattr(task, "Fields"):
                 raise ConfigError(
@@ -144,7 +153,7 @@ class Pipeline:
             ConfigError: Something is missing; the message says what to do.
         """
         assert self.contexts is not None and self.tasks is not None
-        for component in (self.generator, *self.contexts, *self.tasks, *self.filters, self.diversity):
+        for component in (self.generator, *self.contexts, *self.tasks, *self.filters, *self._diversity):
             ready(component)
         trial = Context(text="…", topic=Topic("…"), language=self._pack.code)
         for task in self.tasks:
@@ -235,8 +244,14 @@ class Pipeline:
         )
         return await execution.run()
 
+    @property
+    def _diversity(self) -> list[DiversityFilter]:
+        given: Any = self.diversity
+        return given if isinstance(given, list) else [] if given is None else [given]
+
     def _stages(self) -> Stages:
-        return Stages(**{name: getattr(self, name) for name in self.__dataclass_fields__}, settings=self.settings())
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Stages(**{**parts, "diversity": self._diversity}, settings=self.settings())
 
     def _cache(self, seed: int) -> Path:
         """Where previews keep their replies, so that a run takes them over instead of paying again."""

@@ -161,7 +161,11 @@ class Filter(Protocol):
 
 @runtime_checkable
 class DiversityFilter(Protocol):
-    """Removes near-duplicates among rows in the run's order. Earlier rows' fate must not depend on later rows."""
+    """Removes near-duplicates among rows in the run's order. Earlier rows' fate must not depend on later rows.
+
+    A dropped row's reason is `"diversity: near-duplicate"`, or what the filter has for an attribute `reason` in place
+    of the second word; a filter of several reasons gives them in `Selection.reasons`.
+    """
 
     def select(self, items: Sequence[Instruction]) -> Selection: ...
 

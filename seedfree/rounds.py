@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class Stages:
     contexts: Sequence[ContextSource]
     tasks: Sequence[TaskTemplate]
     filters: Sequence[Filter]
-    diversity: DiversityFilter | None
+    diversity: Sequence[DiversityFilter]
     topics: Sequence[str] | None
     cultural_share: float
     topic_limit: int | None
@@ -135,7 +136,7 @@ class Execution:
 
     def _components(self) -> list[object]:
         p = self.stages
-        return [p.generator, *p.contexts, *p.tasks, *p.filters, *([p.diversity] if p.diversity else [])]
+        return [p.generator, *p.contexts, *p.tasks, *p.filters, *p.diversity]
 
     def _same_settings(self, settings: Mapping[str, Any]) -> bool:
         """Whether the folder is new; raises where it was made with other settings."""
@@ -299,13 +300,12 @@ class Execution:
     def _compare(self) -> Counter[str]:
         self._rows.sort(key=lambda r: r.order)
         passed = [r for r in self._rows if r.reason is None or r.duplicate_of is not None]
-        if self.stages.diversity is not None and passed:
-            selection = self.stages.diversity.select([r.item for r in passed])
-            for r, of, similarity in zip(passed, selection.duplicate_of, selection.similarity, strict=True):
-                near = of >= 0
-                r.reason = "diversity: near-duplicate" if near else None
-                r.duplicate_of = _named(self.stages.diversity, passed, of) if near else None
-                r.similarity = round(float(similarity), 6) if near else None
+        for r in passed:
+            r.reason = r.duplicate_of = r.similarity = None
+        for each in self.stages.diversity:
+            if passed:
+                _drop(each, passed)
+                passed = [r for r in passed if r.reason is None]
         return Counter(r.item.task for r in self._rows if r.reason is None)
 
     def _show(self) -> None:
@@ -373,9 +373,14 @@ class Execution:
         self._write_status(status, message, stats)
 
 
-def _named(diversity: DiversityFilter, passed: Sequence[_Row], of: int) -> str:
-    """The id of the row that another one duplicates: one of this run, or one that was there before it."""
-    if of < len(passed):
-        return passed[of].item.id
-    name: str = cast("Any", diversity).against_ids[of - len(passed)]
-    return name
+def _drop(diversity: DiversityFilter, rows: Sequence[_Row]) -> None:
+    """Marks what a diversity filter drops of the rows."""
+    selection = diversity.select([r.item for r in rows])
+    reasons = selection.reasons or [getattr(diversity, "reason", "near-duplicate")] * len(rows)
+    for r, of, similarity, reason in zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True):
+        if of >= 0:
+            r.reason = f"diversity: {reason}"
+            # Beyond this run's rows come those that were there before it.
+            r.duplicate_of = rows[of].item.id if of < len(rows) else cast("Any", diversity).against_ids[of - len(rows)]
+            # An encoder's last digits depend on the batch that a text was in, which an interruption may change.
+            r.similarity = None if math.isnan(similarity) else round(float(similarity), 4)

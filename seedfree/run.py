@@ -36,8 +36,9 @@ class Dropped(Instruction):
 
     Attributes:
         reason: The filter's word, a colon, what it found; details in brackets.
-        duplicate_of: Id of the kept row that it resembles most.
-        similarity: Cosine of the two, -1 to 1.
+        duplicate_of: Id of the row that it resembles most, of those that this diversity filter kept.
+        similarity: Of the two, in the diversity filter's measure (a cosine, -1 to 1, for the semantic one); `None`
+            where it measures none.
     """
 
     reason: str = ""
@@ -191,7 +192,7 @@ def known_verdicts(path: Path) -> dict[str, str | None]:
     kept, dropped = (text.splitlines() for text in texts.values())
     verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
     for lost in map(from_json, dropped):
-        passed = lost["reason"] in ("surplus", "diversity: near-duplicate")
+        passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")
         verdicts[lost["id"]] = None if passed else lost["reason"]
     return verdicts
 

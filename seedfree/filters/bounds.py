@@ -14,7 +14,7 @@ from seedfree.filters.vectors import Floats, Ints, Rows, Singles, parts
 
 __all__ = ["FEWEST", "Bounds"]
 
-FEWEST = 4096  # Rows below which the whole product costs less than a rotation.
+FEWEST = 8192  # Rows below which the whole product costs less than a rotation.
 _SAMPLE = 4096  # Rows that the rotation is learned from.
 _TRIAL = 512  # Rows whose pairs the number of coordinates is chosen by.
 _WIDTHS = (8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256)

@@ -148,13 +148,13 @@ class Ongoing:
         """
         made = cls(index)
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 state = {name: kept[name] for name in (*_BY_ROW, "held", "recall")}
             rows = vectors(state["keys"])
             if rows is None or len({len(state[name]) for name in _BY_ROW}) != 1:
                 return made
             loaded = DiversityIndex.load(path, rows)
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # a cache: it is made again
+        except (ConfigError, OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # a cache: made again
             return made
         if index in ("auto", loaded.index):
             made._index, made._held = loaded, int(state["held"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,8 @@ from seedfree.records import Instruction, Selection
 
 __all__ = ["SemanticDiversityFilter"]
 
+_LOG = logging.getLogger("seedfree")
+_RECALL = 0.99
 _FIELDS = ("instruction", "input", "output", "evidence", "topic")
 
 
@@ -110,13 +114,17 @@ class SemanticDiversityFilter:
         folder = getattr(session, "folder", None)
         # In memory, vectors depend in their last bits on what they were encoded with: every run starts from none.
         self._open(Path(folder) / "vectors" if folder is not None else None)
+        if self._store.folder is not None:
+            for stale in self._store.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+                stale.unlink(missing_ok=True)
         self.probe(session.language)
         self._held = self._hold()
 
     def close(self) -> None:
         """Keeps the index in the run's folder."""
         if self._ongoing is not None and self._store.folder is not None:
-            self._ongoing.save(self._store.path("index.npz"))
+            with contextlib.suppress(ConfigError):  # it can be made again, and the run itself is over
+                self._ongoing.save(self._store.path("index.npz"))
 
     @property
     def against_ids(self) -> list[str]:
@@ -154,6 +162,10 @@ class SemanticDiversityFilter:
         origins = [(item.topic, _page(item)) for item in items]
         judge_vectors(self.encoder, texts, self._at(numbers), limits, origins)
         selection = self._decide(numbers, limits)
+        if selection.recall is not None:
+            level = logging.WARNING if selection.recall < _RECALL else logging.INFO
+            found = "found %.1f %% of the near-duplicates in a sample; index='exact' finds all, in more time"
+            _LOG.log(level, f"The %s index {found}", selection.index, 100 * selection.recall)
         ids = [item.id for item in items]
         self._store.keep_rows(ids, numbers)
         if self._measured is not None:
@@ -253,4 +265,7 @@ def _values(threshold: float | Mapping[str, float]) -> list[float]:
 
 
 def _page(item: Instruction) -> str:
-    return item.source.url or item.source.title or (item.context.text if item.context else "")
+    source = item.source
+    # A written text has its style for a title, which is no page.
+    page = (source.url or source.title) if source.kind != "written" else ""
+    return page or (item.context.text if item.context else "")

@@ -58,6 +58,7 @@ class VectorStore:
         self._keys: list[bytes] = []
         self._numbers: dict[bytes, int] = {}
         self._whole: Singles = np.empty((0, 0), np.float32)
+        self._room: Singles = self._whole
         if self.folder is not None and self.path("json").exists():
             self._read()
 
@@ -186,13 +187,23 @@ class VectorStore:
             raise _wrong(place, f"holds {self.dimensions} dimensions, but the encoder gives {vectors.shape[1]}")
         rows = np.ascontiguousarray(vectors, "<f4")
         if self.folder is None:
-            before = self._whole if len(self) else rows[:0]
-            self._whole = np.concatenate([before, rows])
+            self._hold(rows)
         else:
             self._write(self.folder, keys, rows)
         self.dimensions = rows.shape[1]
         self._numbers.update(zip(keys, range(len(self), len(self) + len(keys)), strict=True))
         self._keys += keys
+
+    def _hold(self, rows: Singles) -> None:
+        """Puts rows into memory; those before stay where they are while there is room: others hold them too."""
+        n, total = len(self), len(self) + len(rows)
+        if total > len(self._room):
+            room = np.empty((max(total, 2 * n), rows.shape[1]), np.float32)
+            if n:
+                room[:n] = self._whole
+            self._room = room
+        self._room[n:total] = rows
+        self._whole = self._room[:total]
 
     def _write(self, folder: Path, keys: list[bytes], rows: Singles) -> None:
         try:

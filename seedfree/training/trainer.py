@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from seedfree.dataset import Dataset, write_atomic
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.training.base import BaseModel, check_packages, device, load, main_process, quiet
+from seedfree.training.card import model_card
 from seedfree.training.checks import check_language, split
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.footprint import Footprint, free_memory, full_modules, memory, seconds, shape
@@ -37,6 +38,7 @@ _PACKAGES = ("seedfree", "torch", "transformers", "trl", "peft", "bitsandbytes",
 class _Plan:
     """All that is known before a weight is read."""
 
+    rows: Dataset
     base: BaseModel
     tokenizer: Any
     added: list[str]
@@ -57,13 +59,17 @@ class QLoRATrainer:
         base_model: A model's folder, or its name on the Hugging Face hub.
         progress: Called after every step that is logged; what it raises stops the training, which goes on from its last
             checkpoint when it is run again.
-        show: A bar: `None` for a terminal or a notebook alone.
+        show: A bar: `None` for a terminal alone.
+        license: Of the adapter, by the hub's word, for the card; that of the base model binds it.
+        terms: What the providers of the rows' generators say about training on them, for the card.
     """
 
     base_model: str | Path
     config: QLoRAConfig = field(default_factory=QLoRAConfig)
     progress: Callable[[TrainingProgress], object] | None = None
     show: bool | None = None
+    license: str = "other"
+    terms: str = ""
 
     def estimate(self, dataset: Dataset, *, validation: Dataset | None = None) -> Footprint:
         """Rows, tokens, memory and time, before any weight is read; see `footprint.py` for how exact they are.
@@ -135,7 +141,17 @@ class QLoRATrainer:
         validated, validation_report = renderer.rows(held) if held else ([], None)
         footprint = self._footprint(base, len(tokenizer), place, training, len(validated), report)
         _tell(report)
-        return _Plan(base, tokenizer, added, training, validated, report, validation_report, footprint)
+        return _Plan(
+            Dataset([*dataset, *(validation or ())]),
+            base,
+            tokenizer,
+            added,
+            training,
+            validated,
+            report,
+            validation_report,
+            footprint,
+        )
 
     def _footprint(
         self, base: BaseModel, tokens: int, place: str, rows: Sequence[Encoded], held: int, report: RenderReport
@@ -190,9 +206,34 @@ class QLoRATrainer:
                     plot(losses, folder / "loss.png")
                 except ConfigError as error:
                     _LOG.warning("No loss.png: %s", error)
+                self._describe(plan, folder, info)
                 _write(folder, info)
             trainer.accelerator.wait_for_everyone()
         return TrainedModel.open(folder, base_model=self.base_model)
+
+    def _describe(self, plan: _Plan, folder: Path, info: Mapping[str, Any]) -> None:
+        """Writes the card."""
+        total, losses = plan.report.total, info["losses"]
+        held = [one["validation"] for one in losses if one["validation"] is not None]
+        figures: dict[str, object] = {
+            "steps": losses[-1]["step"],
+            "rows trained on": total.rows - total.masked,
+            "rows cut at max_length": total.cut,
+            "rows left out, as no token carried loss": total.masked,
+            "tokens a character of the answers": f"{total.tokens_per_character:.2f}",
+        }
+        if held:
+            figures["validation loss before and after"] = f"{held[0]:.3f}, {held[-1]:.3f}"
+        card = model_card(
+            plan.rows,
+            base_model=plan.base.name,
+            config=self.config,
+            license=self.license,
+            terms=self.terms,
+            figures=figures,
+            versions=info["versions"],
+        )
+        write_atomic(folder / "README.md", [card])
 
     def _save(self, trainer: Any, plan: _Plan, folder: Path) -> None:
         adapter, new = folder / "adapter", folder / ".adapter.new"

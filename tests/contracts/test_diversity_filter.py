@@ -1,13 +1,14 @@
-"""What every diversity filter promises the pipeline: the ready-made one, and one that a user wrote."""
+"""What every diversity filter promises the pipeline: the ready-made ones, and one that a user wrote."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from seedfree.filters.lexical import CapDiversityFilter, ExactDiversityFilter, LexicalDiversityFilter
 from seedfree.filters.semantic import SemanticDiversityFilter
 from seedfree.protocols import DiversityFilter
-from seedfree.records import Instruction, Selection
+from seedfree.records import Instruction, Selection, Source
 
 
 @dataclass
@@ -37,16 +38,25 @@ class ExactDuplicates:
     params=[
         lambda: SemanticDiversityFilter(0.99, Letters()),
         lambda: SemanticDiversityFilter(0.99, Letters(), fields="paper", index="hnsw"),
+        ExactDiversityFilter,
+        LexicalDiversityFilter,
+        lambda: LexicalDiversityFilter(0.5, "output", size=3),
+        lambda: CapDiversityFilter(per_page=1),
+        lambda: CapDiversityFilter(per_topic=1),
         ExactDuplicates,
     ],
-    ids=["semantic", "semantic hnsw", "a user's"],
+    ids=["semantic", "semantic hnsw", "exact", "lexical", "lexical output", "per page", "per topic", "a user's"],
 )
 def make(request):
     return request.param
 
 
 def rows(outputs):
-    return [Instruction(task="t", instruction="i", output=output) for output in outputs]
+    """A page and a topic for each output, so that a cap has the same to drop as the others."""
+    return [
+        Instruction(task="t", instruction="i", output=output, topic=output, source=Source("document", title=output))
+        for output in outputs
+    ]
 
 
 ROWS = rows(["zebra", "monsoon", "zebra", "lantern", "orchid", "monsoon", "zebra", "quick fox"])
@@ -61,7 +71,8 @@ def test_kept_and_dropped_make_up_all_rows(make):
     assert np.asarray(selection.kept).tolist() == [0, 1, 3, 4, 7]
     assert np.asarray(selection.duplicate_of).tolist() == [-1, -1, 0, -1, -1, 1, 0, -1]
     assert np.isnan(selection.similarity[selection.kept]).all()
-    assert np.isfinite(np.delete(selection.similarity, selection.kept)).all()
+    dropped = np.delete(selection.similarity, selection.kept)
+    assert np.isnan(dropped).all() if selection.reasons else np.isfinite(dropped).all()
     assert selection.ratio == 5 / 8
 
 

@@ -203,10 +203,10 @@ def test_where_the_rotation_begins(monkeypatch):
     monkeypatch.undo()
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(700, 40)) * np.geomspace(1, 0.01, 40)
-    vectors = unit(centres[rng.integers(0, 700, 4098)] + 0.003 * rng.normal(size=(4098, 40)))
+    vectors = unit(centres[rng.integers(0, 700, 8194)] + 0.003 * rng.normal(size=(8194, 40)))
     of, cosine = naive(vectors, 0.98)
-    for n in (4095, 4096, 4097, 4098):
-        assert rotates(vectors[:n]) == (n >= 4096)
+    for n in (8191, 8192, 8193, 8194):
+        assert rotates(vectors[:n]) == (n >= 8192)
         found = greedy_select(vectors[:n], 0.98, "exact")
         np.testing.assert_array_equal(found.duplicate_of, of[:n])
         np.testing.assert_allclose(found.similarity, cosine[:n], rtol=0, atol=1e-12)

@@ -1,6 +1,6 @@
 """Which rows the filter compares, what it asks of an encoder, and when it refuses one."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from seedfree.errors import ConfigError, EncoderError, RetryableError
 from seedfree.filters.encoders import BGEM3Encoder, USEEncoder
 from seedfree.filters.semantic import SemanticDiversityFilter
 from seedfree.languages import Language
-from seedfree.records import Context, Instruction, Source
+from seedfree.records import Context, Source
+from tests.planted import InRun, Planted, Returns, direction, near, prose, row
 
 THAI = [
     ("ข้าวซอยคืออะไร", "ข้าวซอยเป็นอาหารของภาคเหนือ ทำจากเส้นบะหมี่ในน้ำแกงกะทิ กินกับผักกาดดองและหอมแดง"),
@@ -25,59 +26,6 @@ LAO = [
     "ປີໃໝ່ລາວຈັດຂຶ້ນໃນເດືອນເມສາ",
 ]
 WORDS = "river temple mango monsoon weaver lantern festival buffalo market proverb dragon harvest palace drum".split()
-
-
-def row(instruction, output, **rest):
-    return Instruction(task="closed_qa", instruction=instruction, output=output, **rest)
-
-
-def prose(n, seed=0):
-    """Rows of random words: about 1 % of them share much of their wording."""
-    rng = np.random.default_rng(seed)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-
-    def text(words):
-        return " ".join("".join(rng.choice(letters, rng.integers(3, 9))) for _ in range(words))
-
-    return [row(text(5), text(20), topic=f"topic {i}") for i in range(n)]
-
-
-@dataclass
-class Planted:
-    """Gives each text a random direction, or the one it is told; counts its texts."""
-
-    planted: dict = field(default_factory=dict)
-    unknown: float = 0.0
-    seen: list = field(default_factory=list)
-
-    def encode(self, texts):
-        self.seen.extend(texts)
-        return np.stack([self.planted.get(text, _direction(text)) for text in texts])
-
-    def unknown_share(self, texts):
-        return self.unknown
-
-
-@dataclass
-class Returns:
-    """Returns whatever `fn` makes of the texts."""
-
-    fn: object
-
-    def encode(self, texts):
-        return self.fn(texts)
-
-
-def _direction(text, d=64):
-    rng = np.random.default_rng(list(text.encode()))
-    vector = rng.normal(size=d)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-@dataclass
-class Session:
-    language: Language
-    seed: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +53,12 @@ def test_use_is_refused_for_lao_rows(use):
 def test_use_is_refused_for_lao_before_the_first_request(use):
     lao = Language(code="lo", name="Lao", native="ລາວ", script="Lao", persona=LAO[0], refusals=tuple(LAO[1:]))
     with pytest.raises(EncoderError, match="of the tokens of Lao"):
-        SemanticDiversityFilter(0.95, use).bind(Session(lao))
+        SemanticDiversityFilter(0.95, use).bind(InRun(lao))
 
 
 @pytest.mark.parametrize("code", ["th", "tr", "en"])
 def test_use_is_accepted_for_languages_that_it_knows(use, code):
-    SemanticDiversityFilter(0.95, use).bind(Session(Language.load(code)))
+    SemanticDiversityFilter(0.95, use).bind(InRun(Language.load(code)))
 
 
 def test_every_text_is_encoded_once():
@@ -244,7 +192,7 @@ def test_unknown_tokens_above_five_percent_are_refused(share, refused):
 
 
 def alike(texts):
-    return np.stack([_direction("") + 0.01 * _direction(text) for text in texts]) / 1.0
+    return np.stack([direction("") + 0.01 * direction(text) for text in texts]) / 1.0
 
 
 def unit_alike(texts):
@@ -279,7 +227,7 @@ def test_real_duplicates_do_not_speak_against_the_encoder():
     near = {}
     for item in copies + edits:
         text = f"{item.instruction}\n{item.output}"
-        vector = _direction(item.instruction) + 0.01 * _direction(text)
+        vector = direction(item.instruction) + 0.01 * direction(text)
         near[text] = vector / np.linalg.norm(vector)
     selection = SemanticDiversityFilter(encoder=Planted(near)).select(copies + edits)
     assert selection.kept.tolist() == [0, 1, 2]
@@ -299,3 +247,53 @@ def test_a_probe_of_a_language_without_phrases_still_loads_the_encoder():
         Language(code="xx", name="Unwritten", native="", script="Latin", persona="")
     )
     assert encoder.seen == ["Unwritten"]
+
+
+def test_thresholds_may_differ_by_task():
+    planted = {"b\nb": near("a\na", 0.93)}
+    items = [row("a", "a"), row("b", "b")]
+    for threshold, kept in (
+        ({"closed_qa": 0.95}, [0, 1]),
+        ({"closed_qa": 0.9}, [0]),
+        ({"*": 0.9}, [0]),
+        ({"closed_qa": 0.95, "*": 0.1}, [0, 1]),
+        ({"summarization": 0.95, "*": 0.9}, [0]),
+    ):
+        assert SemanticDiversityFilter(threshold, Planted(planted)).select(items).kept.tolist() == kept
+    mixed = SemanticDiversityFilter({"closed_qa": 0.95, "chat": 0.9}, Planted(planted))
+    assert mixed.select([items[0], replace(items[1], task="chat")]).kept.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [({}, "names no task"), ({"closed_qa": 2}, "from 0 to 1"), ({"*": None}, "from 0 to 1")],
+)
+def test_wrong_thresholds_by_task(threshold, message):
+    with pytest.raises(ConfigError, match=message):
+        SemanticDiversityFilter(threshold, Planted())
+
+
+def test_a_task_without_a_threshold_is_an_error_before_anything_is_paid_for(tmp_path):
+    diversity = SemanticDiversityFilter({"chat": 0.9}, Planted())
+    with pytest.raises(ConfigError, match="no cosine for the task closed_qa") as caught:
+        diversity.bind(InRun(Language.load("th"), folder=tmp_path, tasks=("chat", "closed_qa")))
+    assert "'*'" in str(caught.value)
+    with pytest.raises(ConfigError, match="closed_qa"):
+        diversity.select([row("a", "b")])
+    diversity.bind(InRun(Language.load("th"), folder=tmp_path, tasks=("chat",)))
+
+
+def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
+    pytest.importorskip("hnswlib")
+    rows = [row(f"{number}", "a") for number in range(4)]
+    planted = {f"{number}\na": direction("x" if number != 2 else "y") for number in range(4)}
+    exact = SemanticDiversityFilter(0.9, Planted(planted), index="exact").select(rows)
+    assert exact.kept.tolist() == [0, 2] and not caplog.records
+    with caplog.at_level("INFO", "seedfree"):
+        SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
+        monkeypatch.setattr("seedfree.filters.index.DiversityIndex._recall", lambda *_: 0.5)
+        SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
+    assert [(r.levelname, "100.0 %" in r.message, "50.0 %" in r.message) for r in caplog.records] == [
+        ("INFO", True, False),
+        ("WARNING", False, True),
+    ]

@@ -197,3 +197,12 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="Cannot write") as caught:
         filled(tmp_path / "file")
     assert "\n" not in str(caught.value)
+
+
+def test_vectors_that_were_given_out_stay_as_they_are(store):
+    given_out = []
+    for i in range(40):
+        given_out.append((TEXTS[: i % 10 + 1], store.vectors([*TEXTS[: i % 10 + 1]], Encoder())))
+        store.vectors([f"more {i} {j}" for j in range(i)], Encoder())
+    for texts, found in given_out:
+        np.testing.assert_array_equal(found, [direction(text) for text in texts])
