@@ -25,7 +25,7 @@ parsing
 readers
 dataset
 card
-training: config render losses watch mix / checks base card / footprint model exports / trainer
+training: config render losses watch folder mix / checks base card / footprint model exports / trainer
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics

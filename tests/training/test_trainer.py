@@ -66,7 +66,7 @@ def test_the_card_says_what_it_was_made_from_and_how_it_went(trained):
     model, _ = trained
     card = (model.folder / "README.md").read_text("utf-8")
     held = [one.validation for one in model.losses if one.validation is not None]
-    for word in ("library_name: peft", "closed_qa", f"{held[0]:.3f}, {held[-1]:.3f}"):
+    for word in ("library_name: peft", "brainstorming", f"{held[0]:.3f}, {held[-1]:.3f}"):
         assert word in card
 
 
