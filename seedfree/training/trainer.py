@@ -217,10 +217,10 @@ class QLoRATrainer:
             "rows trained on": total.rows - total.masked,
             "rows cut at max_length": total.cut,
             "rows left out, as no token carried loss": total.masked,
-            "tokens a character of the answers": f"{total.tokens_per_character:.2f}",
+            "tokens a character of the answers": round(total.tokens_per_character, 2),
         }
         if held:
-            figures["validation loss before and after"] = f"{held[0]:.3f}, {held[-1]:.3f}"
+            figures["validation loss before"], figures["validation loss after"] = round(held[0], 3), round(held[-1], 3)
         card = model_card(
             plan.rows,
             base_model=plan.base.name,

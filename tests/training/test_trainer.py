@@ -64,9 +64,15 @@ def test_a_folder_holds_all_that_is_needed(trained):
 
 def test_the_card_says_what_it_was_made_from_and_how_it_went(trained):
     model, _ = trained
-    card = (model.folder / "README.md").read_text("utf-8")
+    card = (model.folder / "README.md").read_text("utf-8").replace("\\", "")
     held = [one.validation for one in model.losses if one.validation is not None]
-    for word in ("library_name: peft", "brainstorming", f"{held[0]:.3f}, {held[-1]:.3f}"):
+    for word in (
+        "library_name: peft",
+        "closed_qa",
+        "| learning_rate | 0.02 |",
+        str(round(held[0], 3)),
+        str(round(held[-1], 3)),
+    ):
         assert word in card
 
 
