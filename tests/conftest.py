@@ -18,6 +18,9 @@ from seedfree.generators.llamacpp import LlamaCppGenerator
 settings.register_profile("derandomize", derandomize=True, deadline=None)
 settings.load_profile("derandomize")
 
+# Whatever starts the tests in the background may have them ignore Ctrl-C, and so would every process they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A script that starts a MediaWiki and says "ready URL"; where there is none, the tests that need it are skipped.
 WIKI = Path(__file__).parents[2] / "shared" / "thaiwiki" / "serve"
 WIKI_MINUTES = 5
