@@ -64,6 +64,9 @@ if TYPE_CHECKING:
     from seedfree.tasks.conversation import Conversation as Conversation
     from seedfree.tasks.multiple_choice import MultipleChoice as MultipleChoice
     from seedfree.tasks.summarization import Summarization as Summarization
+    from seedfree.training.exports import AxolotlExport as AxolotlExport
+    from seedfree.training.exports import LlamaFactoryExport as LlamaFactoryExport
+    from seedfree.training.mix import mix as mix
 
 _HOMES = {
     "seedfree.contexts.documents": ("DocumentSource",),
@@ -100,6 +103,8 @@ _HOMES = {
     "seedfree.tasks.conversation": ("Conversation",),
     "seedfree.tasks.multiple_choice": ("MultipleChoice",),
     "seedfree.tasks.summarization": ("Summarization",),
+    "seedfree.training.exports": ("AxolotlExport", "LlamaFactoryExport"),
+    "seedfree.training.mix": ("mix",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -17,7 +17,7 @@ from seedfree.languages import Language
 from seedfree.records import Source
 from seedfree.text import shown
 
-__all__ = ["card"]
+__all__ = ["card", "plain", "table"]
 
 _CC_BY_SA = "CC-BY-SA-4.0"
 # https://huggingface.co/docs/hub/datasets-cards: the hub's own words for tasks and sizes.
@@ -57,14 +57,14 @@ def card(
         counts: Figures of the run in the order to show them, such as requests and tokens.
         drops: Dropped rows by reason.
     """
-    name = f"{_plain(language.name)} ({_plain(language.native)})"
+    name = f"{plain(language.name)} ({plain(language.native)})"
     parts = [
         _front_matter(dataset, language),
         f"# Instructions in {name}",
         f"{len(dataset):,} instruction-tuning rows in {name}, written by a language model and made with seedfree: "
         "topics were generated or given, a text was found or written for each, instructions were asked for about "
         "it, and rows that broke a rule or resembled an earlier row were dropped. No existing instruction data "
-        "was used as a seed. " + _STATUS.get(status, f"Status of the run: {_plain(status)}."),
+        "was used as a seed. " + _STATUS.get(status, f"Status of the run: {plain(status)}."),
         "## Rows",
         _rows(dataset),
     ]
@@ -101,11 +101,11 @@ def _front_matter(dataset: Dataset, language: Language) -> str:
 def _rows(dataset: Dataset) -> str:
     cells = Counter((i.task, i.topic_kind) for i in dataset)
     kinds = list(dataset.by_topic_kind)
-    table = [["task", *(kind or "no topic" for kind in kinds), "all"]]
+    lines = [["task", *(kind or "no topic" for kind in kinds), "all"]]
     for task, n in dataset.by_task.items():
-        table.append([task, *(f"{cells[task, kind]:,}" for kind in kinds), f"{n:,}"])
-    table.append(["all", *(f"{n:,}" for n in dataset.by_topic_kind.values()), f"{len(dataset):,}"])
-    return _table(table)
+        lines.append([task, *(f"{cells[task, kind]:,}" for kind in kinds), f"{n:,}"])
+    lines.append(["all", *(f"{n:,}" for n in dataset.by_topic_kind.values()), f"{len(dataset):,}"])
+    return table(lines)
 
 
 def _drops(drops: Mapping[str, int]) -> str:
@@ -113,15 +113,15 @@ def _drops(drops: Mapping[str, int]) -> str:
     if not found:
         return "None."
     total = sum(n for _, n in found)
-    return _table([["reason", "rows"], *([reason, f"{n:,}"] for reason, n in found), ["all", f"{total:,}"]])
+    return table([["reason", "rows"], *([reason, f"{n:,}"] for reason, n in found), ["all", f"{total:,}"]])
 
 
 def _generator(dataset: Dataset, generator: str, terms: str, counts: Mapping[str, object]) -> str:
     names = sorted({generator, *(i.generator for i in dataset)} - {""})
-    terms = _plain(terms, longest=2_000) or "Its terms are not on record here; read them before you use the rows."
+    terms = plain(terms, longest=2_000) or "Its terms are not on record here; read them before you use the rows."
     figures = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in counts.items()]
-    text = f"{', '.join(map(_plain, names)) or 'Unknown'}. {terms}"
-    return f"{text}\n\n{_table([['of the run', 'count'], *figures])}" if figures else text
+    text = f"{', '.join(map(plain, names)) or 'Unknown'}. {terms}"
+    return f"{text}\n\n{table([['of the run', 'count'], *figures])}" if figures else text
 
 
 def _sources(dataset: Dataset) -> str:
@@ -132,7 +132,7 @@ def _sources(dataset: Dataset) -> str:
         if source.kind not in ("written", "topic") and (source.title or source.url):
             key = (source.title or "", source.url or "", source.revision or "", source.license or "")
             pages.setdefault(key, []).append(source)
-    parts = [_table([["source", "rows"], *([kind, f"{n:,}"] for kind, n in sorted(kinds.items()))])]
+    parts = [table([["source", "rows"], *([kind, f"{n:,}"] for kind, n in sorted(kinds.items()))])]
     if kinds["wikipedia"]:
         parts.append(
             "Text from Wikipedia is by its contributors, under the Creative Commons Attribution-ShareAlike 4.0 "
@@ -143,7 +143,7 @@ def _sources(dataset: Dataset) -> str:
         parts.append("Rows were made from these texts, each changed by a model:\n\n" + "\n".join(lines))
     others = sorted(set(kinds) - {"wikipedia", "written", "topic"})
     if others:
-        names = ", ".join(map(_plain, others))
+        names = ", ".join(map(plain, others))
         parts.append(f"Rows from other sources ({names}) stay under the licence of their text.")
     return "\n\n".join(parts)
 
@@ -152,9 +152,9 @@ def _page(uses: Sequence[Source]) -> str:
     source = uses[0]
     times = sorted({s.retrieved_at for s in uses if s.retrieved_at})
     facts = [_link(source.title or source.url or "", source.url)]
-    facts += [f"revision {_plain(source.revision)}"] if source.revision else []
-    facts += [_plain(source.license)] if source.license else ["licence not on record"]
-    facts += [f"retrieved {_plain(times[0])}"] if times else []
+    facts += [f"revision {plain(source.revision)}"] if source.revision else []
+    facts += [plain(source.license)] if source.license else ["licence not on record"]
+    facts += [f"retrieved {plain(times[0])}"] if times else []
     return f"- {', '.join(facts)} ({len(uses)} row{'' if len(uses) == 1 else 's'})"
 
 
@@ -164,11 +164,11 @@ def _link(title: str, url: str | None) -> str:
     except ValueError:
         web = False
     if not web or url is None:
-        return _plain(title)
-    return f"[{_plain(title)}](<{quote(url, safe=_URL_SAFE, errors='replace')}>)"
+        return plain(title)
+    return f"[{plain(title)}](<{quote(url, safe=_URL_SAFE, errors='replace')}>)"
 
 
-def _plain(text: str, longest: int = _LONGEST) -> str:
+def plain(text: str, longest: int = _LONGEST) -> str:
     """Text of unknown origin as one line that Markdown, HTML and a terminal show as it is."""
     line = shown(" ".join(text.split()))
     if len(line) > longest:
@@ -177,7 +177,8 @@ def _plain(text: str, longest: int = _LONGEST) -> str:
     return _MARKUP.sub(r"\\\1", line).translate(_HTML)
 
 
-def _table(cells: Sequence[Sequence[str]]) -> str:
-    head, *body = [[_plain(cell) for cell in line] for line in cells]
+def table(cells: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of cells of unknown origin; the first line is its head, every column but the first numbers."""
+    head, *body = [[plain(cell) for cell in line] for line in cells]
     lines = [head, ["---", *("---:" for _ in head[1:])], *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

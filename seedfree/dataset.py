@@ -13,18 +13,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pydantic import ValidationError
 
 from seedfree.errors import ConfigError, missing_extra
+from seedfree.readers import read
 from seedfree.records import Instruction, Source, seeded
 from seedfree.text import clean, shown
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["KEYS", "Dataset", "Form", "item", "json_line", "row", "write_atomic"]
+__all__ = ["KEYS", "Dataset", "Form", "apportion", "item", "json_line", "row", "write_atomic"]
 
 KEYS = (
     "id",
@@ -40,6 +41,7 @@ KEYS = (
     "generator",
     "evidence",
 )
+K = TypeVar("K", str, tuple[str, str])
 Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 
 _SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
@@ -153,6 +155,42 @@ class Dataset(Sequence[Instruction]):
                 raise ConfigError(f"{path}, line {number}: {error}") from None
         return cls(items)
 
+    @classmethod
+    def from_alpaca(
+        cls, path: str | Path, *, task: str = "human", language: str = "", license: str | None = None
+    ) -> Dataset:
+        """Reads what people wrote in the Alpaca form: `instruction`, `output` and maybe `input`; a JSON list or JSONL.
+
+        The rows' generator is `"human"` and their source `human`, with the file's name, unless a row says otherwise
+        in `task`, `language`, `generator` or `license`. Its other fields are left out.
+
+        Args:
+            task: Of rows that name none.
+            language: Code of the language, of rows that name none.
+            license: SPDX identifier, of rows that name none.
+
+        Raises:
+            ConfigError: The file cannot be read, or something is missing or empty; the message names the line.
+        """
+        return cls(read(path, "alpaca", task=task, language=language, license=license))
+
+    @classmethod
+    def from_messages(
+        cls, path: str | Path, *, task: str = "human", language: str = "", license: str | None = None
+    ) -> Dataset:
+        """Reads chat messages: `messages` or `conversations`, a list of `role` and `content`; else as `from_alpaca`.
+
+        After a system message, where there is one, a user and an assistant take turns; the assistant speaks last.
+        """
+        return cls(read(path, "messages", task=task, language=language, license=license))
+
+    @classmethod
+    def from_sharegpt(
+        cls, path: str | Path, *, task: str = "human", language: str = "", license: str | None = None
+    ) -> Dataset:
+        """Reads ShareGPT: `conversations`, a list of `from` and `value`; else as `from_messages`."""
+        return cls(read(path, "sharegpt", task=task, language=language, license=license))
+
     def __len__(self) -> int:
         return len(self._items)
 
@@ -204,7 +242,7 @@ class Dataset(Sequence[Instruction]):
         if not 0 < test < 1:
             raise ConfigError(f"test={test} is not a share", hint="Give a number above 0 and below 1.")
         strata = [(i.task, i.topic_kind) for i in self._items]
-        open_rows = _apportion(Counter(strata), test)
+        open_rows = apportion(Counter(strata), test)
         groups: dict[tuple[object, ...], list[int]] = {}
         for number, one in enumerate(self._items):
             page = one.source.url or one.topic
@@ -305,7 +343,7 @@ def _csv_line(cells: Iterable[str]) -> str:
     return line.getvalue()
 
 
-def _apportion(sizes: Counter[tuple[str, str]], share: float) -> Counter[tuple[str, str]]:
+def apportion(sizes: Counter[K], share: float) -> Counter[K]:
     """Whole numbers nearest to `share` of each size whose sum is nearest to `share` of all (largest remainder)."""
     exact = {stratum: n * share for stratum, n in sizes.items()}
     counts = Counter({stratum: int(x) for stratum, x in exact.items()})

@@ -31,6 +31,7 @@ __all__ = [
     "balanced",
     "schema_of",
     "seeded",
+    "unmarked",
 ]
 
 # Prompts name a topic between quotes; a title that brings its own must not end them.
@@ -71,6 +72,11 @@ def altered(record: T, **values: object) -> T:
     made = object.__new__(type(record))
     made.__dict__.update({name: known[name] for name in type(record).__dataclass_fields__}, **values)  # type: ignore[attr-defined]
     return made
+
+
+def unmarked(text: str) -> str:
+    """The text with a space in each mark of a turn, such as `<|im_end|>`: a chat model obeys one wherever it stands."""
+    return _TURNS.sub(_broken, text) if "<" in text or "[" in text else text
 
 
 def _broken(mark: re.Match[str]) -> str:
@@ -176,8 +182,7 @@ class Context:
     def block(self) -> str:
         """Title and text between delimiters that neither can close, for a prompt to call them data."""
         text = f"{self.title}\n\n{self.text}" if self.title else self.text
-        if "<" in text or "[" in text:
-            text = _TURNS.sub(_broken, text)
+        text = unmarked(text)
         # So long that nobody can search for a text whose own nonce would stand in it, the run's seed known or not.
         nonce = _digits(self.seed, self.position, "nonce", self.id)
         while nonce in text:

@@ -22,8 +22,10 @@ errors
 records
 languages: segment
 parsing
+readers
 dataset
 card
+training: config render losses watch mix / checks base card / footprint model exports / trainer
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
@@ -50,12 +52,13 @@ cli
 """
 
 PUBLIC = """
-BGEM3Encoder Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context ContextSource Conversation
-Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter FunctionGenerator Generator
-GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter LlamaCppGenerator Message
-MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt Reply RetryableError RuleFilter Run
-SeedfreeError Selection SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate
-Topic USEEncoder Usage WikipediaSource WrittenContexts calibrate generate_all greedy_select
+AxolotlExport BGEM3Encoder Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context ContextSource
+Conversation Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter FunctionGenerator
+Generator GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter LlamaCppGenerator
+LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt Reply
+RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter SentenceTransformerEncoder Session Source
+Summarization TaskTemplate Topic USEEncoder Usage WikipediaSource WrittenContexts calibrate generate_all greedy_select
+mix
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}

@@ -1,0 +1,227 @@
+"""A base model: found and checked without its weights, told from others, loaded in NF4."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seedfree.errors import ConfigError, missing_extra
+from seedfree.training.config import QLoRAConfig
+
+__all__ = ["BaseModel", "check_packages", "device", "load", "main_process", "quiet"]
+
+_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets")
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_SAMPLES, _SAMPLE_BYTES = 16, 4096
+
+
+def check_packages() -> None:
+    """Raises the error with the pip command for the first package of the extra `train` that is missing."""
+    from importlib.util import find_spec
+
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            raise missing_extra(package, "train")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps bars and warnings back that the packages below give about each other."""
+    import warnings
+
+    import datasets
+    from transformers.utils import logging
+
+    bars, verbosity = datasets.are_progress_bars_disabled(), logging.get_verbosity()
+    hub = logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", module=r"(peft|trl|transformers|bitsandbytes|torch|accelerate)\b")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if hub:
+            logging.enable_progress_bar()
+        if not bars:
+            datasets.enable_progress_bars()
+
+
+def main_process() -> bool:
+    """Whether this process writes the files: the first of those that a launcher started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def device() -> str:
+    """`cuda:N` of this process, or `cpu`.
+
+    Raises:
+        ConfigError: Several GPUs and one process, which could use one of them alone.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    if torch.cuda.device_count() > 1 and "LOCAL_RANK" not in os.environ:
+        hint = "Start it with `accelerate launch script.py`, or choose one: CUDA_VISIBLE_DEVICES=0."
+        raise ConfigError(f"There are {torch.cuda.device_count()} GPUs and one process", hint=hint)
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model by its configuration.
+
+    Attributes:
+        name: As the user gave it: a folder, or a name on the Hugging Face hub.
+        config: The model's configuration, as transformers reads it.
+    """
+
+    name: str
+    config: Any
+
+    @classmethod
+    def find(cls, name: str | Path) -> BaseModel:
+        """Reads `config.json` and looks whether this is what can be trained.
+
+        Raises:
+            ConfigError: No folder and no name on the hub, no causal language model, an adapter, or no safetensors.
+        """
+        from transformers import AutoConfig
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+        text = str(name)
+        folder = Path(text).expanduser()
+        if folder.is_dir():
+            _check_folder(folder)
+        elif folder.is_file():
+            raise ConfigError(f"{text} is a file", hint="Give the folder that holds config.json and *.safetensors.")
+        elif not _HUB_ID.fullmatch(text) or text.startswith("."):
+            raise ConfigError(f"There is no folder {text}", hint="Give a model's folder, or its name on the hub.")
+        try:
+            with quiet():
+                config = AutoConfig.from_pretrained(str(folder) if folder.is_dir() else text)
+        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+            hint = "Give a model's folder, or its name on the hub (and log in for one with a licence to accept)."
+            raise ConfigError(f"{text} is no model that can be read: {_first(error)}", hint=hint) from error
+        if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            hint = "Choose a causal one, such as Llama, Gemma or Qwen."
+            raise ConfigError(f"{text} ({config.model_type}) is no language model that generates", hint=hint)
+        quantized = getattr(config, "quantization_config", None)
+        if quantized:
+            raise ConfigError(f"{text} is quantized already", hint="Give the original; it is quantized when it loads.")
+        return cls(text, config)
+
+    def tokenizer(self) -> Any:
+        """The tokenizer that stands beside the weights.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            with quiet():
+                return AutoTokenizer.from_pretrained(self._place())
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ConfigError(f"{self.name} has no tokenizer that can be read: {_first(error)}") from error
+
+    def _place(self) -> str:
+        folder = Path(self.name).expanduser()
+        return str(folder) if folder.is_dir() else self.name
+
+    def folder(self) -> Path:
+        """Where its files are; a model on the hub is fetched first."""
+        folder = Path(self.name).expanduser()
+        if folder.is_dir():
+            return folder
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(self.name, ignore_patterns=["*/*", "*.bin", "*.pth", "*.pt", "*.gguf"]))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.name} cannot be fetched: {_first(error)}") from error
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell this model from others.
+
+        They come from its configuration, the sizes of its weight files and 16 samples of each: gigabytes are not read.
+        """
+        folder, found = self.folder(), hashlib.sha256()
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config.pop("transformers_version", None)
+        found.update(json.dumps(config, sort_keys=True).encode())
+        for path in sorted(folder.glob("*.safetensors")):
+            size = path.stat().st_size
+            found.update(f"\x1f{size}\x1f".encode())
+            with path.open("rb") as file:
+                for number in range(_SAMPLES):
+                    file.seek(max(0, size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
+                    found.update(file.read(_SAMPLE_BYTES))
+        return found.hexdigest()[:16]
+
+
+def _check_folder(folder: Path) -> None:
+    adapter = folder / "adapter_config.json"
+    if not adapter.exists() and (folder / "adapter" / adapter.name).exists():
+        adapter = folder / "adapter" / adapter.name
+    if adapter.exists() and not (folder / "config.json").exists():
+        try:
+            base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        except (OSError, ValueError, AttributeError):
+            base = None
+        hint = f"Give {base} itself, or merge the adapter first: sf.TrainedModel.open(folder).merge(out)."
+        raise ConfigError(f"{folder} is an adapter, not a base model", hint=hint)
+    if not (folder / "config.json").exists():
+        raise ConfigError(f"{folder} is no model: it holds no config.json", hint="Give a model's folder.")
+    if not any(folder.glob("*.safetensors")):
+        hint = "Save it with transformers' save_pretrained; pickled weights are not read."
+        raise ConfigError(f"{folder} holds no weights as *.safetensors", hint=hint)
+
+
+def _first(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def load(base: BaseModel, place: str, *, config: QLoRAConfig | None = None, tokens: int | None = None) -> Any:
+    """The model with its weights, in NF4 where `config` says how.
+
+    On a GPU it computes in bf16 (float32 on those that have none), on a CPU in float32.
+
+    Args:
+        place: See `device`.
+        tokens: Size of the vocabulary, where the tokenizer knows more tokens than the model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import is_flash_attn_2_available
+
+    bf16 = place != "cpu" and torch.cuda.is_bf16_supported()
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    if place != "cpu":
+        settings["device_map"] = {"": place}
+        if bf16 and is_flash_attn_2_available():
+            settings["attn_implementation"] = "flash_attention_2"
+    if config is not None:
+        settings["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=config.double_quant,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    model = AutoModelForCausalLM.from_pretrained(str(base.folder()), **settings)
+    if tokens is not None and tokens > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(tokens)
+    return model

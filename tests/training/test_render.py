@@ -1,0 +1,211 @@
+"""Which tokens carry loss, row by row, for each task and kind of template."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedfree.errors import ConfigError
+from seedfree.records import Instruction, Message
+from seedfree.training.render import Renderer, RenderReport, TaskTokens, add_template
+from tests.training.tiny import TASKS, item, make_tokenizer
+
+pytest.importorskip("transformers")
+
+MARK, END = "{% generation %}", "{% endgeneration %}"
+
+
+def turns(inside):
+    prompt = "{% if add_generation_prompt %}<turn>assistant\n{% endif %}"
+    return "{% for m in messages %}<turn>{{ m.role }}\n" + inside + "{% endfor %}" + prompt
+
+
+def marked(inside):
+    return turns("{% if m.role == 'assistant' %}" + inside + "{% else %}{{ m.content }}</turn>\n{% endif %}")
+
+
+# Each writes the same text; they differ in what they mark, if anything.
+TEMPLATES = {
+    "no markers": turns("{{ m.content }}</turn>\n"),
+    "markers": marked(MARK + "{{ m.content }}</turn>" + END + "{{ '\n' }}"),
+    "markers without the stop token": marked(MARK + "{{ m.content }}" + END + "</turn>\n"),
+    "markers beyond the stop token": marked(MARK + "{{ m.content }}</turn>\n" + END),
+}
+
+
+def answers(one):
+    return [m.content for m in one.messages if m.role == "assistant"]
+
+
+def with_loss(tokenizer, row):
+    """Runs of tokens that carry loss, each as text."""
+    runs, before = [], -100
+    for label in row.labels:
+        if label != -100:
+            runs = runs if before != -100 else [*runs, []]
+            runs[-1].append(label)
+        before = label
+    return [tokenizer.decode(run) for run in runs]
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_and_their_stop_tokens_carry_loss_and_nothing_else(task, template):
+    tokenizer = make_tokenizer(template)
+    renderer = Renderer(tokenizer)
+    one = item(task, 1)
+    (row,), report = renderer.rows([one])
+    assert with_loss(tokenizer, row) == [answer + "</turn>" for answer in answers(one)]
+    assert all(label in (-100, token) for token, label in zip(row.input_ids, row.labels, strict=True))
+    text = tokenizer.decode(row.input_ids)
+    assert text == "\n".join(f"<turn>{m.role}\n{m.content}</turn>" for m in one.messages)
+    assert report.tasks[task].loss_tokens == sum(label != -100 for label in row.labels)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_chatml_is_added_and_begins_as_the_model_is_used_to(task):
+    tokenizer = make_tokenizer()
+    assert add_template(tokenizer, "chatml") == ["<|im_start|>", "<|im_end|>"]
+    one = item(task, 2)
+    (row,), _ = Renderer(tokenizer, system="ตอบเป็นภาษาไทย").rows([one])
+    assert with_loss(tokenizer, row) == [answer + "<|im_end|>" for answer in answers(one)]
+    assert tokenizer.decode(row.input_ids).startswith(
+        "<s><|im_start|>system\nตอบเป็นภาษาไทย<|im_end|>\n<|im_start|>user"
+    )
+
+
+def test_a_template_without_a_stop_token_gets_the_end_token():
+    tokenizer = make_tokenizer("{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n' }}{% endfor %}"
+                               "{% if add_generation_prompt %}### assistant:\n{% endif %}")  # fmt: skip
+    one = item("closed_qa", 0)
+    (row,), _ = Renderer(tokenizer).rows([one])
+    assert with_loss(tokenizer, row) == [one.output + "\n</s>"]
+    assert Renderer(tokenizer).stop == "</s>"
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_row_begins_with_what_the_model_is_asked(task, template):
+    tokenizer = make_tokenizer(template)
+    renderer = Renderer(tokenizer)
+    one = item(task, 3)
+    (row,), report = renderer.rows([one])
+    prompt = renderer.prompt(one.messages[:-1])
+    assert row.input_ids[: len(prompt)] == prompt and row.labels[len(prompt)] != -100
+    assert report.merged == 0
+
+
+def test_tokens_over_the_edge_of_an_answer_are_counted():
+    tokenizer = make_tokenizer("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}ต้ม{% else %}"
+                               "{{ m.content }}</turn>{% endif %}{% endfor %}")  # fmt: skip
+    one = Instruction(task="closed_qa", instruction="อะไร", output="ยำกุ้ง")
+    (row,), report = Renderer(tokenizer).rows([one])
+    assert report.merged == 1
+    assert with_loss(tokenizer, row)[0].endswith("กุ้ง</turn>")
+
+
+def test_rows_that_are_cut_or_carry_no_loss_are_counted_by_task():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"])
+    short, long = item("closed_qa", 0), item("summarization", 0)
+    prompts = {one.task: len(Renderer(tokenizer).prompt(one.messages[:-1])) for one in (short, long)}
+    limit = prompts["closed_qa"] + 2
+    assert prompts["summarization"] >= limit
+    made, report = Renderer(tokenizer, max_length=limit).rows([short, long, short])
+    assert [len(row.input_ids) for row in made] == [limit, limit]
+    assert [sum(label != -100 for label in row.labels) for row in made] == [2, 2]
+    qa, summary, total = report.tasks["closed_qa"], report.tasks["summarization"], report.total
+    assert (qa.rows, qa.cut, qa.masked) == (2, 2, 0)
+    assert (summary.rows, summary.cut, summary.masked, summary.tokens) == (1, 1, 1, 0)
+    assert (total.rows, total.cut, total.masked, total.tokens, total.loss_tokens) == (3, 3, 1, 2 * limit, 4)
+    assert total.longest == summary.longest > limit
+    assert report.to_dict()["tasks"]["summarization"]["masked"] == 1
+    assert "summarization" in str(report)
+
+
+def test_a_row_that_fits_exactly_is_not_cut():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"])
+    (row,), _ = Renderer(tokenizer).rows([item("closed_qa", 0)])
+    for limit, cut in ((len(row.input_ids), 0), (len(row.input_ids) - 1, 1)):
+        assert Renderer(tokenizer, max_length=limit).rows([item("closed_qa", 0)])[1].total.cut == cut
+
+
+def test_no_row_with_loss_is_an_error():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"])
+    with pytest.raises(ConfigError, match="carries loss"):
+        Renderer(tokenizer, max_length=8).rows([item("summarization", 0)])
+    with pytest.raises(ConfigError, match="carries loss"):
+        Renderer(tokenizer).rows([])
+
+
+def test_tokens_a_character_are_those_of_the_answers():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"])
+    one = item("closed_qa", 0)
+    _, report = Renderer(tokenizer).rows([one])
+    tokens = len(tokenizer(one.output)["input_ids"])
+    assert report.tasks["closed_qa"].tokens_per_character == pytest.approx(tokens / len(one.output))
+
+
+def test_unknown_text_is_an_error():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"<unk>": 0, "</turn>": 1, "<turn>": 2, "user": 3, "assistant": 4}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"additional_special_tokens": ["<turn>", "</turn>"], "eos_token": "</turn>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", **special)
+    tokenizer.chat_template = TEMPLATES["no markers"]
+    with pytest.raises(ConfigError, match=r"does not know \d\d % of the text|does not know \d\d%"):
+        Renderer(tokenizer).rows([item("closed_qa", 0)])
+
+
+def test_templates_that_cannot_be_used_are_one_line():
+    tokenizer = make_tokenizer()
+    with pytest.raises(ConfigError, match="no chat template.*chatml"):
+        add_template(tokenizer, None)
+    for template in ("{% for %}", "{{ raise_exception('no system\nrole') }}"):
+        add_template(tokenizer, template)
+        with pytest.raises(ConfigError, match="cannot be rendered") as caught:
+            Renderer(tokenizer)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_end_token_pads_where_there_is_no_other():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"], pad_token=None)
+    add_template(tokenizer, None)
+    assert tokenizer.pad_token == "</s>"
+    with pytest.raises(ConfigError, match="neither a padding token nor an end token"):
+        add_template(make_tokenizer(TEMPLATES["no markers"], pad_token=None, eos_token=None), None)
+
+
+def test_special_tokens_in_a_text_are_broken_and_counted():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"])
+    one = Instruction(task="closed_qa", instruction="ก</turn>\n<turn>assistant\nข", output="ค</turn>ง")
+    (row,), report = Renderer(tokenizer).rows(
+        [
+            one,
+        ][:1]
+    )
+    assert report.marked == 1
+    assert with_loss(tokenizer, row) == ["ค< /turn>ง</turn>"]
+    stop = tokenizer.convert_tokens_to_ids("</turn>")
+    assert row.input_ids.count(stop) == 2
+
+
+WORDS = st.text(st.sampled_from("กขาำ่้ a\n<>|/turn:s"), min_size=1, max_size=20)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4), st.sampled_from(list(TEMPLATES.values())))
+def test_whatever_is_said_every_answer_is_learnt_once(turns, template):
+    tokenizer = PLAIN
+    tokenizer.chat_template = template
+    renderer = Renderer(tokenizer)
+    said = [Message(role, text) for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)]
+    counts, report = TaskTokens(), RenderReport()
+    row = renderer.row(said, counts, report)
+    broken = [re.sub("<(/?(?:turn|s)>)", r"< \1", m.content) for m in said[1::2]]
+    assert with_loss(tokenizer, row) == [text + "</turn>" for text in broken]
+
+
+PLAIN = make_tokenizer()

@@ -1,0 +1,295 @@
+"""Training for real: NF4 on a CPU, stopped and gone on with, refused where it cannot work."""
+
+import json
+import logging
+import math
+
+import pytest
+
+from seedfree.dataset import Dataset
+from seedfree.errors import ConfigError, ConfigMismatchError
+from seedfree.training.config import QLoRAConfig
+from seedfree.training.trainer import QLoRATrainer
+from tests.training.tiny import TASKS, item
+
+QUICK = {
+    "rank": 4, "alpha": 8, "max_length": 256, "learning_rate": 2e-2, "epochs": 3, "validation_share": 0.125,
+    "checkpoints": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(base, rows, tmp_path_factory):
+    """One training, without a stop."""
+    seen = []
+    trainer = QLoRATrainer(base, QLoRAConfig(**QUICK), progress=seen.append, show=False)
+    return trainer.train(rows, tmp_path_factory.mktemp("whole") / "out"), seen
+
+
+def weights(model):
+    from safetensors.torch import load_file
+
+    return load_file(model.folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_the_loss_falls_on_rows_seen_and_held_out(trained):
+    model, _ = trained
+    taught = [one.training for one in model.losses if one.training is not None]
+    held = [one.validation for one in model.losses if one.validation is not None]
+    assert taught[-1] < taught[0] - 1
+    assert held[-1] < held[0] - 1
+    assert model.losses[0].step == 0 and model.losses[-1].validation is not None
+
+
+def test_a_folder_holds_all_that_is_needed(trained):
+    model, _ = trained
+    assert {p.name for p in model.folder.iterdir()} >= {"adapter", "training.json", "loss.png", "checkpoints"}
+    files = {p.name for p in (model.folder / "adapter").iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja"} <= files
+    assert not [p for p in model.folder.rglob("*") if p.name == "training_args.bin"]
+    assert (model.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    info = json.loads((model.folder / "training.json").read_text("utf-8"))
+    assert info["status"] == "complete" and "<turn>" in info["chat_template"]
+    assert info["report"]["total"]["rows"] == 35 and info["validation_report"]["total"]["rows"] == 5
+    assert set(info["report"]["tasks"]) == set(info["validation_report"]["tasks"]) == set(TASKS)
+    names = weights(model)
+    assert names and all("lora_" in name for name in names)
+
+
+def test_progress_says_how_far_and_how_long(trained):
+    model, seen = trained
+    steps = model.losses[-1].step
+    assert seen[-1].step == seen[-1].steps == steps
+    assert [one.step for one in seen] == sorted(one.step for one in seen)
+    assert seen[-1].seconds_left == 0 < seen[len(seen) // 2].seconds_left
+    assert any(one.validation_loss for one in seen)
+
+
+def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(base, rows, trained, tmp_path):
+    import torch
+
+    def stop(now):
+        if now.step == 8:
+            raise KeyboardInterrupt
+
+    config = QLoRAConfig(**QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        QLoRATrainer(base, config, progress=stop, show=False).train(rows, tmp_path / "out")
+    done = sorted(int(p.name.rpartition("-")[2]) for p in (tmp_path / "out" / "checkpoints").iterdir())
+    assert done and 0 < done[-1] < 8
+    # What a kill leaves of a checkpoint is passed over.
+    broken = tmp_path / "out" / "checkpoints" / "checkpoint-9"
+    broken.mkdir()
+    seen = []
+    again = QLoRATrainer(base, config, progress=seen.append, show=False).train(rows, tmp_path / "out")
+    assert seen[0].step == done[-1] + 1  # and nothing is measured or taken twice
+    whole, _ = trained
+    assert again.losses == whole.losses
+    one, other = weights(again), weights(whole)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_finished_training_is_opened_and_others_are_refused(base, rows, trained):
+    model, _ = trained
+    again = QLoRATrainer(base, QLoRAConfig(**QUICK), progress=pytest.fail, show=False).train(rows, model.folder)
+    assert again.info == model.info
+    with pytest.raises(ConfigMismatchError, match="learning_rate, seed") as caught:
+        QLoRATrainer(base, QLoRAConfig(**QUICK | {"seed": 1, "learning_rate": 0.1})).train(rows, model.folder)
+    assert caught.value.fields == ("learning_rate", "seed")
+    with pytest.raises(ConfigMismatchError, match="another dataset"):
+        QLoRATrainer(base, QLoRAConfig(**QUICK)).train(rows[1:], model.folder)
+
+
+def batches(base, rows, config, out):
+    """What the model is given, from the trainer's own loader."""
+    from seedfree.training.base import quiet
+
+    trainer = QLoRATrainer(base, config, show=False)
+    plan = trainer._plan(rows, None)
+    with quiet():
+        return plan.tokenizer, list(trainer._trainer(plan, out).get_train_dataloader())
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_the_labels_of_real_batches_are_the_answers(base, rows, tmp_path, packing):
+    config = QLoRAConfig(**QUICK | {"packing": packing, "batch_size": 3, "validation_share": 0})
+    tokenizer, found = batches(base, rows, config, tmp_path)
+    said = []
+    for batch in found:
+        for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
+            ids, labels = ids.tolist(), labels.tolist()
+            assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))
+            runs = " ".join("|" if label == -100 else str(label) for label in labels).split("|")
+            said += [tokenizer.decode([int(token) for token in run.split()]) for run in runs if run.strip()]
+    wanted = [m.content + "</turn>" for one in rows for m in one.messages if m.role == "assistant"]
+    assert sorted(said) == sorted(wanted)
+
+
+def test_packed_rows_do_not_see_each_other(base, rows, tmp_path):
+    import torch
+
+    from seedfree.training.base import BaseModel, load, quiet
+
+    config = QLoRAConfig(**QUICK | {"validation_share": 0, "max_length": 512})
+    _, found = batches(base, rows, config, tmp_path)
+    with quiet():
+        model = load(BaseModel.find(base), "cpu").eval()
+    batch = found[0]
+    starts = [*(batch["position_ids"][0] == 0).nonzero().flatten().tolist(), batch["input_ids"].shape[1]]
+    assert len(starts) > 4
+    with torch.no_grad():
+        packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
+        for a, b in zip(starts, starts[1:], strict=False):
+            torch.testing.assert_close(packed[a:b], model(batch["input_ids"][:, a:b]).logits[0], atol=1e-4, rtol=1e-3)
+
+
+def test_the_papers_rows_are_padded_to_the_full_length(base, rows, tmp_path):
+    config = QLoRAConfig.paper(max_length=300, chat_template=None)
+    _, found = batches(base, rows, config, tmp_path)
+    assert {tuple(batch["input_ids"].shape) for batch in found} == {(1, 300)}
+    assert len(found) == 35
+    for batch in found:
+        assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_new_tokens_are_learnt_with_the_embeddings(rows, tmp_path, one_thread, tied):
+    from tests.training.tiny import save_base
+
+    folder = save_base(tmp_path / "base", template=None, tied=tied)
+    config = QLoRAConfig(**QUICK | {"chat_template": "chatml", "epochs": 6, "checkpoints": 1})
+    model = QLoRATrainer(folder, config, show=False).train(rows, tmp_path / "out")
+    assert model.info["added_tokens"] == ["<|im_start|>", "<|im_end|>"]
+    full = {name: w.shape for name, w in weights(model).items() if "lora_" not in name}
+    assert full and set(full.values()) == {(len(model.tokenizer()), 64)}
+    assert len(full) == (1 if tied else 2) or tied
+    held = [one.validation for one in model.losses if one.validation is not None]
+    assert held[-1] < held[0] - 1
+    # The reloaded model measures what the trained one did.
+    assert math.isclose(measured(model, rows, config), held[-1], rel_tol=2e-3)
+
+
+def measured(model, rows, config):
+    """Mean loss of the rows held out, computed by the model as it is opened."""
+    import torch
+
+    from seedfree.training.checks import split
+    from seedfree.training.render import Renderer
+
+    encoded, _ = Renderer(model.tokenizer()).rows(split(rows, None, config)[1])
+    losses = []
+    with torch.no_grad():
+        for row in encoded:
+            losses.append(model.model()(torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss.item())
+    return sum(losses) / len(losses)
+
+
+def test_rows_cut_and_masked_are_said_before_training(base, rows, caplog):
+    trainer = QLoRATrainer(base, QLoRAConfig(**QUICK | {"max_length": 50}))
+    with caplog.at_level(logging.WARNING, "seedfree"):
+        report = trainer.estimate(rows).report.total
+    assert report.cut > report.masked > 0
+    assert f"{report.cut} of {report.rows} rows are longer than max_length" in caplog.text
+    assert f"{report.masked} of {report.rows} rows are left out" in caplog.text
+
+
+def other(task, **values):
+    from dataclasses import replace
+
+    return replace(item(task, 0), **values)
+
+
+@pytest.mark.parametrize(
+    ("made", "settings", "word"),
+    [
+        (lambda rows: Dataset(), {}, "is empty"),
+        (lambda rows: rows[:3], {}, "leaves none for validation"),
+        (lambda rows: Dataset([*rows, other("closed_qa", language="lo")]), {}, "1 of 41 rows are in lo, not th"),
+        (lambda rows: rows, {"language": "lo"}, "40 of 40 rows are in th, not lo"),
+        (
+            lambda rows: Dataset(other("closed_qa", output="Rice soup is a dish.") for _ in rows),
+            {},
+            "0% of the answers' letters are Thai",
+        ),
+        (lambda rows: rows, {"max_length": 8}, "carries loss"),
+    ],
+)
+def test_data_sets_that_teach_nothing_are_refused(base, rows, tmp_path, made, settings, word):
+    with pytest.raises(ConfigError, match=word) as caught:
+        QLoRATrainer(base, QLoRAConfig(**QUICK | settings)).train(made(rows), tmp_path / "out")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_empty_validation_rows_are_refused(base, rows, tmp_path):
+    with pytest.raises(ConfigError, match="validation rows are empty"):
+        QLoRATrainer(base).train(rows, tmp_path / "out", validation=Dataset())
+
+
+def test_what_is_no_base_model_is_refused(base, rows, trained, tmp_path):
+    import shutil
+
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    plain = shutil.copytree(base, tmp_path / "bare")
+    (plain / "model.safetensors").unlink()
+    spoilt = shutil.copytree(base, tmp_path / "spoilt")
+    (spoilt / "config.json").write_text("{")
+    bert = shutil.copytree(base, tmp_path / "t5")
+    (bert / "config.json").write_text('{"model_type": "t5"}')
+    mute = shutil.copytree(base, tmp_path / "mute")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (mute / name).unlink()
+    silent = shutil.copytree(base, tmp_path / "silent")
+    (silent / "chat_template.jinja").unlink()
+    packed = shutil.copytree(base, tmp_path / "packed")
+    config = json.loads((packed / "config.json").read_text())
+    (packed / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    for name, word in {
+        "missing/model/here": "no folder",
+        str(tmp_path / "none"): "no folder",
+        str(tmp_path / "file"): "is a file",
+        str(tmp_path / "empty"): "holds no config.json",
+        str(plain): "no weights as",
+        str(spoilt): "no model that can be read",
+        str(bert): "no language model that generates",
+        str(mute): "no tokenizer",
+        str(silent): "no chat template.*chatml",
+        str(packed): "quantized already",
+        str(trained[0].folder): "is an adapter, not a base model.*tiny",
+        str(trained[0].folder / "adapter"): "is an adapter, not a base model.*tiny",
+    }.items():
+        with pytest.raises(ConfigError, match=word) as caught:
+            QLoRATrainer(name, QLoRAConfig(**QUICK)).train(rows, tmp_path / "out")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_named_with_its_command(base, rows, tmp_path, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "trl" else find(name, *a))
+    with pytest.raises(ConfigError, match=r"trl is not installed.*pip install 'seedfree\[train\]'"):
+        QLoRATrainer(base).train(rows, tmp_path / "out")
+
+
+def test_a_folder_of_something_else_or_in_use_is_left_alone(base, rows, tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty"):
+        QLoRATrainer(base).train(rows, tmp_path)
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(ConfigError, match="Another process"):
+        QLoRATrainer(base, QLoRAConfig(**QUICK)).train(rows, tmp_path / "out")
+
+
+def test_several_gpus_want_a_launcher(base, rows, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(ConfigError, match="4 GPUs and one process.*accelerate launch"):
+        QLoRATrainer(base, QLoRAConfig(**QUICK)).train(rows, tmp_path / "out")
