@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from seedfree.protocols import Generator as Generator
     from seedfree.protocols import Session as Session
     from seedfree.protocols import TaskTemplate as TaskTemplate
+    from seedfree.protocols import Trainer as Trainer
     from seedfree.records import Context as Context
     from seedfree.records import Example as Example
     from seedfree.records import Instruction as Instruction
@@ -64,9 +65,12 @@ if TYPE_CHECKING:
     from seedfree.tasks.conversation import Conversation as Conversation
     from seedfree.tasks.multiple_choice import MultipleChoice as MultipleChoice
     from seedfree.tasks.summarization import Summarization as Summarization
+    from seedfree.training.config import QLoRAConfig as QLoRAConfig
     from seedfree.training.exports import AxolotlExport as AxolotlExport
     from seedfree.training.exports import LlamaFactoryExport as LlamaFactoryExport
     from seedfree.training.mix import mix as mix
+    from seedfree.training.model import TrainedModel as TrainedModel
+    from seedfree.training.trainer import QLoRATrainer as QLoRATrainer
 
 _HOMES = {
     "seedfree.contexts.documents": ("DocumentSource",),
@@ -92,7 +96,7 @@ _HOMES = {
     "seedfree.languages": ("Language",),
     "seedfree.pipeline": ("Pipeline",),
     "seedfree.protocols": (
-        "ContextSource", "DiversityFilter", "Encoder", "Filter", "Generator", "Session", "TaskTemplate",
+        "ContextSource", "DiversityFilter", "Encoder", "Filter", "Generator", "Session", "TaskTemplate", "Trainer",
     ),
     "seedfree.records": (
         "Context", "Example", "Instruction", "Message", "Prompt", "Reply", "Selection", "Source", "Topic", "Usage",
@@ -105,6 +109,9 @@ _HOMES = {
     "seedfree.tasks.summarization": ("Summarization",),
     "seedfree.training.exports": ("AxolotlExport", "LlamaFactoryExport"),
     "seedfree.training.mix": ("mix",),
+    "seedfree.training.config": ("QLoRAConfig",),
+    "seedfree.training.model": ("TrainedModel",),
+    "seedfree.training.trainer": ("QLoRATrainer",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from seedfree.dataset import Dataset
 from seedfree.languages import Language
 from seedfree.records import Context, Example, Instruction, Prompt, Reply, Selection, Topic
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import httpx
     import numpy as np
     from numpy.typing import NDArray
+
+    from seedfree.training.model import TrainedModel
 
 __all__ = [
     "ContextSource",
@@ -33,6 +37,7 @@ __all__ = [
     "HTTPGenerator",
     "Session",
     "TaskTemplate",
+    "Trainer",
 ]
 
 
@@ -173,3 +178,14 @@ class Encoder(Protocol):
     """
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """A data set to a model.
+
+    `train` writes everything into the folder `out`, goes on from what it finds there of the same training, and raises
+    `ConfigError` before it loads a model where the data set, the model or the folder cannot be used.
+    """
+
+    def train(self, dataset: Dataset, out: str | Path) -> TrainedModel: ...

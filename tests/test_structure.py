@@ -55,10 +55,10 @@ PUBLIC = """
 AxolotlExport BGEM3Encoder Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context ContextSource
 Conversation Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter FunctionGenerator
 Generator GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter LlamaCppGenerator
-LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt Reply
-RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter SentenceTransformerEncoder Session Source
-Summarization TaskTemplate Topic USEEncoder Usage WikipediaSource WrittenContexts calibrate generate_all greedy_select
-mix
+LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt
+QLoRAConfig QLoRATrainer Reply RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
+SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic TrainedModel Trainer USEEncoder Usage
+WikipediaSource WrittenContexts calibrate generate_all greedy_select mix
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}

@@ -222,6 +222,11 @@ def load(base: BaseModel, place: str, *, config: QLoRAConfig | None = None, toke
             bnb_4bit_compute_dtype=dtype,
         )
     model = AutoModelForCausalLM.from_pretrained(str(base.folder()), **settings)
+    for module in model.modules():
+        # Else bitsandbytes repacks a CPU's weights at the first evaluation and rounds their scales to bf16 on the way,
+        # so that a training would go on with other weights than it began with.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     if tokens is not None and tokens > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(tokens)
     return model

@@ -242,7 +242,7 @@ def free_memory(device: str) -> float:
         import torch
 
         return float(torch.cuda.mem_get_info(device)[0])
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     free = float(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")

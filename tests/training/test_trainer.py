@@ -65,20 +65,21 @@ def test_progress_says_how_far_and_how_long(trained):
     assert any(one.validation_loss for one in seen)
 
 
-def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(base, rows, trained, tmp_path):
+@pytest.mark.parametrize("last", [8, 17])
+def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(base, rows, trained, tmp_path, last):
     import torch
 
     def stop(now):
-        if now.step == 8:
+        if now.step == last:
             raise KeyboardInterrupt
 
     config = QLoRAConfig(**QUICK)
     with pytest.raises(KeyboardInterrupt):
         QLoRATrainer(base, config, progress=stop, show=False).train(rows, tmp_path / "out")
     done = sorted(int(p.name.rpartition("-")[2]) for p in (tmp_path / "out" / "checkpoints").iterdir())
-    assert done and 0 < done[-1] < 8
+    assert done and 0 < done[-1] < last
     # What a kill leaves of a checkpoint is passed over.
-    broken = tmp_path / "out" / "checkpoints" / "checkpoint-9"
+    broken = tmp_path / "out" / "checkpoints" / f"checkpoint-{last}"
     broken.mkdir()
     seen = []
     again = QLoRATrainer(base, config, progress=seen.append, show=False).train(rows, tmp_path / "out")
@@ -158,14 +159,14 @@ def test_new_tokens_are_learnt_with_the_embeddings(rows, tmp_path, one_thread, t
     from tests.training.tiny import save_base
 
     folder = save_base(tmp_path / "base", template=None, tied=tied)
-    config = QLoRAConfig(**QUICK | {"chat_template": "chatml", "epochs": 6, "checkpoints": 1})
+    config = QLoRAConfig(**QUICK | {"chat_template": "chatml", "epochs": 2, "checkpoints": 1, "accumulation": 4})
     model = QLoRATrainer(folder, config, show=False).train(rows, tmp_path / "out")
     assert model.info["added_tokens"] == ["<|im_start|>", "<|im_end|>"]
     full = {name: w.shape for name, w in weights(model).items() if "lora_" not in name}
     assert full and set(full.values()) == {(len(model.tokenizer()), 64)}
-    assert len(full) == (1 if tied else 2) or tied
+    assert tied or len(full) == 2
     held = [one.validation for one in model.losses if one.validation is not None]
-    assert held[-1] < held[0] - 1
+    assert held[-1] < held[0] - 0.5
     # The reloaded model measures what the trained one did.
     assert math.isclose(measured(model, rows, config), held[-1], rel_tol=2e-3)
 

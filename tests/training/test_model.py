@@ -1,0 +1,157 @@
+"""What a training leaves: opened, asked, merged, converted, published."""
+
+import json
+import shutil
+
+import pytest
+
+from seedfree.errors import ConfigError
+from seedfree.records import Message
+from seedfree.training.config import QLoRAConfig
+from seedfree.training.model import TrainedModel
+from seedfree.training.trainer import QLoRATrainer
+from tests.training.tiny import save_base
+
+
+@pytest.fixture(scope="module")
+def trained(base, rows, tmp_path_factory):
+    """Five rows by heart."""
+    config = QLoRAConfig(
+        rank=8, max_length=256, learning_rate=2e-2, epochs=16, validation_share=0, dropout=0, accumulation=1,
+        gradient_checkpointing=False,
+    )  # fmt: skip
+    few = rows[:5]
+    return QLoRATrainer(base, config, show=False).train(few, tmp_path_factory.mktemp("model") / "out"), few
+
+
+def asked(rows):
+    return [one.messages[:-1] for one in rows]
+
+
+def test_it_answers_as_it_was_taught_and_stops(trained):
+    model, rows = trained
+    answers = TrainedModel.open(model.folder).generate(asked(rows), max_new_tokens=120)
+    right = [answer == one.messages[-1].content for answer, one in zip(answers, rows, strict=True)]
+    assert sum(right) >= 4
+
+
+def test_a_batch_gives_what_each_gives_alone_and_a_text_is_a_user_s_turn(trained):
+    model, rows = trained
+    together = model.generate(asked(rows), max_new_tokens=8)
+    assert model.generate(asked(rows), max_new_tokens=8, batch_size=1) == together
+    assert model.generate([one.messages[0].content for one in rows[:1]], max_new_tokens=8) == together[:1]
+    assert model.generate([]) == []
+
+
+def test_sampling_depends_on_the_seed_alone(trained):
+    model, rows = trained
+    settings = {"max_new_tokens": 20, "temperature": 2.0, "top_p": 0.99}
+    first = model.generate(asked(rows), seed=1, **settings)
+    assert model.generate(asked(rows), seed=1, **settings) == first
+    assert model.generate(asked(rows), seed=2, **settings) != first
+
+
+@pytest.mark.parametrize("settings", [{"temperature": -1}, {"top_p": 0}, {"max_new_tokens": 0}, {"batch_size": 0}])
+def test_settings_out_of_range_are_one_line(trained, settings):
+    with pytest.raises(ConfigError, match="generate takes"):
+        trained[0].generate([[Message("user", "ก")]], **settings)
+
+
+def test_it_goes_with_its_own_base_model_alone(trained, base, tmp_path):
+    model, _ = trained
+    other = save_base(tmp_path / "other", seed=1)
+    with pytest.raises(ConfigError, match="another base model than.*tiny") as caught:
+        TrainedModel.open(model.folder, base_model=other)
+    assert "\n" not in str(caught.value)
+    moved = shutil.copytree(base, tmp_path / "moved")
+    assert TrainedModel.open(model.folder, base_model=moved).base.name == str(moved)
+
+
+def test_what_is_no_finished_training_is_one_line(trained, tmp_path):
+    model, _ = trained
+    with pytest.raises(ConfigError, match="holds no training"):
+        TrainedModel.open(tmp_path)
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "training.json").write_text(json.dumps(model.info | {"status": "running"}))
+    with pytest.raises(ConfigError, match="not finished.*goes on"):
+        TrainedModel.open(half)
+    for text in ("{", "[]", "{}"):
+        (half / "training.json").write_text(text)
+        with pytest.raises(ConfigError, match="training.json"):
+            TrainedModel.open(half)
+
+
+def test_merged_it_computes_as_base_and_adapter_do(trained, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from seedfree.training.base import quiet
+
+    model, rows = trained
+    folder = model.merge(tmp_path / "merged")
+    with quiet():
+        whole = AutoModelForCausalLM.from_pretrained(folder).eval()
+        adapted = model._with_adapter(None, "cpu").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.chat_template == model.info["chat_template"]
+    text = tokenizer.apply_chat_template([{"role": "user", "content": rows[0].instruction}], tokenize=False)
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    with torch.no_grad():
+        torch.testing.assert_close(whole(ids).logits, adapted(ids).logits, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ConfigError, match="not empty"):
+        model.merge(folder)
+
+
+def converter(folder, text, monkeypatch):
+    path = folder / "convert_hf_to_gguf.py"
+    path.write_text(text)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_gguf_is_made_by_llama_cpps_converter(trained, tmp_path, monkeypatch):
+    model, _ = trained
+    (tmp_path / "bin").mkdir()
+    converter(tmp_path / "bin", "import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))\n", monkeypatch)
+    path = model.to_gguf(tmp_path / "model.gguf", kind="q8_0")
+    assert path.read_text() == f"{tmp_path}/model-merged --outfile {path} --outtype q8_0"
+    assert (tmp_path / "model-merged" / "config.json").exists()
+    path.unlink()
+    converter(tmp_path / "bin", "import sys\nsys.exit('no such architecture')\n", monkeypatch)
+    with pytest.raises(ConfigError, match="no such architecture.*model-merged"):
+        model.to_gguf(path)
+
+
+def test_without_the_converter_the_command_is_named(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        ConfigError, match="Run: python .*convert_hf_to_gguf.py .*m-merged --outfile .*m.gguf"
+    ) as caught:
+        trained[0].to_gguf(tmp_path / "m.gguf")
+    assert "\n" not in str(caught.value)
+
+
+def test_it_is_pushed_on_request(trained, monkeypatch):
+    import huggingface_hub
+
+    sent = []
+
+    class Hub:
+        def create_repo(self, repo_id, private, exist_ok):
+            if repo_id == "not/mine":
+                raise OSError("403 Forbidden\nmore")
+            sent.append((repo_id, private))
+
+        def upload_folder(self, repo_id, folder_path):
+            sent.append(folder_path)
+
+        def upload_file(self, path_or_fileobj, path_in_repo, repo_id):
+            sent.append(path_in_repo)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    model, _ = trained
+    assert model.push("me/thai") == "https://huggingface.co/me/thai"
+    assert sent[:2] == [("me/thai", True), str(model.folder / "adapter")] and "training.json" in sent
+    with pytest.raises(ConfigError, match="The hub refused not/mine: 403 Forbidden more"):
+        model.push("not/mine")
