@@ -107,9 +107,9 @@ _HOMES = {
     "seedfree.tasks.conversation": ("Conversation",),
     "seedfree.tasks.multiple_choice": ("MultipleChoice",),
     "seedfree.tasks.summarization": ("Summarization",),
+    "seedfree.training.config": ("QLoRAConfig",),
     "seedfree.training.exports": ("AxolotlExport", "LlamaFactoryExport"),
     "seedfree.training.mix": ("mix",),
-    "seedfree.training.config": ("QLoRAConfig",),
     "seedfree.training.model": ("TrainedModel",),
     "seedfree.training.trainer": ("QLoRATrainer",),
 }  # fmt: skip

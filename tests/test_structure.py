@@ -25,7 +25,7 @@ parsing
 readers
 dataset
 card
-training: config render losses watch mix / checks base card / footprint model exports / trainer
+training: config render losses watch folder mix / checks base card / footprint model exports / trainer
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
@@ -55,8 +55,8 @@ PUBLIC = """
 AxolotlExport BGEM3Encoder Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context ContextSource
 Conversation Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter FunctionGenerator
 Generator GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter LlamaCppGenerator
-LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt
-QLoRAConfig QLoRATrainer Reply RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
+LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt QLoRAConfig
+QLoRATrainer Reply RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
 SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic TrainedModel Trainer USEEncoder Usage
 WikipediaSource WrittenContexts calibrate generate_all greedy_select mix
 """

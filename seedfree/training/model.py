@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,30 +14,13 @@ from seedfree.errors import ConfigError
 from seedfree.records import Message
 from seedfree.training.base import BaseModel, check_packages, device, load, quiet
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.folder import read_info
 from seedfree.training.losses import Loss
 from seedfree.training.render import Renderer
 
-__all__ = ["TrainedModel", "read_info"]
+__all__ = ["TrainedModel"]
 
 _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-gguf.py")
-
-
-def read_info(folder: Path) -> dict[str, Any] | None:
-    """What `training.json` in a folder says; `None` where there is none.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    path = folder / "training.json"
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(info, dict) or not isinstance(info.get("base"), dict) or "config" not in info:
-        raise ConfigError(f"{path} is not that of a training")
-    return info
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +16,26 @@ from filelock import FileLock, Timeout
 from seedfree.dataset import Dataset, write_atomic
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.training.base import BaseModel, check_packages, device, load, main_process, quiet
+from seedfree.training.card import model_card
 from seedfree.training.checks import check_language, split
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.folder import check_same, digest, last_checkpoint, read_info, versions, write_info
 from seedfree.training.footprint import Footprint, free_memory, full_modules, memory, seconds, shape
 from seedfree.training.losses import plot, read_log
-from seedfree.training.model import TrainedModel, read_info
+from seedfree.training.model import TrainedModel
 from seedfree.training.render import Encoded, Renderer, RenderReport, add_template
 from seedfree.training.watch import TrainingProgress, make_callback
 
 __all__ = ["QLoRATrainer"]
 
 _LOG = logging.getLogger("seedfree")
-_PACKAGES = ("seedfree", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets")
 
 
 @dataclass
 class _Plan:
     """All that is known before a weight is read."""
 
+    rows: Dataset
     base: BaseModel
     tokenizer: Any
     added: list[str]
@@ -57,13 +56,17 @@ class QLoRATrainer:
         base_model: A model's folder, or its name on the Hugging Face hub.
         progress: Called after every step that is logged; what it raises stops the training, which goes on from its last
             checkpoint when it is run again.
-        show: A bar: `None` for a terminal or a notebook alone.
+        show: A bar: `None` for a terminal alone.
+        license: Of the adapter, by the hub's word, for the card; that of the base model binds it.
+        terms: What the providers of the rows' generators say about training on them, for the card.
     """
 
     base_model: str | Path
     config: QLoRAConfig = field(default_factory=QLoRAConfig)
     progress: Callable[[TrainingProgress], object] | None = None
     show: bool | None = None
+    license: str = "other"
+    terms: str = ""
 
     def estimate(self, dataset: Dataset, *, validation: Dataset | None = None) -> Footprint:
         """Rows, tokens, memory and time, before any weight is read; see `footprint.py` for how exact they are.
@@ -91,25 +94,25 @@ class QLoRATrainer:
             if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
                 raise ConfigError(f"{folder} is not empty and no training", hint="Give a new folder.")
         else:
-            _same(info["identity"], identity, folder)
+            check_same(info["identity"], identity, folder)
             if info["status"] == "complete":
                 return TrainedModel.open(folder, base_model=self.base_model)
         plan = self._plan(dataset, validation)
         if plan.footprint.reason:
             hint = "Take a smaller base model, max_length or batch_size, or a machine with more memory."
             raise ConfigError(plan.footprint.reason, hint=hint)
-        digest = plan.base.digest()
-        if info is not None and info["base"]["digest"] != digest:
+        base_digest = plan.base.digest()
+        if info is not None and info["base"]["digest"] != base_digest:
             raise ConfigMismatchError(
                 f"{folder} was begun on another base model than {plan.base.name}", fields=["base_model"],
                 hint="Give that one, or a new folder.",
             )  # fmt: skip
         if not main_process():
-            return self._run(plan, folder, identity, digest)
+            return self._run(plan, folder, identity, base_digest)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / ".lock", timeout=0):
-                return self._run(plan, folder, identity, digest)
+                return self._run(plan, folder, identity, base_digest)
         except Timeout as error:
             raise ConfigError(f"Another process trains in {folder}", hint="Wait for it.") from error
 
@@ -117,8 +120,8 @@ class QLoRATrainer:
         return {
             "base_model": str(self.base_model),
             "config": self.config.model_dump(mode="json"),
-            "dataset": _digest(dataset),
-            "validation": None if validation is None else _digest(validation),
+            "dataset": digest(dataset),
+            "validation": None if validation is None else digest(validation),
         }
 
     def _plan(self, dataset: Dataset, validation: Dataset | None) -> _Plan:
@@ -135,7 +138,17 @@ class QLoRATrainer:
         validated, validation_report = renderer.rows(held) if held else ([], None)
         footprint = self._footprint(base, len(tokenizer), place, training, len(validated), report)
         _tell(report)
-        return _Plan(base, tokenizer, added, training, validated, report, validation_report, footprint)
+        return _Plan(
+            Dataset([*dataset, *(validation or ())]),
+            base,
+            tokenizer,
+            added,
+            training,
+            validated,
+            report,
+            validation_report,
+            footprint,
+        )
 
     def _footprint(
         self, base: BaseModel, tokens: int, place: str, rows: Sequence[Encoded], held: int, report: RenderReport
@@ -158,24 +171,24 @@ class QLoRATrainer:
             base.name, size, place, needs, free, len(rows), held, computed, steps, took, report
         )  # fmt: skip
 
-    def _run(self, plan: _Plan, folder: Path, identity: Mapping[str, Any], digest: str) -> TrainedModel:
+    def _run(self, plan: _Plan, folder: Path, identity: Mapping[str, Any], base_digest: str) -> TrainedModel:
         info = {
             "status": "running",
             "identity": identity,
-            "base": {"name": plan.base.name, "digest": digest},
+            "base": {"name": plan.base.name, "digest": base_digest},
             "config": identity["config"],
             "chat_template": plan.tokenizer.chat_template,
             "added_tokens": plan.added,
             "report": plan.report.to_dict(),
             "validation_report": plan.validation_report.to_dict() if plan.validation_report else None,
-            "versions": _versions(),
+            "versions": versions(),
             "device": plan.footprint.device,
             "trained_parameters": plan.footprint.shape.trained,
             "losses": [],
         }
-        last = _last_checkpoint(folder / "checkpoints")
+        last = last_checkpoint(folder / "checkpoints")
         if main_process():
-            _write(folder, info)
+            write_info(folder, info)
         with quiet():
             trainer = self._trainer(plan, folder)
             trainer.train(resume_from_checkpoint=last and str(last))
@@ -190,9 +203,34 @@ class QLoRATrainer:
                     plot(losses, folder / "loss.png")
                 except ConfigError as error:
                     _LOG.warning("No loss.png: %s", error)
-                _write(folder, info)
+                self._describe(plan, folder, info)
+                write_info(folder, info)
             trainer.accelerator.wait_for_everyone()
         return TrainedModel.open(folder, base_model=self.base_model)
+
+    def _describe(self, plan: _Plan, folder: Path, info: Mapping[str, Any]) -> None:
+        """Writes the card."""
+        total, losses = plan.report.total, info["losses"]
+        held = [one["validation"] for one in losses if one["validation"] is not None]
+        figures: dict[str, object] = {
+            "steps": losses[-1]["step"],
+            "rows trained on": total.rows - total.masked,
+            "rows cut at max_length": total.cut,
+            "rows left out, as no token carried loss": total.masked,
+            "tokens a character of the answers": round(total.tokens_per_character, 2),
+        }
+        if held:
+            figures["validation loss before"], figures["validation loss after"] = round(held[0], 3), round(held[-1], 3)
+        card = model_card(
+            plan.rows,
+            base_model=plan.base.name,
+            config=self.config,
+            license=self.license,
+            terms=self.terms,
+            figures=figures,
+            versions=info["versions"],
+        )
+        write_atomic(folder / "README.md", [card])
 
     def _save(self, trainer: Any, plan: _Plan, folder: Path) -> None:
         adapter, new = folder / "adapter", folder / ".adapter.new"
@@ -255,7 +293,7 @@ class QLoRATrainer:
             save_strategy="steps",
             save_total_limit=2,
             eval_strategy="steps" if plan.validation else "no",
-            eval_on_start=bool(plan.validation) and _last_checkpoint(folder / "checkpoints") is None,
+            eval_on_start=bool(plan.validation) and last_checkpoint(folder / "checkpoints") is None,
             prediction_loss_only=True,
             ddp_find_unused_parameters=False,
             dataloader_pin_memory=place != "cpu",
@@ -314,45 +352,3 @@ def _tell(report: RenderReport) -> None:
     ):
         if count:
             _LOG.warning("%d of %d rows %s", count, total.rows, what)
-
-
-def _digest(dataset: Dataset) -> str:
-    found = hashlib.sha256()
-    for one in dataset:
-        messages = [[m.role, m.content] for m in one.messages]
-        found.update(json.dumps([one.task, one.language, messages], ensure_ascii=True).encode())
-    return found.hexdigest()
-
-
-def _same(was: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    fields = [name for name in ("base_model", "dataset", "validation") if was.get(name) != now[name]]
-    old = was.get("config", {})
-    fields += [name for name in {**old, **now["config"]} if old.get(name) != now["config"].get(name)]
-    if fields:
-        hint = "Give the same again, or a new folder."
-        raise ConfigMismatchError(f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint)
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The last that is whole: its state is written at its end."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return path
-    return None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _write(folder: Path, info: Mapping[str, Any]) -> None:
-    write_atomic(folder / "training.json", [json.dumps(info, ensure_ascii=False, indent=1)])

@@ -43,7 +43,13 @@ def test_the_loss_falls_on_rows_seen_and_held_out(trained):
 
 def test_a_folder_holds_all_that_is_needed(trained):
     model, _ = trained
-    assert {p.name for p in model.folder.iterdir()} >= {"adapter", "training.json", "loss.png", "checkpoints"}
+    assert {p.name for p in model.folder.iterdir()} >= {
+        "adapter",
+        "training.json",
+        "loss.png",
+        "README.md",
+        "checkpoints",
+    }
     files = {p.name for p in (model.folder / "adapter").iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja"} <= files
     assert not [p for p in model.folder.rglob("*") if p.name == "training_args.bin"]
@@ -54,6 +60,20 @@ def test_a_folder_holds_all_that_is_needed(trained):
     assert set(info["report"]["tasks"]) == set(info["validation_report"]["tasks"]) == set(TASKS)
     names = weights(model)
     assert names and all("lora_" in name for name in names)
+
+
+def test_the_card_says_what_it_was_made_from_and_how_it_went(trained):
+    model, _ = trained
+    card = (model.folder / "README.md").read_text("utf-8").replace("\\", "")
+    held = [one.validation for one in model.losses if one.validation is not None]
+    for word in (
+        "library_name: peft",
+        "closed_qa",
+        "| learning_rate | 0.02 |",
+        str(round(held[0], 3)),
+        str(round(held[-1], 3)),
+    ):
+        assert word in card
 
 
 def test_progress_says_how_far_and_how_long(trained):
