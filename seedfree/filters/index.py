@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -278,7 +278,7 @@ class DiversityIndex:
         return found / (found + missed) if found + missed else 1.0
 
 
-def check_threshold(threshold: float) -> float:
+def check_threshold(threshold: object) -> float:
     """The threshold as a float.
 
     Raises:
@@ -299,8 +299,8 @@ def check_index(index: str) -> None:
 
 def _limits(threshold: float | Sequence[float], n: int) -> Floats:
     if np.ndim(threshold) == 0:
-        return np.full(n, check_threshold(threshold))  # type: ignore[arg-type]
-    limits = [check_threshold(each) for each in threshold]  # type: ignore[union-attr]
+        return np.full(n, check_threshold(threshold))
+    limits = [check_threshold(each) for each in cast("Sequence[float]", threshold)]
     if len(limits) != n:
         raise ConfigError(f"There are {len(limits)} thresholds for {n} rows", hint="Give one, or one for each row.")
     return np.array(limits, np.float64)

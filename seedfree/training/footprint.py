@@ -248,7 +248,7 @@ def free_memory(device: str) -> float:
         import torch
 
         return float(torch.cuda.mem_get_info(device)[0])
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     free = float(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")

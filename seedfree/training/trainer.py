@@ -301,7 +301,7 @@ class QLoRATrainer:
             report_to="none",
         )
 
-        class Trainer(SFTTrainer):  # type: ignore[misc]
+        class Trainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
             """Saves the adapter alone: no card, no copies of embeddings, nothing pickled beside what resuming needs."""
 
             def create_model_card(self, *_: Any, **__: Any) -> None:

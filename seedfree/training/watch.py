@@ -38,7 +38,7 @@ def make_callback(tell: Callable[[TrainingProgress], object] | None, show: bool 
     """A callback for transformers' Trainer: a bar where `show` says so, and `tell` after each step that is logged."""
     from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
         """Turns log lines into `TrainingProgress`."""
 
         def __init__(self) -> None:

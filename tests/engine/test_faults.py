@@ -128,8 +128,8 @@ def test_what_no_request_can_get_past_stops_the_run_at_once_and_it_goes_on_later
 
 def test_the_same_faults_of_claude(tmp_path: Path) -> None:
     def claude(kind: str, status: int) -> Replies:
-        server = lambda _: httpx.Response(status, json={"type": "error", "error": {"type": kind, "message": "m"}})  # noqa: E731
-        transport = Transport(transport=httpx.MockTransport(server))
+        answer = httpx.Response(status, json={"type": "error", "error": {"type": kind, "message": "m"}})
+        transport = Transport(transport=httpx.MockTransport(lambda _: answer))
         llm = ClaudeGenerator(api_key="k" * 20)
         return generate_all(llm, [Prompt("q")], tmp_path / kind, clock=FakeClock(), transport=transport)
 
