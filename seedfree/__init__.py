@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from seedfree.generators.openai_compatible import OpenAICompatibleGenerator as OpenAICompatibleGenerator
     from seedfree.languages import Language as Language
     from seedfree.pipeline import Pipeline as Pipeline
+    from seedfree.protocols import Benchmark as Benchmark
     from seedfree.protocols import ContextSource as ContextSource
     from seedfree.protocols import DiversityFilter as DiversityFilter
     from seedfree.protocols import Encoder as Encoder
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from seedfree.records import Instruction as Instruction
     from seedfree.records import Message as Message
     from seedfree.records import Prompt as Prompt
+    from seedfree.records import Question as Question
     from seedfree.records import Reply as Reply
     from seedfree.records import Selection as Selection
     from seedfree.records import Source as Source
@@ -96,10 +98,12 @@ _HOMES = {
     "seedfree.languages": ("Language",),
     "seedfree.pipeline": ("Pipeline",),
     "seedfree.protocols": (
-        "ContextSource", "DiversityFilter", "Encoder", "Filter", "Generator", "Session", "TaskTemplate", "Trainer",
+        "Benchmark", "ContextSource", "DiversityFilter", "Encoder", "Filter", "Generator", "Session", "TaskTemplate",
+        "Trainer",
     ),
     "seedfree.records": (
-        "Context", "Example", "Instruction", "Message", "Prompt", "Reply", "Selection", "Source", "Topic", "Usage",
+        "Context", "Example", "Instruction", "Message", "Prompt", "Question", "Reply", "Selection", "Source",
+        "Topic", "Usage",
     ),
     "seedfree.run": ("Run",),
     "seedfree.tasks.brainstorming": ("Brainstorming",),

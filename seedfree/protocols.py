@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from seedfree.dataset import Dataset
 from seedfree.languages import Language
-from seedfree.records import Context, Example, Instruction, Prompt, Reply, Selection, Topic
+from seedfree.records import Context, Example, Instruction, Prompt, Question, Reply, Selection, Topic
 
 if TYPE_CHECKING:
     import httpx
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from seedfree.training.model import TrainedModel
 
 __all__ = [
+    "Benchmark",
     "ContextSource",
     "DiversityFilter",
     "Encoder",
@@ -189,3 +190,28 @@ class Trainer(Protocol):
     """
 
     def train(self, dataset: Dataset, out: str | Path) -> TrainedModel: ...
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """Questions with reference answers, to measure a model by.
+
+    Attributes:
+        name: Stands in tables and file names.
+        language: A code.
+    """
+
+    name: str
+    language: str
+
+    def questions(self) -> Sequence[Question]:
+        """All questions, in the order in which they are asked and reported.
+
+        Raises:
+            ConfigError: They cannot be had; the message names the file, or the command to fetch it.
+        """
+        ...
+
+    def prompt(self, question: Question) -> Prompt:
+        """What a model is asked; how it decodes is added by `evaluate`."""
+        ...

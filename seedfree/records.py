@@ -22,6 +22,7 @@ __all__ = [
     "Instruction",
     "Message",
     "Prompt",
+    "Question",
     "Reply",
     "Selection",
     "Source",
@@ -307,6 +308,31 @@ class Reply:
     stop_reason: str = "end"
     model: str = ""
     error: Text | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item of a benchmark.
+
+    Attributes:
+        id: Unique within its benchmark.
+        task: The benchmark's own word: `"closed_qa"`, `"multiple_choice"`.
+        answer: The reference; of a question with `choices`, the text of the right one.
+        context: The text that the question is about; empty where it stands alone.
+        choices: The possible answers in order, where the benchmark has them as such.
+        part: Which part of the benchmark it belongs to (`"culture"`, `"general"`).
+        source: What it was made from (a passage, a page): questions of one source are not independent.
+    """
+
+    id: Text
+    task: Text
+    question: Text
+    answer: Text
+    context: Text = ""
+    choices: tuple[Text, ...] = ()
+    part: Text = ""
+    source: Text = ""
+    license: Text = ""
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -25,7 +25,6 @@ parsing
 readers
 dataset
 card
-training: config render losses watch folder mix / checks base card / footprint model exports / trainer
 protocols
 engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
 topics
@@ -41,24 +40,28 @@ health
 thresholds
 sweep
 run
+contamination
+training: config render losses watch folder mix / checks base card / footprint model exports / trainer
 steps
 rounds
 estimate
 pipeline
 config
+evaluation: predictions words resample agreement decoding / metrics choices similarity / scores
+evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
 demo
 doctor
 cli
 """
 
 PUBLIC = """
-AxolotlExport BGEM3Encoder Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context ContextSource
-Conversation Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter FunctionGenerator
-Generator GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter LlamaCppGenerator
-LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline Prompt QLoRAConfig
-QLoRATrainer Reply RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
-SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic TrainedModel Trainer USEEncoder Usage
-WikipediaSource WrittenContexts calibrate generate_all greedy_select mix
+AxolotlExport BGEM3Encoder Benchmark Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context
+ContextSource Conversation Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter
+FunctionGenerator Generator GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter
+LlamaCppGenerator LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline
+Prompt QLoRAConfig QLoRATrainer Question Reply RetryableError RuleFilter Run SeedfreeError Selection
+SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic TrainedModel Trainer
+USEEncoder Usage WikipediaSource WrittenContexts calibrate generate_all greedy_select mix
 """
 
 HEAVY = {"aiohttp", "datasets", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "torch", "transformers"}
@@ -92,8 +95,14 @@ def places():
 
 
 def imports(name):
-    """Modules of the package that a module imports anywhere in its text, for type checking too."""
-    for node in ast.walk(TREES[name]):
+    """Modules of the package that a module imports anywhere in its text, for type checking too.
+
+    The page of all contracts alone may name, for type checkers, what comes after it.
+    """
+    tree = TREES[name]
+    named = [node for node in tree.body if isinstance(node, ast.If)] if name == "seedfree.protocols" else []
+    skipped = {id(inner) for node in named for inner in ast.walk(node)}
+    for node in (node for node in ast.walk(tree) if id(node) not in skipped):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -1,0 +1,3 @@
+"""Measuring a model: benchmarks, scores, judges, native speakers."""
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Belebele: 900 questions on the same passages in 122 languages."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
