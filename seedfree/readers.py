@@ -1,7 +1,8 @@
 """Instruction data that people wrote, read from the three forms in which it is shared.
 
-A file is one JSON list, or JSON objects one after the other (JSONL). Of a row's own fields `task`, `language`,
-`generator` and `license` are taken where they are text, and all that the form does not know is left out.
+A file is one JSON list, or JSON objects one after the other (JSONL). A row's `system` prompt and an Alpaca row's
+`history` (pairs of question and answer before it) become messages; of its other fields `task`, `language`, `generator`
+and `license` are taken where they are text, and the rest is left out.
 """
 
 from __future__ import annotations
@@ -113,11 +114,23 @@ def _alpaca(value: Mapping[str, Any]) -> dict[str, Any]:
     given = value.get("input")
     if given is not None and not isinstance(given, str):
         raise ConfigError("input is not text")
-    return {
+    texts: dict[str, Any] = {
         "instruction": _text(value.get("instruction"), "instruction"),
         "input": given if given and given.strip() else "",
         "output": _text(value.get("output"), "output"),
     }
+    before, history = _system(value), value.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        raise ConfigError("history is not a list of pairs")
+    for pair in history:
+        before += [Message("user", _text(pair[0], "history")), Message("assistant", _text(pair[1], "history"))]
+    return texts | {"messages": (*before, *Instruction("", **texts).messages)} if before else texts
+
+
+def _system(value: Mapping[str, Any]) -> list[Message]:
+    """A row's own system prompt, which stands beside its turns."""
+    said = _said(value, "system")
+    return [Message("system", said)] if said else []
 
 
 def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
@@ -138,6 +151,8 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
         if speaker not in _ROLES:
             raise ConfigError(f"turn {number} is by {speaker[:40]!r}, not by one of {', '.join(_ROLES)}")
         messages.append(Message(_ROLES[speaker], _text(turn.get(content), f"{content} of turn {number}")))
+    if messages[0].role != "system":
+        messages = _system(value) + messages
     if not in_turn(messages):
         raise ConfigError("turns are not a user's and an assistant's in turn, the assistant's last")
     said = messages[messages[0].role == "system" :]

@@ -64,7 +64,7 @@ def test_first_question_and_answer_stand_for_a_conversation(tmp_path):
 
 def test_a_row_says_what_it_is(tmp_path):
     full = {"instruction": "i", "output": "o", "task": "qa", "language": "lo", "generator": "x@y", "license": "CC0-1.0"}
-    rows = [{**full, "system": "gone", "score": [1]}, {**GOOD, "input": " \n", "task": None, "license": 4}]
+    rows = [{**full, "score": [1]}, {**GOOD, "input": " \n", "task": None, "license": 4}]
     path = written(tmp_path / "set.jsonl", rows, False)
     first, second = Dataset.from_alpaca(path, task="human_qa", language="th", license="CC-BY-4.0")
     assert (first.task, first.language, first.generator, first.source.license) == ("qa", "lo", "x@y", "CC0-1.0")
@@ -72,6 +72,21 @@ def test_a_row_says_what_it_is(tmp_path):
     assert first.source == Source("human", "set.jsonl", license="CC0-1.0") and second.source.license == "CC-BY-4.0"
     assert second.input == ""
     assert first.id == second.id and len(first.id) == 16, "the id names what is said"
+
+
+def test_what_was_said_before_is_kept(tmp_path):
+    rows = [{**GOOD, "system": "s", "history": [["q", "a"]]}, {**GOOD, "system": "", "history": None}]
+    first, second = Dataset.from_alpaca(written(tmp_path / "a.json", rows, True))
+    assert [(m.role, m.content) for m in first.messages] == [
+        ("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "i"), ("assistant", "o"),
+    ]  # fmt: skip
+    assert len(second.messages) == 2
+    talk = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    path = written(tmp_path / "b.json", [{"system": "s", "conversations": talk}], True)
+    assert [m.role for m in Dataset.from_sharegpt(path)[0].messages] == ["system", "user", "assistant"]
+    for wrong in ("x", ["x"], [["q"]], [["q", 1]]):
+        with pytest.raises(ConfigError, match="line 1: history"):
+            Dataset.from_alpaca(written(tmp_path / "c.json", [{**GOOD, "history": wrong}], False))
 
 
 TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -30,7 +30,7 @@ engine: clock schema loop / transport entries / ledger limits / backend / runner
 topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming
-generators: prices grammar / claude openai_compatible llamacpp function
+generators: prices grammar / claude openai_compatible llamacpp function / terms
 filters: normalize vectors encoders against / traces bounds measures store embeddings / suitability / search
 filters: index / ongoing / rules language grounding judge lexical / semantic calibration
 settings

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def quiet() -> Iterator[None]:
     import datasets
     from transformers.utils import logging
 
+    kernels = getLogger("bitsandbytes")
+    level = kernels.level
+    # On some CPUs it says that it would rather compute with compiled code from the hub.
+    kernels.setLevel("ERROR")
     bars, verbosity = datasets.are_progress_bars_disabled(), logging.get_verbosity()
     hub = logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
@@ -51,6 +56,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"(peft|trl|transformers|bitsandbytes|torch|accelerate)\b")
             yield
     finally:
+        kernels.setLevel(level)
         logging.set_verbosity(verbosity)
         if hub:
             logging.enable_progress_bar()

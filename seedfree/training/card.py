@@ -12,7 +12,7 @@ from seedfree.card import plain, table
 from seedfree.dataset import Dataset
 from seedfree.training.config import QLoRAConfig
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "told"]
 
 # https://huggingface.co/docs/hub/model-cards
 _ON_THE_HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -32,6 +32,7 @@ def model_card(
     terms: str = "",
     figures: Mapping[str, object] | None = None,
     versions: Mapping[str, str] | None = None,
+    curve: str = "",
 ) -> str:
     """The card as Markdown with YAML front matter; the same text for the same arguments.
 
@@ -42,8 +43,9 @@ def model_card(
         terms: What the providers of the generators say about the use of their outputs, in a sentence or two.
         figures: Of the training, in the order to show them: losses, steps, rows cut, the data set's digest.
         versions: Of the packages that trained, by name.
+        curve: File name of a picture of the losses, beside the card.
     """
-    base = base_model if _ON_THE_HUB.fullmatch(base_model) else PurePath(base_model).name
+    base = told(base_model)
     people = sum(one.source.kind == "human" for one in dataset)
     parts = [
         _front_matter(dataset, base, license),
@@ -60,10 +62,17 @@ def model_card(
     ]
     if figures:
         parts += ["## Training", table([["of the training", "value"], *([k, _value(v)] for k, v in figures.items())])]
+    if curve:
+        parts += [f"![Loss by step]({curve})"]
     if versions:
         parts += ["Made with " + ", ".join(f"{plain(name)} {plain(v)}" for name, v in versions.items()) + "."]
     parts += ["## Licence and terms", _terms(base, terms), "## Known limits", _LIMITS]
     return "\n\n".join(parts) + "\n"
+
+
+def told(base_model: str) -> str:
+    """A base model's name as strangers may read it: of a path the last part alone."""
+    return base_model if _ON_THE_HUB.fullmatch(base_model) else PurePath(base_model).name
 
 
 def _front_matter(dataset: Dataset, base: str, license: str) -> str:

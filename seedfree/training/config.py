@@ -27,7 +27,7 @@ _REASONS = {
     "max_length": "a power of two, as kernels like it; with packing the length costs nothing where rows are short",
     "packing": "rows are laid end to end, each seeing itself alone, so that no computation goes into padding",
     "pad_to_max_length": "a row of 400 tokens padded to 4,000 is nine tenths padding",
-    "accumulation": "a packed sequence holds some ten rows, so two of them are more rows a step than the paper's 8",
+    "accumulation": "ten rows of 400 tokens fill a packed sequence, so two sequences are more rows than the paper's 8",
     "learning_rate": "the value of QLoRA (Dettmers et al. 2023) for models of this size",
     "warmup_ratio": "half of the run below the peak rate is half of the run lost; a few dozen steps settle Adam",
     "optimizer": "8 bits save 6 bytes for each trained parameter, which matters for whole embeddings alone",

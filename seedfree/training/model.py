@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from seedfree.errors import ConfigError
 from seedfree.records import Message
 from seedfree.training.base import BaseModel, check_packages, device, load, quiet
+from seedfree.training.card import told
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import read_info
 from seedfree.training.losses import Loss
@@ -21,6 +24,11 @@ from seedfree.training.render import Renderer
 __all__ = ["TrainedModel"]
 
 _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-gguf.py")
+
+
+def _without_paths(value: dict[str, Any]) -> dict[str, Any]:
+    names = ("base_model", "base_model_name_or_path", "name")
+    return value | {key: told(one) for key, one in value.items() if key in names and isinstance(one, str)}
 
 
 @dataclass(frozen=True)
@@ -192,8 +200,21 @@ class TrainedModel:
             raise ConfigError(f"{converter} failed: {last}", hint=f"The merged model is in {merged}.")
         return path
 
+    def _public(self, scratch: Path) -> Path:
+        """A folder of what is uploaded."""
+        folder = Path(shutil.copytree(self.folder / "adapter", scratch / "adapter"))
+        for name in ("README.md", "training.json", "loss.png"):
+            if (self.folder / name).exists():
+                shutil.copy(self.folder / name, folder)
+        for path in (folder / "training.json", folder / "adapter_config.json"):
+            value = json.loads(path.read_text(encoding="utf-8"), object_hook=_without_paths)
+            path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+        return folder
+
     def push(self, repo_id: str, *, private: bool = True) -> str:
         """Uploads adapter, tokenizer, card and `training.json` to the Hugging Face hub; returns the address.
+
+        Of a base model's path on this machine the last part alone is told.
 
         Raises:
             ConfigError: The hub refused.
@@ -203,10 +224,8 @@ class TrainedModel:
         api = HfApi()
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
-            api.upload_folder(repo_id=repo_id, folder_path=str(self.folder / "adapter"))
-            for name in ("README.md", "training.json", "loss.png"):
-                if (self.folder / name).exists():
-                    api.upload_file(path_or_fileobj=str(self.folder / name), path_in_repo=name, repo_id=repo_id)
+            with tempfile.TemporaryDirectory() as scratch:
+                api.upload_folder(repo_id=repo_id, folder_path=str(self._public(Path(scratch))))
         except (OSError, ValueError) as error:
             hint = "Log in with `hf auth login`, and look at the name."
             raise ConfigError(f"The hub refused {repo_id}: {error}", hint=hint) from error

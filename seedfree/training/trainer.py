@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from seedfree.dataset import Dataset, write_atomic
 from seedfree.errors import ConfigError, ConfigMismatchError
+from seedfree.generators.terms import terms_of
 from seedfree.training.base import BaseModel, check_packages, device, load, main_process, quiet
 from seedfree.training.card import model_card
 from seedfree.training.checks import check_language, split
@@ -58,7 +59,8 @@ class QLoRATrainer:
             checkpoint when it is run again.
         show: A bar: `None` for a terminal alone.
         license: Of the adapter, by the hub's word, for the card; that of the base model binds it.
-        terms: What the providers of the rows' generators say about training on them, for the card.
+        terms: What the providers of the rows' generators say about training on them, for the card; left out, what is
+            known of each `generator`.
     """
 
     base_model: str | Path
@@ -198,7 +200,7 @@ class QLoRATrainer:
             losses = read_log(trainer.state.log_history)
             if main_process():
                 self._save(trainer, plan, folder)
-                info |= {"status": "complete", "losses": [one.to_dict() for one in losses]}
+                info |= {"status": "complete", "ran": _ran(trainer), "losses": [one.to_dict() for one in losses]}
                 try:
                     plot(losses, folder / "loss.png")
                 except ConfigError as error:
@@ -226,9 +228,10 @@ class QLoRATrainer:
             base_model=plan.base.name,
             config=self.config,
             license=self.license,
-            terms=self.terms,
+            terms=self.terms or " ".join(sorted(filter(None, {terms_of(one.generator) for one in plan.rows}))),
             figures=figures,
             versions=info["versions"],
+            curve="loss.png" if (folder / "loss.png").exists() else "",
         )
         write_atomic(folder / "README.md", [card])
 
@@ -339,6 +342,12 @@ def _hf(datasets: Any, rows: Sequence[Encoded]) -> Any:
     return datasets.Dataset.from_dict(
         {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
     )
+
+
+def _ran(trainer: Any) -> dict[str, Any]:
+    """What the device made of the settings: a CPU pages nothing and computes in float32."""
+    dtypes = {str(weight.dtype).removeprefix("torch.") for weight in trainer.model.parameters() if weight.requires_grad}
+    return {"optimizer": trainer.args.optim.value, "trained_in": sorted(dtypes), "bf16": trainer.args.bf16}
 
 
 def _tell(report: RenderReport) -> None:

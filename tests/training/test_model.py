@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -144,14 +145,15 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
             sent.append((repo_id, private))
 
         def upload_folder(self, repo_id, folder_path):
-            sent.append(folder_path)
-
-        def upload_file(self, path_or_fileobj, path_in_repo, repo_id):
-            sent.append(path_in_repo)
+            sent.append({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     model, _ = trained
     assert model.push("me/thai") == "https://huggingface.co/me/thai"
-    assert sent[:2] == [("me/thai", True), str(model.folder / "adapter")] and "training.json" in sent
+    asked, files = sent
+    assert asked == ("me/thai", True)
+    assert {"adapter_model.safetensors", "tokenizer.json", "training.json", "README.md", "loss.png"} <= set(files)
+    assert not [name for name, text in files.items() if str(model.base.folder().parent).encode() in text]
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == model.base.folder().name
     with pytest.raises(ConfigError, match="The hub refused not/mine: 403 Forbidden more"):
         model.push("not/mine")
