@@ -41,7 +41,7 @@ class Asked:
     """
 
     instruction: str
-    input: str = ""
+    input: str = "-"
     task: str = ""
     source: str = ""
     own: str | None = None
@@ -71,10 +71,14 @@ def _asked(i: int, item: object, language: Language) -> Asked:
         text = item.question
         if item.choices:
             if len(item.choices) > len(language.labels):
-                raise ConfigError(f"{item.id} has {len(item.choices)} choices, {language.name} fewer labels")
-            lines = "\n".join(f"{label}. {choice}" for label, choice in zip(language.labels, item.choices, strict=False))
+                raise ConfigError(
+                    f"Question {item.id} has {len(item.choices)} choices, {language.name} {len(language.labels)} labels",
+                    hint="Add labels to the language's file.",
+                )
+            labelled = zip(language.labels, item.choices, strict=False)
+            lines = "\n".join(f"{label}. {choice}" for label, choice in labelled)
             text = language.text("multiple_choice_question", question=text, choices=lines)
-        return Asked(text, item.context, item.task, item.source or alone)
+        return Asked(text, item.context or "-", item.task, item.source or alone)
     raise ConfigError(f"Question {i} is {type(item).__name__}", hint="Give sf.Question, sf.Instruction or str.")
 
 

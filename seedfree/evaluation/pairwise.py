@@ -277,7 +277,7 @@ def compare_answers(
     for i, (item, a, b) in enumerate(zip(items, one, other, strict=True)):
         both = found[2 * i : 2 * i + 2]
         sides, reasons, errors = zip(*(_read(each, order) for order, each in enumerate(both)), strict=True)
-        pairs.append(Pair(sides, reasons, errors, len(a) - len(b), item.task, item.source))  # type: ignore[arg-type]
+        pairs.append(Pair(sides, reasons, errors, len(a) - len(b), item.task, item.source))
     return Preferences(tuple(pairs), judge.seed)
 
 

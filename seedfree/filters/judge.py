@@ -31,7 +31,7 @@ class Verdict(BaseModel):  # noqa: D101
 def parts(item: Instruction) -> dict[str, str]:
     """What a judge sees of a row: instruction, input, and the answer, which is all turns after the first."""
     said = "\n\n".join(m.content for m in item.messages[1:]) if len(item.messages) > 2 else item.output
-    return {"instruction": item.instruction, "input": item.input, "output": said}
+    return {"instruction": item.instruction, "input": item.input or "-", "output": said}
 
 
 def judge_prompt(
@@ -54,7 +54,9 @@ def judge_prompt(
         reference: A good answer to compare with.
         seed: Names the blocks.
     """
-    blocks = {key: Context(text=text or ("-" if key == "input" else ""), seed=seed).block() for key, text in shown.items()}
+    blocks = {
+        key: Context(text=text or ("-" if key == "input" else ""), seed=seed).block() for key, text in shown.items()
+    }
     user = prompts.text(name, **blocks)
     if reference is not None:
         block = Context(text=reference, seed=seed).block()
