@@ -65,12 +65,22 @@ def length_controlled(
     sums = np.zeros((len(numbers), 2))
     np.add.at(sums, [numbers[name] for name in owners], x * (y - p)[:, None])
     bread = np.linalg.inv(hessian)
-    error = math.sqrt(max(float((bread @ sums.T @ sums @ bread)[0, 0]), 0.0))
-    if len(numbers) > 1:
-        error *= math.sqrt(len(numbers) / (len(numbers) - 1))
-    width = NormalDist().inv_cdf((1 + level) / 2) * error
+    variance = max(float((bread @ sums.T @ sums @ bread)[0, 0]), 0.0)
+    variance *= len(numbers) / max(len(numbers) - 1, 1)
+    if _separated(y, d):
+        # The residuals are next to nothing, and so would be their variance; the curvature tells how little is known.
+        variance = max(variance, float(bread[0, 0]))
+    width = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
     middle = float(theta[0])
     return _sigmoid(middle), Interval(_sigmoid(middle - width), _sigmoid(middle + width))
+
+
+def _separated(y: _Array, d: _Array) -> bool:
+    """Whether a length tells wins from losses without an error."""
+    wins, losses = d[y == 1], d[y == 0]
+    if len(wins) + len(losses) < len(d) or not (len(wins) and len(losses)):
+        return False
+    return bool(wins.min() > losses.max() or wins.max() < losses.min())
 
 
 def _fit(x: _Array, y: _Array) -> _Array:

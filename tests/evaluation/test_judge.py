@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 import math
@@ -9,10 +10,9 @@ from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.evaluation.agreement import kappa
 from seedfree.evaluation.judge import Judge
-from seedfree.filters.judge import JudgeFilter, Verdict
+from seedfree.filters.judge import JudgeFilter
 from seedfree.generators.function import FunctionGenerator
 from seedfree.languages import Language, languages
-from seedfree.parsing import parse
 from seedfree.records import Instruction, Message, Question, Reply, Source
 
 BLOCKS = re.compile(r'<document id="(\w{16})">\n(.*?)\n</document id="\1">', re.DOTALL)
@@ -149,8 +149,6 @@ def test_the_filter_and_the_judge_ask_the_same(tmp_path):
             self.prompt = prompt
             return Reply(verdict(5))
 
-    import asyncio
-
     session, each = Session(), JudgeFilter()
     each.bind(session)
     asyncio.run(each.check(row))
@@ -193,7 +191,9 @@ def test_marks_go_into_kappa_as_they_are(tmp_path):
 
 
 def test_a_judge_of_the_writers_family_is_warned_of_once(tmp_path, caplog):
-    rows = [Instruction("a", f"q{i}", "x", generator="anthropic https://api.anthropic.com claude-haiku-5-5") for i in "12"]
+    rows = [
+        Instruction("a", f"q{i}", "x", generator="anthropic https://api.anthropic.com claude-haiku-5-5") for i in "12"
+    ]
     with caplog.at_level(logging.WARNING, "seedfree"):
         Judge(llm(lambda p: verdict(5), "gpt-5")).mark(rows, None, tmp_path, generators=["google gemini-3"])
         assert not caplog.records
@@ -227,9 +227,7 @@ def test_prompts_that_a_language_lacks_are_refused_where_they_were_asked_for(tmp
         Judge(llm(), "th", "lo").mark(["q"], ["a"], tmp_path, references=["r"])
 
 
-@pytest.mark.parametrize("prompts", ["th", "en"])
-def test_a_real_models_verdicts_can_be_read(prompts, llama, tmp_path):
-    """Gemma 3 270M under its grammar; whether its marks mean anything is another matter."""
-    marks = Judge(llama, "th", prompts, concurrency=2).mark(["ลอยกระทงตรงกับวันใด"], ["วันเพ็ญเดือนสิบสอง"], tmp_path)
+def test_a_real_models_verdict_can_be_read(llama, tmp_path):
+    """Gemma 3 270M under its grammar; whether its mark means anything is another matter."""
+    marks = Judge(llama, "th", "th").mark(["ลอยกระทงตรงกับวันใด"], ["วันเพ็ญเดือนสิบสอง"], tmp_path)
     assert marks.missing == 0 and 1 <= marks.scores[0] <= 10 and marks.rationales[0]
-    assert parse(json.dumps({"rationale": marks.rationales[0], "score": marks.scores[0]}), Verdict)
