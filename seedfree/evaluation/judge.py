@@ -72,8 +72,8 @@ def _asked(i: int, item: object, language: Language) -> Asked:
         if item.choices:
             if len(item.choices) > len(language.labels):
                 raise ConfigError(
-                    f"Question {item.id} has {len(item.choices)} choices, {language.name} {len(language.labels)} labels",
-                    hint="Add labels to the language's file.",
+                    f"Question {item.id} has {len(item.choices)} choices",
+                    hint=f"{language.name} has {len(language.labels)} labels; add some to its file.",
                 )
             labelled = zip(language.labels, item.choices, strict=False)
             lines = "\n".join(f"{label}. {choice}" for label, choice in labelled)
@@ -247,7 +247,8 @@ class Judge:
             ConfigError: The one that was asked for has them not.
         """
         wanted = Language.load(self.language if self.prompts is None else self.prompts)
-        lacking = [name for name in names if name not in wanted.prompts]
+        needed = names if wanted.code == Language.load(self.language).code else (*names, "judge_persona")
+        lacking = [name for name in needed if name not in wanted.prompts]
         if lacking and self.prompts is not None:
             raise ConfigError(f"{wanted.name} has no prompt {lacking[0]!r}", hint='Use prompts="en" or "th".')
         return Language.load("en") if lacking else wanted

@@ -14,6 +14,7 @@ from typing import cast
 
 from seedfree.engine.runner import identity
 from seedfree.protocols import Generator
+from seedfree.text import shown
 
 __all__ = ["families", "named", "related", "warn_of_kin"]
 
@@ -65,7 +66,7 @@ def named(model: object) -> str:
     others = (getattr(model, "model", None), getattr(getattr(model, "base", None), "name", None))
     words = [own, *(PurePath(str(word)).name for word in others if word)]
     unique = [word for i, word in enumerate(words) if i == 0 or word not in own]
-    return " ".join(_URL.sub(" ", " ".join(unique)).split()) or "a model without a name"
+    return shown(" ".join(_URL.sub(" ", " ".join(unique)).split()))[:200] or "a model without a name"
 
 
 def related(judge: object, writer: object) -> bool:

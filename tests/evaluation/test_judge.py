@@ -156,7 +156,7 @@ def test_the_filter_and_the_judge_ask_the_same(tmp_path):
     assert (sent.user, sent.system, sent.schema) == (session.prompt.user, session.prompt.system, session.prompt.schema)
 
 
-@pytest.mark.parametrize("prompts, asked", [(None, "th"), ("th", "th"), ("en", "en"), ("lo", "lo")])
+@pytest.mark.parametrize("prompts, asked", [(None, "th"), ("th", "th"), ("en", "en")])
 def test_prompts_in_a_language_of_choice(prompts, asked, tmp_path):
     generator = llm(lambda prompt: verdict(5))
     Judge(generator, "th", prompts).mark(["ใคร"], ["ฉัน"], tmp_path)
@@ -222,9 +222,12 @@ def test_wrong_arguments_are_refused_before_anything_is_asked(questions, answers
     assert not generator.calls
 
 
-def test_prompts_that_a_language_lacks_are_refused_where_they_were_asked_for(tmp_path):
-    with pytest.raises(ConfigError, match="Lao has no prompt 'judge_reference'"):
-        Judge(llm(), "th", "lo").mark(["q"], ["a"], tmp_path, references=["r"])
+@pytest.mark.parametrize(
+    "language, references, lacking", [("th", None, "judge_persona"), ("lo", ["r"], "judge_reference")]
+)
+def test_prompts_that_a_language_lacks_are_refused_where_it_was_asked_for(language, references, lacking, tmp_path):
+    with pytest.raises(ConfigError, match=f"Lao has no prompt '{lacking}'"):
+        Judge(llm(), language, "lo").mark(["q"], ["a"], tmp_path, references=references)
 
 
 def test_a_real_models_verdict_can_be_read(llama, tmp_path):

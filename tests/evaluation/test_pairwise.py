@@ -62,6 +62,18 @@ def test_a_judge_of_places_alone_decides_nothing(place, share, tmp_path):
     assert found.length_controlled == 0.5
 
 
+def test_the_figures_of_two_orders_that_agree_on_half(tmp_path):
+    said = iter(["A", "B", "B", "A", "A", "A", "tie", "B"])  # both first; both second; disagree; a tie and the first
+    order = {(q, a): next(said) for q, one, two in zip(QUESTIONS, GOOD, POOR[:4], strict=False) for a in (one, two)}
+    judge = FunctionGenerator(lambda prompt: verdict(order[shown(prompt)[0], shown(prompt)[2]]), name="judge")
+    found = compare(judge, GOOD[:4], POOR[:4], tmp_path, QUESTIONS[:4])
+    assert [pair.outcome for pair in found.pairs] == ["first", "second", "tie", "tie"]
+    assert (found.win_rate, found.inconsistent, found.agreement) == (0.5, 2, 0.5)
+    assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))  # by chance: 2/4 x 2/4 + 1/4 x 2/4
+    assert found.position_bias == pytest.approx(4 / 7)
+    assert found.position_interval.low < 4 / 7 < found.position_interval.high
+
+
 def test_one_order_decided_and_the_other_tied_is_a_tie_that_is_reported(tmp_path):
     found = compare(say(lambda a, b: "A" if a.startswith("ดี") else "tie"), GOOD, POOR, tmp_path)
     assert (found.ties, found.inconsistent, found.position_bias) == (N, N, 1)
@@ -112,6 +124,10 @@ def test_a_judge_that_says_nothing_prefers_nobody(tmp_path):
     figures = (found.win_rate, found.macro, found.tie_share, found.length_controlled, found.agreement, found.kappa)
     assert all(map(math.isnan, (*figures, *found.interval, *found.length_controlled_interval)))
     assert "missing=12" in repr(found)
+
+
+def test_an_empty_answer_is_judged_like_any_other(tmp_path):
+    assert compare(say(better), GOOD, [""] * N, tmp_path).wins == N
 
 
 def test_nothing_to_compare(tmp_path):

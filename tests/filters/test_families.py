@@ -78,6 +78,12 @@ def test_the_base_of_a_trained_model_counts():
     assert related("gemini-3", Trained()) and not related("claude", Trained())
 
 
+def test_a_writers_name_from_a_file_cannot_forge_a_line_of_the_log(caplog):
+    with caplog.at_level(logging.WARNING, "seedfree"):
+        warn_of_kin("claude-a", ["claude-b\nERROR all is lost\x1b[2J"])
+    assert "\n" not in caplog.records[0].getMessage() and "\x1b" not in caplog.records[0].getMessage()
+
+
 def test_one_warning_for_all_kin(caplog):
     with caplog.at_level(logging.WARNING, "seedfree"):
         assert not warn_of_kin("claude", ["", "gpt-5", "mine"])
