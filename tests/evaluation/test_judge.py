@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import seedfree as sf
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.evaluation.agreement import kappa
@@ -14,6 +15,7 @@ from seedfree.filters.judge import JudgeFilter
 from seedfree.generators.function import FunctionGenerator
 from seedfree.languages import Language, languages
 from seedfree.records import Instruction, Message, Question, Reply, Source
+from tests.fakes import thai_llm
 
 BLOCKS = re.compile(r'<document id="(\w{16})">\n(.*?)\n</document id="\1">', re.DOTALL)
 QUESTIONS = [f"คำถามที่ {i}" for i in range(6)]
@@ -154,6 +156,15 @@ def test_the_filter_and_the_judge_ask_the_same(tmp_path):
     asyncio.run(each.check(row))
     sent = generator.calls[0]
     assert (sent.user, sent.system, sent.schema) == (session.prompt.user, session.prompt.system, session.prompt.schema)
+
+
+def test_what_the_filter_of_a_run_asked_is_not_paid_for_again(tmp_path):
+    generator = thai_llm()
+    settings = {"tasks": [sf.ClosedQA()], "contexts": [sf.WrittenContexts()], "diversity": None}
+    run = sf.Pipeline("th", generator, filters=[JudgeFilter(minimum=1)], **settings).run(size=2, out=tmp_path, seed=3)
+    asked = len(generator.calls)
+    marks = Judge(generator, seed=3).mark(run.dataset, None, tmp_path)
+    assert marks.missing == 0 and len(marks) == 2 and len(generator.calls) == asked
 
 
 @pytest.mark.parametrize("prompts, asked", [(None, "th"), ("th", "th"), ("en", "en")])
