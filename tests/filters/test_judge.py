@@ -97,4 +97,7 @@ def test_a_judge_of_its_own_rows_is_warned_of_once_a_run(caplog):
         each.bind(Session(Reply('{"rationale": "x", "score": 8}')))
         with caplog.at_level(logging.WARNING, "seedfree"):
             assert [asyncio.run(each.check(row)) for row in rows] == [None] * len(rows)
-        assert len(caplog.records) == warnings
+            assert len(caplog.records) == warnings
+            each.bind(Session(Reply('{"rationale": "x", "score": 8}')))
+            assert asyncio.run(each.check(rows[-1])) is None
+        assert len(caplog.records) == 2 * warnings
