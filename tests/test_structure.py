@@ -31,7 +31,7 @@ topics
 contexts: sections mediawiki / stream wikipedia documents written
 tasks: closed_qa summarization conversation multiple_choice brainstorming
 generators: prices grammar / claude openai_compatible llamacpp function / terms
-filters: normalize vectors encoders against / traces bounds measures store embeddings / suitability / search
+filters: normalize vectors encoders against families / traces bounds measures store embeddings / suitability / search
 filters: index / ongoing / rules language grounding judge lexical / semantic calibration
 settings
 planning
@@ -47,7 +47,7 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample agreement decoding / metrics choices similarity / scores
+evaluation: predictions words resample agreement decoding / metrics choices similarity length_control / scores
 evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
 demo
 doctor

@@ -1,9 +1,13 @@
 import asyncio
+import hashlib
+import logging
+from dataclasses import replace
 
 import pytest
 
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.filters.judge import JudgeFilter
+from seedfree.generators.function import FunctionGenerator
 from seedfree.languages import Language
 from seedfree.records import Instruction, Message, Reply
 
@@ -69,3 +73,31 @@ def test_settings_and_use_outside_a_run():
         JudgeFilter(minimum=11)
     with pytest.raises(ConfigError, match="outside a run"):
         asyncio.run(JudgeFilter().check(ROW))
+
+
+@pytest.mark.parametrize("code, digest", [("th", "69a59966ae8de893"), ("en", "862a0a5f44f8a966")])
+def test_what_old_runs_paid_for_is_found_again(code, digest, monkeypatch):
+    """A changed prompt, system prompt or schema is a new key: every kept verdict would be asked for again."""
+    monkeypatch.setattr(Session, "language", Language.load(code))
+    prompt = judge(8)[1][0][0]
+    sent = (prompt.user, prompt.system, sorted(prompt.schema.items()), prompt.max_tokens, prompt.temperature)
+    assert hashlib.sha256(repr(sent).encode()).hexdigest()[:16] == digest
+
+
+def test_a_judge_of_its_own_rows_is_warned_of_once_a_run(caplog):
+    written = replace(ROW, generator="anthropic https://api.anthropic.com claude-haiku-5-5")
+    for generator, rows, warnings in (
+        (None, [written, written], 1),
+        (FunctionGenerator(str, name="claude-opus"), [ROW, written, written], 1),
+        (FunctionGenerator(str, name="qwen3"), [written], 0),
+        (None, [ROW], 0),
+    ):
+        caplog.clear()
+        each = JudgeFilter(generator=generator)
+        each.bind(Session(Reply('{"rationale": "x", "score": 8}')))
+        with caplog.at_level(logging.WARNING, "seedfree"):
+            assert [asyncio.run(each.check(row)) for row in rows] == [None] * len(rows)
+            assert len(caplog.records) == warnings
+            each.bind(Session(Reply('{"rationale": "x", "score": 8}')))
+            assert asyncio.run(each.check(rows[-1])) is None
+        assert len(caplog.records) == 2 * warnings

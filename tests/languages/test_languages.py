@@ -31,6 +31,9 @@ PLACEHOLDERS = {
     "multiple_choice_question": "question choices",
     "multiple_choice_answer": "explanation label choice",
     "judge": "instruction input output",
+    "judge_pair": "instruction input first second",
+    "judge_reference": "reference",
+    "judge_persona": "language",
 }
 FIELDS = {
     **{t.name: t.Fields for t in (ClosedQA, Summarization, Conversation, MultipleChoice, Brainstorming)},
@@ -48,6 +51,7 @@ KEYS = {
     "topics_cultural": "topics",
     "written": "text",
     "judge": "rationale score",
+    "judge_pair": "rationale verdict",
 }
 FACETS = {
     "domains",
