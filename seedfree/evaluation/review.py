@@ -165,9 +165,9 @@ def read_reviews(*paths: str | Path, key: str | Path = "review.key.json") -> Rev
                 raise ConfigError(f"{where}: the sheet has no item {row['item']!r}")
             if not row["reviewer"]:
                 raise ConfigError(f"{where}: no reviewer", hint="Fill in the column reviewer, one name a file.")
-            marks = {question: _mark(row[question], question, where) for question in QUESTIONS}
-            origin = known["items"][row["item"]]
-            review = Review(row["item"], **origin, reviewer=row["reviewer"], comment=row.get("comment", ""), **marks)
+            fluency, culture, correctness = (_mark(row[question], question, where) for question in QUESTIONS)
+            said = (fluency, culture, correctness, row.get("comment", ""))
+            review = Review(row["item"], row["reviewer"], *said, **known["items"][row["item"]])
             if found.setdefault((review.reviewer, review.item), review) != review:
                 hint = "Give each reviewer a name of their own, and of two files by one reviewer the later alone."
                 raise ConfigError(f"{where}: {review.reviewer} marked {review.item} twice, differently", hint=hint)

@@ -32,31 +32,32 @@ class Review:
 
     Attributes:
         item: The row's name on the sheet.
+        fluency, culture, correctness: 1 (worst) to 5, `None` where there is no mark.
         dataset: Name of its data set; empty where there was one alone.
         row: Its number in the data set, from 0.
         id: Its id in the data set.
         source: Its page, or its topic: rows of one source are not independent.
-        fluency, culture, correctness: 1 (worst) to 5, `None` where there is no mark.
     """
 
     item: str
+    reviewer: str
+    fluency: int | None
+    culture: int | None
+    correctness: int | None
+    comment: str
     dataset: str
     row: int
     id: str
     task: str
     source: str
-    reviewer: str
-    fluency: int | None
-    culture: int | None
-    correctness: int | None
-    comment: str = ""
 
     def mark(self, question: str | None) -> float | None:
         """The mark for a question; for `None` the mean of the three, where all are given."""
+        marks = dict(zip(QUESTIONS, (self.fluency, self.culture, self.correctness), strict=True))
         if question is not None:
-            return {q: getattr(self, q) for q in QUESTIONS}[question]
-        marks = [self.fluency, self.culture, self.correctness]
-        return None if None in marks else sum(m or 0 for m in marks) / len(marks)
+            return marks[question]
+        given = [mark for mark in marks.values() if mark is not None]
+        return sum(given) / len(given) if len(given) == len(marks) else None
 
 
 @dataclass(frozen=True)
@@ -237,11 +238,11 @@ class Reviews:
         lines = [f"| | rows | {' | '.join(QUESTIONS)} |", f"|---|---|{'---|' * len(QUESTIONS)}"]
         datasets = list(dict.fromkeys(r.dataset for r in self.rows if len(self.sizes) > 1))
         tasks = sorted({r.task for r in self.rows})
-        cuts: list[tuple[str, dict[str, str]]] = [("all", {})]
-        cuts += [(name, {"dataset": name}) for name in sorted(datasets)]
-        cuts += [(task, {"task": task}) for task in tasks]
-        for title, cut in cuts:
-            means = [self.mean(q, **cut) for q in QUESTIONS]
+        cuts: list[tuple[str, str | None, str | None]] = [("all", None, None)]
+        cuts += [(name, name, None) for name in sorted(datasets)]
+        cuts += [(task, None, task) for task in tasks]
+        for title, dataset, task in cuts:
+            means = [self.mean(q, dataset=dataset, task=task) for q in QUESTIONS]
             cells = [f"{m.value:.2f} [{m.interval.low:.2f}, {m.interval.high:.2f}]" if m.items else "–" for m in means]
             lines.append(f"| {shown(title).replace('|', '/')} | {max(m.items for m in means)} | {' | '.join(cells)} |")
         for first, second in itertools.combinations(self.reviewers, 2):
