@@ -7,14 +7,14 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from seedfree.errors import ConfigError
 from seedfree.evaluation.agreement import bootstrap, kappa, raw_agreement, spearman
 from seedfree.evaluation.resample import Interval, mean_interval
 from seedfree.text import shown
 
-__all__ = ["QUESTIONS", "Agreement", "Mean", "Review", "Reviews"]
+__all__ = ["QUESTIONS", "Agreement", "Mean", "Review", "Reviews", "Scored"]
 
 QUESTIONS = ("fluency", "culture", "correctness")
 _STATISTICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], float]] = {
@@ -24,6 +24,15 @@ _STATISTICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], float]] = {
     "quadratic": functools.partial(kappa, weights="quadratic"),
     "spearman": spearman,
 }
+
+
+class Scored(Protocol):
+    """What a judge returns."""
+
+    @property
+    def scores(self) -> Sequence[float | None]:
+        """1 to 10 in the order of the rows, `None` for no verdict."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -191,7 +200,7 @@ class Reviews:
         return Agreement(marks[0], marks[1], marks[0], marks[1])
 
     def agreement_with(
-        self, marks: Sequence[float | None] | Mapping[str, Any], question: str | None = None
+        self, marks: Sequence[float | None] | Mapping[str, Any] | Scored, question: str | None = None
     ) -> Agreement:
         """Agreement of the reviewers with a judge who marks from 1 to 10.
 
@@ -199,8 +208,8 @@ class Reviews:
         pairs: 1 and 2 are 1, 9 and 10 are 5.
 
         Args:
-            marks: The judge's marks of all rows of the data set, in its order; or by id of the row, or by its name on
-                the sheet. Of several data sets: such marks by name of the data set.
+            marks: The judge's marks of all rows of the data set, in its order, or what holds them as `scores`; or marks
+                by id of the row, or by its name on the sheet. Of several data sets: such marks by name of the data set.
             question: The mark to compare with; `None` for the mean of the three.
 
         Raises:
@@ -208,9 +217,13 @@ class Reviews:
         """
         if question is not None:
             _known(question, dict.fromkeys(QUESTIONS))
-        means = _by_item(self.rows, question)
+        if not isinstance(marks, Mapping) and len(self.sizes) > 1:
+            hint = f"Give them by name: {', '.join(self.sizes)}."
+            raise ConfigError(f"The sheet is of {len(self.sizes)} data sets, the marks of one", hint=hint)
         origin = {row.item: row for row in self.rows}
-        pairs = [(human, judged) for item, human in means.items() if (judged := self._judged(marks, origin[item]))]
+        means = _by_item(self.rows, question).items()
+        judged_too = [(human, self._judged(marks, origin[item])) for item, human in means]
+        pairs = [(human, judged) for human, judged in judged_too if judged is not None]
         bad = [judged for _, judged in pairs if not 1 <= judged <= 10]
         if bad:
             raise ConfigError(f"A mark of {bad[0]} is not from 1 to 10", hint="Bring the judge's marks to that scale.")
@@ -221,12 +234,13 @@ class Reviews:
             tuple(int((judged + 1) // 2) for _, judged in pairs),
         )
 
-    def _judged(self, marks: Sequence[float | None] | Mapping[str, Any], row: Review) -> float | None:
+    def _judged(self, marks: Any, row: Review) -> float | None:
         if isinstance(marks, Mapping):
             if row.dataset in marks and not isinstance(marks[row.dataset], int | float | None):
                 return self._judged(marks[row.dataset], row)
-            mark = marks.get(row.id, marks.get(row.item))
+            mark = marks.get(row.item, marks.get(row.id))
         else:
+            marks = getattr(marks, "scores", marks)
             if len(marks) != self.sizes[row.dataset]:
                 hint = "Give a mark or None for every row of the data set that the sheet was drawn from, in its order."
                 raise ConfigError(f"{len(marks)} marks for {self.sizes[row.dataset]} rows", hint=hint)

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
@@ -279,7 +280,9 @@ def test_a_judges_marks_are_matched_by_place_by_id_and_by_item(sheet):
         5,
         2,
     )
-    for marks, message in ((judged[:-1], "99 marks for 100 rows"), ({"r01": 11}, "11.0 is not from 1 to 10")):
+    assert reviews.agreement_with(SimpleNamespace(scores=judged)) == reviews.agreement_with(judged)
+    wrong = [(judged[:-1], "99 marks for 100 rows"), ({"r01": 11}, "11.0 is not from"), ({"r01": 0}, "0.0 is not from")]
+    for marks, message in wrong:
         with pytest.raises(ConfigError, match=message):
             reviews.agreement_with(marks)
 
@@ -293,3 +296,21 @@ def test_the_human_mark_is_the_mean_of_whole_reviews(sheet):
     assert agreement.first == (4, 1) and agreement.first_marks == (4, 1) and agreement.quadratic == 1
     halves = sheet.read(*files).agreement_with({"r01": 8, "r02": 9, "r03": 1}, "fluency")
     assert halves.first == (4.5, 5, 1) and halves.first_marks == (5, 5, 1)
+
+
+def test_several_data_sets_are_told_apart_again(tmp_path):
+    path = review_sheet({"ours": ROWS[:5], "theirs": ROWS[5:10]}, 10, tmp_path / "r.html")
+    key = json.loads(path.with_suffix(".key.json").read_text("utf-8"))
+    good = {"ours": 5, "theirs": 2}
+    lines = [f"{key['sheet']},{i},A,{good[one['dataset']]},3,3" for i, one in key["items"].items()]
+    (tmp_path / "a.csv").write_text("\n".join([HEADER.removesuffix(",comment"), *lines]), "utf-8")
+    reviews = read_reviews(tmp_path / "a.csv", key=path.with_suffix(".key.json"))
+    for name, mark in good.items():
+        mean = reviews.mean("fluency", dataset=name)
+        assert (mean.value, *mean.interval, mean.items) == (mark, mark, mark, 5)
+    assert reviews.mean("fluency").value == 3.5
+    assert "| ours | 5 | 5.00 [5.00, 5.00] |" in reviews.table()
+    agreement = reviews.agreement_with({"ours": [9] * 5, "theirs": [4] * 5}, "fluency")
+    assert agreement.raw == agreement.spearman == 1
+    with pytest.raises(ConfigError, match="of 2 data sets, the marks of one. Give them by name: ours, theirs"):
+        reviews.agreement_with([9] * 5)
