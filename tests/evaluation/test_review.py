@@ -17,7 +17,7 @@ from seedfree.evaluation.review import read_reviews, review_sheet
 from seedfree.records import Context, Instruction, Message, Source
 
 HEADER = "sheet,item,reviewer,fluency,culture,correctness,comment"
-HOSTILE = "</script><script>alert(1)</script><!--<script>\u2028&amp;@@SHEET@@@@POLICY@@\u202e\ud800"
+HOSTILE = "</script><script>alert(1)</script ><!-- <script \u2028&amp;@@SHEET@@@@POLICY@@\u202e\ud800"
 
 
 def row(number, task="closed_qa", **more):
@@ -81,7 +81,8 @@ def test_each_task_keeps_its_share_and_the_seed_decides(tmp_path, sheet):
     origins = sheet.key["items"].values()
     assert Counter(one["task"] for one in origins) == {"closed_qa": 6, "summarization": 4}
     assert [ROWS[one["row"]].id for one in origins] == [one["id"] for one in origins]
-    assert [one["row"] for one in origins] != sorted(one["row"] for one in origins)
+    tasks = [one["task"] for one in origins]
+    assert sum(a != b for a, b in zip(tasks, tasks[1:], strict=False)) > 1, "tasks do not come one after the other"
     page = sheet.path.read_bytes()
     assert review_sheet(ROWS, 10, sheet.path).read_bytes() == page
     assert review_sheet(ROWS, 10, tmp_path / "other.html", seed=1).read_bytes() != page
@@ -127,6 +128,7 @@ def test_what_is_shown_of_a_row(tmp_path):
 def test_rows_are_data_and_the_page_reaches_nothing(tmp_path, sheet):
     page = Page(review_sheet([row(0, instruction=HOSTILE, output=HOSTILE, input=HOSTILE)], 1, tmp_path / "h.html"))
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in Page(sheet.path).tags]
+    assert not set("<>&\u2028\u2029") & set(dict(page.texts)["script", "application/json"])
     assert page.sheet["rows"][0]["turns"][1][1] == HOSTILE.replace("\ud800", "\ufffd")
     (policy,) = (attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))

@@ -19,7 +19,7 @@ FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --d
 --disable-component-update --disable-sync --no-first-run""".split()
 HOSTILE = [
     "</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>",
-    "<!--<script>",
+    "</script ><!-- <script ",
     "${alert(4)} {{7*7}} @@SHEET@@ \\u003c &lt;b&gt; \u2028 \u2029 \x00 \x1b[31m",
     "\u202eกลับ\u2067ด้าน",
     "ก" * 20_000,
