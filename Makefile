@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A wheel for any processor of this kind, not for this machine's alone.
 export HNSWLIB_NO_NATIVE := 1
 
-.PHONY: help demo test check docs compiler
+.PHONY: help demo test check docs compiler browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -26,7 +26,7 @@ help:
 demo: .venv-demo/.stamp
 	.venv-demo/bin/seedfree demo --out runs/demo
 
-test: check
+test: check browser
 	.venv/bin/python -m pytest
 
 check: .venv/.stamp
@@ -68,3 +68,11 @@ compiler:
 		echo 'hnswlib needs a C++ compiler. Install one (Debian: sudo apt-get install g++; macOS: xcode-select --install).' >&2; \
 		exit 1; \
 	fi
+
+# Some tests drive a browser; where there is none they are skipped.
+browser:
+	@command -v chromedriver >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver && exit 0; \
+	fi; \
+	echo 'Tests in a browser are skipped: they need Chromium and its driver (Debian: sudo apt-get install chromium chromium-driver).' >&2

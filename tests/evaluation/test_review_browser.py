@@ -1,0 +1,279 @@
+"""The review page in a real browser: a headless Chromium that is driven by the keyboard."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from seedfree.evaluation.review import read_reviews, review_sheet
+from seedfree.records import Instruction
+from seedfree.text import clean
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver: make browser")
+
+FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking
+--disable-component-update --disable-sync --no-first-run""".split()
+HOSTILE = [
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>",
+    "</script ><!-- <script ",
+    "${alert(4)} {{7*7}} @@SHEET@@ \\u003c &lt;b&gt; \u2028 \u2029 \x00 \x1b[31m",
+    "\u202eกลับ\u2067ด้าน",
+    "ก" * 20_000,
+    "w" * 20_000,
+    "\ud800 ครึ่ง \udfff",
+    "  ช่องว่าง\n\n\tแท็บ  ",
+    "نص عربي مع 123 و English",
+    "👩\u200d👩\u200d👧 ກຂ ကခ កខ",
+]
+
+
+def rows(n):
+    return [Instruction("qa", f"โจทย์ {i}", f"คำตอบ {i}", language="th", id=f"id-{i}") for i in range(n)]
+
+
+class Page:
+    """A sheet in the browser, in a profile where nothing is kept yet."""
+
+    def __init__(self, driver, folder, items, n=50, **options):
+        self.driver, self.folder = driver, folder
+        self.path = review_sheet(items, n, folder / "review.html", **options)
+        self.key = json.loads((folder / "review.key.json").read_text("utf-8"))
+        driver.get(self.path.as_uri())
+        self.js("localStorage.clear()")
+        driver.refresh()
+        driver.get_log("performance")
+
+    def js(self, code, *values):
+        return self.driver.execute_script(code, *values)
+
+    def press(self, *keys):
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def begin(self, name="สมชาย"):
+        self.press(name, "\ue007")
+
+    def text(self, name):
+        return self.js("return document.getElementById(arguments[0]).innerText", name)
+
+    def texts(self):
+        return self.js("return [...document.querySelectorAll('.text')].map((one) => one.textContent)")
+
+    def pressed(self):
+        """The marks of the row that is open, None where there is none."""
+        found = self.js(
+            "return [...document.querySelectorAll('.scale')].map((one) => "
+            "one.querySelector('[aria-pressed=true]')?.innerText)"
+        )
+        return [mark and int(mark) for mark in found]
+
+    def saved(self):
+        """Waits for the file that the browser saves."""
+        for _ in range(500):
+            if found := list(self.folder.glob("*.csv")):
+                return found[0]
+            time.sleep(0.01)
+        raise AssertionError("nothing was saved")
+
+    def requests(self):
+        """Addresses of all that the browser asked for since the page was opened."""
+        events = [json.loads(one["message"])["message"] for one in self.driver.get_log("performance")]
+        return {one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"}
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    with webdriver.Chrome(options=options, service=Service(executable_path=DRIVER)) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(driver, tmp_path):
+    def opened(items, **options):
+        driver.execute_cdp_cmd(
+            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": False}
+        )
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        return Page(driver, tmp_path, items, **options)
+
+    return opened
+
+
+def test_a_sheet_is_marked_by_keyboard_alone_left_and_gone_on_with(page):
+    sheet = page(rows(6))
+    assert not sheet.js("return document.getElementById('start').hidden") and "6 ข้อ" in sheet.text("intro")
+    sheet.press("\ue007")  # no name: nothing begins
+    assert sheet.js("return document.getElementById('row').hidden")
+    sheet.begin("=สมชาย")
+    sheet.press("345\ue007", "112", "c", '=1+1, "ดี"; j5', "\ue007", "บรรทัดสอง", "\ue00c", "\ue007", "55")
+    assert sheet.text("where") == "ข้อ 3 จาก 6" and sheet.text("done") == "ให้คะแนนแล้ว 2 ข้อ"
+    assert sheet.pressed() == [5, 5, None]
+
+    sheet.driver.refresh()
+    assert sheet.text("where") == "ข้อ 3 จาก 6" and sheet.pressed() == [5, 5, None]
+    sheet.driver.switch_to.new_window("tab")
+    sheet.driver.get(sheet.path.as_uri())
+    assert sheet.pressed() == [5, 5, None]
+    sheet.press("2", "j", "s", "444", "\ue014", "123", "q", "5", "0", "k")  # \ue014: right
+    assert sheet.text("where") == "ข้อ 5 จาก 6" and sheet.pressed() == [4, 4, 4]
+    sheet.press("f")
+    assert "ยังไม่ได้ให้คะแนน 1 ข้อ ข้ามไป 1 ข้อ" in sheet.text("left")
+    sheet.press("\ue004", "\ue007")  # tab to the button that saves
+    path = sheet.saved()
+    assert sheet.text("saved") == f"บันทึกเป็น {path.name} ในโฟลเดอร์ดาวน์โหลดแล้ว" and "=" not in path.name
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfsheet,item,reviewer,fluency,culture,correctness,comment\r\n")
+    assert ",'=สมชาย," in path.read_text("utf-8-sig")
+    reviews = read_reviews(path, key=sheet.path.with_suffix(".key.json"))
+    marks = [(r.fluency, r.culture, r.correctness) for r in reviews.rows]
+    assert marks == [(3, 4, 5), (1, 1, 2), (5, 5, 2), (None, None, None), (4, 4, 4), (None, 2, 3)]
+    assert reviews.reviewers == ("=สมชาย",) and reviews.rows[1].comment == '=1+1, "ดี"; j5\nบรรทัดสอง'
+    asked = {url for url in sheet.requests() if not url.startswith(("blob:", "data:"))}
+    assert asked == {sheet.path.as_uri()} and sheet.js("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_keys_count_by_their_place_on_a_thai_keyboard(page):
+    sheet = page(rows(2))
+    sheet.begin()
+    for key, code in (("ภ", "Digit4"), ("/", "Digit2"), ("๕", "Numpad5"), ("่", "KeyJ")):
+        for kind in ("keyDown", "keyUp"):
+            sheet.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": code})
+    assert sheet.text("where") == "ข้อ 2 จาก 2" and sheet.text("done") == "ให้คะแนนแล้ว 1 ข้อ"
+    sheet.press("k")
+    assert sheet.pressed() == [4, 2, 5]
+    sheet.driver.execute_cdp_cmd(
+        "Input.dispatchKeyEvent", {"type": "keyDown", "key": "1", "code": "Digit1", "modifiers": 2}
+    )
+    assert sheet.pressed() == [4, 2, 5], "with Ctrl it is the browser's key"
+
+
+def test_hostile_rows_are_shown_as_the_text_that_they_are(page):
+    items = [Instruction("qa", text, text[::-1], input=text, id=str(n)) for n, text in enumerate(HOSTILE)]
+    sheet = page(items)
+    sheet.begin()
+    sheet.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    )
+    for origin in sheet.key["items"].values():
+        text = HOSTILE[origin["row"]]
+        assert sheet.texts() == [clean(text), clean(text), clean(text[::-1])]
+        width, scrolled, left = sheet.js(
+            "return [innerWidth, document.documentElement.scrollWidth,"
+            "document.getElementById('where').getBoundingClientRect().left]"
+        )
+        assert scrolled <= width == 360 and left < 40, "no text widens the page or turns it round"
+        sheet.press("j")
+    assert sheet.js("return document.querySelectorAll('script, img, svg').length") == 2
+    assert not [one for one in sheet.driver.get_log("browser") if one["level"] == "SEVERE"]
+
+
+def test_the_policy_lets_nothing_in_or_out(page):
+    sheet = page(rows(1))
+    blocked = sheet.driver.execute_async_script(
+        """
+        const done = arguments[0], seen = [];
+        document.addEventListener("securitypolicyviolation", (event) => {
+          if (seen.push(event.effectiveDirective) === 4) done(seen.sort());
+        });
+        const add = (tag, values) => document.head.append(Object.assign(document.createElement(tag), values));
+        fetch("http://127.0.0.1:9/").catch(() => {});
+        add("script", { textContent: "window.ran = 1" });
+        add("img", { src: "http://127.0.0.1:9/x.png" });
+        add("link", { rel: "stylesheet", href: "http://127.0.0.1:9/x.css" });
+        """
+    )
+    assert blocked == ["connect-src", "img-src", "script-src-elem", "style-src-elem"]
+    assert sheet.js("return window.ran") is None
+
+
+def test_each_reviewer_has_marks_of_their_own_and_damage_is_nothing(page):
+    sheet = page(rows(2), language="en")
+    sheet.begin("A")
+    sheet.press("123")
+    sheet.press("f", "\ue004", "\ue004", "\ue004", "\ue007")  # tab to "another reviewer"
+    sheet.begin("B")
+    assert sheet.text("where") == "1 of 2" and sheet.pressed() == [None, None, None]
+    sheet.js(
+        "for (const name of Object.keys(localStorage)) if (name.endsWith('/B')) localStorage[name] = '{\"marks\": 7'"
+    )
+    sheet.driver.refresh()
+    assert sheet.pressed() == [None, None, None]
+    for kept in ('{"marks": 7', '{"at": 99, "marks": {"r1": {"fluency": "<b>", "culture": 4}}}'):
+        sheet.js("localStorage[`${place}/B`] = arguments[0]", kept)
+        sheet.driver.refresh()
+    assert sheet.pressed() == [None, 4, None] and sheet.text("where") == "1 of 2"
+
+
+def test_where_the_browser_keeps_nothing_it_says_so_and_still_saves(page):
+    script = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
+    sheet = page(rows(2), language="en")
+    added = sheet.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        sheet.driver.refresh()
+        assert "keeps nothing" in sheet.text("unkept")
+        sheet.begin("A")
+        sheet.press("123j", "321\ue007", "\ue004", "\ue007")
+        reviews = read_reviews(sheet.saved(), key=sheet.path.with_suffix(".key.json"))
+        assert [r.fluency for r in reviews.rows] == [1, 3]
+    finally:
+        sheet.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_and_reached(page, scheme):
+    from selenium.webdriver.common.by import By
+
+    sheet = page(rows(2), language="en")
+    sheet.driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    sheet.begin()
+    groups = sheet.driver.find_elements(By.CSS_SELECTOR, ".question")
+    assert [one.accessible_name for one in groups][0] == "Does the answer read as a native speaker would write it?"
+    names = [one.accessible_name for one in groups[0].find_elements(By.TAG_NAME, "button")]
+    assert names == ["1, unreadable", "2", "3", "4", "5, native"]
+    assert sheet.driver.find_element(By.ID, "comment").accessible_name.startswith("Comment")
+    assert sheet.js("return document.activeElement.innerText") == "Text 1 of 2"
+    sheet.press("3")
+    assert sheet.text("heard") == "Language: 3"
+    sheet.press("\ue004")
+    focused = "const s = getComputedStyle(document.activeElement); return [s.outlineStyle, parseFloat(s.outlineWidth)]"
+    assert sheet.js(focused) == ["solid", 3]
+    contrast = sheet.js(
+        """
+        const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+          .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+          .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = (one) => {
+          for (; one; one = one.parentElement) {
+            const colour = getComputedStyle(one).backgroundColor;
+            if (!colour.endsWith(", 0)")) return colour;
+          }
+        };
+        const shown = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() &&
+          [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) && !one.disabled);
+        return shown.map((one) => {
+          const [a, b] = [getComputedStyle(one).color, behind(one)].map(light).sort((x, y) => y - x);
+          return [one.innerText.slice(0, 20), (a + 0.05) / (b + 0.05)];
+        });
+        """
+    )
+    assert len(contrast) > 30 and not [one for one in contrast if one[1] < 4.5], "WCAG AA"
+
+
+def test_the_template_is_in_the_package():
+    import seedfree.evaluation
+
+    assert (Path(seedfree.evaluation.__file__).parent / "review.html").is_file()
