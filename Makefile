@@ -26,8 +26,9 @@ help:
 demo: .venv-demo/.stamp
 	.venv-demo/bin/seedfree demo --out runs/demo
 
+# A file's tests share what they start (servers, models), so each file goes to one process.
 test: check browser
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/.stamp
 	.venv/bin/ruff check .
