@@ -194,7 +194,7 @@ def score(
             **values,
             **about,
             n=len(counted),
-            unanswered=1 - len(answered) / len(counted) if len(counted) else 0.0,
+            unanswered=(len(counted) - len(answered)) / max(len(counted), 1),
             length=float(answered.mean()) if len(answered) else 0.0,
             cut_off=float(cuts[counted].mean()) if cuts is not None and len(counted) else None,
             tasks=tasks,
