@@ -4,7 +4,8 @@ python benchmarks/scoring.py DIR [--table]
 
 DIR: a folder of .csv or .csv.gz files with `prediction` and `answer`. `seconds_by_hand` is what the plain libraries
 take for the same scores on the same words, without intervals: sacrebleu, rouge_score and NLTK one after the other.
-With `--table`: both modes side by side for each file, with 95 % intervals, in Markdown.
+With `--table`: both modes side by side for each file, with 95 % intervals, and how pairs of files with the same
+answers compare, in Markdown.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gzip
 import json
 import os
 import platform
+import re
 import time
 from pathlib import Path
 
@@ -23,11 +25,12 @@ from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu, corpus_chrf
 
-from seedfree.evaluation.scores import Scores, score
+from seedfree.evaluation.scores import Scores, compare, score
 from seedfree.languages import Language
 
 LIMIT = 60.0
 COLUMNS = ("chrf", "rougeL", "rougeLsum", "rouge1", "rouge2", "squad_f1", "bleu", "meteor")
+LATIN = re.compile("[a-z0-9]+")  # What rouge_score's default tokenizer keeps.
 
 
 class Spaces:
@@ -70,16 +73,32 @@ def cell(scores: Scores, metric: str) -> str:
 
 
 def table(files: list[Path]) -> None:
+    """Both modes, file by file; what the paper's ROUGE sees of them; and pairs of files with the same answers."""
+    texts = {path.name.split(".csv")[0]: read(path) for path in files}
+    scored = {(name, mode): score(*texts[name], mode=mode) for name in texts for mode in ("paper", "segmented")}
     print(f"| file | mode | n | length | unanswered | {' | '.join(COLUMNS)} |")
     print("|---" * (5 + len(COLUMNS)) + "|")
-    for path in files:
-        predictions, answers = read(path)
-        for mode in ("paper", "segmented"):
-            scores = score(predictions, answers, mode=mode)
-            about = (
-                f"| {path.name.split('.csv')[0]} | {mode} | {scores.n} | {scores.length:.0f} | {scores.unanswered:.0%}"
-            )
-            print(about, *(cell(scores, metric) for metric in COLUMNS), sep=" | ", end=" |\n")
+    for (name, mode), scores in scored.items():
+        about = name, mode, str(scores.n), f"{scores.length:.0f}", f"{scores.unanswered:.0%}"
+        print("|", " | ".join([*about, *(cell(scores, metric) for metric in COLUMNS)]), "|")
+    print(
+        "\n| file | answers: Latin share of letters and digits | rows without a Latin word in common |\n|---|---|---|"
+    )
+    for name, (predictions, answers) in texts.items():
+        seen = sum(len(word) for answer in answers for word in LATIN.findall(answer.lower()))
+        of = sum(map(str.isalnum, "".join(answers)))
+        words = [[set(LATIN.findall(text.lower())) for text in pair] for pair in zip(predictions, answers, strict=True)]
+        alone = sum(not p & a for p, a in words)
+        print(f"| {name} | {seen / of:.1%} | {alone / len(words):.0%} |")
+    print("\n| pair | mode | metric | first | second | second over first | p |\n|---|---|---|---|---|---|---|")
+    for first, second in ((a, b) for a in texts for b in texts if a != b and texts[a][1] == texts[b][1]):
+        for mode, metric in (
+            (mode, metric) for metric in ("chrf", "rouge1", "rouge2") for mode in ("paper", "segmented")
+        ):
+            a, b = scored[first, mode], scored[second, mode]
+            if a.chrf < b.chrf:
+                x, y, p = getattr(a, metric), getattr(b, metric), compare(a, b, metric).p
+                print(f"| {first}, {second} | {mode} | {metric} | {x:.3f} | {y:.3f} | {y / x:.1f} | {p:.3f} |")
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from seedfree.evaluation.metrics import METRICS, Floats, is_counted, paper_rows,
 from seedfree.evaluation.resample import Interval, Strata, interval_around, p_value
 from seedfree.evaluation.words import paper_cutter, segmented_cutter
 from seedfree.languages import Language
+from seedfree.text import clean
 
 __all__ = ["Comparison", "Scores", "compare", "score"]
 
@@ -177,7 +178,7 @@ def score(
         raise ConfigError(f"None of {n} references has any text", hint="There is nothing to score against.")
     rows = make_rows(answers, wanted, cutter)
     strata = Strata.of(n, tasks, sources, seed)
-    about = {
+    about: dict[str, Any] = {
         "mode": mode,
         "language": cutter.language,
         "signature": f"mode:{mode}|lang:{cutter.language}|seg:{cutter.signature}|{versions()}",
@@ -243,7 +244,7 @@ def _texts(given: Sequence[str | None], name: str) -> list[str]:
             text = ""
         if not isinstance(text, str):
             raise ConfigError(f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts.")
-        texts.append(text)
+        texts.append(clean(text))
     return texts
 
 

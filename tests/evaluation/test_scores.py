@@ -216,6 +216,13 @@ def test_other_languages_are_scored_in_their_words(language, reference, predicti
     assert scores.leading == "rougeL"
 
 
+@pytest.mark.parametrize("mode", ["segmented", "paper"])
+@pytest.mark.parametrize("language", ["th", "lo", "en", "am"])
+def test_broken_characters_are_characters(language, mode):
+    scores = score(["a\ud800b \x00 ก"], ["a\ud800b \x00 ก"], language, mode)
+    assert scores.chrf == 100
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs", "message"),
     [
@@ -271,8 +278,8 @@ def test_the_published_scores_are_reproduced():
         with gzip.open(FOLDER / file["file"], "rt", encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
         scores = score([row["prediction"] for row in rows], [row["answer"] for row in rows], mode="paper")
-        for name, given in file["published"].items():
-            for metric, number in given.items() if isinstance(given, dict) else [(name, given)]:
+        for name, found in file["published"].items():
+            for metric, number in found.items() if isinstance(found, dict) else [(name, found)]:
                 metric = PUBLISHED.get(metric, metric)
                 if metric in METRICS:
                     assert getattr(scores, metric) == pytest.approx(number, abs=LIMITS.get(metric, 0.006)), file["file"]
