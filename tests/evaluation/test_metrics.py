@@ -50,6 +50,7 @@ def test_squad_by_hand():
     english = segmented_rows(["The cat, a big one!"], ["big cat"], segmented_cutter("en"))
     assert of(english, "squad_f1") == pytest.approx(80) and of(english, "squad_em") == 0  # 2/3 and 2/2
     assert of(segmented_rows(["The  Cat!"], ["cat"], segmented_cutter("en")), "squad_em") == 100
+    assert of(segmented_rows(["The"], ["the"], segmented_cutter("en")), "squad_f1") == 100
     assert of(segmented_rows(["a b"], ["b"], segmented_cutter("id")), "squad_f1") == pytest.approx(100 * 2 / 3)
     # On spaces, as the paper has it, a Thai answer is one word; in words it is not.
     thai = ["คำตอบคือกรุงเทพ"], ["กรุงเทพ"]
