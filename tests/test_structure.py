@@ -47,7 +47,7 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample agreement decoding / metrics choices similarity length_control reviews / scores
+evaluation: predictions words resample agreement decoding lcs / metrics choices similarity length_control reviews / scores
 evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
 demo
 doctor
