@@ -67,7 +67,7 @@ class LlamaCppGenerator:
             beginning (format examples) that prompts have in common.
         threads: `None` for one a processor.
         temperature: In place of the prompt's own.
-        repeat_penalty: Above 1.0, makes the last 64 tokens less likely.
+        repeat_penalty: Above 1.0, makes the last 64 tokens less likely; in place of the prompt's own.
         max_chars: Characters after which a base model's text ends within a structured reply, unless it has to be
             longer: such a model seldom ends one by itself.
         load_timeout: Seconds that llama.cpp may take to load the model.
@@ -190,6 +190,11 @@ class LlamaCppGenerator:
         temperature = prompt.temperature if self.temperature is None else self.temperature
         body["temperature"] = 0.7 if temperature is None else temperature
         body["repeat_penalty"] = self.repeat_penalty
+        if prompt.repetition_penalty is not None and self.repeat_penalty == 1:
+            # Over the whole text, as transformers and vLLM understand it.
+            body |= {"repeat_penalty": prompt.repetition_penalty, "repeat_last_n": -1}
+        if prompt.top_p is not None:
+            body["top_p"] = prompt.top_p
         if prompt.json_schema is not None:
             bounds: dict[str, Any] = (
                 {} if self.chat else {"longest": self.max_chars, "most": _ITEMS, "quoted": prompt.cue or ""}
