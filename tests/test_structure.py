@@ -47,7 +47,7 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample agreement decoding / metrics choices similarity / scores
+evaluation: predictions words resample agreement decoding files trained / metrics choices similarity / scores
 evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
 demo
 doctor
