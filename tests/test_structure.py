@@ -48,7 +48,7 @@ estimate
 pipeline
 config
 evaluation: predictions words resample agreement decoding files trained / metrics choices similarity / scores
-evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
+evaluation: wangchan belebele lm_eval judge review results / pairwise evaluate / table
 demo
 doctor
 cli

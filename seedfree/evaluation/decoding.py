@@ -82,4 +82,6 @@ class Decoding:
         asked = self.apply(prompt)
         sent = generator.request(asked).content
         given = [name for name in _OTHER if getattr(self, name) is not None]
-        return tuple(name for name in given if generator.request(replace(asked, **{name: _OTHER[name]})).content == sent)
+        return tuple(
+            name for name in given if generator.request(replace(asked, **{name: _OTHER[name]})).content == sent
+        )

@@ -112,12 +112,14 @@ class WangchanThaiInstruct:
         if self._all_tasks and (odd := sorted({row["Task_type"] for row in rows} - _known(rows))):
             hint = "Give tasks=[...] to take the known ones alone."
             raise ConfigError(f"{where} has unknown tasks: {', '.join(odd)[:200]}", hint=hint)
-        ids = unique(row.get("ID") or _digest(row["Task_type"], row["Instruction"], row.get("Input", "")) for row in rows)
+        ids = unique(
+            row.get("ID") or _digest(row["Task_type"], row["Instruction"], row.get("Input", "")) for row in rows
+        )
         asked = [
             (one, row)
             for one, row in zip(ids, rows, strict=True)
             if _task(row["Task_type"]) in self.tasks
-            and row["Instruction"]
+            and (row["Instruction"] or row.get("Input"))
             and (self.part is None or _part(row.get("Thai_specific", ""), where) == self.part)
         ]
         taken = [one for one in asked if self.noncommercial or not _NONCOMMERCIAL.search(one[1]["License"].lower())]
@@ -144,8 +146,10 @@ class WangchanThaiInstruct:
         needed += [] if self.noncommercial else ["License"]
         needed += ["Thai_specific"] if self.part else []
         if missing := [name for name in needed if name not in names]:
-            hint = "noncommercial=True needs no License" if missing == ["License"] else f"It has {', '.join(there.values())}"
-            raise ConfigError(f"{where} has no column {', '.join(missing)}", hint=f"{hint}.")
+            hint = f"It has {', '.join(there.values())}."
+            if missing == ["License"]:
+                hint += " With noncommercial=True none is needed."
+            raise ConfigError(f"{where} has no column {', '.join(missing)}", hint=hint)
         return names
 
 
