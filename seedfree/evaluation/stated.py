@@ -7,8 +7,8 @@ so is what the language's file adds. What is looked for, the first that is found
 2. the last statement of the answer: "คำตอบที่ถูกต้องคือ ข", "the answer is (B)", "ข้อ ข ถูกต้อง", "B is correct";
 3. the label with which the text begins: "ข. ...", "**B)** ...";
 4. the choice whose words the text holds, before it comes to its reasons ("เพราะ", "because");
-5. the one label that the text names: "(B)", "ข้อ 2";
-6. the choice that alone shares most of its wording with the text (copied with slips, or in part).
+5. the one label that the text names, "(B)", "ข้อ 2", or the choice that alone shares half of its wording with the text
+   (copied with slips, or in part); where both are found they must agree.
 
 Two choices in one statement, a label with the words of another choice, two choices named without a reason between
 them: the text means none. So does a text that denies a choice.
@@ -21,11 +21,18 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from unicodedata import normalize
 
 from seedfree.filters.normalize import fold
 from seedfree.languages import Language
 
 __all__ = ["listed", "stated"]
+
+
+def _folded(pattern: str) -> re.Pattern[str]:
+    """A pattern for folded text, in which SARA AM is two characters."""
+    return re.compile(normalize("NFKC", pattern))
+
 
 _LATIN, _MOST = "abcdefgh", 8
 _THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
@@ -39,24 +46,28 @@ _NOUN = (
     r"|jawaban(?:nya)?(?: yang)?(?: benar| tepat)?\s*(?:adalah|ialah|:)"
     r"|jibu(?: sahihi)?\s*(?:ni|:)|(?:đáp án|câu trả lời)(?: đúng)?(?: nhất)?\s*(?:là|:)"
     r"|(?:yanıt|cevap)\s*:"
-    r"|ຄ[ຳໍ]າ?ຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:)|အဖြေ(?:မှန်)?(?:မှာ|သည်|က|:)"
+    r"|ຄຳຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:)|အဖြေ(?:မှန်)?(?:မှာ|သည်|က|:)"
 )
 _ITEM = r"(?:ตัวเลือก|คำตอบ|ข้อ|ที่|option|choice|letter|answer|opsi|pilihan|chaguo|ຂໍ້|ข้อที่|phương án|şık)"
 _OPEN = r"[\s:=\-\"'(\[{]*"
-_RIGHT = re.compile(
+_RIGHT = _folded(
     r"[).\]:\"']*\s*(?:จึง|ก็|นั้น|น่าจะ)?\s*(?:(?:เป็น|คือ)\s*(?:คำตอบ|ข้อ|ตัวเลือก)\s*)?(?:ที่)?ถูก(?:ต้อง|\b)"
     r"|[).\]:\"']*\s*(?:จึง|ก็)?\s*(?:เป็น|คือ)\s*คำตอบ"
     r"|[).\]:\"']*\s*is\s+(?:the\s+)?(?:correct|right|best)\b"
 )
-_AND = re.compile(
+_AND = _folded(
     r"[).\]\"']*\s*(?:และ|หรือ|กับ|ถึง|,|/|-|&|\band\b|\bor\b|\bto\b|dan|atau|na|au|và|hoặc|ve|veya)\s*"
     + f"{_ITEM}?{_OPEN}"
 )
-_NOT = re.compile(r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)[\s\"'(]*\Z")
-_WRONG = re.compile(r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)")
-_REASON = re.compile(
-    r"เพราะ|เนื่องจาก|ซึ่ง|โดย|ตาม|ดังนั้น|because|since|which|as\b|so\b|karena|sebab|kwa sababu|vì|çünkü|ເພາະ|ເນື່ອງຈາກ|ព្រោះ|ដោយសារ"
+_NOT = _folded(r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)[\s\"'(]*\Z")
+_WRONG = _folded(r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)")
+_REASON = _folded(
+    r"เพราะ|เนื่องจาก|ซึ่ง|โดย|ตาม|ดังนั้น|because|since|which|as\b|so\b|karena|sebab|kwa sababu|vì|çünkü|ເພາະ|ເນື່ອງຈາກ"
+    r"|ព្រោះ|ដោយសារ"
 )
+_BEGIN = _folded(rf"{_OPEN}(?:{_ITEM}{_OPEN})*")
+_NAMED = _folded(rf"{_ITEM}\s?[(\[]?\Z")
+_ALONE = re.compile(r"(?:\A|[\s(\[\"'.]|ข้อ)\Z")
 _STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕។])")
 # Below this many letters a choice's words must stand apart to be one ("ต้อง" stands in "ถูกต้อง").
 _SHORT = 10
@@ -106,16 +117,18 @@ def _labels(language: Language | str) -> _Labels:
     )
     form = known.prompts.get("multiple_choice_answer", "").partition("$label")[0].rstrip().rpartition("\n")[2]
     nouns = f"{_NOUN}|{re.escape(fold(form))}" if form and "$" not in form else _NOUN
-    return _Labels(
-        positions, frozenset(own) - set(_LATIN), pattern, re.compile(f"(?:{nouns}){_OPEN}(?:{_ITEM}{_OPEN})?")
-    )
+    cue = _folded(f"(?:{nouns}){_OPEN}(?:{_ITEM}{_OPEN})?")
+    return _Labels(positions, frozenset(own) - set(_LATIN), pattern, cue)
 
 
-def stated(text: str, choices: Sequence[str] = (), language: Language | str = "th") -> int | None:
+def stated(
+    text: str, choices: Sequence[str] = (), language: Language | str = "th", *, reference: bool = False
+) -> int | None:
     """The position of the choice that a text means, from 0; `None` where that cannot be told.
 
     Args:
         choices: The choices' texts in order, without labels; without them labels alone are read.
+        reference: The text is a right answer, which says the choice first and then explains at length.
     """
     known, said = _labels(language), _Text.of(text)
     tight = [_Text.of(choice).tight for choice in choices]
@@ -123,21 +136,20 @@ def stated(text: str, choices: Sequence[str] = (), language: Language | str = "t
         return tight.index(said.tight)
     most = len(tight) or _MOST
     answers = _statements(said, tight, known, most)
-    if answers:
-        return answers[-1] if answers[-1] >= 0 else None
-    begun = _label_at(said, _opening(said.full), tight, known, most, strict=True)
-    if begun is not None:
-        return begun if begun >= 0 else None
-    found = _worded(said, tight)
+    found = answers[0 if reference else -1] if answers else None
+    if found is None or reference:
+        begun = _label_at(said, _opening(said.full), tight, known, most, strict=True)
+        found = begun if begun is not None else found
     if found is None:
-        found = _mentioned(said, known, most)
+        found = _worded(said, tight)
     if found is None:
-        found = _alike(said, tight)
+        named, alike = _mentioned(said, known, most), _alike(said, tight)
+        found = alike if named is None else named if alike in (None, named) else None
     return found if found is not None and found >= 0 else None
 
 
 def _opening(full: str) -> int:
-    found = re.match(rf"{_OPEN}(?:{_ITEM}{_OPEN})*", full)
+    found = _BEGIN.match(full)
     return found.end() if found else 0
 
 
@@ -154,7 +166,7 @@ def _statements(said: _Text, tight: list[str], known: _Labels, most: int) -> lis
             found.append((cue.end(), answer))
     for label in known.pattern.finditer(said.full):
         before, place = said.full[: label.start()], known.positions[label[1]]
-        if place < most and _RIGHT.match(said.full, label.end()) and re.search(r"(?:\A|[\s(\[\"'.]|ข้อ)\Z", before):
+        if place < most and _RIGHT.match(said.full, label.end()) and _ALONE.search(before):
             found.append((label.start(), place))
     return [answer for _, answer in sorted(found)]
 
@@ -175,8 +187,7 @@ def _label_at(
         foreign = label[1] in _LATIN and not re.match(r"\s*[a-z0-9]", said.full[rest:])
         if strict or not foreign:
             return None
-    second = _AND.match(said.full, rest)
-    other = known.pattern.match(said.full, second.end()) if second else None
+    other = _second(said.full, label, known)
     if (
         other
         and known.positions[other[1]] not in (place,)
@@ -188,6 +199,12 @@ def _label_at(
     if strict and beside is None and _lists(said.full, label, known):
         return None
     return place if beside in (None, place) else -1
+
+
+def _second(full: str, label: re.Match[str], known: _Labels) -> re.Match[str] | None:
+    """The label that is joined to this one: "ก และ ข", "(a-d)"."""
+    joined = _AND.match(full, label.end())
+    return known.pattern.match(full, joined.end()) if joined else None
 
 
 def _lists(full: str, label: re.Match[str], known: _Labels) -> bool:
@@ -252,11 +269,13 @@ def _mentioned(said: _Text, known: _Labels, most: int) -> int | None:
     named = set()
     for label in known.pattern.finditer(said.full):
         before, bracketed = said.full[: label.start()], re.match(r"\s?[)\]]", said.full[label.end() :])
-        item = re.search(rf"(?:{_ITEM})\s?[(\[]?\Z", before)
+        item = _NAMED.search(before)
         if (item or bracketed and before.endswith(("(", "["))) and known.positions[label[1]] < most:
             if _WRONG.match(said.full, label.end()) or _NOT.search(before[: item.start() if item else -1]):
                 continue
             named.add(known.positions[label[1]])
+            if second := _second(said.full, label, known):
+                named.add(known.positions[second[1]])
     return None if not named else named.pop() if len(named) == 1 else -1
 
 
