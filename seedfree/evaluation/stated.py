@@ -7,8 +7,8 @@ so is what the language's file adds. What is looked for, the first that is found
 2. the last statement of the answer: "คำตอบที่ถูกต้องคือ ข", "the answer is (B)", "ข้อ ข ถูกต้อง", "B is correct";
 3. the label with which the text begins: "ข. ...", "**B)** ...";
 4. the choice whose words the text holds, before it comes to its reasons ("เพราะ", "because");
-5. the one label that the text names, "(B)", "ข้อ 2", or the choice that alone shares half of its wording with the text
-   (copied with slips, or in part); where both are found they must agree.
+5. the one label that the text names, "(B)", "ข้อ 2", or the choice that alone shares half of its wording with what the
+   text says before its reasons (copied with slips, or in part); where both are found they must agree.
 
 Two choices in one statement, a label with the words of another choice, two choices named without a reason between
 them: the text means none. So does a text that denies a choice.
@@ -69,6 +69,7 @@ _BEGIN = _folded(rf"{_OPEN}(?:{_ITEM}{_OPEN})*")
 _NAMED = _folded(rf"{_ITEM}\s?[(\[]?\Z")
 _ALONE = re.compile(r"(?:\A|[\s(\[\"'.]|ข้อ)\Z")
 _STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕។])")
+_BECAUSE = _folded("เพราะ|เนื่องจาก|because|since")
 # Below this many letters a choice's words must stand apart to be one ("ต้อง" stands in "ถูกต้อง").
 _SHORT = 10
 _GRAM = 5
@@ -282,7 +283,8 @@ def _mentioned(said: _Text, known: _Labels, most: int) -> int | None:
 def _alike(said: _Text, tight: list[str]) -> int | None:
     """The choice that alone shares half of its own wording, or of the text's, with the text."""
     grams = [_grams(words) for words in tight]
-    spoken, shares = _grams(said.tight), []
+    because = _BECAUSE.search(said.tight)
+    spoken, shares = _grams(said.tight[: because.start()] if because else said.tight), []
     for place, mine in enumerate(grams):
         others = set().union(*(other for at, other in enumerate(grams) if at != place))
         only = mine - others
