@@ -1,5 +1,139 @@
-"""Texts to tokens, by mode: as the paper's scorer cut them, or into the language's words."""
+"""Texts to words, by mode: as the paper's scorer cut them, or into the language's words.
+
+Two texts that look alike must count as alike, so `normalize` comes first in mode `"segmented"`. The paper's scorer
+took texts as they were.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+
+from seedfree.errors import ConfigError, missing_extra
+from seedfree.languages import Language
+from seedfree.languages.segment import segment
+
+__all__ = ["Cutter", "content", "normalize", "paper_cutter", "segmented_cutter"]
+
+# Zero-width spaces and joiners, the soft hyphen, direction marks: unseen, so one writer puts them and another doesn't.
+_UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF))
+# Ways to type one Thai or Lao letter: SARA AM in two parts, SARA AE as two SARA E, the tone mark before the vowel.
+_TYPED = (
+    (re.compile("([\u0e48-\u0e4b]?)\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\\2\u0e33"),
+    (re.compile("([\u0ec8-\u0ecb]?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\\2\u0eb3"),
+    (re.compile("\u0e40\u0e40"), "\u0e41"),
+    (re.compile("\u0ec0\u0ec0"), "\u0ec1"),
+    (re.compile("([\u0e48-\u0e4b]+)([\u0e31\u0e34-\u0e39\u0e47]+)"), r"\2\1"),
+    (re.compile("([\u0ec8-\u0ecb]+)([\u0eb1\u0eb4-\u0eb9\u0ebb]+)"), r"\2\1"),
+)
+_CODE = re.compile(r"[a-z]{2,3}")
+_PACKAGES = {"newmm": "pythainlp", "icu": "icu4py"}
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """How the texts of one scoring are cut.
+
+    Attributes:
+        cut: Text to its words, one space between, lines kept.
+        clean: Done to a text before anything counts its words or characters.
+        language: The code.
+        known: Whether the language has a segmenter of its own.
+        signature: What cut the words: segmenter, its version, its dictionary.
+    """
+
+    cut: Callable[[str], str]
+    clean: Callable[[str], str]
+    language: str
+    known: bool
+    signature: str
+
+
+def normalize(text: str) -> str:
+    """NFC, without zero-width and other unseen characters, with Thai and Lao letters typed one way; idempotent.
+
+    A zero-width space marks a word's end for writers of Khmer, Lao and Burmese, but not for all of them, nor for
+    models: it is removed, so that a text with and without it has the same words.
+    """
+    text = unicodedata.normalize("NFC", text.translate(_UNSEEN))
+    for pattern, replacement in _TYPED:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def content(words: list[str], without: frozenset[str] = frozenset()) -> list[str]:
+    """The words in lower case, less punctuation and `without`; all of them where nothing would be left."""
+    lowered = [word.lower() for word in words]
+    return [w for w in lowered if w not in without and any(map(str.isalnum, w))] or lowered
+
+
+def paper_cutter(language: str | Language) -> Cutter:
+    """PyThaiNLP's newmm on the whole text, whatever the language, its tokens stripped and joined by a space."""
+    known = _load(language)
+    code = known.code if isinstance(known, Language) else known
+
+    def cut(text: str) -> str:
+        try:
+            from pythainlp.tokenize import word_tokenize
+        except ImportError as error:
+            raise missing_extra("pythainlp", "eval") from error
+        words = word_tokenize(text, engine="newmm", keep_whitespace=False, join_broken_num=True)
+        return " ".join(word.strip() for word in words)
+
+    return Cutter(cut, str, code, True, _described("newmm"))
+
+
+def segmented_cutter(language: str | Language) -> Cutter:
+    """The language's own segmenter on every line; words by Unicode's rules (ICU) for a language without one.
+
+    Raises:
+        ConfigError: Neither a ready-made language nor a code of two or three letters; or the segmenter's package is
+            not installed.
+    """
+    known = _load(language)
+    code, name = (known.code, known.segmenter) if isinstance(known, Language) else (known, "")
+    segmenter = name or "icu"
+
+    def cut(text: str) -> str:
+        return "\n".join(" ".join(segment(line, segmenter)) for line in text.splitlines())
+
+    cut("")  # An unknown name, before any text is read.
+    described = _described(segmenter) if name else f"none (Unicode words: {_described(segmenter)})"
+    return Cutter(cut, normalize, code, bool(name), described + "|norm:nfc")
+
+
+def _load(language: str | Language) -> Language | str:
+    """The language, or the bare code of one that has no file; `"th-TH"` is `"th"`."""
+    try:
+        return Language.load(language)
+    except ConfigError:
+        code = re.split("[-_]", str(language).strip().lower())[0]
+        if not _CODE.fullmatch(code):
+            raise
+        try:
+            return Language.load(code)
+        except ConfigError:
+            return code
+
+
+@cache
+def _described(segmenter: str) -> str:
+    package = _PACKAGES.get(segmenter)
+    if package is None:
+        return segmenter
+    try:
+        described = f"{segmenter} {package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError as error:
+        raise missing_extra(package, "eval") from error
+    if segmenter != "newmm":
+        return described
+    from pythainlp.corpus import thai_words
+
+    words = sorted(thai_words())
+    digest = hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return f"{described}|dict:{len(words)} words {digest[:8]}"
