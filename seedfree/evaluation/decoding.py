@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from seedfree.errors import ConfigError
 from seedfree.protocols import Generator, HTTPGenerator
-from seedfree.records import Prompt
+from seedfree.records import Prompt, altered
 from seedfree.training.config import ALPACA_SYSTEM
 
 __all__ = ["Decoding"]
@@ -82,6 +82,5 @@ class Decoding:
         asked = self.apply(prompt)
         sent = generator.request(asked).content
         given = [name for name in _OTHER if getattr(self, name) is not None]
-        return tuple(
-            name for name in given if generator.request(replace(asked, **{name: _OTHER[name]})).content == sent
-        )
+        others = {name: altered(asked, **{name: _OTHER[name]}) for name in given}
+        return tuple(name for name, other in others.items() if generator.request(other).content == sent)

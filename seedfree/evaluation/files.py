@@ -45,11 +45,13 @@ def _parsed(path: Path, kind: str) -> Iterator[dict[str, Any]]:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         if kind == ".csv":
-            csv.field_size_limit(_CELL)
+            limit = csv.field_size_limit(_CELL)
             try:
                 yield from csv.DictReader(file)
             except csv.Error as error:
                 raise ConfigError(f"{path}: {error}") from error
+            finally:
+                csv.field_size_limit(limit)
             return
         texts = enumerate(file, 1) if kind == ".jsonl" else [(1, file.read())]
         for line, text in texts:
@@ -67,8 +69,8 @@ def _parsed(path: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import read_table
+        from pyarrow import ArrowException  # type: ignore[import-untyped]
+        from pyarrow.parquet import read_table  # type: ignore[import-untyped]
     except ImportError as error:
         raise missing_extra("pyarrow", "train") from error
     try:

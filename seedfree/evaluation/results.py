@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,9 @@ from typing import Any
 
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import Accuracy, accuracy
+from seedfree.evaluation.resample import mean_interval
 from seedfree.evaluation.scores import Scores, score
+from seedfree.evaluation.stated import listed
 from seedfree.records import Question
 
 __all__ = ["FIXED", "Evaluation", "read_info"]
@@ -20,6 +23,7 @@ __all__ = ["FIXED", "Evaluation", "read_info"]
 FIXED = ("benchmark", "language", "questions", "model", "decoding", "seed")
 """What makes two evaluations the same one."""
 
+_LOG = logging.getLogger("seedfree")
 # Tasks whose answer is one of a few, although the benchmark does not list them.
 _CHOSEN = ("multiple_choice", "classification")
 
@@ -154,16 +158,53 @@ class Evaluation:
         )
 
     def _accuracy(self, rows: Iterable[int]) -> Accuracy | None:
-        rows = [i for i in rows if self.questions[i].choices or self.questions[i].task in _CHOSEN]
-        if not rows:
-            return None
-        choices = [self.questions[i].choices for i in rows]
-        return accuracy(
-            [self.predictions[i] for i in rows],
-            [self.questions[i].answer for i in rows],
-            self.info["language"],
-            choices=choices if all(choices) else None,
+        """Each task by itself, since labels and classes are read in different ways; then all as one."""
+        tasks: dict[str, list[int]] = {}
+        for i in rows:
+            if self.questions[i].choices or self.questions[i].task in _CHOSEN:
+                tasks.setdefault(self.questions[i].task, []).append(i)
+        found = {task: one for task, at in tasks.items() if (one := self._task_accuracy(at)) is not None}
+        if len(found) < 2:
+            return next(iter(found.values()), None)
+        n = sum(one.n for one in found.values())
+        hits = tuple(hit for one in found.values() for hit in one.hits)
+        groups = [task for task, one in found.items() for _ in one.hits]
+        left_out = sum(one.left_out for one in found.values())
+        sources = [self._source(i) for task in found for i in tasks[task]]
+        return Accuracy(
+            correct=sum(hits) / n,
+            unparsed=sum(one.unparsed * one.n for one in found.values()) / n,
+            n=n,
+            # Which rows were left out is not known: without their sources the interval is a little too narrow.
+            interval=mean_interval(
+                [float(hit) for hit in hits],
+                groups=groups,
+                clusters=None if left_out else sources,
+                seed=self.info["seed"],
+            ),
+            hits=hits,
+            left_out=left_out,
         )
+
+    def _task_accuracy(self, rows: Sequence[int]) -> Accuracy | None:
+        asked = [self.questions[i] for i in rows]
+        language, chosen = self.info["language"], asked[0].task == "multiple_choice"
+        choices = [one.choices or (listed(one.context or one.question, language) if chosen else ()) for one in asked]
+        try:
+            return accuracy(
+                [self.predictions[i] for i in rows],
+                [one.answer for one in asked],
+                language,
+                choices=choices if any(choices) else None,
+                sources=[self._source(i) for i in rows],
+                seed=self.info["seed"],
+            )
+        except ConfigError as error:  # no reference says which answer is right
+            _LOG.warning("%s has no accuracy: %s", asked[0].task, error.message)
+            return None
+
+    def _source(self, row: int) -> str:
+        return self.questions[row].source or self.questions[row].id
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
