@@ -8,16 +8,17 @@ import io
 import json
 import math
 import re
-import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unicodedata import category
 
 from seedfree.errors import ConfigError
+from seedfree.languages import Language
 
-__all__ = ["COLUMNS", "PARTS", "TASKS", "Prediction", "Predictions", "named", "read_predictions"]
+__all__ = ["COLUMNS", "PARTS", "TASKS", "CutOff", "Prediction", "Predictions", "cut_off", "named", "read_predictions"]
 
 COLUMNS = ("question", "context", "answer", "id", "prediction")
 # The task types of WangchanThaiInstruct, and its halves as the paper's files name them.
@@ -34,6 +35,9 @@ PARTS = {"culture": "culture", "thai_culture": "culture", "general": "general"}
 _KINDS = re.compile(r"\.(csv|jsonl)(\.gz)?$")
 _NAME = re.compile(r"(?P<model>.+)\.(?P<task>[^.]+)\.(?P<part>[^.]+)")
 _NOTHING = ("", "nan", "NaN")
+_LIMIT = ("max_tokens", "length")
+# What no text ends with: a comma, an open bracket, a Thai or Lao vowel that is written before its consonant.
+_OPEN_END = re.compile(r"[,;(\[{\u0e40-\u0e44\u0ec0-\u0ec4]\Z")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Prediction:
         task: The row's own, where the file has the column; else that of the file's name.
         part: Likewise; `"culture"` or `"general"`.
         source: What the question was made from; questions of one source are not independent.
+        choices: Of JSONL rows that have them, the possible answers in order.
     """
 
     question: str
@@ -58,6 +63,7 @@ class Prediction:
     task: str = ""
     part: str = ""
     source: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,36 @@ class Predictions:
     def references(self) -> list[str]:
         """The right answers, row by row."""
         return [row.answer for row in self.rows]
+
+
+class CutOff(NamedTuple):
+    """Share of the answers (0 to 1) that reached their token limit; `known` is false for a lower bound."""
+
+    share: float
+    known: bool
+
+
+def cut_off(rows: Sequence[Prediction], language: Language | str = "th") -> CutOff:
+    """How many answers were cut off.
+
+    Known where every row has a stop reason. Elsewhere the share of texts that cannot have ended where they end: after
+    a comma or an open bracket, in an open code block, or inside a word (the last word, by the language's segmenter,
+    is a single consonant). Most cut texts end at a word's end and are not noticed.
+    """
+    if not rows:
+        return CutOff(0.0, known=False)
+    if all(row.stop_reason for row in rows):
+        return CutOff(sum(row.stop_reason in _LIMIT for row in rows) / len(rows), known=True)
+    spoken = Language.load(language)
+    return CutOff(sum(_breaks_off(row.prediction.rstrip(), spoken) for row in rows) / len(rows), known=False)
+
+
+def _breaks_off(text: str, language: Language) -> bool:
+    if _OPEN_END.search(text) or text.count("```") % 2:
+        return True
+    last = text.split()[-1] if text and language.segmenter != "space" else ""
+    words = language.segment(last) if last and last[-1].isalpha() else []
+    return len(words) > 1 and len(words[-1]) == 1 and category(words[-2][-1])[0] in "LM"
 
 
 def named(path: str | Path) -> tuple[str, str, str] | None:
@@ -132,7 +168,7 @@ def _text(path: Path, *, zipped: bool) -> str:
 
 
 def _csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    limit = csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)
+    limit = csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     try:
@@ -175,9 +211,11 @@ def _check(where: object, columns: Any) -> None:
 def _row(path: Path, line: int, row: Mapping[str, Any], task: str, part: str) -> Prediction:
     try:
         own = {name: _cell(name, row.get(name)) for name in (*COLUMNS, "stop_reason", "task", "part", "source")}
+        given = row.get("choices")
+        choices = tuple(_cell("choices", one) for one in given) if isinstance(given, list) else ()
     except ConfigError as error:
         raise ConfigError(f"{path}, line {line}: {error.message}") from None
-    found = Prediction(**own)
+    found = Prediction(**own, choices=choices)
     return replace(found, task=found.task or task, part=PARTS.get(found.part, found.part) or part)
 
 
