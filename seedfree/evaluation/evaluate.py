@@ -68,8 +68,8 @@ def evaluate(
     if not isinstance(generator, Generator):
         raise ConfigError(f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel.")
     questions = tuple(benchmark.questions())
-    if not questions:
-        raise ConfigError(f"{benchmark.name} has no questions")
+    if not any(one.answer.strip() for one in questions):
+        raise ConfigError(f"{benchmark.name} has no questions with an answer")
     folder = Path(out)
     info = {
         "benchmark": benchmark.name,

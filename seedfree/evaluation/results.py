@@ -81,7 +81,8 @@ class Evaluation:
     @functools.cached_property
     def parts(self) -> Mapping[str, Scores]:
         """The same for each part of the benchmark, where it has parts."""
-        return {part: self._score(rows) for part, rows in self._rows("part").items() if part}
+        names = sorted({one.part for one in self.questions} - {""})
+        return {name: self._score([i for i, one in enumerate(self.questions) if one.part == name]) for name in names}
 
     @functools.cached_property
     def accuracy(self) -> Accuracy | None:
@@ -90,6 +91,8 @@ class Evaluation:
 
     def table(self, metrics: Sequence[str] | None = None) -> str:
         """Scores with 95 % intervals by part and task, as text.
+
+        Micro is over all rows, macro the mean over the tasks. Length is in characters, of the answered.
 
         Args:
             metrics: Of `scores.metrics`; `None`: the leading one, BLEU and ROUGE-L.
@@ -100,24 +103,27 @@ class Evaluation:
         chosen = self.accuracy is not None
         head = ["part", "task", "n", *names, *(["accuracy", "unparsed"] if chosen else [])]
         lines = [[*head, "length", "unanswered", "cut off"]]
-        for part, scores in [*self.parts.items(), ("all", self.scores)]:
-            if part == "all" and len(self.parts) == 1:
-                continue
+        parts = dict(self.parts)
+        if set(parts) != {one.part for one in self.questions} or len(parts) > 1:
+            parts["all"] = self.scores
+        for part, scores in parts.items():
             within = [i for i, one in enumerate(self.questions) if part in ("all", one.part)]
             for task, one in scores.tasks.items():
                 rows = [i for i in within if self.questions[i].task == task]
                 lines.append(self._line(part, task, one, rows, [_cell(one, name) for name in names]))
             lines.append(self._line(part, "micro", scores, within, [_cell(scores, name) for name in names]))
-            macro = [_interval(scores.macro(name), scores.macro_interval(name)) for name in names]
-            lines.append([part, "macro", str(len(scores.tasks)), *macro, *([""] * (len(lines[0]) - 3 - len(names)))])
+            if len(scores.tasks) > 1:
+                macro = [_interval(scores.macro(name), scores.macro_interval(name)) for name in names]
+                lines.append([part, "macro", "", *macro, *([""] * (len(lines[0]) - 3 - len(names)))])
         return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: every score with its interval, micro and macro, by part and task, and the accuracy."""
+        found = self.accuracy
         return {
             "signature": self.scores.signature,
             "stop_reasons": dict(sorted(Counter(self.stop_reasons).items())),
-            "accuracy": None if self.accuracy is None else asdict(self.accuracy),
+            "accuracy": None if found is None else {k: v for k, v in asdict(found).items() if k != "hits"},
             "all": _scores(self.scores),
             "parts": {part: _scores(one) for part, one in self.parts.items()},
         }
@@ -137,12 +143,6 @@ class Evaluation:
             cells = [""] * len(cells)  # an answer that is a letter shares nothing with the choice's text
         rest = [f"{scores.length:.0f}", f"{scores.unanswered:.1%}", f"{scores.cut_off or 0:.1%}"]
         return [part, task, str(len(rows)), *cells, *right, *rest]
-
-    def _rows(self, name: str) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for i, one in enumerate(self.questions):
-            found.setdefault(getattr(one, name), []).append(i)
-        return dict(sorted(found.items()))
 
     def _score(self, rows: Sequence[int]) -> Scores:
         asked = [self.questions[i] for i in rows]
