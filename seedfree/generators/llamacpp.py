@@ -39,6 +39,8 @@ _ITEMS = 8
 _DEFAULT = "gemma-3-270m-q4_k_m.gguf"
 _DEFAULT_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 _BASE = frozenset({"base", "pt", "pretrained"})
+# Tokens back to which a prompt's repetition penalty looks: llama.cpp reserves room for them, and takes no "all".
+_WHOLE = 32_768
 # Key-value pairs stand before the tensors; the longest of them, the vocabulary, takes about 10 MB.
 _METADATA = 64 << 20
 # OpenMP's threads spin while they wait for each other: on processors that others use too, that is most of the time.
@@ -192,7 +194,7 @@ class LlamaCppGenerator:
         body["repeat_penalty"] = self.repeat_penalty
         if prompt.repetition_penalty is not None and self.repeat_penalty == 1:
             # Over the whole text, as transformers and vLLM understand it.
-            body |= {"repeat_penalty": prompt.repetition_penalty, "repeat_last_n": -1}
+            body |= {"repeat_penalty": prompt.repetition_penalty, "repeat_last_n": _WHOLE}
         if prompt.top_p is not None:
             body["top_p"] = prompt.top_p
         if prompt.json_schema is not None:

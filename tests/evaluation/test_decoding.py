@@ -82,7 +82,7 @@ def test_settings_outside_their_range_are_refused(settings):
         ("openrouter", {"temperature": 0.05, "top_p": 0.9, "repetition_penalty": 1.15}),
         ("claude", {}),
         ("older claude", {"temperature": 0.05}),
-        ("llamacpp", {"temperature": 0.05, "top_p": 0.9, "repeat_penalty": 1.15, "repeat_last_n": -1}),
+        ("llamacpp", {"temperature": 0.05, "top_p": 0.9, "repeat_penalty": 1.15, "repeat_last_n": 32_768}),
     ],
 )
 def test_each_backend_is_sent_what_it_takes_and_the_rest_is_named(backend, sent):
