@@ -8,7 +8,8 @@ import pytest
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.evaluation.decoding import Decoding
-from seedfree.evaluation.evaluate import Evaluation, evaluate
+from seedfree.evaluation.evaluate import evaluate
+from seedfree.evaluation.results import Evaluation
 from seedfree.evaluation.trained import TrainedGenerator
 from seedfree.evaluation.wangchan import WangchanThaiInstruct
 from seedfree.records import Message, Prompt
