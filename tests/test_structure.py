@@ -47,8 +47,8 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample agreement decoding files trained / metrics choices similarity / scores
-evaluation: wangchan belebele lm_eval judge review results / pairwise evaluate / table
+evaluation: predictions words lcs stated resample agreement decoding files trained / metrics choices similarity / scores
+evaluation: wangchan belebele lm_eval judge review results published / pairwise evaluate / table
 demo
 doctor
 cli
