@@ -47,8 +47,8 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample agreement decoding / metrics choices similarity / scores
-evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
+evaluation: predictions words resample stated agreement decoding / metrics choices similarity published / scores
+evaluation: wangchan belebele lm_eval judge review rescore / pairwise evaluate / table
 demo
 doctor
 cli

@@ -303,7 +303,8 @@ def listed(text: str, language: Language | str = "th") -> tuple[str, ...]:
 
     Empty where there are not two. A line without a label belongs to the choice above it.
     """
-    known, found, style = _labels(language), [], ""
+    known, style = _labels(language), ""
+    found: list[str] = []
     for line in text.splitlines():
         label = re.match(r"\s*([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)", line)
         place = known.positions.get(fold(label[2])) if label else None
