@@ -1,6 +1,7 @@
 """Which choice an answer means: the forms that models write, the traps, and what must hold for any text."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,16 @@ RULES = ("ทำได้ เพราะเป็นที่ดินของ
 @pytest.mark.parametrize(
     "text",
     """
-    ข | ข. | (ข) | ข) | **ข** | ข้อ ข | ข้อ ข. | ตอบ ข | ตอบ: ข | ตอบข้อ ข | ตอบ ข้อ ข. | คำตอบ: (ข) | คำตอบคือ ข | คำตอบที่ถูกต้องคือ ข.
-    คำตอบที่ถูกต้องคือข | คำตอบที่ถูกต้องก็คือ (ข) แม่น้ำวัง | ข้อที่ถูกต้องได้แก่ ข. | ตัวเลือกที่ถูกต้องที่สุดคือ "ข" | เฉลย ข
+    ข | ข. | (ข) | ข) | **ข** | ข้อ ข | ข้อ ข. | ตอบ ข | ตอบ: ข | ตอบข้อ ข | ตอบ ข้อ ข. | คำตอบ: (ข) | คำตอบคือ ข
+    คำตอบที่ถูกต้องคือ ข. | คำตอบที่ถูกต้องคือข | คำตอบที่ถูกต้องก็คือ (ข) แม่น้ำวัง | ข้อที่ถูกต้องได้แก่ ข. | ตัวเลือกที่ถูกต้องที่สุดคือ "ข" | เฉลย ข
     ข้อ ข ถูกต้อง | ข้อ (ข) จึงเป็นคำตอบที่ถูกต้องที่สุด | ข. แม่น้ำวัง เพราะไหลผ่านลำปาง | ขอเลือกตอบ ข เนื่องจากอยู่ใกล้
-    B | b) | (B) | **B)** | B. | Answer: B | The answer is B. | The correct answer is **(B)** because it is near. | B is correct
+    B | b) | (B) | **B)** | B. | Answer: B | The answer is B. | The correct answer is **(B)** because it is near.
+    B is correct
     Final answer: \\boxed{B} | option B | I think the best choice is b, since it is near
     2 | ๒ | ข้อ 2 | ข้อ ๒ | ตอบข้อ 2 | คำตอบคือ 2. | คำตอบที่ถูกต้องคือ 2 เพราะไหลผ่านลำปาง | 2. แม่น้ำวัง
     แม่น้ำวัง | "แม่น้ำวัง" | แม่น้ำวัง เพราะไหลผ่านลำปาง ส่วนแม่น้ำปิงไหลผ่านเชียงใหม่ | คำตอบคือ แม่น้ำวัง | ได้แก่ แม่น้ำวัง ครับ
     ไม่ใช่แม่น้ำปิง แต่คำตอบคือ ข | ข้อ ก ไม่ถูกต้อง คำตอบคือ ข | ตอนแรกคิดว่าคำตอบคือ ก แต่ที่จริงคำตอบคือ ข
+    ข ครับ | คำตอบของคำถามข้อนี้คือ ข | ข้อที่ถูกคือข้อ ข | ดังนั้น คำตอบจึงเป็น ข | I would choose B. | Ans: B | ฉันเลือกข้อ ข ค่ะ
     <think>คำตอบคือ ก หรือ ค</think>ข
     """.replace("\n", "|").split("|"),
 )
@@ -66,6 +69,24 @@ def test_the_second_choice_in_the_forms_that_models_write(text):
 )
 def test_what_means_no_choice_or_two(text):
     assert stated(text, RIVERS) is None
+
+
+def test_nothing_and_twice_the_same_are_no_choice():
+    assert stated("", ("", "ก")) is None
+    assert stated("ฝน", ("ฝน", "แดด", "ฝน")) is None
+    assert stated("ข", ("ฝน", "แดด", "ฝน")) == 1
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["คำตอบคือ ", "แม่น้ำวัง ", "ก. ", "(ก) และ ", "ไม่ใช่", "a", "1.", "\n", " ", "_", ".", "-", "ข้อ", "( [", "คำตอบของ"],
+)
+def test_long_texts_are_read_in_time(piece):
+    started = time.perf_counter()
+    text = f"a{piece * (200_000 // len(piece))}b"
+    stated(text, RIVERS)
+    listed(text)
+    assert time.perf_counter() - started < 20  # quadratic readers need minutes
 
 
 def test_a_number_in_a_choice_is_no_label():
@@ -127,7 +148,9 @@ LABELS = ("กขคงจฉ", "ABCDEF", "abcdef", "123456", "๑๒๓๔๕�
 FORMS = ("{}", "({})", "**{})**", "ข้อ {}", "ตอบ {}", "คำตอบที่ถูกต้องคือ {}. เพราะมีเหตุผล", "The answer is ({}).")
 
 
-@given(st.text(max_size=80) | st.text("กขค1ABคำตอบคือไม่ข้อ .()\n*", max_size=60), st.lists(st.text(max_size=20), max_size=5))
+@given(
+    st.text(max_size=80) | st.text("กขค1ABคำตอบคือไม่ข้อ .()\n*", max_size=60), st.lists(st.text(max_size=20), max_size=5)
+)
 def test_any_text_means_one_of_the_choices_or_none(text, choices):
     for reference in (False, True):
         found = stated(text, choices, reference=reference)

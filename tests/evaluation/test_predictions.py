@@ -24,7 +24,9 @@ def test_csv(tmp_path, name):
     text = "\ufeff" + HEADER + 'ถามว่า,,"บรรทัดแรก\n\nบรรทัดที่สาม",7,"เขาพูดว่า ""ดี"", แล้วไป"\nnan,NaN,,8,nan\n'
     found = read_predictions(write(tmp_path / name, text + f'x,"a\r\nb",{LONG},9,ข\n'))
     first, second, third = found
-    assert first == Prediction("ถามว่า", "", "บรรทัดแรก\n\nบรรทัดที่สาม", "7", 'เขาพูดว่า "ดี", แล้วไป', task="open_qa", part="culture")
+    assert first == Prediction(
+        "ถามว่า", "", "บรรทัดแรก\n\nบรรทัดที่สาม", "7", 'เขาพูดว่า "ดี", แล้วไป', task="open_qa", part="culture"
+    )
     assert (second.question, second.context, second.answer, second.prediction) == ("", "", "", "")
     assert (third.context, third.answer) == ("a\r\nb", LONG)
     assert found.model == "m" and len(found) == 3
@@ -41,10 +43,17 @@ def test_the_limit_on_csv_fields_is_put_back(tmp_path):
 def test_jsonl(tmp_path, name):
     row = {"question": "ถาม", "context": None, "answer": "ก\u2028ข", "id": 7, "prediction": float("nan")}
     more = {"task": "open_qa", "part": "thai_culture", "stop_reason": "max_tokens", "choices": ["ก", "ข"], "other": {}}
-    found = read_predictions(write(tmp_path / name, f"{json.dumps(row)}\n\n{json.dumps(row | more, ensure_ascii=False)}\n"))
+    found = read_predictions(
+        write(tmp_path / name, f"{json.dumps(row)}\n\n{json.dumps(row | more, ensure_ascii=False)}\n")
+    )
     first, second = found
     assert first == Prediction("ถาม", "", "ก\u2028ข", "7", "")
-    assert (second.task, second.part, second.stop_reason, second.choices) == ("open_qa", "culture", "max_tokens", ("ก", "ข"))
+    assert (second.task, second.part, second.stop_reason, second.choices) == (
+        "open_qa",
+        "culture",
+        "max_tokens",
+        ("ก", "ข"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +95,11 @@ def test_a_name_of_another_form_is_the_model(tmp_path):
         ("a.jsonl", "\n[1]\n", "line 2: not a JSON object"),
         ("a.jsonl", "{]\n", "line 1: not JSON"),
         ("a.jsonl", "[" * 100_000, "line 1: not JSON"),
-        ("a.jsonl", '{"question": {}, "context": "", "answer": "", "id": "", "prediction": ""}', "question is not text"),
+        (
+            "a.jsonl",
+            '{"question": {}, "context": "", "answer": "", "id": "", "prediction": ""}',
+            "question is not text",
+        ),
         ("a.txt", "x", "is no prediction file"),
     ],
 )
@@ -121,7 +134,9 @@ def test_texts_that_cannot_end_so(text):
     assert cut_off(rows(text, "จบแล้วครับ")) == (0.5, False)
 
 
-@pytest.mark.parametrize("text", ["", "ข", "ตอบ ข", "ข้อ ข.", "นาย ก", "จบแล้วครับ", "x = 1", "```\nx\n```", "ปี 2566", "ฯลฯ"])
+@pytest.mark.parametrize(
+    "text", ["", "ข", "ตอบ ข", "ข้อ ข.", "นาย ก", "จบแล้วครับ", "x = 1", "```\nx\n```", "ปี 2566", "ฯลฯ"]
+)
 def test_texts_that_may_end_so(text):
     assert cut_off(rows(text)).share == 0
 
