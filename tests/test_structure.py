@@ -47,8 +47,9 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words lcs stated resample agreement decoding files trained / metrics choices similarity / scores
-evaluation: wangchan belebele lm_eval judge review results published / pairwise evaluate / table
+evaluation: predictions words lcs stated resample agreement decoding files trained
+evaluation: metrics choices similarity published / scores
+evaluation: wangchan belebele lm_eval judge review results rescore / pairwise evaluate / table
 demo
 doctor
 cli

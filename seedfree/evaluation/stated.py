@@ -35,14 +35,14 @@ def _folded(pattern: str) -> re.Pattern[str]:
 
 
 _LATIN, _MOST = "abcdefgh", 8
-_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
-_MARKS = re.compile(r"[*`$]|\\(?:text(?:bf)?|mathbf)\b|(?<!\w)_+|_+(?!\w)")
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_MARKS = re.compile(r"[*`$]|\\(?:text(?:bf)?|mathbf)\b|__|(?<!\w)_|_(?!\w)")
 # Words for "the answer", and what may stand between them and the choice.
 _NOUN = (
     r"(?:คำตอบ|(?<!หัว)ข้อ|ตัวเลือก)(?:สุดท้าย|ข้อ)?\s?(?:ที่|ซึ่ง)?(?:ถูก(?:ต้อง)?|เหมาะสม|ดี|ใช่)?(?:มาก)?(?:ที่สุด)?\s?(?:ก็|จึง|น่าจะ)?"
     r"(?:คือ|ได้แก่|เป็น|:)"
-    r"|(?<!คำ)ตอบ(?:ว่า|:)?|เฉลย(?:คือ|:)?|(?<!ตัว)เลือก(?:ตอบ)?"
-    r"|\b(?:answer|option|choice)\s*(?:is|would be|must be|:|=)|boxed(?=\{)"
+    r"|คำตอบ(?:ของ|สำหรับ)[^\n]{1,40}?คือ|(?<!คำ)ตอบ(?:ว่า|:)?|เฉลย(?:คือ|:)?|(?<!ตัว)เลือก(?:ตอบ)?"
+    r"|\b(?:ans(?:wer)?|option|choice)\s*(?:is|would be|must be|:|=)|\b(?:choose|select|pick|go with)\b|boxed(?=\{)"
     r"|jawaban(?:nya)?(?: yang)?(?: benar| tepat)?\s*(?:adalah|ialah|:)"
     r"|jibu(?: sahihi)?\s*(?:ni|:)|(?:đáp án|câu trả lời)(?: đúng)?(?: nhất)?\s*(?:là|:)"
     r"|(?:yanıt|cevap)\s*:"
@@ -68,11 +68,17 @@ _REASON = _folded(
 _BEGIN = _folded(rf"{_OPEN}(?:{_ITEM}{_OPEN})*")
 _NAMED = _folded(rf"{_ITEM}\s?[(\[]?\Z")
 _ALONE = re.compile(r"(?:\A|[\s(\[\"'.]|ข้อ)\Z")
-_STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕។])")
+_STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕។]|ครับ|ค่ะ|คะ|นะ)")
+_CLOSE = re.compile(r"[\s).\]:\-\"'}]*")
+_CLOSED = re.compile(r"\s?[)\]]")
+_LATIN_NEXT = re.compile(r"\s*[a-z0-9]")
+_NUMBER_BEFORE, _NUMBER_NEXT = re.compile(r"\d[.,]?\Z"), re.compile(r"[.,]?\d")
 _BECAUSE = _folded("เพราะ|เนื่องจาก|because|since")
 # Below this many letters a choice's words must stand apart to be one ("ต้อง" stands in "ถูกต้อง").
 _SHORT = 10
 _GRAM = 5
+# Of a text that repeats a choice without end, what is looked at; and how far back a denial is looked for.
+_SPANS, _BACK = 400, 24
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def stated(
     """
     known, said = _labels(language), _Text.of(text)
     tight = [_Text.of(choice).tight for choice in choices]
-    if said.tight in tight:
+    if said.tight and tight.count(said.tight) == 1:
         return tight.index(said.tight)
     most = len(tight) or _MOST
     answers = _statements(said, tight, known, most)
@@ -149,6 +155,10 @@ def stated(
     return found if found is not None and found >= 0 else None
 
 
+def _before(full: str, place: int) -> str:
+    return full[max(0, place - _BACK) : place]
+
+
 def _opening(full: str) -> int:
     found = _BEGIN.match(full)
     return found.end() if found else 0
@@ -158,7 +168,7 @@ def _statements(said: _Text, tight: list[str], known: _Labels, most: int) -> lis
     """What each statement of the answer says, in order; -1 for one that says two things."""
     found = []
     for cue in known.cue.finditer(said.full):
-        if _NOT.search(said.full[: cue.start()]):
+        if _NOT.search(_before(said.full, cue.start())):
             continue
         answer = _worded_at(said, cue.end(), tight)
         if answer is None:
@@ -166,7 +176,7 @@ def _statements(said: _Text, tight: list[str], known: _Labels, most: int) -> lis
         if answer is not None:
             found.append((cue.end(), answer))
     for label in known.pattern.finditer(said.full):
-        before, place = said.full[: label.start()], known.positions[label[1]]
+        before, place = _before(said.full, label.start()), known.positions[label[1]]
         if place < most and _RIGHT.match(said.full, label.end()) and _ALONE.search(before):
             found.append((label.start(), place))
     return [answer for _, answer in sorted(found)]
@@ -180,20 +190,16 @@ def _label_at(
     if label is None or known.positions[label[1]] >= most:
         return None
     place, rest = known.positions[label[1]], label.end()
-    after = re.match(r"[\s).\]:\-\"'}]*", said.full[rest:])
-    words = rest + (after.end() if after else 0)
+    after = _CLOSE.match(said.full, rest)
+    words = after.end() if after else rest
     beside = _worded_at(said, words, tight)
     stops = bool(_STOP.match(said.full, rest)) or bool(_REASON.match(said.full, words))
     if not stops and beside is None and (strict or label[1] not in known.own):
-        foreign = label[1] in _LATIN and not re.match(r"\s*[a-z0-9]", said.full[rest:])
+        foreign = label[1] in _LATIN and not _LATIN_NEXT.match(said.full, rest)
         if strict or not foreign:
             return None
     other = _second(said.full, label, known)
-    if (
-        other
-        and known.positions[other[1]] not in (place,)
-        and (_STOP.match(said.full, other.end()) or other[1] in known.own)
-    ):
+    if other and known.positions[other[1]] != place and (other[1] in known.own or _STOP.match(said.full, other.end())):
         return -1
     if _WRONG.match(said.full, rest):
         return None
@@ -217,7 +223,8 @@ def _lists(full: str, label: re.Match[str], known: _Labels) -> bool:
 
 def _worded_at(said: _Text, start: int, tight: list[str]) -> int | None:
     """The choice whose words begin at a place; the longest where several do."""
-    start += len(said.full[start:]) - len(said.full[start:].lstrip(" \n\"'(["))
+    while start < len(said.full) and said.full[start] in " \n\"'([":
+        start += 1
     ends = {place: said.holds(words, start) for place, words in enumerate(tight)}
     fits = [(end, place) for place, end in ends.items() if end and _apart(said.full, start, end)]
     longest = [place for end, place in fits if end == max(fits)[0]]
@@ -228,7 +235,12 @@ def _apart(full: str, start: int, end: int) -> bool:
     """Words of a few letters must begin and end where the script or the class of characters changes."""
     head, tail, short = full[start], full[end - 1], end - start < _SHORT
     before, after = full[start - 1 : start], full[end : end + 1]
-    if head.isdigit() and re.search(r"\d[.,]?\Z", full[:start]) or tail.isdigit() and re.match(r"[.,]?\d", full[end:]):
+    if (
+        head.isdigit()
+        and _NUMBER_BEFORE.search(_before(full, start))
+        or tail.isdigit()
+        and _NUMBER_NEXT.match(full, end)
+    ):
         return False
     if _kind(head) == "latin" == _kind(before) or _kind(tail) == "latin" == _kind(after):
         return False
@@ -250,9 +262,9 @@ def _worded(said: _Text, tight: list[str]) -> int | None:
     spans = []
     for place, words in enumerate(tight):
         first = said.tight.find(words) if words else -1
-        while first >= 0:
+        while first >= 0 and len(spans) < _SPANS:
             start, end = said.at[first], said.at[first + len(words) - 1] + 1
-            if _apart(said.full, start, end) and not _NOT.search(said.full[:start]):
+            if _apart(said.full, start, end) and not _NOT.search(_before(said.full, start)):
                 spans.append((start, end, place))
             first = said.tight.find(words, first + 1)
     whole = [a for a in spans if not any(b[0] <= a[0] and a[1] <= b[1] and b[1] - b[0] > a[1] - a[0] for b in spans)]
@@ -269,7 +281,7 @@ def _mentioned(said: _Text, known: _Labels, most: int) -> int | None:
     """The one label that stands in brackets or after "ข้อ": -1 for several."""
     named = set()
     for label in known.pattern.finditer(said.full):
-        before, bracketed = said.full[: label.start()], re.match(r"\s?[)\]]", said.full[label.end() :])
+        before, bracketed = _before(said.full, label.start()), _CLOSED.match(said.full, label.end())
         item = _NAMED.search(before)
         if (item or bracketed and before.endswith(("(", "["))) and known.positions[label[1]] < most:
             if _WRONG.match(said.full, label.end()) or _NOT.search(before[: item.start() if item else -1]):
@@ -303,16 +315,17 @@ def listed(text: str, language: Language | str = "th") -> tuple[str, ...]:
 
     Empty where there are not two. A line without a label belongs to the choice above it.
     """
-    known, found, style = _labels(language), [], ""
+    known, style = _labels(language), ""
+    found: list[list[str]] = []
     for line in text.splitlines():
-        label = re.match(r"\s*([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)", line)
+        label = re.match(r"([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)", line.strip())
         place = known.positions.get(fold(label[2])) if label else None
         if label and place is not None:
             kind = label[1] + label[3] + ("9" if label[2].isdigit() else "x")
             if place == len(found) and style in ("", kind):
                 style = kind
-                found.append(label[4])
+                found.append([label[4]])
                 continue
         if found and line.strip():
-            found[-1] += f"\n{line}"
-    return tuple(found) if len(found) > 1 else ()
+            found[-1].append(line)
+    return tuple(map("\n".join, found)) if len(found) > 1 else ()
