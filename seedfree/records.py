@@ -265,6 +265,8 @@ class Prompt:
         schema: JSON schema of the reply. A pydantic model class becomes its JSON schema at once.
         temperature: Left out of the request where the model takes none.
         max_tokens: Of the reply; at least 1.
+        top_p: The likeliest tokens that make up this share, 0 to 1, are drawn from; sent where the model takes it.
+        repetition_penalty: Above 1, makes tokens that are in the text already less likely; sent where it is taken.
         examples: Format examples; used by base models alone.
         cue: The short form of `user` that follows the examples in a base model's document; `None` for `user` itself.
         seed: Sampling seed; the engine gives every sample of a prompt its own.
@@ -278,6 +280,8 @@ class Prompt:
     examples: tuple[Example, ...] = ()
     cue: Text | None = None
     seed: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
 
     @property
     def json_schema(self) -> Mapping[str, Any] | None:

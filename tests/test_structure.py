@@ -47,8 +47,9 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample agreement decoding lcs / metrics choices similarity length_control reviews / scores
-evaluation: wangchan belebele lm_eval judge review / pairwise evaluate / table
+evaluation: predictions words lcs stated resample agreement decoding files trained
+evaluation: metrics choices similarity length_control reviews published / scores
+evaluation: wangchan belebele lm_eval judge review results rescore / pairwise evaluate / table
 demo
 doctor
 cli

@@ -63,6 +63,7 @@ def generate_all(
     concurrency: int = 64,
     seed: int = 0,
     language: str | Language = "en",
+    once: bool = False,
     clock: Clock | None = None,
     transport: Transport | None = None,
 ) -> Replies:
@@ -73,6 +74,8 @@ def generate_all(
         out: Folder whose `ledger.sqlite` keeps every reply.
         concurrency: Requests under way at most; at least 1.
         seed: Where equal prompts get their sampling seeds from.
+        once: Take the first reply as it comes, to measure a model: an empty one is not asked for again, and one that
+            `max_tokens` cut off or that refuses keeps its text.
 
     Returns:
         A sequence that reads from `out`. A prompt that failed has a reply with empty text and `.error`.
@@ -85,7 +88,7 @@ def generate_all(
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
     ready(generator)
     pack = Language.load(language)
-    return run_sync(_all(generator, prompts, Path(out), concurrency, seed, pack, clock, transport))
+    return run_sync(_all(generator, prompts, Path(out), concurrency, seed, pack, once, clock, transport))
 
 
 async def _all(
@@ -95,6 +98,7 @@ async def _all(
     concurrency: int,
     seed: int,
     language: Language,
+    once: bool,
     clock: Clock | None,
     transport: Transport | None,
 ) -> Replies:
@@ -102,12 +106,13 @@ async def _all(
     with Ledger(out, clock=clock) as ledger, busy():
         runner = Runner(ledger, concurrency=concurrency, clock=clock, transport=transport)
         session = RunSession(runner, generator, language, seed)
+        settle = session.first if once else session.settle
 
         async def work(item: tuple[int, Prompt, int]) -> None:
             i, prompt, sample = item
             entries.append(-1)
             try:
-                entry, reply = await session.settle(prompt, sample=sample)
+                entry, reply = await settle(prompt, sample=sample)
             except StopRunError:
                 raise
             except RequestError as error:
@@ -141,7 +146,8 @@ def _numbered(prompts: Iterable[Prompt]) -> Iterator[tuple[int, Prompt, int]]:
         if not isinstance(prompt, Prompt):
             raise ConfigError(f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text).")
         # Not dumped as JSON: that would leave a second, UTF-8 form of the text with every string in memory.
-        rest = (prompt.system, prompt.schema, prompt.temperature, prompt.max_tokens, prompt.examples, prompt.seed)
+        sampling = (prompt.temperature, prompt.top_p, prompt.repetition_penalty, prompt.max_tokens, prompt.seed)
+        rest = (prompt.system, prompt.schema, prompt.examples, sampling)
         digest = hashlib.blake2b(prompt.user.encode(), key=hashlib.sha256(repr(rest).encode()).digest(), digest_size=16)
         name = digest.digest()
         yield i, prompt, seen[name]

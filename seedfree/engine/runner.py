@@ -31,6 +31,8 @@ _Kept = TypeVar("_Kept")
 _BEHIND: ContextVar[list[str]] = ContextVar("behind")
 _REPLY = TypeAdapter(Reply)
 _PROMPT = TypeAdapter(Prompt)
+# Without a value they are not in the key: replies from before they were known are still found.
+_LATER = frozenset({"top_p", "repetition_penalty"})
 _KEPT_HEADERS = frozenset({b"content-type", b"request-id", b"x-request-id"})
 # Answers that settle a request although they hold no text: asking again would give the same.
 _SETTLED = frozenset({400, 404, 413, 422})
@@ -136,7 +138,8 @@ class Runner:
             request = generator.request(prompt)
             sent = f"{request.url.path}\x1f".encode() + request.content
         else:
-            request, sent = None, _PROMPT.dump_json(prompt)
+            unset = {name for name in _LATER if getattr(prompt, name) is None}
+            request, sent = None, _PROMPT.dump_json(prompt, exclude=unset)
         key = hashlib.sha256(b"\x1f".join((identity(generator).encode(), sent, sample.encode()))).hexdigest()
         for kept in (self._ledger.get(key), self._reuse.get(key)):
             if kept is None or (kept.status >= 400 and key not in self._ledger):

@@ -131,6 +131,11 @@ class RunSession:
                 return entry, reply
         return entry, replace(reply, text="", error=f"invalid: {why}")
 
+    async def first(self, prompt: Prompt, *, sample: int = 0) -> tuple[Entry, Reply]:
+        """The first reply as it comes, cut off, empty or refused, and the entry that it was read from."""
+        seed = prompt.seed if prompt.seed is not None else _sampling_seed(self.seed, str(sample))
+        return await self._runner.settle(self._generator, altered(prompt, seed=seed), str(sample))
+
     async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> tuple[Entry, Reply]:
         """A reply that was not cut off, asked for with more room where it was."""
         seed = prompt.seed if prompt.seed is not None else _sampling_seed(self.seed, sample)

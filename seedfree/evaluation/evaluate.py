@@ -2,4 +2,146 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from seedfree.dataset import write_atomic
+from seedfree.engine.batch import Replies, generate_all, ready
+from seedfree.engine.clock import Clock
+from seedfree.engine.runner import identity
+from seedfree.engine.transport import Transport
+from seedfree.errors import ConfigError, ConfigMismatchError
+from seedfree.evaluation.decoding import Decoding
+from seedfree.evaluation.results import FIXED, Evaluation, read_info
+from seedfree.evaluation.scores import score
+from seedfree.evaluation.trained import TrainedGenerator
+from seedfree.protocols import Benchmark, Generator
+from seedfree.records import Question, seeded
+from seedfree.training.model import TrainedModel
+
+__all__ = ["Evaluation", "evaluate"]
+
+_LOG = logging.getLogger("seedfree")
+_PAPER = Decoding.paper()
+_Mode = Literal["segmented", "paper"]
+
+
+def evaluate(
+    model: Generator | TrainedModel,
+    benchmark: Benchmark,
+    out: str | Path,
+    *,
+    decoding: Decoding = _PAPER,
+    concurrency: int = 64,
+    limit: int | None = None,
+    seed: int = 0,
+    mode: _Mode = "segmented",
+    batch_size: int = 8,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+) -> Evaluation:
+    """Asks a model every question of a benchmark and scores its answers; run again, it asks only what is missing.
+
+    Args:
+        model: Any generator, or a trained model.
+        out: A folder of this evaluation alone; every reply is kept there, in `ledger.sqlite`, as it comes.
+        concurrency: Requests under way at most; at least 1.
+        limit: Ask so many questions, drawn with `seed`; those of a smaller limit are among those of a larger one.
+        seed: Of sampling, of the draw and of the intervals.
+        mode: How texts are cut into words; see `score`.
+        batch_size: Questions at a time, for a trained model.
+
+    Raises:
+        ConfigError: A wrong argument, a benchmark that cannot be loaded, a missing package; before anything is sent.
+        ConfigMismatchError: `out` was begun with another model, benchmark, decoding or seed.
+        StopRunError: No request can succeed: a wrong key, 20 rejected in a row; run it again once that is mended.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}", hint="Give 1 or more, or None for all.")
+    generator = TrainedGenerator(model, batch_size=batch_size) if isinstance(model, TrainedModel) else model
+    if not isinstance(generator, Generator):
+        raise ConfigError(f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel.")
+    questions = tuple(benchmark.questions())
+    if not any(one.answer.strip() for one in questions):
+        raise ConfigError(f"{benchmark.name} has no questions with an answer")
+    folder = Path(out)
+    info = {
+        "benchmark": benchmark.name,
+        "language": benchmark.language,
+        "questions": _digest(questions),
+        "model": identity(generator),
+        "decoding": asdict(decoding),
+        "seed": seed,
+    }
+    _check_same(read_info(folder), info, folder)
+    score(["ก a"], ["ก a"], benchmark.language, mode)  # what it needs is missed before anything is paid for
+    ready(generator)
+    asked = _drawn(questions, limit, seed)
+    prompts = [decoding.apply(benchmark.prompt(one)) for one in asked]
+    left_out = decoding.left_out(generator, prompts[0])
+    if left_out:
+        _LOG.warning("%s leaves out %s, or has its own", info["model"], ", ".join(left_out))
+    info |= {"left_out": left_out, "mode": mode, "limit": limit}
+    # First, so that a folder that is stopped half-way is known for what it is.
+    _write(folder / "evaluation.json", info)
+    replies = generate_all(
+        generator,
+        prompts,
+        folder,
+        concurrency=concurrency,
+        seed=seed,
+        language=benchmark.language,
+        once=True,
+        clock=clock,
+        transport=transport,
+    )
+    write_atomic(folder / "predictions.jsonl", _lines(asked, replies))
+    evaluation = Evaluation.open(folder)
+    _write(folder / "scores.json", evaluation.to_dict())
+    return evaluation
+
+
+def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: Path) -> None:
+    fields = [name for name in FIXED if was is not None and was[name] != now[name]]
+    if fields:
+        hint = "Give the same again, or a new folder."
+        raise ConfigMismatchError(f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint)
+
+
+def _digest(questions: Iterable[Question]) -> str:
+    found = hashlib.sha256()
+    for one in questions:
+        found.update(json.dumps(asdict(one)).encode())
+    return found.hexdigest()[:16]
+
+
+def _drawn(questions: tuple[Question, ...], limit: int | None, seed: int) -> tuple[Question, ...]:
+    if limit is None or limit >= len(questions):
+        return questions
+    places = list(range(len(questions)))
+    seeded(seed, "limit").shuffle(places)
+    return tuple(questions[i] for i in sorted(places[:limit]))
+
+
+def _lines(questions: Sequence[Question], replies: Replies) -> Iterable[str]:
+    counts: Counter[str] = Counter()
+    for one, reply in zip(questions, replies, strict=True):
+        stop = "rejected" if reply.error is not None and reply.stop_reason == "end" else reply.stop_reason
+        failed = reply.error is not None or stop == "refusal"
+        counts[stop] += failed
+        row = asdict(one) | {"choices": list(one.choices), "prediction": "" if failed else reply.text.strip()}
+        error = {"error": reply.error} if reply.error is not None else {}
+        yield json.dumps(row | {"stop_reason": stop} | error, ensure_ascii=False) + "\n"
+    if lost := +counts:
+        said = ", ".join(f"{n} {reason}" for reason, n in lost.most_common())
+        _LOG.warning("%d of %d questions have no answer: %s", lost.total(), len(questions), said)
+
+
+def _write(path: Path, value: Any) -> None:
+    write_atomic(path, [json.dumps(value, ensure_ascii=False, indent=1), "\n"])

@@ -1,5 +1,159 @@
-"""Closeness of meaning: embedding similarity and BERTScore, each under its own name."""
+"""Closeness of meaning: embedding similarity and BERTScore, each under its own name.
+
+The column "BERTScore" of the paper is embedding similarity with BGE-M3: one vector a text. BERTScore proper
+(Zhang et al. 2020, arXiv 1904.09675) matches token by token. Both rise with the length and the topic of an answer and
+say little about whether it is right: read them beside answer accuracy and output length.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedfree.errors import ConfigError, missing_extra
+from seedfree.evaluation.resample import Interval, mean_interval
+from seedfree.protocols import Encoder
+
+__all__ = ["BertScore", "Similarity", "bert_score", "embedding_similarity"]
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Mean cosine of prediction and reference, -1 to 1.
+
+    Attributes:
+        values: Shape [n]; 0 where the prediction or the reference is empty.
+        interval: Of the mean, at 95 %.
+        encoder: What made the vectors; similarities of two encoders cannot be compared.
+    """
+
+    mean: float
+    interval: Interval
+    values: Values
+    n: int
+    encoder: str
+
+
+@dataclass(frozen=True)
+class BertScore:
+    """BERTScore, not rescaled: means of precision, recall and their F1.
+
+    Attributes:
+        values: Shape [n]; F1 of each row, 0 where the prediction or the reference is empty.
+        interval: Of the mean F1, at 95 %.
+        signature: Model, layer and package: scores with different ones cannot be compared.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    interval: Interval
+    values: Values
+    n: int
+    signature: str
+
+
+def embedding_similarity(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    encoder: Encoder,
+    *,
+    sources: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Similarity:
+    """What the paper calls "BERTScore", with `BGEM3Encoder()`; any other encoder gives other numbers.
+
+    Rows with an empty side count as 0, as the paper's scorer has it.
+
+    Args:
+        sources: What each question was made from; the interval then resamples sources, not rows.
+
+    Raises:
+        ConfigError: Unequal lengths, no rows, or the encoder's package is missing.
+    """
+    said = _said(predictions, references)
+    values = np.zeros(len(predictions))
+    if said:
+        first = np.asarray(encoder.encode([predictions[i] for i in said]), dtype=np.float64)
+        second = np.asarray(encoder.encode([references[i] for i in said]), dtype=np.float64)
+        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        values[said] = np.einsum("ij,ij->i", first, second) / np.where(lengths > 0, lengths, 1)
+    interval = mean_interval(values, clusters=sources, seed=seed)
+    name = str(getattr(encoder, "identity", type(encoder).__name__))
+    return Similarity(float(values.mean()), interval, values, len(values), name)
+
+
+def bert_score(
+    predictions: Sequence[str],
+    references: Sequence[str],
+    model: str | Path,
+    *,
+    layers: int | None = None,
+    batch_size: int = 32,
+    device: str | None = None,
+    sources: Sequence[str] | None = None,
+    seed: int = 0,
+) -> BertScore:
+    """BERTScore proper, by the package bert-score, with the model's own tokenizer: no word segmenter is needed.
+
+    Args:
+        model: An encoder on the model hub (`"xlm-roberta-large"`) or a folder; it must know the language.
+        layers: Which layer's vectors to compare, counted from 1; by default the one that bert-score's authors chose
+            for the model, and for a model that they did not measure two thirds of the way up, as theirs mostly are.
+        device: `"cuda:0"`, `"cpu"`; by default a GPU where there is one.
+        sources: What each question was made from; the interval then resamples sources, not rows.
+
+    Raises:
+        ConfigError: Unequal lengths, no rows, the package is missing, or the model can't be loaded.
+    """
+    said = _said(predictions, references)
+    scorer = _scorer(str(model), layers, batch_size, device)
+    table = np.zeros((3, len(predictions)))
+    if said:
+        found = scorer.score([predictions[i] for i in said], [references[i] for i in said])
+        table[:, said] = np.stack([part.numpy() for part in found])
+    precision, recall, f1 = (float(part) for part in table.mean(axis=1))
+    interval = mean_interval(table[2], clusters=sources, seed=seed)
+    return BertScore(precision, recall, f1, interval, table[2], len(predictions), scorer.hash)
+
+
+def _said(predictions: Sequence[str], references: Sequence[str]) -> list[int]:
+    if len(predictions) != len(references):
+        raise ConfigError(f"{len(predictions)} predictions and {len(references)} references")
+    if not predictions:
+        raise ConfigError("There are no predictions to score")
+    pairs = enumerate(zip(predictions, references, strict=True))
+    return [i for i, (said, right) in pairs if said.strip() and right.strip()]
+
+
+def _scorer(model: str, layers: int | None, batch_size: int, device: str | None) -> Any:
+    try:
+        from bert_score import BERTScorer
+        from bert_score.utils import model2layers
+        from transformers import AutoConfig
+    except ImportError as error:
+        raise missing_extra("bert-score", "eval") from error
+    try:
+        config = AutoConfig.from_pretrained(model)
+        layers = layers or model2layers.get(model) or max(1, round(config.num_hidden_layers * 2 / 3))
+        if not 0 < layers <= config.num_hidden_layers:
+            raise ConfigError(f"{model} has {config.num_hidden_layers} layers, not {layers}")
+        scorer = BERTScorer(model_type=model, num_layers=layers, batch_size=batch_size, device=device)
+    except (OSError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"bert-score cannot load {model}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}",
+            hint="Give a BERT-like encoder on the model hub, or the folder that holds one.",
+        ) from error
+    # A tokenizer saved without its limit reads any length, and the model then fails on a long text.
+    tokenizer = scorer._tokenizer
+    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings - 2)
+    return scorer

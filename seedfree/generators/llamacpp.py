@@ -39,6 +39,8 @@ _ITEMS = 8
 _DEFAULT = "gemma-3-270m-q4_k_m.gguf"
 _DEFAULT_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 _BASE = frozenset({"base", "pt", "pretrained"})
+# Tokens back to which a prompt's repetition penalty looks: llama.cpp reserves room for them, and takes no "all".
+_WHOLE = 32_768
 # Key-value pairs stand before the tensors; the longest of them, the vocabulary, takes about 10 MB.
 _METADATA = 64 << 20
 # OpenMP's threads spin while they wait for each other: on processors that others use too, that is most of the time.
@@ -67,7 +69,7 @@ class LlamaCppGenerator:
             beginning (format examples) that prompts have in common.
         threads: `None` for one a processor.
         temperature: In place of the prompt's own.
-        repeat_penalty: Above 1.0, makes the last 64 tokens less likely.
+        repeat_penalty: Above 1.0, makes the last 64 tokens less likely; in place of the prompt's own.
         max_chars: Characters after which a base model's text ends within a structured reply, unless it has to be
             longer: such a model seldom ends one by itself.
         load_timeout: Seconds that llama.cpp may take to load the model.
@@ -190,6 +192,11 @@ class LlamaCppGenerator:
         temperature = prompt.temperature if self.temperature is None else self.temperature
         body["temperature"] = 0.7 if temperature is None else temperature
         body["repeat_penalty"] = self.repeat_penalty
+        if prompt.repetition_penalty is not None and self.repeat_penalty == 1:
+            # Over the whole text, as transformers and vLLM understand it.
+            body |= {"repeat_penalty": prompt.repetition_penalty, "repeat_last_n": _WHOLE}
+        if prompt.top_p is not None:
+            body["top_p"] = prompt.top_p
         if prompt.json_schema is not None:
             bounds: dict[str, Any] = (
                 {} if self.chat else {"longest": self.max_chars, "most": _ITEMS, "quoted": prompt.cue or ""}

@@ -36,7 +36,11 @@ __all__ = ["OpenAICompatibleGenerator"]
 _OPENAI = "api.openai.com"
 # Hosts that need a key: the variable that holds it. Their structured output takes no constraints.
 _KEYS = {_OPENAI: "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
-# OpenAI's reasoning models answer 400 to a temperature.
+# What a repetition penalty is called: vLLM's and OpenRouter's word, and that of llama.cpp and LM Studio. Servers pass
+# over the word that they do not know; OpenAI takes none.
+_SERVERS_PENALTY = ("repetition_penalty", "repeat_penalty")
+_PENALTY: dict[str, tuple[str, ...]] = {_OPENAI: (), "openrouter.ai": ("repetition_penalty",)}
+# OpenAI's reasoning models answer 400 to a temperature and to top_p.
 _REASONING = re.compile(r"(o\d|gpt-([5-9]|\d\d))")
 _VERSIONED = re.compile(r"/v\d\w*(/|\Z)")
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>\s*|\Z)", re.DOTALL)
@@ -141,8 +145,13 @@ class OpenAICompatibleGenerator:
         body: dict[str, Any] = {"model": self.model, "messages": [*messages, {"role": "user", "content": user}]}
         body["max_completion_tokens" if openai else "max_tokens"] = prompt.max_tokens
         temperature = prompt.temperature if self.temperature is None else self.temperature
-        if temperature is not None and not (self.temperature is None and openai and _REASONING.match(self.model)):
+        reasons = openai and _REASONING.match(self.model)
+        if temperature is not None and not (self.temperature is None and reasons):
             body["temperature"] = temperature
+        if prompt.top_p is not None and not reasons:
+            body["top_p"] = prompt.top_p
+        if prompt.repetition_penalty is not None:
+            body |= dict.fromkeys(_PENALTY.get(self._host, _SERVERS_PENALTY), prompt.repetition_penalty)
         if self.seed is not None:
             body["seed"] = (self.seed + (prompt.seed or 0)) % 2**31
         if shape:

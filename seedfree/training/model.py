@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seedfree.errors import ConfigError
-from seedfree.records import Message
+from seedfree.records import Message, Reply, Usage, seeded
 from seedfree.training.base import BaseModel, check_packages, device, load, quiet
 from seedfree.training.card import told
 from seedfree.training.config import QLoRAConfig
@@ -23,6 +23,7 @@ from seedfree.training.render import Renderer
 
 __all__ = ["TrainedModel"]
 
+_RANGES = "generate takes temperature >= 0, 0 < top_p <= 1 and counts of at least 1"
 _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-gguf.py")
 
 
@@ -121,37 +122,71 @@ class TrainedModel:
         Raises:
             ConfigError: A setting is outside its range.
         """
-        import torch
-        from transformers import GenerationConfig
+        if batch_size < 1:
+            raise ConfigError(_RANGES)
+        asked = [[Message("user", p)] if isinstance(p, str) else p for p in prompts]
+        seeds = [seeded(seed, place).getrandbits(31) for place in range(len(asked))]
+        settings = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
+        return [
+            reply.text
+            for start in range(0, len(asked), batch_size)
+            for reply in self.replies(
+                asked[start : start + batch_size], seeds[start:], max_new_tokens=max_new_tokens, **settings
+            )
+        ]
 
-        if temperature < 0 or not 0 < top_p <= 1 or repetition_penalty <= 0 or min(max_new_tokens, batch_size) < 1:
-            raise ConfigError("generate takes temperature >= 0, 0 < top_p <= 1 and counts of at least 1")
+    def replies(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        seeds: Sequence[int],
+        *,
+        max_new_tokens: int = 512,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+    ) -> list[Reply]:
+        """Answers to one batch of conversations, with their tokens and whether they were cut off.
+
+        Args:
+            seeds: One for each prompt: what is drawn for it does not depend on what else is in the batch.
+
+        Raises:
+            ConfigError: A setting is outside its range.
+        """
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        if temperature < 0 or not 0 < top_p <= 1 or repetition_penalty <= 0 or max_new_tokens < 1:
+            raise ConfigError(_RANGES)
         tokenizer, model = self.tokenizer(), self.model()
         renderer = Renderer(tokenizer, system=self.info["config"]["system"])
-        asked = [renderer.prompt([Message("user", p)] if isinstance(p, str) else p) for p in prompts]
+        asked = [renderer.prompt(p) for p in prompts]
         stops = {tokenizer.convert_tokens_to_ids(renderer.stop), tokenizer.eos_token_id} - {None}
-        sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens,
-            do_sample=temperature > 0,
+            do_sample=False,
             repetition_penalty=repetition_penalty,
             eos_token_id=sorted(stops),
             pad_token_id=tokenizer.pad_token_id,
-            **sampling,
         )
-        answers = []
-        torch.manual_seed(seed)
-        for start in range(0, len(asked), batch_size):
-            batch = asked[start : start + batch_size]
-            longest = max(map(len, batch))
-            ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(one)) + one for one in batch])
-            mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in batch])
-            with torch.inference_mode(), quiet():
-                made = model.generate(
-                    input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings
-                )
-            answers += tokenizer.batch_decode(made[:, longest:], skip_special_tokens=True)
-        return [answer.strip() for answer in answers]
+        longest = max(map(len, asked))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(one)) + one for one in asked])
+        mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in asked])
+        draw = [_Draw(seeds[: len(asked)], temperature, top_p)] if temperature else []
+        with torch.inference_mode(), quiet():
+            made = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList(draw),
+            )
+        replies = []
+        for one, row in zip(asked, made[:, longest:].tolist(), strict=True):
+            end = next((place for place, token in enumerate(row) if token in stops), None)
+            text = tokenizer.decode(row[:end], skip_special_tokens=True).strip()
+            usage = Usage(len(one), len(row) if end is None else end + 1)
+            replies.append(Reply(text, usage, "max_tokens" if end is None else "end"))
+        return replies
 
     def merge(self, out: str | Path) -> Path:
         """Writes a full model: the base as it was before NF4, with the adapter in its weights.
@@ -230,3 +265,27 @@ class TrainedModel:
             hint = "Log in with `hf auth login`, and look at the name."
             raise ConfigError(f"The hub refused {repo_id}: {error}", hint=hint) from error
         return f"https://huggingface.co/{repo_id}"
+
+
+class _Draw:
+    """Draws each row's next token with random numbers of its own, so that the row is the same in any batch.
+
+    The largest of the logits, each with Gumbel noise added, is a draw from their distribution.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float, top_p: float) -> None:
+        import torch
+
+        self._random = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._temperature, self._top_p = temperature, top_p
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        scores = scores.float() / self._temperature
+        ordered, places = scores.sort(dim=-1, descending=True)
+        share = ordered.softmax(dim=-1)
+        outside = (share.cumsum(dim=-1) - share) >= self._top_p
+        scores = scores.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
+        noise = torch.stack([torch.empty(scores.shape[-1]).exponential_(generator=one) for one in self._random])
+        return scores - noise.to(scores.device).log()
