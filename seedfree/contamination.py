@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
+from unicodedata import is_normalized
 
 import numpy as np
 
@@ -32,6 +34,7 @@ _LEAST = 0.5  # Share of a text's shingles that a row holds, from which it count
 _COMMON = 3  # In more questions than this, a phrase is how the benchmark asks, not what.
 _SHORT = 12  # A question of fewer characters ("ใช่หรือไม่") is asked by everyone.
 _EXCERPT = 100
+_TYPED = re.compile("\u0e40\u0e40|\u0ec0\u0ec0|[\u0e4d\u0ecd][\u0e48-\u0e4b\u0ec8-\u0ecb]")
 _BLOCK = 1024
 Kind = Literal["exact", "shingles", "page", "semantic"]
 
@@ -217,8 +220,9 @@ class _Texts:
 
 
 def _plain(text: str) -> str:
-    """What is compared; twice, since letters that white space had kept apart may now be one."""
-    return squeeze(squeeze(text))
+    """What is compared. Letters that white space had kept apart may be one without it."""
+    once = squeeze(text)
+    return once if is_normalized("NFKC", once) and not _TYPED.search(once) else squeeze(once)
 
 
 def _text(item: Instruction) -> str:
