@@ -98,7 +98,8 @@ def _texts(value: str | list[str]) -> list[str]:
 def _config(name: str, data: Path, shots: int, *, choices: bool, between: str) -> dict[str, Any]:
     sort = "multiple_choice" if choices else "generate_until"
     targets: dict[str, Any] = {"doc_to_target": "label", "doc_to_choice": "choices"}
-    generation = {"until": [], "do_sample": False, "max_gen_toks": _TOKENS}
+    # After examples a model goes on with further ones; without them an answer may have paragraphs.
+    generation = {"until": ["\n\n"] if shots else [], "do_sample": False, "max_gen_toks": _TOKENS}
     return {
         "task": name,
         "dataset_path": "json",
