@@ -35,21 +35,16 @@ def row_names(source: Source) -> set[Name]:
     if source.kind in ("written", "topic"):
         return set()
     url = (source.url or "").strip()
-    names: set[Name] = set()
-    if url and _ADDRESS.match(url):
-        names = _address(url)
-        host = next((name[1] for name in names), "")
-        names |= {("named", name[-1]) for name in names if name[0] == "wiki"}
-        if source.revision:
-            names |= {("revision", source.revision), ("revision", host, source.revision)}
-    elif url:
-        # The documents of one file share its name, so that their titles tell them apart.
-        names = set() if source.title else {("file", url)}
-    if source.revision and not names:
-        names |= {("revision", source.revision)}
+    names = _address(url) if _ADDRESS.match(url) else set()
+    names |= {("named", name[-1]) for name in names if name[0] == "wiki"}
+    if source.revision:
+        names |= {("revision", host, source.revision) for _, host, *_ in names} | {("revision", source.revision)}
     if source.title:
         # A title alone may be any wiki's; beside an address it answers a question that names the title alone.
         names.add(("named" if url else "title", _title(source.title)))
+    elif url and not _ADDRESS.match(url):
+        # The documents of one file share its name, so that where they have titles it says too little.
+        names.add(("file", url))
     return names
 
 
