@@ -7,6 +7,7 @@ that nothing in a question is ever taken for a template.
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
     Raises:
         ConfigError: There are too few questions, an answer is none of its choices, or the folder cannot be used.
     """
-    name = re.sub(r"[^\w.-]+", "_", benchmark.name if name is None else name).strip("._-")
+    name = _name(benchmark.name if name is None else name)
     if not name:
         raise ConfigError("The task has no name", hint="Give name='...' of letters and digits.")
     if isinstance(shots, bool) or not isinstance(shots, int) or shots < 0:
@@ -77,6 +78,12 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
         config = _config(names[sort], data, shots, choices=sort == "choice", between="" if dated else " ")
         write_atomic(folder / f"{names[sort]}.yaml", [yaml.safe_dump(config, sort_keys=False, allow_unicode=True)])
     return list(names.values())
+
+
+def _name(text: str) -> str:
+    """Letters with their marks, digits and ._- alone: it is a file's name, and commas divide names of tasks."""
+    kept = (char if char in "._-" or unicodedata.category(char)[0] in "LMN" else " " for char in text)
+    return "_".join("".join(kept).split()).strip("._-")
 
 
 def _row(benchmark: Benchmark, question: Question) -> dict[str, Any]:
