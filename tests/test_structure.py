@@ -40,6 +40,8 @@ health
 thresholds
 sweep
 run
+pages
+shingles
 contamination
 training: config render losses watch folder mix / checks base card / footprint model exports / trainer
 steps

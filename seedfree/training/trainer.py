@@ -13,9 +13,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from seedfree.contamination import overlaps
 from seedfree.dataset import Dataset, write_atomic
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.generators.terms import terms_of
+from seedfree.protocols import Benchmark
 from seedfree.training.base import BaseModel, check_packages, device, load, main_process, quiet
 from seedfree.training.card import model_card
 from seedfree.training.checks import check_language, split
@@ -45,6 +47,7 @@ class _Plan:
     report: RenderReport
     validation_report: RenderReport | None
     footprint: Footprint
+    overlaps: dict[str, int]
 
 
 @dataclass
@@ -61,6 +64,9 @@ class QLoRATrainer:
         license: Of the adapter, by the hub's word, for the card; that of the base model binds it.
         terms: What the providers of the rows' generators say about training on them, for the card; left out, what is
             known of each `generator`.
+        benchmarks: What the model will be judged by: rows that overlap with them are counted, kept in `training.json`,
+            and warned about before a weight is read.
+        allow_contamination: Says that such rows are meant to be there: they are counted, without a warning.
     """
 
     base_model: str | Path
@@ -69,6 +75,8 @@ class QLoRATrainer:
     show: bool | None = None
     license: str = "other"
     terms: str = ""
+    benchmarks: Sequence[Benchmark] = ()
+    allow_contamination: bool = False
 
     def estimate(self, dataset: Dataset, *, validation: Dataset | None = None) -> Footprint:
         """Rows, tokens, memory and time, before any weight is read; see `footprint.py` for how exact they are.
@@ -130,6 +138,7 @@ class QLoRATrainer:
         check_packages()
         config = self.config
         check_language(dataset, config.language)
+        shared = overlaps(dataset, self.benchmarks, silent=self.allow_contamination)
         rows, held = split(dataset, validation, config)
         place = device()
         base = BaseModel.find(self.base_model)
@@ -150,6 +159,7 @@ class QLoRATrainer:
             report,
             validation_report,
             footprint,
+            shared,
         )
 
     def _footprint(
@@ -183,6 +193,7 @@ class QLoRATrainer:
             "added_tokens": plan.added,
             "report": plan.report.to_dict(),
             "validation_report": plan.validation_report.to_dict() if plan.validation_report else None,
+            "overlapping_rows": plan.overlaps,
             "versions": versions(),
             "device": plan.footprint.device,
             "trained_parameters": plan.footprint.shape.trained,
