@@ -1,3 +1,55 @@
-"""Measuring a model: benchmarks, scores, judges, native speakers."""
+"""Measuring a model and a data set: scores, benchmarks, judges, native speakers (docs/evaluation.md).
 
-__all__: list[str] = []
+    from seedfree.evaluation import score
+    score(predictions, references, language="th").interval("rougeL")
+
+To add a benchmark copy `belebele.py`: a class with `name`, `language`, `questions()` and `prompt(question)`.
+In the order of import: texts to words (`words`), what an answer means (`stated`, `choices`), statistics (`metrics`,
+`resample`, `agreement`), `scores`; benchmarks (`wangchan`, `belebele`, `lm_eval`); a model's answers (`evaluate`); the
+verdicts of an LLM (`judge`, `pairwise`) and of people (`review`); the paper's tables (`table`).
+"""
+
+from seedfree.contamination import Contamination, contamination
+from seedfree.evaluation.agreement import kappa
+from seedfree.evaluation.belebele import Belebele
+from seedfree.evaluation.choices import Accuracy, accuracy
+from seedfree.evaluation.decoding import Decoding
+from seedfree.evaluation.evaluate import evaluate
+from seedfree.evaluation.judge import Judge, Marks
+from seedfree.evaluation.lm_eval import export_lm_eval
+from seedfree.evaluation.pairwise import Preferences, compare_answers
+from seedfree.evaluation.resample import Interval
+from seedfree.evaluation.results import Evaluation
+from seedfree.evaluation.review import read_reviews, review_sheet
+from seedfree.evaluation.reviews import Reviews
+from seedfree.evaluation.scores import Comparison, Scores, compare, score
+from seedfree.evaluation.similarity import bert_score, embedding_similarity
+from seedfree.evaluation.wangchan import WangchanThaiInstruct
+
+__all__ = [
+    "Accuracy",
+    "Belebele",
+    "Comparison",
+    "Contamination",
+    "Decoding",
+    "Evaluation",
+    "Interval",
+    "Judge",
+    "Marks",
+    "Preferences",
+    "Reviews",
+    "Scores",
+    "WangchanThaiInstruct",
+    "accuracy",
+    "bert_score",
+    "compare",
+    "compare_answers",
+    "contamination",
+    "embedding_similarity",
+    "evaluate",
+    "export_lm_eval",
+    "kappa",
+    "read_reviews",
+    "review_sheet",
+    "score",
+]
