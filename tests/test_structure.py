@@ -47,7 +47,7 @@ rounds
 estimate
 pipeline
 config
-evaluation: predictions words resample stated agreement decoding / metrics choices similarity published / scores
+evaluation: predictions words lcs resample stated agreement decoding / metrics choices similarity published / scores
 evaluation: wangchan belebele lm_eval judge review rescore / pairwise evaluate / table
 demo
 doctor

@@ -10,6 +10,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedfree.errors import missing_extra
+from seedfree.evaluation.lcs import rouge_l, rouge_lsum
 from seedfree.evaluation.words import Cutter, content
 
-__all__ = ["METRICS", "Floats", "paper_rows", "segmented_rows", "value", "versions"]
+__all__ = ["METRICS", "Floats", "is_counted", "paper_rows", "segmented_rows", "value", "versions"]
 
 Floats = NDArray[np.float64]
 
@@ -53,11 +55,12 @@ def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cu
     raw = [(predictions[i], references[i]) for i in rows]
     cut = _cut_all(raw, cutter)
     found[rows, _BLEU], found[rows, _CHRF] = _corpus(cut, cut, "13a")
-    rouge, stemmer = _Rouge(None), _imported("nltk").PorterStemmer()
+    rouge, stemmer = _imported("rouge_score").RougeScorer(_ROUGE), _imported("nltk").PorterStemmer()
     for row, (p, r), (cut_p, cut_r) in zip(rows, raw, cut, strict=True):
         squad = _squad_words(p), _squad_words(r)
         meteor = _meteor(_nltk_words(cut_p), _nltk_words(cut_r), stemmer)
-        found[row, _FIRST:] = [_f1(*squad), squad[0] == squad[1], meteor, *rouge(cut_p, cut_r)]
+        counts = rouge.score(cut_r, cut_p)
+        found[row, _FIRST:] = [_f1(*squad), squad[0] == squad[1], meteor, *(counts[name].fmeasure for name in _ROUGE)]
     return found
 
 
@@ -74,12 +77,22 @@ def segmented_rows(predictions: Sequence[str], references: Sequence[str], cutter
     cut = _cut_all(clean, cutter)
     found[rows, _BLEU], found[rows, _CHRF] = _corpus(cut, clean, "none")
     english = cutter.language == "en"
-    rouge, stemmer = _Rouge(_Content()), _imported("nltk").PorterStemmer() if english else _NoStemmer()
+    rouge = _imported("rouge_score").RougeScorer(_ROUGE[:2], tokenizer=_Spaces())
+    stemmer = _imported("nltk").PorterStemmer() if english else _NoStemmer()
     articles = _ARTICLES if english else frozenset[str]()
     for row, (p, r) in zip(rows, cut, strict=True):
-        squad = content(p.split(), articles), content(r.split(), articles)
-        meteor = _meteor(p.split(), r.split(), stemmer)
-        found[row, _FIRST:] = [_f1(*squad), squad[0] == squad[1], meteor, *rouge(p, r)]
+        lines, all_lines = content(p), content(r)
+        words, all_words = sum(lines, []), sum(all_lines, [])
+        squad = [[word for word in some if word not in articles] or some for some in (words, all_words)]
+        counts = rouge.score(" ".join(all_words), " ".join(words))
+        found[row, _FIRST:] = [
+            _f1(*squad),
+            squad[0] == squad[1],
+            _meteor(p.split(), r.split(), stemmer),
+            *(counts[name].fmeasure for name in _ROUGE[:2]),
+            rouge_l(words, all_words),
+            rouge_lsum(lines, all_lines),
+        ]
     return found
 
 
@@ -91,6 +104,11 @@ def value(metric: str, sums: Floats) -> Floats:
         return np.asarray(sums[..., _FIRST + _MEANS.index(metric)] / counted * scale)
     score = _bleu(sums[..., _BLEU]) if metric == "bleu" else _chrf(sums[..., _CHRF])
     return np.asarray(score * sums[..., _SCORED] / counted)
+
+
+def is_counted(rows: Floats) -> NDArray[np.bool_]:
+    """Which rows count."""
+    return np.asarray(rows[:, _COUNTED] > 0)
 
 
 def versions() -> str:
@@ -149,11 +167,16 @@ def _f1(prediction: list[str], reference: list[str]) -> float:
 
 
 def _nltk_words(text: str) -> list[str]:
+    sentences, words = _nltk_tokenizers()
+    return [word for sentence in sentences.tokenize(text) for word in words.tokenize(sentence)]
+
+
+@cache
+def _nltk_tokenizers() -> tuple[Any, Any]:
     from nltk.tokenize import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktSentenceTokenizer
 
-    words = NLTKWordTokenizer()
-    return [word for sentence in PunktSentenceTokenizer().tokenize(text) for word in words.tokenize(sentence)]
+    return PunktSentenceTokenizer(), NLTKWordTokenizer()
 
 
 def _meteor(prediction: list[str], reference: list[str], stemmer: Any) -> float:
@@ -176,27 +199,11 @@ class _NoStemmer:
         return word
 
 
-class _Content:
+class _Spaces:
     """The tokenizer of rouge_score for texts whose words stand between spaces."""
 
     def tokenize(self, text: str) -> list[str]:
-        return content(text.split())
-
-
-class _Rouge:
-    """F-measures of rouge_score for one row: ROUGE-1, 2, L and Lsum."""
-
-    def __init__(self, tokenizer: _Content | None) -> None:
-        scorer = _imported("rouge_score").RougeScorer
-        self._lines = scorer(list(_ROUGE), tokenizer=tokenizer)
-        self._line = scorer(list(_ROUGE[:-1]), tokenizer=tokenizer)
-
-    def __call__(self, prediction: str, reference: str) -> list[float]:
-        # Of one line each, Lsum is L: not to count it again halves the time, which is all in this table.
-        lines = "\n" in prediction or "\n" in reference
-        scores = (self._lines if lines else self._line).score(reference, prediction)
-        found = [float(scores[name].fmeasure) for name in scores]
-        return found if lines else [*found, found[-1]]
+        return text.split()
 
 
 def _imported(package: str) -> Any:

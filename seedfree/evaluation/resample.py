@@ -75,8 +75,8 @@ class Strata:
         labels = {}
         for name, members in rows.items():
             known: dict[Hashable, int] = {}
-            keys = (("row", i) if clusters is None or not clusters[i] else ("cluster", clusters[i]) for i in members)
-            labels[name] = np.array([known.setdefault(key, len(known)) for key in keys], np.intp)
+            own = (("row", i) if clusters is None or _blank(clusters[i]) else ("cluster", clusters[i]) for i in members)
+            labels[name] = np.array([known.setdefault(key, len(known)) for key in own], np.intp)
         return cls({name: np.array(members, np.intp) for name, members in rows.items()}, labels, seed)
 
     def only(self, group: str) -> Strata:
@@ -90,7 +90,8 @@ class Strata:
 
     def exchanged(self, difference: _Floats) -> _Floats:
         """The sum of `difference` (second less first, `[n, k]`) over the clusters exchanged: `[resamples, k]`."""
-        return np.sum([self._drawn(n, self._summed(n, difference), "exchange") for n in self.rows], axis=0)
+        drawn = [self._drawn(name, self._summed(name, difference), "exchange") for name in self.rows]
+        return np.asarray(np.sum(drawn, axis=0))
 
     def _summed(self, group: str, statistics: _Floats) -> _Floats:
         labels = self.clusters[group]
@@ -170,6 +171,11 @@ def paired_p(
     return p_value(
         total / len(a), (total - 2 * Strata.of(len(a), groups, clusters, seed).exchanged(difference)) / len(a)
     )
+
+
+def _blank(cluster: Hashable) -> bool:
+    """None, NaN (an empty cell of a table) or no text."""
+    return cluster is None or cluster == "" or cluster != cluster
 
 
 def _numbers(values: ArrayLike) -> _Floats:

@@ -5,7 +5,7 @@
 
 | given | mode "segmented" | mode "paper" |
 |---|---|---|
-| a blank, None or NaN prediction | scores 0; its reference counts in BLEU and chrF | left out; every score x valid / all |
+| a blank, None or NaN prediction | scores 0; BLEU and chrF count its reference | left out; every score x valid / all |
 | a blank, None or NaN reference | the row does not count (`n`) | left out; every score x valid / all |
 | only blank predictions | 0 | 0 |
 | only blank references, no rows at all, unequal lengths | ConfigError | ConfigError |
@@ -16,18 +16,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.metrics import METRICS, Floats, paper_rows, segmented_rows, value, versions
+from seedfree.evaluation.metrics import METRICS, Floats, is_counted, paper_rows, segmented_rows, value, versions
 from seedfree.evaluation.resample import Interval, Strata, interval_around, p_value
 from seedfree.evaluation.words import paper_cutter, segmented_cutter
 from seedfree.languages import Language
+from seedfree.text import clean
 
 __all__ = ["Comparison", "Scores", "compare", "score"]
 
@@ -169,28 +172,40 @@ def score(
     for name, given in (("predictions", answers), ("tasks", tasks), ("sources", sources), ("cut_off", cut_off)):
         if given is not None and len(given) != n:
             raise ConfigError(f"{len(given)} {name} for {n} references", hint="Give one for each row.")
-    if not any(text.strip() for text in wanted):
-        raise ConfigError(f"None of {n} references has any text", hint="There is nothing to score against.")
     make_cutter, make_rows = _MODES[mode]
     cutter = make_cutter(language)
+    if not any(cutter.clean(text).strip() for text in wanted):
+        raise ConfigError(f"None of {n} references has any text", hint="There is nothing to score against.")
     rows = make_rows(answers, wanted, cutter)
-    strata = Strata.of(n, None if tasks is None else list(tasks), None if sources is None else list(sources), seed)
-    about = {
+    strata = Strata.of(n, tasks, sources, seed)
+    about: dict[str, Any] = {
         "mode": mode,
         "language": cutter.language,
         "signature": f"mode:{mode}|lang:{cutter.language}|seg:{cutter.signature}|{versions()}",
         "leading": "rougeL" if mode == "segmented" and cutter.known else "chrf",
     }
-    cuts = None if cut_off is None else list(cut_off)
-    made = (
-        {}
-        if tasks is None
-        else {
-            name: _scores(at, answers, wanted, rows, strata.only(name), cuts, about, {})
-            for name, at in strata.rows.items()
-        }
-    )
-    return _scores(np.arange(n), answers, wanted, rows, strata, cuts, about, made)
+    lengths = np.array([len(text) if cutter.clean(text).strip() else 0 for text in answers])
+    cuts = None if cut_off is None else np.array([bool(cut) for cut in cut_off])
+
+    def scores(at: NDArray[np.intp], strata: Strata, tasks: Mapping[str, Scores]) -> Scores:
+        counted = at[is_counted(rows[at])]
+        answered = lengths[counted][lengths[counted] > 0]
+        values: dict[str, Any] = {metric: float(value(metric, rows[at].sum(axis=0))) for metric in METRICS}
+        return Scores(
+            **values,
+            **about,
+            n=len(counted),
+            unanswered=(len(counted) - len(answered)) / max(len(counted), 1),
+            length=float(answered.mean()) if len(answered) else 0.0,
+            cut_off=float(cuts[counted].mean()) if cuts is not None and len(counted) else None,
+            tasks=tasks,
+            _rows=rows[at],
+            _strata=strata,
+            _questions=_digest([wanted[i] for i in at], strata),
+        )
+
+    by_task = {} if tasks is None else {name: scores(at, strata.only(name), {}) for name, at in strata.rows.items()}
+    return scores(np.arange(n), strata, by_task)
 
 
 def compare(first: Scores, second: Scores, metric: str = "chrf") -> Comparison:
@@ -201,9 +216,7 @@ def compare(first: Scores, second: Scores, metric: str = "chrf") -> Comparison:
     """
     _known(metric)
     if first.signature != second.signature:
-        raise ConfigError(
-            f"Scores made in two ways: {first.signature} and {second.signature}", hint="Score both alike."
-        )
+        raise ConfigError(f"Not made alike: {first.signature} and {second.signature}", hint="Score both in one way.")
     if first._questions != second._questions:
         raise ConfigError("Scores of different questions", hint="Both need the same references, tasks and sources.")
     a, b, strata = first._rows, second._rows, first._strata
@@ -215,36 +228,10 @@ def compare(first: Scores, second: Scores, metric: str = "chrf") -> Comparison:
     return Comparison(metric, difference, interval, p_value(difference, exchanged))
 
 
-def _scores(
-    at: Any,
-    answers: Sequence[str],
-    wanted: Sequence[str],
-    rows: Floats,
-    strata: Strata,
-    cut_off: Sequence[bool] | None,
-    about: Mapping[str, str],
-    tasks: Mapping[str, Scores],
-) -> Scores:
-    """Scores of the rows `at`."""
-    mine = rows[at]
-    counted = [i for i, row in zip(at, mine, strict=True) if row[0]]
-    lengths = [len(answers[i]) for i in counted if answers[i].strip()]
-    digest = hashlib.sha256()
-    for part in (*(wanted[i] for i in at), *map(str, strata.rows), *(c.tobytes() for c in strata.clusters.values())):
-        digest.update(part if isinstance(part, bytes) else part.encode("utf-8", "replace"))
-        digest.update(b"\0")
-    return Scores(
-        **{metric: float(value(metric, mine.sum(axis=0))) for metric in METRICS},
-        n=len(counted),
-        unanswered=1 - len(lengths) / len(counted) if counted else 0.0,
-        length=float(np.mean(lengths)) if lengths else 0.0,
-        cut_off=None if cut_off is None or not counted else float(np.mean([bool(cut_off[i]) for i in counted])),
-        **about,
-        tasks=tasks,
-        _rows=mine,
-        _strata=strata,
-        _questions=digest.hexdigest(),
-    )
+def _digest(references: Sequence[str], strata: Strata) -> str:
+    """What the questions were: equal for scores that may be paired."""
+    tasks = {name: [*map(int, rows), *map(int, strata.clusters[name])] for name, rows in strata.rows.items()}
+    return hashlib.sha256(json.dumps([references, tasks]).encode()).hexdigest()
 
 
 def _texts(given: Sequence[str | None], name: str) -> list[str]:
@@ -257,7 +244,7 @@ def _texts(given: Sequence[str | None], name: str) -> list[str]:
             text = ""
         if not isinstance(text, str):
             raise ConfigError(f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts.")
-        texts.append(text)
+        texts.append(clean(text))
     return texts
 
 

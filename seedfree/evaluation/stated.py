@@ -259,7 +259,7 @@ def _kind(char: str) -> str:
 
 def _worded(said: _Text, tight: list[str]) -> int | None:
     """The choice whose words stand in the text: -1 for two before the reasons begin."""
-    spans = []
+    spans: list[tuple[int, int, int]] = []
     for place, words in enumerate(tight):
         first = said.tight.find(words) if words else -1
         while first >= 0 and len(spans) < _SPANS:

@@ -66,10 +66,11 @@ def normalize(text: str) -> str:
     return text
 
 
-def content(words: list[str], without: frozenset[str] = frozenset()) -> list[str]:
-    """The words in lower case, less punctuation and `without`; all of them where nothing would be left."""
-    lowered = [word.lower() for word in words]
-    return [w for w in lowered if w not in without and any(map(str.isalnum, w))] or lowered
+def content(cut: str) -> list[list[str]]:
+    """The words of each line in lower case, less punctuation; with it where the text holds nothing else."""
+    lines = [line.lower().split() for line in cut.splitlines()]
+    words = [[word for word in line if any(map(str.isalnum, word))] for line in lines]
+    return words if any(words) else lines
 
 
 def paper_cutter(language: str | Language) -> Cutter:
@@ -102,15 +103,17 @@ def segmented_cutter(language: str | Language) -> Cutter:
     def cut(text: str) -> str:
         return "\n".join(" ".join(segment(line, segmenter)) for line in text.splitlines())
 
-    cut("")  # An unknown name, before any text is read.
+    cut("a")  # An unknown name, or a package that is missing, before any text is read.
     described = _described(segmenter) if name else f"none (Unicode words: {_described(segmenter)})"
     return Cutter(cut, normalize, code, bool(name), described + "|norm:nfc")
 
 
 def _load(language: str | Language) -> Language | str:
     """The language, or the bare code of one that has no file; `"th-TH"` is `"th"`."""
+    if isinstance(language, Language):
+        return language
     try:
-        return Language.load(language)
+        return Language.load(str(language))
     except ConfigError:
         code = re.split("[-_]", str(language).strip().lower())[0]
         if not _CODE.fullmatch(code):
