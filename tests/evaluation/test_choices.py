@@ -64,6 +64,10 @@ def test_the_second_choice_in_the_forms_that_models_write(text):
         "แม่น้ำ 2 สาย",
         "1. ไหลผ่านลำปาง\n2. ไหลผ่านตาก\n3. ไหลผ่านน่าน",
         "คำตอบคือ ฉ",
+        "ก. แม่น้ำปิง\nข. แม่น้ำวัง\nค. แม่น้ำยม\nง. แม่น้ำน่าน",
+        "ข้อ ก และข้อ ข ถูกต้อง",
+        "ค. แม่น้ำวัง",
+        "ถูกทุกข้อ",
         "ตอบ 12",
     ],
 )
@@ -124,6 +128,31 @@ def test_the_answer_as_the_language_file_writes_it(code):
         said = language.text("multiple_choice_answer", explanation="...", label=label, choice="xyz")
         for text in (said, said.removesuffix(". xyz"), label, f"({label})", f"{label}. xyz"):
             assert stated(text, (), code) == place
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("en", "The capital of the UK is London, so the answer is C."),
+        ("en", "A is wrong. B is wrong. C is correct."),
+        ("en", "**Answer: C. Rome**"),
+        ("en", "The answer is A. Wait, the answer is C."),
+        ("id", "Jawabannya adalah C"),
+        ("sw", "Jibu ni C"),
+        ("vi", "Đáp án: C"),
+        ("tr", "Doğru cevap: C"),
+        ("lo", "ຄຳຕອບທີ່ຖືກຕ້ອງແມ່ນ ຄ."),
+        ("lo", "ຕອບ ຄ"),
+        ("lo", "ຂໍ້ ຄ"),
+        ("lo", "໓"),
+        ("km", "ចម្លើយ៖ គ"),
+        ("km", "៣"),
+        ("my", "အဖြေ - ဂ"),
+        ("my", "၃"),
+    ],
+)
+def test_the_third_choice_in_other_languages(code, text):
+    assert stated(text, ("a1", "b2", "c3", "d4"), code) == 2
 
 
 def test_choices_are_read_from_labelled_lines():
