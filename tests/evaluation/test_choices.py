@@ -245,7 +245,8 @@ def test_what_cannot_be_scored_is_said(said, right, more, message):
         accuracy(said, right, **more)
 
 
-# Read one by one, not by the parser: the choice, from 1, that each of the first 64 published answers means; 0 where it means none or two.
+# Read one by one, not by the parser: the choice, from 1, that each of the first 64 published answers means.
+# 0 where it means none or two.
 READ = "2222311202434123014401432132411211034110012022224110124411103211"
 THAIEVAL = os.environ.get("SEEDFREE_THAIEVAL", "")
 FILE = "llama3_clsit.multiple_choice.culture.csv.gz"
@@ -260,7 +261,7 @@ def test_the_parser_agrees_with_a_reading_of_published_answers():
     mine = [int(digit) - 1 if digit != "0" else None for digit in READ]
     apart = [i for i, (one, two) in enumerate(zip(said, mine, strict=False)) if one != two]
     assert len(apart) <= 4
-    # One answer copies a choice and then names another: the parser believes the name, the reading neither.
+    # One answer copies a choice and then names another: the parser believes the name, the reading none.
     assert [i for i in apart if said[i] is not None] == [16]
 
     found = accuracy([row.prediction for row in rows], [row.answer for row in rows], choices=choices)
