@@ -30,8 +30,8 @@ __all__ = ["listed", "stated"]
 
 
 def _folded(pattern: str) -> re.Pattern[str]:
-    """A pattern for folded text, in which SARA AM is two characters."""
-    return re.compile(normalize("NFKC", pattern))
+    """A pattern for folded text, in which SARA AM is two characters and a tone mark comes before NIKHAHIT."""
+    return re.compile(re.sub("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", normalize("NFKC", pattern)))
 
 
 _LATIN, _MOST = "abcdefgh", 8
@@ -46,7 +46,7 @@ _NOUN = (
     r"|jawaban(?:nya)?(?: yang)?(?: benar| tepat)?\s*(?:adalah|ialah|:)"
     r"|jibu(?: sahihi)?\s*(?:ni|:)|(?:đáp án|câu trả lời)(?: đúng)?(?: nhất)?\s*(?:là|:)"
     r"|(?:yanıt|cevap)\s*:"
-    r"|ຄຳຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:)|အဖြေ(?:မှန်)?(?:မှာ|သည်|က|:)"
+    r"|ຄຳຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|(?<!ຄຳ)ຕອບ|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:|៖)|အဖြေ(?:မှန်)?\s?(?:မှာ|သည်|က|:|-)"
 )
 _ITEM = r"(?:ตัวเลือก|คำตอบ|ข้อ|ที่|option|choice|letter|answer|opsi|pilihan|chaguo|ຂໍ້|ข้อที่|phương án|şık)"
 _OPEN = r"[\s:=\-\"'(\[{]*"
@@ -175,10 +175,13 @@ def _statements(said: _Text, tight: list[str], known: _Labels, most: int) -> lis
             answer = _label_at(said, cue.end(), tight, known, most)
         if answer is not None:
             found.append((cue.end(), answer))
+    joined = set()
     for label in known.pattern.finditer(said.full):
         before, place = _before(said.full, label.start()), known.positions[label[1]]
+        if second := _second(said.full, label, known):
+            joined.add(second.start())
         if place < most and _RIGHT.match(said.full, label.end()) and _ALONE.search(before):
-            found.append((label.start(), place))
+            found.append((label.start(), -1 if label.start() in joined else place))
     return [answer for _, answer in sorted(found)]
 
 
@@ -203,7 +206,7 @@ def _label_at(
         return -1
     if _WRONG.match(said.full, rest):
         return None
-    if strict and beside is None and _lists(said.full, label, known):
+    if strict and not _REASON.match(said.full, words) and _lists(said.full, label, known):
         return None
     return place if beside in (None, place) else -1
 
@@ -259,7 +262,7 @@ def _kind(char: str) -> str:
 
 def _worded(said: _Text, tight: list[str]) -> int | None:
     """The choice whose words stand in the text: -1 for two before the reasons begin."""
-    spans = []
+    spans: list[tuple[int, int, int]] = []
     for place, words in enumerate(tight):
         first = said.tight.find(words) if words else -1
         while first >= 0 and len(spans) < _SPANS:

@@ -64,6 +64,10 @@ def test_the_second_choice_in_the_forms_that_models_write(text):
         "แม่น้ำ 2 สาย",
         "1. ไหลผ่านลำปาง\n2. ไหลผ่านตาก\n3. ไหลผ่านน่าน",
         "คำตอบคือ ฉ",
+        "ก. แม่น้ำปิง\nข. แม่น้ำวัง\nค. แม่น้ำยม\nง. แม่น้ำน่าน",
+        "ข้อ ก และข้อ ข ถูกต้อง",
+        "ค. แม่น้ำวัง",
+        "ถูกทุกข้อ",
         "ตอบ 12",
     ],
 )
@@ -124,6 +128,31 @@ def test_the_answer_as_the_language_file_writes_it(code):
         said = language.text("multiple_choice_answer", explanation="...", label=label, choice="xyz")
         for text in (said, said.removesuffix(". xyz"), label, f"({label})", f"{label}. xyz"):
             assert stated(text, (), code) == place
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("en", "The capital of the UK is London, so the answer is C."),
+        ("en", "A is wrong. B is wrong. C is correct."),
+        ("en", "**Answer: C. Rome**"),
+        ("en", "The answer is A. Wait, the answer is C."),
+        ("id", "Jawabannya adalah C"),
+        ("sw", "Jibu ni C"),
+        ("vi", "Đáp án: C"),
+        ("tr", "Doğru cevap: C"),
+        ("lo", "ຄຳຕອບທີ່ຖືກຕ້ອງແມ່ນ ຄ."),
+        ("lo", "ຕອບ ຄ"),
+        ("lo", "ຂໍ້ ຄ"),
+        ("lo", "໓"),
+        ("km", "ចម្លើយ៖ គ"),
+        ("km", "៣"),
+        ("my", "အဖြေ - ဂ"),
+        ("my", "၃"),
+    ],
+)
+def test_the_third_choice_in_other_languages(code, text):
+    assert stated(text, ("a1", "b2", "c3", "d4"), code) == 2
 
 
 def test_choices_are_read_from_labelled_lines():
@@ -216,14 +245,15 @@ def test_what_cannot_be_scored_is_said(said, right, more, message):
         accuracy(said, right, **more)
 
 
-# Read by eye: the choice, from 1, that each of the first 64 published answers means; 0 where it means none or two.
+# Read one by one, not by the parser: the choice, from 1, that each of the first 64 published answers means.
+# 0 where it means none or two.
 READ = "2222311202434123014401432132411211034110012022224110124411103211"
 THAIEVAL = os.environ.get("SEEDFREE_THAIEVAL", "")
 FILE = "llama3_clsit.multiple_choice.culture.csv.gz"
 
 
 @pytest.mark.skipif(not THAIEVAL, reason="SEEDFREE_THAIEVAL names no folder with the published prediction files")
-def test_the_parser_reads_published_answers_as_a_person_does():
+def test_the_parser_agrees_with_a_reading_of_published_answers():
     rows = read_predictions(Path(THAIEVAL) / FILE).rows
     choices = [listed(row.context) for row in rows]
     assert {len(found) for found in choices} == {4, 5}
@@ -231,7 +261,7 @@ def test_the_parser_reads_published_answers_as_a_person_does():
     mine = [int(digit) - 1 if digit != "0" else None for digit in READ]
     apart = [i for i, (one, two) in enumerate(zip(said, mine, strict=False)) if one != two]
     assert len(apart) <= 4
-    # One answer copies a choice and then names another: the parser believes the name, a person neither.
+    # One answer copies a choice and then names another: the parser believes the name, the reading none.
     assert [i for i in apart if said[i] is not None] == [16]
 
     found = accuracy([row.prediction for row in rows], [row.answer for row in rows], choices=choices)
