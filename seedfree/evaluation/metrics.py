@@ -34,6 +34,10 @@ _ROUGE = METRICS[5:]
 _COUNTED, _SCORED, _BLEU, _CHRF, _FIRST = 0, 1, slice(2, 12), slice(12, 30), 30
 _WIDTH = _FIRST + len(_MEANS)
 _ARTICLES = frozenset(("a", "an", "the"))
+# Cells that the paper's scorer took for empty: those that pandas.read_csv does (its `na_values`).
+_EMPTY = frozenset(
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
+)
 _SQUAD_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -41,8 +45,9 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cutter) -> Floats:
     """Statistics, `[n, k]`, by the steps of the paper's scorer.
 
-    A row whose prediction or reference is blank counts, and scores nothing: the mean over all rows is then the
-    paper's "mean of the valid rows, times valid over all".
+    A row whose prediction or reference is empty counts, and scores nothing: the mean over all rows is then the
+    paper's "mean of the valid rows, times valid over all". Of white space alone a text is not empty, as it was not
+    there: BLEU and chrF count what stands beside it.
 
     METEOR's words are NLTK's, sentence by sentence, as its `word_tokenize` has them, but with a sentence splitter that
     is not trained on English and so needs no download: on the published files this changes METEOR by less than 0.0004.
@@ -50,7 +55,7 @@ def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cu
     """
     found = np.zeros((len(predictions), _WIDTH))
     found[:, _COUNTED] = 1
-    rows = [i for i, (p, r) in enumerate(zip(predictions, references, strict=True)) if p.strip() and r.strip()]
+    rows = [i for i, pair in enumerate(zip(predictions, references, strict=True)) if _EMPTY.isdisjoint(pair)]
     found[rows, _SCORED] = 1
     raw = [(predictions[i], references[i]) for i in rows]
     cut = _cut_all(raw, cutter)

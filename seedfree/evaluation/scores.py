@@ -5,8 +5,10 @@
 
 | given | mode "segmented" | mode "paper" |
 |---|---|---|
-| a blank, None or NaN prediction | scores 0; BLEU and chrF count its reference | left out; every score x valid / all |
-| a blank, None or NaN reference | the row does not count (`n`) | left out; every score x valid / all |
+| an empty, None or NaN prediction | scores 0; BLEU and chrF count its reference | left out; every score x valid / all |
+| an empty, None or NaN reference | the row does not count (`n`) | left out; every score x valid / all |
+| white space alone | as empty | as text without words |
+| "None", "NA", "null" and the like | as text | as empty: pandas read them so |
 | only blank predictions | 0 | 0 |
 | only blank references, no rows at all, unequal lengths | ConfigError | ConfigError |
 | a code without a language file (`"am"`), a file without a segmenter | Unicode words, chrF leads | as any other |

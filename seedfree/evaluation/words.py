@@ -74,7 +74,7 @@ def content(cut: str) -> list[list[str]]:
 
 
 def paper_cutter(language: str | Language) -> Cutter:
-    """PyThaiNLP's newmm on the whole text, whatever the language, its tokens stripped and joined by a space."""
+    """PyThaiNLP's newmm on the whole text, whatever the language, with one space between words."""
     known = _load(language)
     code = known.code if isinstance(known, Language) else known
 
@@ -84,7 +84,7 @@ def paper_cutter(language: str | Language) -> Cutter:
         except ImportError as error:
             raise missing_extra("pythainlp", "eval") from error
         words = word_tokenize(text, engine="newmm", keep_whitespace=False, join_broken_num=True)
-        return " ".join(word.strip() for word in words)
+        return " ".join(" ".join(words).split())
 
     return Cutter(cut, str, code, True, _described("newmm"))
 

@@ -78,7 +78,7 @@ def test_chrf_leaves_white_space_out_and_counts_letters_with_their_marks():
 
 
 def test_rows_without_text_are_zeros_that_count_or_do_not():
-    paper = paper_rows(["ก", " ", "ก"], ["ก", "ก", "\n"], paper_cutter("th"))
+    paper = paper_rows(["ก", "", "null"], ["ก", "ก", "ก"], paper_cutter("th"))
     assert not paper[1:, 1:].any() and paper[:, 0].tolist() == [1, 1, 1]
     segmented = segmented_rows(["ก", " ", "ก"], ["ก", "ก", "\n"], segmented_cutter("th"))
     assert segmented[:, 0].tolist() == [1, 1, 0] and not segmented[2].any() and np.any(segmented[1, 2:30])

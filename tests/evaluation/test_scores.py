@@ -1,12 +1,15 @@
 import csv
 import gzip
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +36,9 @@ PREDICTIONS = [
     "ต้มยำกุ้งมีรสเปรี้ยว",
 ]
 WORSE = ["ไม่ทราบ", "ข้อ 1 Spendee", "แม่น้ำโขง 6", "ต้มยำ"]
+ODD = st.sampled_from(["", " ", "\n\u2028", "None", "NA", "null", "n/a", "Null"]) | st.lists(
+    st.sampled_from(["กิน", "ข้าว", "\n", "\r\n", "\xa0", "\u200b", "1,234.5", "-\n", "😀", "the end"]), min_size=1
+).map("".join)
 LONG = st.lists(st.sampled_from("กิน ข้าว บ้าน แม่น้ำ โขง 10 app".split()), min_size=4, max_size=12).map(" ".join)
 
 
@@ -43,10 +49,12 @@ class NoSynonyms:
 
 def by_hand(predictions, references):
     """The paper's steps, each in its library."""
-    cut = [
-        [" ".join(w.strip() for w in word_tokenize(t, keep_whitespace=False, join_broken_num=True)) for t in texts]
-        for texts in (predictions, references)
-    ]
+
+    def one_space(text):
+        words = word_tokenize(text, keep_whitespace=False, join_broken_num=True)
+        return re.sub(r"\s+", " ", " ".join(w.strip() for w in words))
+
+    cut = [[one_space(text) for text in texts] for texts in (predictions, references)]
     rouge, words = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"]), NLTKWordTokenizer()
     pairs = list(zip(*cut, strict=True))
     meteor = [single_meteor_score(words.tokenize(r), words.tokenize(p), wordnet=NoSynonyms()) for p, r in pairs]
@@ -68,14 +76,27 @@ def test_paper_mode_is_its_libraries_steps():
     assert found["squad_f1"] == pytest.approx(100 * np.mean([6 / 8, 8 / 12, 6 / 8, 0]))
 
 
-@pytest.mark.parametrize("blank", ["", " \n", None, float("nan")])
+@pytest.mark.parametrize("empty", ["", None, float("nan")])
 @pytest.mark.parametrize("side", [0, 1])
-def test_paper_mode_scales_by_valid_over_all(blank, side):
+def test_paper_mode_scales_by_valid_over_all(empty, side):
     given = [PREDICTIONS + ["คำ"], REFERENCES + ["คำ"]]
-    given[side][-1] = blank
+    given[side][-1] = empty
     found, alone = score(*given, mode="paper"), score(PREDICTIONS, REFERENCES, mode="paper")
     assert values(found) == pytest.approx({name: v * 4 / 5 for name, v in values(alone).items()})
     assert found.n == 5 and found.unanswered == pytest.approx(0.2 * (1 - side)) and alone.unanswered == 0
+
+
+@given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=5))
+def test_paper_mode_reads_odd_cells_as_pandas_gave_them_to_its_scorer(rows):
+    predictions, references = map(list, zip(*rows, strict=True))
+    table = pd.read_csv(io.StringIO(pd.DataFrame({"p": predictions, "r": references}).to_csv(index=False)))
+    valid = table[table.p.notna() & table.r.notna()].astype(str)
+    if not any(map(str.strip, references)):
+        return
+    found = score(predictions, references, mode="paper")
+    expected = by_hand(list(valid.p), list(valid.r)) if len(valid) else {"bleu": 0, "chrf": 0, "rouge1": 0, "meteor": 0}
+    for name, value in expected.items():
+        assert getattr(found, name) == pytest.approx(value * len(valid) / len(rows)), name
 
 
 def test_segmented_mode_counts_blank_answers_and_skips_blank_references():
