@@ -45,7 +45,7 @@ _TASKS = (
 _SPELLINGS = {"close_qa": "closed_qa", "summarisation": "summarization", "multiple_choices": "multiple_choice"}
 _CULTURE = {"yes", "y", "true", "1", "culture", "cultural"}
 _GENERAL = {"no", "n", "false", "0", "general"}
-_NONCOMMERCIAL = re.compile(r"\bnc\b|non[ _-]*commercial")
+_NONCOMMERCIAL = re.compile(r"(?<![a-z])nc(?![a-z])|by[\W_]*nc|non[\W_]*commercial")
 
 
 class WangchanThaiInstruct:

@@ -50,7 +50,9 @@ def test_rows_of_non_commercial_licence_are_left_out_and_counted_once(path, capl
     ("licence", "kept"),
     [
         ("cc-by-nc-sa-4.0", False), ("CC BY NC", False), ("Non-Commercial use", False), ("noncommercial", False),
+        ("cc_by_nc_4.0", False), ("CCBYNCSA", False),
         ("cc-by-sa-4.0", True), ("", True), ("Public domain", True), ("cc-by-sa-3.0 (encyclopedia)", True),
+        ("Nectec open licence", True), ("sync_music", True),
     ],
 )  # fmt: skip
 def test_a_licence_is_non_commercial_by_its_words(tmp_path, licence, kept):
