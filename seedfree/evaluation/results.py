@@ -95,9 +95,10 @@ class Evaluation:
         Micro is over all rows, macro the mean over the tasks. Length is in characters, of the answered.
 
         Args:
-            metrics: Of `scores.metrics`; `None`: the leading one, BLEU and ROUGE-L.
+            metrics: Of `scores.metrics`; `None`: the leading one, chrF, BLEU and ROUGE-L.
         """
-        names = list(dict.fromkeys((self.scores.leading, "bleu", "rougeL"))) if metrics is None else list(metrics)
+        first = dict.fromkeys((self.scores.leading, "chrf", "bleu", "rougeL"))
+        names = list(first if metrics is None else metrics)
         if unknown := [name for name in names if name not in self.scores.metrics]:
             raise ConfigError(f"Unknown metric {', '.join(unknown)}", hint=f"Known: {', '.join(self.scores.metrics)}.")
         chosen = self.accuracy is not None
@@ -189,7 +190,10 @@ class Evaluation:
     def _task_accuracy(self, rows: Sequence[int]) -> Accuracy | None:
         asked = [self.questions[i] for i in rows]
         language, chosen = self.info["language"], asked[0].task == "multiple_choice"
-        choices = [one.choices or (listed(one.context or one.question, language) if chosen else ()) for one in asked]
+        choices = [
+            one.choices or (chosen and (listed(one.context, language) or listed(one.question, language))) or ()
+            for one in asked
+        ]
         try:
             return accuracy(
                 [self.predictions[i] for i in rows],

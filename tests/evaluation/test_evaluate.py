@@ -234,6 +234,16 @@ def test_choices_that_stand_in_the_text_are_read_from_it(wangchan, tmp_path):
     assert line[6:10] == ["1.000", "[1.000,", "1.000]", "0.0%"]
 
 
+def test_choices_stand_in_the_question_where_the_context_has_none(tmp_path):
+    rows = wangchan_rows()[3:4]
+    rows[0] |= {"Instruction": "ข้อใดเป็นผลไม้\nก. มะม่วง\nข. โต๊ะ\nค. รถ", "Input": "ตลาดน้ำเปิดวันเสาร์และอาทิตย์"}
+    benchmark = WangchanThaiInstruct(write_jsonl(tmp_path / "x.jsonl", rows))
+    found = evaluate(FunctionGenerator(lambda prompt: "มะม่วง", name="f"), benchmark, tmp_path / "out")
+    assert (found.accuracy.correct, found.accuracy.unparsed) == (1, 0)
+    head = found.table().splitlines()[1].split()
+    assert head == "part task n rougeL chrf bleu accuracy unparsed length unanswered cut off".split()
+
+
 def test_a_benchmark_without_choices_has_no_accuracy(wangchan, tmp_path):
     only = WangchanThaiInstruct(wangchan.path, tasks=["open_qa", "summarization"])
     found = evaluate(perfect(only), only, tmp_path / "out")
