@@ -67,6 +67,8 @@ def evaluate(
     generator = TrainedGenerator(model, batch_size=batch_size) if isinstance(model, TrainedModel) else model
     if not isinstance(generator, Generator):
         raise ConfigError(f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel.")
+    if not isinstance(benchmark, Benchmark):
+        raise ConfigError(f"benchmark is {type(benchmark).__name__}", hint="Give a Benchmark, such as Belebele('th').")
     questions = tuple(benchmark.questions())
     if not any(one.answer.strip() for one in questions):
         raise ConfigError(f"{benchmark.name} has no questions with an answer")

@@ -188,6 +188,10 @@ class Judge:
     concurrency: int = 64
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.generator, Generator):
+            raise ConfigError(f"generator is {type(self.generator).__name__}", hint="Give a generator.")
+
     def mark(
         self,
         questions: Iterable[Question | Instruction | str],

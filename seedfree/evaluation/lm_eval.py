@@ -46,6 +46,8 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
     Raises:
         ConfigError: There are too few questions, an answer is none of its choices, or the folder cannot be used.
     """
+    if not isinstance(benchmark, Benchmark):
+        raise ConfigError(f"benchmark is {type(benchmark).__name__}", hint="Give a Benchmark, such as Belebele('th').")
     name = _name(benchmark.name if name is None else name)
     if not name:
         raise ConfigError("The task has no name", hint="Give name='...' of letters and digits.")

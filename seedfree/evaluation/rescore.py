@@ -101,7 +101,7 @@ def gather(folder: str | Path) -> tuple[dict[Key, Published], dict[Key, list[Pre
                     files[key] = rows
     if not told and not files:
         hint = "It needs published scores (.json), or files <model>.<task>.<part>.csv, as they are or with .gz."
-        raise ConfigError(" ".join([f"{folder} holds nothing to make a table of", *notes]).rstrip("."), hint=hint)
+        raise ConfigError(". ".join([f"{folder} holds nothing to make a table of", *notes]).rstrip("."), hint=hint)
     return told, files, notes
 
 

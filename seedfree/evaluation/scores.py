@@ -214,9 +214,12 @@ def compare(first: Scores, second: Scores, metric: str = "chrf") -> Comparison:
     """A paired test of two systems on the same questions, drawn by source within tasks.
 
     Raises:
-        ConfigError: Unknown metric, other references, tasks or sources, or another signature.
+        ConfigError: Unknown metric, no `Scores`, other references, tasks or sources, or another signature.
     """
     _known(metric)
+    for given in (first, second):
+        if not isinstance(given, Scores):
+            raise ConfigError(f"{type(given).__name__} is no Scores", hint="Give those of score(), or found.scores.")
     if first.signature != second.signature:
         raise ConfigError(f"Not made alike: {first.signature} and {second.signature}", hint="Score both in one way.")
     if first._questions != second._questions:

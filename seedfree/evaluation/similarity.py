@@ -149,8 +149,9 @@ def _scorer(model: str, layers: int | None, batch_size: int, device: str | None)
     except (OSError, ValueError, KeyError, AttributeError, AssertionError) as error:
         if isinstance(error, ConfigError):
             raise
+        said = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"bert-score cannot load {model}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}",
+            f"bert-score cannot load {model}: {type(error).__name__}: {said}",
             hint="Give a BERT-like encoder on the model hub, or the folder that holds one.",
         ) from error
     # A tokenizer saved without its limit reads any length, and the model then fails on a long text.

@@ -299,6 +299,8 @@ def test_a_model_or_a_benchmark_that_is_none_is_told(wangchan, tmp_path):
         evaluate("gpt", wangchan, tmp_path / "out")
     with pytest.raises(ConfigError, match="blank has no questions with an answer"):
         evaluate(perfect(wangchan), Blank(), tmp_path / "out")
+    with pytest.raises(ConfigError, match="benchmark is list"):
+        evaluate(perfect(wangchan), list(wangchan.questions()), tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{", '{"model": "m"}'])

@@ -233,6 +233,11 @@ def test_wrong_arguments_are_refused_before_anything_is_asked(questions, answers
     assert not generator.calls
 
 
+def test_a_judge_that_is_no_generator_is_refused_and_not_a_verdict_missing():
+    with pytest.raises(ConfigError, match="generator is str"):
+        Judge("gpt-4")
+
+
 @pytest.mark.parametrize(
     "language, references, lacking", [("th", None, "judge_persona"), ("lo", ["r"], "judge_reference")]
 )

@@ -69,6 +69,7 @@ def test_files_name_columns_and_hold_no_code_and_no_templates(tmp_path):
     ("quiz", "options", "says"),
     [
         (Quiz(choices=0), {}, "no questions"),
+        ([], {}, "benchmark is list"),
         (Quiz(choices=2), {"shots": 2}, "2 shots"),
         (Quiz(choices=2), {"shots": -1}, "shots"),
         (Quiz(choices=2), {"name": "../.."}, "no name"),

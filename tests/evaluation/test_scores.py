@@ -209,6 +209,8 @@ def test_systems_on_other_questions_are_not_compared():
         compare(first, score(PREDICTIONS, REFERENCES, mode="paper"))
     with pytest.raises(ConfigError, match="Unknown metric 'f1'"):
         compare(first, first, "f1")
+    with pytest.raises(ConfigError, match="float is no Scores. Give those of"):
+        compare(first, first.chrf)
 
 
 def test_length_signature_and_leading_metric():
