@@ -25,7 +25,7 @@ from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu, corpus_chrf
 
-from seedfree.evaluation.scores import Scores, compare, score
+from seedfree.evaluation import Scores, compare, score
 from seedfree.languages import Language
 
 LIMIT = 60.0

@@ -10,9 +10,7 @@ import sys
 from pathlib import Path
 
 import seedfree as sf
-from seedfree.evaluation.decoding import Decoding
-from seedfree.evaluation.evaluate import evaluate
-from seedfree.evaluation.wangchan import WangchanThaiInstruct
+from seedfree.evaluation import Decoding, WangchanThaiInstruct, evaluate
 
 FEW = [
     ("Open QA", "YES", "ข้าวซอยเป็นอาหารของภาคใด", "", "ข้าวซอยเป็นอาหารของภาคเหนือ"),
