@@ -21,7 +21,7 @@ from seedfree.languages import Language
 __all__ = ["COLUMNS", "PARTS", "TASKS", "CutOff", "Prediction", "Predictions", "cut_off", "named", "read_predictions"]
 
 COLUMNS = ("question", "context", "answer", "id", "prediction")
-# The task types of WangchanThaiInstruct, and its halves as the paper's files name them.
+# The task types of WangchanThaiInstruct, and its halves as the paper's files name them ("yes": of Thai culture).
 TASKS = (
     "brainstorming",
     "classification",
@@ -31,9 +31,10 @@ TASKS = (
     "open_qa",
     "summarization",
 )
-PARTS = {"culture": "culture", "thai_culture": "culture", "general": "general"}
+PARTS = {"culture": "culture", "thai_culture": "culture", "general": "general", "yes": "culture", "no": "general"}
 _KINDS = re.compile(r"\.(csv|jsonl)(\.gz)?$")
 _NAME = re.compile(r"(?P<model>.+)\.(?P<task>[^.]+)\.(?P<part>[^.]+)")
+_AUTHORS_NAME = re.compile(r"(?P<task>.+)_(?P<part>yes|no)_eval")
 _NOTHING = ("", "nan", "NaN")
 _LIMIT = ("max_tokens", "length")
 # What no text ends with: a comma, an open bracket, a Thai or Lao vowel that is written before its consonant.
@@ -71,7 +72,7 @@ class Predictions:
     """A prediction file.
 
     Attributes:
-        model: From the file's name `<model>.<task>.<part>.csv`; of another name, all of it.
+        model: From the file's name, as `named` reads it; of another name, all of it.
     """
 
     path: Path
@@ -126,11 +127,17 @@ def _breaks_off(text: str, language: Language) -> bool:
 
 
 def named(path: str | Path) -> tuple[str, str, str] | None:
-    """Model, task and part of a file's name; a model's name may hold dots. `None` where the name has no such form."""
-    found = _NAME.fullmatch(_KINDS.sub("", Path(path).name))
+    """Model, task and part of a file's name, `None` where they do not stand there.
+
+    `<model>.<task>.<part>.csv` (a model's name may hold dots), or as the paper's authors have it
+    `<model>/<task>_yes_eval.csv`.
+    """
+    path = Path(path)
+    name = _KINDS.sub("", path.name)
+    found = _NAME.fullmatch(name) or _AUTHORS_NAME.fullmatch(name)
     if found is None or found["task"] not in TASKS or found["part"] not in PARTS:
         return None
-    return found["model"], found["task"], PARTS[found["part"]]
+    return found.groupdict().get("model") or path.absolute().parent.name, found["task"], PARTS[found["part"]]
 
 
 def read_predictions(path: str | Path) -> Predictions:

@@ -49,7 +49,8 @@ def read_published(path: str | Path) -> list[Published]:
 
     An entry is an object with `published`: names to numbers, nested or not. It says `model`, `task` and `test_set`, or
     `file` (`<model>.<task>.<part>.csv`); the model may also be the name of the JSON file. Entries stand in a list, or
-    anywhere in an object.
+    anywhere in an object. The files of the paper's authors are read too: `{model: {"yes": {task: scores}, "no": ...}}`,
+    or without the model, which then is the folder's name.
 
     Raises:
         ConfigError: The file cannot be read or is not JSON, or an entry has another task or part, or no numbers.
@@ -72,10 +73,15 @@ def read_published(path: str | Path) -> list[Published]:
 
 
 def _entries(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every object with `published`, with the key under which it stands."""
+    """Every object with `published`, or made one of, with the key under which it stands."""
     if isinstance(value, dict):
         if isinstance(value.get("published"), dict):
             yield name, value
+        elif value and value.keys() <= {"yes", "no"}:
+            tasks = [(part, *one) for part, inner in value.items() if isinstance(inner, dict) for one in inner.items()]
+            for part, task, scores in tasks:
+                if task in TASKS and isinstance(scores, dict):
+                    yield name, {"model": name, "task": task, "part": part, "published": scores}
         else:
             for key, inner in value.items():
                 yield from _entries(inner, key)
@@ -86,7 +92,8 @@ def _entries(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _published(path: Path, name: str, entry: Mapping[str, Any]) -> Published:
     file = next((said for said in (entry.get("file"), name) if isinstance(said, str) and named(said)), "")
-    model, task, part = named(file) or (path.stem, "", "")
+    alone = path.absolute().parent.name if path.stem == "evaluation_results" else path.stem
+    model, task, part = named(file) or (alone, "", "")
     model, task = str(entry.get("model") or model), str(entry.get("task") or task)
     part = str(entry.get("test_set") or entry.get("part") or part)
     for what, said, known in (("task", task, TASKS), ("test_set", part, PARTS)):

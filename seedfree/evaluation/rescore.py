@@ -9,7 +9,16 @@ from typing import Any
 
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import Accuracy, accuracy
-from seedfree.evaluation.predictions import PARTS, TASKS, CutOff, Prediction, Predictions, cut_off, read_predictions
+from seedfree.evaluation.predictions import (
+    PARTS,
+    TASKS,
+    CutOff,
+    Prediction,
+    Predictions,
+    cut_off,
+    named,
+    read_predictions,
+)
 from seedfree.evaluation.published import Published, read_published
 from seedfree.evaluation.scores import Mode, Scores, score
 from seedfree.evaluation.stated import listed
@@ -74,7 +83,7 @@ class Rescored:
 
 
 def gather(folder: str | Path) -> tuple[dict[Key, Published], dict[Key, list[Prediction]], list[str]]:
-    """What a folder holds: published scores, rows of predictions, and what was left out and why.
+    """What a folder holds, and of the folders in it the prediction files: published scores, rows, what was left out.
 
     Raises:
         ConfigError: No such folder, nothing in it to read, a damaged file, or two files with the same.
@@ -85,7 +94,8 @@ def gather(folder: str | Path) -> tuple[dict[Key, Published], dict[Key, list[Pre
     told: dict[Key, Published] = {}
     files: dict[Key, list[Prediction]] = {}
     notes = []
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    inside = (path for path in folder.glob("*/*") if path.name.startswith("predictions.jsonl") or named(path))
+    for path in sorted(path for path in (*folder.iterdir(), *inside) if path.is_file()):
         if path.suffix == ".json":
             told |= {(one.model, one.task, one.part): one for one in read_published(path)}
         elif path.name.removesuffix(".gz").endswith((".csv", ".jsonl")):

@@ -149,6 +149,28 @@ def test_predictions_of_several_tasks_in_one_file(tmp_path):
     assert "Left out: 1 rows of predictions.jsonl (task 'translation', part 'culture')." in table.notes
 
 
+def test_a_folder_as_the_authors_have_it(tmp_path):
+    scores = {"summarization": {"BLEU": 2.0}, "open_qa": {"BLEU": 4.0, "SQuAD": {"f1": 8}, "ROUGE": {"rouge1": 0.1}}}
+    halves = {"yes": scores, "no": {"open_qa": {"BLEU": 1.0}}}
+    (tmp_path / "my-model").mkdir()
+    write(tmp_path / "my-model", "creative_writing_yes_eval.csv", POEMS)
+    (tmp_path / "my-model" / "evaluation_results.json").write_text(json.dumps(halves))
+    (tmp_path / "my-model" / "notes.csv").write_text("a,b\n")
+    (tmp_path / "evaluation_results.json").write_text(json.dumps({"my-model": halves}))
+    (tmp_path / "bert_sims.json").write_text(json.dumps({"my-model": {"yes": {"open_qa": [0.5]}}}))
+    for folder in (tmp_path, tmp_path / "my-model"):
+        (folder / "notes.csv").unlink(missing_ok=True)  # In a folder inside it is passed over.
+        table = make_table(folder)
+        assert [(one["model"], one["part"], one["tasks"]) for one in table.averages()] == [
+            ("my-model", "culture", 2),
+            ("my-model", "general", 1),
+        ]
+        assert table.averages()[0]["scores"]["bleu"] == {"mean": 3.0, "tasks": 2}
+        assert [(one.model, one.task, one.part) for one in table.rescored] == [
+            ("my-model", "creative_writing", "culture")
+        ]
+
+
 def test_what_cannot_be_said_is_noted(tmp_path):
     write(tmp_path, "m.classification.general.csv", [("a", "", "", "1", "b"), ("a", "", "สุภาพ", "2", "สุภาพ")])
     write(tmp_path, "m.multiple_choice.general.csv", [("a", "", "อธิบายยาว", "1", "b")])
