@@ -6,12 +6,17 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.predictions import Prediction
 from seedfree.evaluation.resample import Interval, mean_interval
-from seedfree.evaluation.stated import stated
+from seedfree.evaluation.stated import listed, stated
 from seedfree.filters.normalize import squeeze
 from seedfree.languages import Language
+from seedfree.records import Question
 
-__all__ = ["Accuracy", "accuracy"]
+__all__ = ["CHOSEN", "Accuracy", "accuracy", "offered"]
+
+CHOSEN = ("multiple_choice", "classification")
+"""Tasks whose answer is one of a few, whether the benchmark lists them or not."""
 
 _ENDS = " .,;:!?\"'()[]*`“”‘’。၊။៕។"
 
@@ -78,6 +83,13 @@ def accuracy(
     interval = mean_interval([float(hit) for hit in hits], clusters=sources and [sources[i] for i in rows], seed=seed)
     unparsed = sum(said[i] is None for i in rows) / len(rows)
     return Accuracy(sum(hits) / len(rows), unparsed, len(rows), interval, hits, len(right) - len(rows))
+
+
+def offered(row: Question | Prediction, language: Language | str = "th") -> tuple[str, ...]:
+    """A row's choices: its own, or for multiple choice those that stand in its context, else in its question."""
+    if row.choices or row.task != "multiple_choice":
+        return row.choices
+    return listed(row.context, language) or listed(row.question, language)
 
 
 def _check(

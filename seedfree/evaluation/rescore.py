@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.choices import Accuracy, accuracy
+from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
 from seedfree.evaluation.predictions import (
     PARTS,
     TASKS,
@@ -21,7 +21,6 @@ from seedfree.evaluation.predictions import (
 )
 from seedfree.evaluation.published import Published, read_published
 from seedfree.evaluation.scores import Mode, Scores, score
-from seedfree.evaluation.stated import listed
 
 __all__ = ["METRICS", "MODES", "Key", "Rescored", "gather", "pooled", "rescore"]
 
@@ -29,7 +28,6 @@ METRICS = ("bleu", "chrf", "meteor", "rouge1", "rouge2", "rougeL", "rougeLsum", 
 MODES: tuple[Mode, ...] = ("paper", "segmented")
 # Tasks whose answers are short enough for the paper to have scored them as SQuAD is.
 _SQUAD = ("open_qa", "closed_qa", "classification", "multiple_choice")
-_ACCURACY = ("multiple_choice", "classification")
 
 # Model, task, part.
 Key = tuple[str, str, str]
@@ -123,10 +121,8 @@ def rescore(
     sources = [row.source for row in rows]
     found: Accuracy | None = None
     note = ""
-    if key[1] in _ACCURACY:
-        choices = None
-        if key[1] == "multiple_choice":
-            choices = [row.choices or listed(row.context, language) or listed(row.question, language) for row in rows]
+    if key[1] in CHOSEN:
+        choices = [offered(row, language) for row in rows]
         try:
             found = accuracy(said, right, language, choices=choices, sources=sources)
         except ConfigError as error:

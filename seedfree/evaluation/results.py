@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.choices import Accuracy, accuracy
+from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
 from seedfree.evaluation.resample import mean_interval
 from seedfree.evaluation.scores import Scores, score
-from seedfree.evaluation.stated import listed
 from seedfree.records import Question
 
 __all__ = ["FIXED", "Evaluation", "read_info"]
@@ -24,8 +23,6 @@ FIXED = ("benchmark", "language", "questions", "model", "decoding", "seed")
 """What makes two evaluations the same one."""
 
 _LOG = logging.getLogger("seedfree")
-# Tasks whose answer is one of a few, although the benchmark does not list them.
-_CHOSEN = ("multiple_choice", "classification")
 
 
 @dataclass(frozen=True)
@@ -162,7 +159,7 @@ class Evaluation:
         """Each task by itself, since labels and classes are read in different ways; then all as one."""
         tasks: dict[str, list[int]] = {}
         for i in rows:
-            if self.questions[i].choices or self.questions[i].task in _CHOSEN:
+            if self.questions[i].choices or self.questions[i].task in CHOSEN:
                 tasks.setdefault(self.questions[i].task, []).append(i)
         found = {task: one for task, at in tasks.items() if (one := self._task_accuracy(at)) is not None}
         if len(found) < 2:
@@ -189,11 +186,8 @@ class Evaluation:
 
     def _task_accuracy(self, rows: Sequence[int]) -> Accuracy | None:
         asked = [self.questions[i] for i in rows]
-        language, chosen = self.info["language"], asked[0].task == "multiple_choice"
-        choices = [
-            one.choices or (chosen and (listed(one.context, language) or listed(one.question, language))) or ()
-            for one in asked
-        ]
+        language = self.info["language"]
+        choices = [offered(one, language) for one in asked]
         try:
             return accuracy(
                 [self.predictions[i] for i in rows],

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from seedfree.errors import ConfigError
 from seedfree.evaluation.files import hub_rows, read_rows, text_of, unique
+from seedfree.evaluation.predictions import TASKS
 from seedfree.records import Prompt, Question
 
 __all__ = ["WangchanThaiInstruct"]
@@ -32,15 +33,6 @@ _COLUMNS = {
     "Thai_specific": ("thaispecific", "thaispecfic", "thaiculture", "culture", "part"),
     "ID": ("id",),
 }
-_TASKS = (
-    "brainstorming",
-    "classification",
-    "closed_qa",
-    "creative_writing",
-    "multiple_choice",
-    "open_qa",
-    "summarization",
-)
 # The card lists "Close QA".
 _SPELLINGS = {"close_qa": "closed_qa", "summarisation": "summarization", "multiple_choices": "multiple_choice"}
 _CULTURE = {"yes", "y", "true", "1", "culture", "cultural"}
@@ -66,7 +58,7 @@ class WangchanThaiInstruct:
 
     name = "wangchan-thai-instruct"
     language = "th"
-    task_names: ClassVar[tuple[str, ...]] = _TASKS
+    task_names: ClassVar[tuple[str, ...]] = TASKS
 
     def __init__(
         self,
@@ -78,9 +70,9 @@ class WangchanThaiInstruct:
     ) -> None:
         if part not in (None, "culture", "general"):
             raise ConfigError(f"part is {part!r}", hint="Give 'culture', 'general' or None.")
-        self.tasks = _TASKS if tasks is None else tuple(map(_task, [tasks] if isinstance(tasks, str) else tasks))
-        if unknown := [task for task in self.tasks if task not in _TASKS]:
-            raise ConfigError(f"Unknown task {', '.join(unknown)}", hint=f"There are {', '.join(_TASKS)}.")
+        self.tasks = TASKS if tasks is None else tuple(map(_task, [tasks] if isinstance(tasks, str) else tasks))
+        if unknown := [task for task in self.tasks if task not in TASKS]:
+            raise ConfigError(f"Unknown task {', '.join(unknown)}", hint=f"There are {', '.join(TASKS)}.")
         self.path, self.part, self.noncommercial = path, part, noncommercial
         self._all_tasks = tasks is None
 
@@ -168,7 +160,7 @@ def _question(one: str, row: Mapping[str, str], where: str) -> Question:
 
 
 def _known(rows: Iterable[Mapping[str, str]]) -> set[str]:
-    return {row["Task_type"] for row in rows if _task(row["Task_type"]) in _TASKS}
+    return {row["Task_type"] for row in rows if _task(row["Task_type"]) in TASKS}
 
 
 def _task(name: str) -> str:
