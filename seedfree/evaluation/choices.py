@@ -9,6 +9,7 @@ from seedfree.errors import ConfigError
 from seedfree.evaluation.predictions import Prediction
 from seedfree.evaluation.resample import Interval, mean_interval
 from seedfree.evaluation.stated import listed, stated
+from seedfree.evaluation.words import as_texts
 from seedfree.filters.normalize import squeeze
 from seedfree.languages import Language
 from seedfree.records import Question
@@ -43,8 +44,8 @@ class Accuracy:
 
 
 def accuracy(
-    predictions: Sequence[str],
-    references: Sequence[str],
+    predictions: Sequence[str | None],
+    references: Sequence[str | None],
     language: Language | str = "th",
     *,
     choices: Sequence[Sequence[str]] | None = None,
@@ -63,8 +64,9 @@ def accuracy(
         sources: What each question was made from; the interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, or no reference that says what is right.
+        ConfigError: Unequal lengths, no rows, something else than text, or no reference that says what is right.
     """
+    predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
     _check(predictions, references, choices, sources)
     offered = choices or [()] * len(predictions)
     pairs = list(zip(references, offered, strict=True))

@@ -30,9 +30,8 @@ from numpy.typing import NDArray
 from seedfree.errors import ConfigError
 from seedfree.evaluation.metrics import METRICS, Floats, is_counted, paper_rows, segmented_rows, value, versions
 from seedfree.evaluation.resample import Interval, Strata, interval_around, p_value
-from seedfree.evaluation.words import paper_cutter, segmented_cutter
+from seedfree.evaluation.words import as_texts, paper_cutter, segmented_cutter
 from seedfree.languages import Language
-from seedfree.text import clean
 
 __all__ = ["Comparison", "Scores", "compare", "score"]
 
@@ -169,7 +168,7 @@ def score(
     """
     if mode not in _MODES:
         raise ConfigError(f"Unknown mode {mode!r}", hint=f"Known: {', '.join(_MODES)}.")
-    answers, wanted = _texts(predictions, "predictions"), _texts(references, "references")
+    answers, wanted = as_texts(predictions, "predictions"), as_texts(references, "references")
     n = len(wanted)
     for name, given in (("predictions", answers), ("tasks", tasks), ("sources", sources), ("cut_off", cut_off)):
         if given is not None and len(given) != n:
@@ -237,20 +236,6 @@ def _digest(references: Sequence[str], strata: Strata) -> str:
     """What the questions were: equal for scores that may be paired."""
     tasks = {name: [*map(int, rows), *map(int, strata.clusters[name])] for name, rows in strata.rows.items()}
     return hashlib.sha256(json.dumps([references, tasks]).encode()).hexdigest()
-
-
-def _texts(given: Sequence[str | None], name: str) -> list[str]:
-    """The texts, with None and NaN, as tables have for an empty cell, as empty ones."""
-    if isinstance(given, str):
-        raise ConfigError(f"{name} is one text", hint="Give a list of texts.")
-    texts = []
-    for i, text in enumerate(given):
-        if text is None or (isinstance(text, float) and text != text) or type(text).__name__ == "NAType":
-            text = ""
-        if not isinstance(text, str):
-            raise ConfigError(f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts.")
-        texts.append(clean(text))
-    return texts
 
 
 def _known(metric: str) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.evaluation.resample import Interval, mean_interval
+from seedfree.evaluation.words import as_texts
 from seedfree.protocols import Encoder
 
 __all__ = ["BertScore", "Similarity", "bert_score", "embedding_similarity"]
@@ -61,8 +62,8 @@ class BertScore:
 
 
 def embedding_similarity(
-    predictions: Sequence[str],
-    references: Sequence[str],
+    predictions: Sequence[str | None],
+    references: Sequence[str | None],
     encoder: Encoder,
     *,
     sources: Sequence[str] | None = None,
@@ -76,8 +77,9 @@ def embedding_similarity(
         sources: What each question was made from; the interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, or the encoder's package is missing.
+        ConfigError: Unequal lengths, no rows, something else than text, or the encoder's package is missing.
     """
+    predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
     said = _said(predictions, references)
     values = np.zeros(len(predictions))
     if said:
@@ -91,8 +93,8 @@ def embedding_similarity(
 
 
 def bert_score(
-    predictions: Sequence[str],
-    references: Sequence[str],
+    predictions: Sequence[str | None],
+    references: Sequence[str | None],
     model: str | Path,
     *,
     layers: int | None = None,
@@ -111,8 +113,10 @@ def bert_score(
         sources: What each question was made from; the interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, the package is missing, or the model can't be loaded.
+        ConfigError: Unequal lengths, no rows, something else than text, the package is missing, or the model can't be
+            loaded.
     """
+    predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
     said = _said(predictions, references)
     scorer = _scorer(str(model), layers, batch_size, device)
     table = np.zeros((3, len(predictions)))

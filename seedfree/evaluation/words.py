@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -17,8 +17,9 @@ from importlib import metadata
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
+from seedfree.text import clean
 
-__all__ = ["Cutter", "content", "normalize", "paper_cutter", "segmented_cutter"]
+__all__ = ["Cutter", "as_texts", "content", "normalize", "paper_cutter", "segmented_cutter"]
 
 # Zero-width spaces and joiners, the soft hyphen, direction marks: unseen, so one writer puts them and another doesn't.
 _UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF))
@@ -71,6 +72,24 @@ def content(cut: str) -> list[list[str]]:
     lines = [line.lower().split() for line in cut.splitlines()]
     words = [[word for word in line if any(map(str.isalnum, word))] for line in lines]
     return words if any(words) else lines
+
+
+def as_texts(given: Sequence[str | None], name: str) -> list[str]:
+    """The texts, with None and NaN, as tables have for an empty cell, as empty ones.
+
+    Raises:
+        ConfigError: One text alone, or something that is no text; `name` says of what.
+    """
+    if isinstance(given, str):
+        raise ConfigError(f"{name} is one text", hint="Give a list of texts.")
+    texts = []
+    for i, text in enumerate(given):
+        if text is None or (isinstance(text, float) and text != text) or type(text).__name__ == "NAType":
+            text = ""
+        if not isinstance(text, str):
+            raise ConfigError(f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts.")
+        texts.append(clean(text))
+    return texts
 
 
 def paper_cutter(language: str | Language) -> Cutter:

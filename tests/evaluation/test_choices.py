@@ -245,6 +245,13 @@ def test_what_cannot_be_scored_is_said(said, right, more, message):
         accuracy(said, right, **more)
 
 
+def test_empty_cells_of_a_table_are_empty_answers():
+    found = accuracy(["ข", None, float("nan")], ["ข", "ก", "ค"])
+    assert found.hits == (True, False, False) and found.unparsed == pytest.approx(2 / 3)
+    with pytest.raises(ConfigError, match=r"predictions\[0\] is int, not text"):
+        accuracy([1], ["ก"])
+
+
 # Read one by one, not by the parser: the choice, from 1, that each of the first 64 published answers means.
 # 0 where it means none or two.
 READ = "2222311202434123014401432132411211034110012022224110124411103211"

@@ -43,11 +43,14 @@ def test_nothing_answered_needs_no_vectors():
         def encode(self, texts):
             raise AssertionError
 
-    assert embedding_similarity([""], ["a"], Never()).mean == 0
+    assert embedding_similarity(["", None, float("nan")], ["a"] * 3, Never()).mean == 0
 
 
 @pytest.mark.parametrize("measure", [lambda p, r: embedding_similarity(p, r, None), lambda p, r: bert_score(p, r, "m")])
-@pytest.mark.parametrize(("said", "right", "message"), [([], [], "no predictions"), (["a"], [], "1 predictions and 0")])
+@pytest.mark.parametrize(
+    ("said", "right", "message"),
+    [([], [], "no predictions"), (["a"], [], "1 predictions and 0"), ([1], ["a"], "is int")],
+)
 def test_what_cannot_be_scored_is_said(measure, said, right, message):
     with pytest.raises(ConfigError, match=message):
         measure(said, right)
