@@ -70,7 +70,8 @@ def normalize(text: str) -> str:
 def content(cut: str) -> list[list[str]]:
     """The words of each line in lower case, less punctuation; with it where the text holds nothing else."""
     lines = [line.lower().split() for line in cut.splitlines()]
-    words = [[word for word in line if any(map(str.isalnum, word))] for line in lines]
+    # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full stop.
+    words = [[word.rstrip(".") for word in line if any(map(str.isalnum, word))] for line in lines]
     return words if any(words) else lines
 
 

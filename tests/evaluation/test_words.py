@@ -85,3 +85,4 @@ def test_an_unknown_segmenter_is_an_error():
 def test_content_leaves_out_case_and_punctuation_unless_nothing_else_is_there():
     assert content("Hello , ๆ !\n- 10") == [["hello", "ๆ"], ["10"]]
     assert content("? !") == [["?", "!"]]
+    assert [content(segmented_cutter("th").cut(text)) for text in ("ก", "ก.", "ข.")] == [[["ก"]], [["ก"]], [["ข"]]]
