@@ -11,8 +11,6 @@ answers compare, in Markdown.
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import os
 import platform
@@ -26,6 +24,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu, corpus_chrf
 
 from seedfree.evaluation import Scores, compare, score
+from seedfree.evaluation.predictions import cut_off, read_predictions
 from seedfree.languages import Language
 
 LIMIT = 60.0
@@ -45,11 +44,8 @@ class NoSynonyms:
 
 def read(path: Path) -> tuple[list[str], list[str]]:
     """Predictions and answers."""
-    csv.field_size_limit(10**8)
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return [row["prediction"] for row in rows], [row["answer"] for row in rows]
+    found = read_predictions(path)
+    return found.predictions, found.references
 
 
 def by_hand(predictions: list[str], answers: list[str]) -> None:
@@ -76,10 +72,11 @@ def table(files: list[Path]) -> None:
     """Both modes, file by file; what the paper's ROUGE sees of them; and pairs of files with the same answers."""
     texts = {path.name.split(".csv")[0]: read(path) for path in files}
     scored = {(name, mode): score(*texts[name], mode=mode) for name in texts for mode in ("paper", "segmented")}
-    print(f"| file | mode | n | length | unanswered | {' | '.join(COLUMNS)} |")
-    print("|---" * (5 + len(COLUMNS)) + "|")
+    cut = {path.name.split(".csv")[0]: f">={cut_off(read_predictions(path).rows).share:.0%}" for path in files}
+    print(f"| file | mode | n | length | unanswered | cut off | {' | '.join(COLUMNS)} |")
+    print("|---" * (6 + len(COLUMNS)) + "|")
     for (name, mode), scores in scored.items():
-        about = name, mode, str(scores.n), f"{scores.length:.0f}", f"{scores.unanswered:.0%}"
+        about = name, mode, str(scores.n), f"{scores.length:.0f}", f"{scores.unanswered:.0%}", cut[name]
         print("|", " | ".join([*about, *(cell(scores, metric) for metric in COLUMNS)]), "|")
     print(
         "\n| file | answers: Latin share of letters and digits | rows without a Latin word in common |\n|---|---|---|"
