@@ -18,7 +18,8 @@ from seedfree.evaluation.evaluate import evaluate
 from seedfree.evaluation.judge import Judge, Marks
 from seedfree.evaluation.lm_eval import export_lm_eval
 from seedfree.evaluation.pairwise import Preferences, compare_answers
-from seedfree.evaluation.resample import Interval
+from seedfree.evaluation.predictions import read_predictions
+from seedfree.evaluation.resample import Interval, mean_interval, paired_p
 from seedfree.evaluation.results import Evaluation
 from seedfree.evaluation.review import read_reviews, review_sheet
 from seedfree.evaluation.reviews import Reviews
@@ -49,6 +50,9 @@ __all__ = [
     "evaluate",
     "export_lm_eval",
     "kappa",
+    "mean_interval",
+    "paired_p",
+    "read_predictions",
     "read_reviews",
     "review_sheet",
     "score",
