@@ -53,7 +53,7 @@ def main() -> int:
     dataset = sf.Dataset.from_jsonl(path)[: options.first]
     if len(dataset) < 300:
         sys.stdout.write(f"{len(dataset)} rows are few: expect nothing below 300\n")
-    rows, held = dataset.split(0.1)
+    rows, held = dataset.split(0.08)
     config = sf.QLoRAConfig(
         language="th",
         chat_template=TEMPLATE,
