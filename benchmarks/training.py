@@ -1,4 +1,4 @@
-"""Measures `QLoRAConfig.paper()` against `recommended()`: tokens that teach in a second, and memory at the peak.
+"""Measures `QLoRAConfig.paper()` against `recommended()`: tokens of rows in a second, and memory at the peak.
 
 python benchmarks/training.py [small | llama-3-8b] [--rows=N]
 
