@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from seedfree.errors import ConfigError, missing_extra
+from seedfree.evaluation.rows import absent, csv_rows, file_text, json_rows
 
 __all__ = ["hub_rows", "missing", "read_rows", "text_of", "unique"]
 
 _HINT = "Give a .csv, .jsonl, .json or .parquet file."
-# A cell of a CSV file may hold a whole article; the module's own limit is 131,072 characters.
-_CELL = min(sys.maxsize, 2**31 - 1)
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
@@ -30,41 +24,18 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind not in (".csv", ".jsonl", ".json", ".parquet"):
         raise ConfigError(f"{path} is of a kind that cannot be read", hint=_HINT)
-    try:
-        rows = _parquet(path) if kind == ".parquet" else list(_parsed(path, kind))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, EOFError) as error:
-        raise ConfigError(f"{path} is not whole, or not UTF-8 text") from error
+    rows = _parquet(path) if kind == ".parquet" else _parsed(path, kind)
     if not rows:
         raise ConfigError(f"{path} holds no rows")
     return rows
 
 
-def _parsed(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-        if kind == ".csv":
-            limit = csv.field_size_limit(_CELL)
-            try:
-                yield from csv.DictReader(file)
-            except csv.Error as error:
-                raise ConfigError(f"{path}: {error}") from error
-            finally:
-                csv.field_size_limit(limit)
-            return
-        texts = enumerate(file, 1) if kind == ".jsonl" else [(1, file.read())]
-        for line, text in texts:
-            if not text.strip():
-                continue
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(f"{path}, line {line}: {error}") from None
-            for row in value if isinstance(value, list) else [value]:
-                if not isinstance(row, dict):
-                    raise ConfigError(f"{path}, line {line}: not a JSON object")
-                yield row
+def _parsed(path: Path, kind: str) -> list[dict[str, Any]]:
+    text = file_text(path)
+    if kind != ".csv":
+        return [row for _, row in json_rows(path, text, whole=kind == ".json")]
+    rows = [cells for _, cells in csv_rows(path, text)]
+    return [dict.fromkeys(rows[0]) | dict(zip(rows[0], cells, strict=False)) for cells in rows[1:]]
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
@@ -75,8 +46,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         raise missing_extra("pyarrow", "train") from error
     try:
         rows: list[dict[str, Any]] = read_table(path).to_pylist()
-    except ArrowException as error:
-        raise ConfigError(f"Cannot read {path}: {error}") from error
+    except (ArrowException, OSError) as error:
+        raise ConfigError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     return rows
 
 
@@ -101,9 +72,7 @@ def hub_rows(name: str, split: str, config: str | None = None) -> list[dict[str,
 
 def text_of(value: Any) -> str:
     """A cell as text, stripped; empty for what stands for nothing (`None`, NaN)."""
-    if value is None or isinstance(value, float) and math.isnan(value):
-        return ""
-    return str(value).strip()
+    return "" if absent(value) else str(value).strip()
 
 
 def unique(ids: Iterable[str]) -> Iterator[str]:

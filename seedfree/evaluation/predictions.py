@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-import math
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +10,7 @@ from typing import Any, NamedTuple
 from unicodedata import category
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.rows import absent, csv_rows, file_text, json_rows
 from seedfree.languages import Language
 
 __all__ = ["COLUMNS", "PARTS", "TASKS", "CutOff", "Prediction", "Predictions", "cut_off", "named", "read_predictions"]
@@ -151,7 +146,7 @@ def read_predictions(path: str | Path) -> Predictions:
     kind = _KINDS.search(path.name)
     if kind is None:
         raise ConfigError(f"{path} is no prediction file", hint="Use .csv or .jsonl, as it is or with .gz.")
-    text = _text(path, zipped=bool(kind[2]))
+    text = file_text(path)
     if not text.strip():
         raise ConfigError(f"{path} is empty")
     lines = _csv(path, text) if kind[1] == "csv" else _jsonl(path, text)
@@ -162,48 +157,17 @@ def read_predictions(path: str | Path) -> Predictions:
     return Predictions(path, rows, model)
 
 
-def _text(path: Path, *, zipped: bool) -> str:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if zipped else data).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ConfigError(f"{path} is not a whole gzip file: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
-
-
 def _csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    limit = csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        header = next(reader)
-        _check(path, header)
-        line = reader.line_num + 1
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                raise ConfigError(f"{path}, line {line}: {len(cells)} cells, where the header has {len(header)}")
-            if cells:
-                yield line, dict(zip(header, cells, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ConfigError(f"{path}, line {line}: not CSV: {error}") from error
-    finally:
-        csv.field_size_limit(limit)
+    (_, header), *rows = csv_rows(path, text)
+    _check(path, header)
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise ConfigError(f"{path}, line {line}: {len(cells)} cells, where the header has {len(header)}")
+        yield line, dict(zip(header, cells, strict=True))
 
 
 def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, said in enumerate(text.split("\n"), 1):
-        if not said.strip():
-            continue
-        try:
-            row = json.loads(said)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}, line {line}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise ConfigError(f"{path}, line {line}: not a JSON object")
+    for line, row in json_rows(path, text):
         _check(f"{path}, line {line}", row)
         yield line, row
 
@@ -227,7 +191,7 @@ def _row(path: Path, line: int, row: Mapping[str, Any], task: str, part: str) ->
 
 
 def _cell(name: str, value: Any) -> str:
-    if value is None or isinstance(value, float) and math.isnan(value):
+    if absent(value):
         return ""
     if isinstance(value, dict | list):
         raise ConfigError(f"{name} is not text")

@@ -6,10 +6,8 @@ The page is blinded: which data set a row is from, who wrote it and its id stand
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import html
-import io
 import json
 import math
 import re
@@ -21,6 +19,7 @@ from typing import Any
 from seedfree.dataset import apportion, json_line, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.evaluation.reviews import QUESTIONS, Review, Reviews
+from seedfree.evaluation.rows import csv_rows, file_text
 from seedfree.languages import Language
 from seedfree.records import Instruction, seeded
 from seedfree.text import clean
@@ -191,26 +190,17 @@ def _mark(cell: str, question: str, where: str) -> int | None:
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and cells by column, without the apostrophe that keeps a cell from being a formula."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text", hint="Save it as CSV UTF-8.") from error
+    text = file_text(path)
     header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        columns = [name.strip().lower() for name in next(lines, [])]
-        missing = [name for name in _COLUMNS if name not in columns]
-        if missing:
-            raise ConfigError(f"{path} lacks the column {missing[0]}", hint=f"It needs {', '.join(_COLUMNS)}.")
-        for cells in lines:
-            if any(map(str.strip, cells)):
-                row = dict(zip(columns, (_FORMULA.sub("", cell, count=1).strip() for cell in cells), strict=False))
-                yield lines.line_num, dict.fromkeys(columns, "") | row
-    except csv.Error as error:
-        raise ConfigError(f"{path}, line {lines.line_num}: {error}") from error
+    lines = csv_rows(path, text, max(",;\t", key=header.count))
+    columns = [name.strip().lower() for name in lines[0][1]] if lines else []
+    missing = [name for name in _COLUMNS if name not in columns]
+    if missing:
+        raise ConfigError(f"{path} lacks the column {missing[0]}", hint=f"It needs {', '.join(_COLUMNS)}.")
+    for line, cells in lines[1:]:
+        if any(map(str.strip, cells)):
+            row = dict(zip(columns, (_FORMULA.sub("", cell, count=1).strip() for cell in cells), strict=False))
+            yield line, dict.fromkeys(columns, "") | row
 
 
 def _read_key(path: Path) -> dict[str, Any]:
