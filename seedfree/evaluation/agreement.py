@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.rows import absent
 
 __all__ = ["Weights", "bootstrap", "kappa", "pairs", "raw_agreement", "spearman"]
 
@@ -27,12 +28,8 @@ def pairs(a: Sequence[Any], b: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """
     if len(a) != len(b):
         raise ConfigError(f"{len(a)} marks against {len(b)}", hint="Both raters mark the same items, in one order.")
-    both = [(x, y) for x, y in zip(a, b, strict=True) if not (_missing(x) or _missing(y))]
+    both = [(x, y) for x, y in zip(a, b, strict=True) if not (absent(x) or absent(y))]
     return [x for x, _ in both], [y for _, y in both]
-
-
-def _missing(mark: Any) -> bool:
-    return mark is None or bool(mark != mark)
 
 
 def raw_agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:

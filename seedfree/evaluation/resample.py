@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.rows import absent
 
 __all__ = ["RESAMPLES", "Interval", "Strata", "interval_around", "mean_interval", "p_value", "paired_p"]
 
@@ -175,7 +176,7 @@ def paired_p(
 
 def _blank(cluster: Hashable) -> bool:
     """None, NaN (an empty cell of a table) or no text."""
-    return cluster is None or cluster == "" or cluster != cluster
+    return cluster == "" or absent(cluster)
 
 
 def _numbers(values: ArrayLike) -> _Floats:

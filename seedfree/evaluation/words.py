@@ -15,6 +15,7 @@ from functools import cache
 from importlib import metadata
 
 from seedfree.errors import ConfigError, missing_extra
+from seedfree.evaluation.rows import absent
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
 from seedfree.text import clean
@@ -85,7 +86,7 @@ def as_texts(given: Sequence[str | None], name: str) -> list[str]:
         raise ConfigError(f"{name} is one text", hint="Give a list of texts.")
     texts = []
     for i, text in enumerate(given):
-        if text is None or (isinstance(text, float) and text != text) or type(text).__name__ == "NAType":
+        if absent(text):
             text = ""
         if not isinstance(text, str):
             raise ConfigError(f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts.")
