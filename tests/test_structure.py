@@ -49,7 +49,7 @@ rounds
 estimate
 pipeline
 config
-evaluation: rows / predictions words lcs stated resample agreement decoding files trained
+evaluation: rows / resample / predictions words lcs stated agreement decoding files trained
 evaluation: metrics choices similarity length_control reviews published / scores
 evaluation: wangchan belebele lm_eval judge review results rescore / pairwise evaluate / table
 demo

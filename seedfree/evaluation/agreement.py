@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.resample import Interval, Strata, interval_around
 from seedfree.evaluation.rows import absent
 
 __all__ = ["Weights", "bootstrap", "kappa", "pairs", "raw_agreement", "spearman"]
@@ -93,27 +94,25 @@ def bootstrap(
     a: Sequence[Any],
     b: Sequence[Any],
     *,
+    clusters: Sequence[Hashable] | None = None,
     level: float = 0.95,
     seed: int = 0,
-    draws: int = 1000,
-) -> tuple[float, float]:
+) -> Interval:
     """Percentile interval of a statistic of two raters; items are drawn again, with both marks.
 
     Draws in which the statistic is undefined are left out.
 
+    Args:
+        clusters: What each item was made from; these are drawn instead.
+
     Returns:
-        Lower and upper end; NaN twice where no draw defines the statistic.
+        NaN twice where no draw defines the statistic.
     """
-    a, b = pairs(a, b)
-    if not a:
-        return math.nan, math.nan
-    drawn = np.random.default_rng(seed).integers(len(a), size=(draws, len(a))).tolist()
+    score = statistic(a, b)
+    drawn = Strata.of(len(a), clusters=clusters, seed=seed).redrawn() if len(a) else ()
     found = [statistic([a[i] for i in rows], [b[i] for i in rows]) for rows in drawn]
-    values = [value for value in found if not math.isnan(value)]
-    if not values:
-        return math.nan, math.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    values = np.array([value for value in found if not math.isnan(value)])
+    return interval_around(values, score, level) if len(values) else Interval(math.nan, math.nan)
 
 
 def _numbers(marks: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

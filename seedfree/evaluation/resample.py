@@ -13,7 +13,7 @@ every resample has every task.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -100,19 +100,25 @@ class Strata:
         np.add.at(sums, labels, statistics[self.rows[group]])
         return sums
 
+    def redrawn(self) -> Iterator[NDArray[np.intp]]:
+        """The numbers of the rows of one group in each resample, for statistics that are no function of sums."""
+        ((name, rows),) = self.rows.items()
+        for block in self._times(name, self.clusters[name].max() + 1, "bootstrap"):
+            yield from (np.repeat(rows, times) for times in block[:, self.clusters[name]])
+
     def _drawn(self, group: str, sums: _Floats, how: str) -> _Floats:
-        """How often each cluster is in each resample, times what the cluster adds, block by block."""
-        n = len(sums)
+        return np.concatenate([times @ sums for times in self._times(group, len(sums), how)])
+
+    def _times(self, group: str, n: int, how: str) -> Iterator[NDArray[np.int64]]:
+        """How often each of n clusters is in each resample, block by block."""
         draws = np.random.default_rng([self.seed, crc32(group.encode()), crc32(how.encode())])
-        parts, step = [], max(1, _BLOCK // n)
+        step = max(1, _BLOCK // n)
         for start in range(0, RESAMPLES, step):
             size = min(step, RESAMPLES - start)
             if how == "bootstrap":
-                times = draws.multinomial(n, np.full(n, 1 / n), size=size)
+                yield draws.multinomial(n, np.full(n, 1 / n), size=size)
             else:
-                times = draws.integers(0, 2, (size, n))
-            parts.append(times @ sums)
-        return np.concatenate(parts)
+                yield draws.integers(0, 2, (size, n))
 
 
 def interval_around(samples: _Floats, score: float, level: float = 0.95) -> Interval:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from seedfree.errors import ConfigError
@@ -91,12 +91,14 @@ class Agreement:
     Attributes:
         first, second: Their marks as given, by which `spearman` ranks.
         first_marks, second_marks: The same on the scale from 1 to 5, for all else.
+        sources: What each item was made from.
     """
 
     first: tuple[float, ...]
     second: tuple[float, ...]
     first_marks: tuple[int, ...]
     second_marks: tuple[int, ...]
+    sources: tuple[str, ...] = field(repr=False)
 
     @property
     def n(self) -> int:
@@ -129,8 +131,8 @@ class Agreement:
         return self._value("spearman")
 
     def interval(self, name: str, level: float = 0.95) -> Interval:
-        """Bootstrap interval, over items, of one of `raw`, `kappa`, `linear`, `quadratic`, `spearman`."""
-        return Interval(*bootstrap(_known(name, _STATISTICS), *self._sides(name), level=level))
+        """Bootstrap interval, over sources, of one of `raw`, `kappa`, `linear`, `quadratic`, `spearman`."""
+        return bootstrap(_known(name, _STATISTICS), *self._sides(name), clusters=self.sources, level=level)
 
     def _value(self, name: str) -> float:
         return _STATISTICS[name](*self._sides(name))
@@ -197,7 +199,8 @@ class Reviews:
             sides.append(_by_item([r for r in self.rows if r.reviewer == name], question))
         both = [item for item in sides[0] if item in sides[1]]
         marks = tuple(tuple(int(side[item]) for item in both) for side in sides)
-        return Agreement(marks[0], marks[1], marks[0], marks[1])
+        source = {row.item: row.source for row in self.rows}
+        return Agreement(marks[0], marks[1], marks[0], marks[1], tuple(source[item] for item in both))
 
     def agreement_with(
         self, marks: Sequence[float | None] | Mapping[str, Any] | Scored, question: str | None = None
@@ -222,16 +225,17 @@ class Reviews:
             raise ConfigError(f"The sheet is of {len(self.sizes)} data sets, the marks of one", hint=hint)
         origin = {row.item: row for row in self.rows}
         means = _by_item(self.rows, question).items()
-        judged_too = [(human, self._judged(marks, origin[item])) for item, human in means]
-        pairs = [(human, judged) for human, judged in judged_too if judged is not None]
-        bad = [judged for _, judged in pairs if not 1 <= judged <= 10]
+        judged_too = [(human, self._judged(marks, origin[item]), origin[item].source) for item, human in means]
+        pairs = [(human, judged, source) for human, judged, source in judged_too if judged is not None]
+        bad = [judged for _, judged, _ in pairs if not 1 <= judged <= 10]
         if bad:
             raise ConfigError(f"A mark of {bad[0]} is not from 1 to 10", hint="Bring the judge's marks to that scale.")
         return Agreement(
-            tuple(human for human, _ in pairs),
-            tuple(judged for _, judged in pairs),
-            tuple(int(human + 0.5) for human, _ in pairs),
-            tuple(int((judged + 1) // 2) for _, judged in pairs),
+            tuple(human for human, _, _ in pairs),
+            tuple(judged for _, judged, _ in pairs),
+            tuple(int(human + 0.5) for human, _, _ in pairs),
+            tuple(int((judged + 1) // 2) for _, judged, _ in pairs),
+            tuple(source for _, _, source in pairs),
         )
 
     def _judged(self, marks: Any, row: Review) -> float | None:

@@ -103,4 +103,6 @@ def test_the_interval_holds_the_value_and_narrows_with_more_items():
     assert few[1] - few[0] == pytest.approx(2 * 1.96 * 0.13, rel=0.15)
     assert many[1] - many[0] == pytest.approx((few[1] - few[0]) / 4, rel=0.2)
     assert bootstrap(kappa, *YES_NO) == few != bootstrap(kappa, *YES_NO, seed=1)
+    copies = [mark for mark in YES_NO[0] for _ in range(16)], [mark for mark in YES_NO[1] for _ in range(16)]
+    assert bootstrap(kappa, *copies, clusters=[i // 16 for i in range(800)]) == pytest.approx(few)
     assert all(map(math.isnan, [*bootstrap(kappa, [], []), *bootstrap(kappa, [2, 2], [2, 2])]))

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -243,6 +244,8 @@ def test_means_and_agreement_of_two_reviewers(sheet):
     assert math.isnan(none.value) and math.isnan(none.interval.low) and none.items == 0
     agreement = reviews.agreement("culture")
     assert agreement.n == 9 and agreement.raw == pytest.approx(6 / 9)
+    assert agreement.sources == tuple(sheet.key["items"][f"r{n:02}"]["source"] for n in range(1, 10))
+    assert replace(agreement, sources=("one",) * 9).interval("raw") == pytest.approx((6 / 9, 6 / 9))
     low, high = agreement.interval("quadratic")
     assert agreement.kappa < agreement.linear < agreement.quadratic < agreement.spearman + 0.1
     assert low < agreement.quadratic < high <= 1
