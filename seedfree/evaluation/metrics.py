@@ -25,10 +25,10 @@ __all__ = ["METRICS", "Floats", "is_counted", "paper_rows", "segmented_rows", "v
 
 Floats = NDArray[np.float64]
 
-METRICS = ("bleu", "chrf", "squad_f1", "squad_em", "meteor", "rouge1", "rouge2", "rougeL", "rougeLsum")
+METRICS = ("bleu", "chrf", "meteor", "rouge1", "rouge2", "rougeL", "rougeLsum", "squad_em", "squad_f1")
 _MEANS = METRICS[2:]
 _PERCENT = ("squad_f1", "squad_em")
-_ROUGE = METRICS[5:]
+_ROUGE = METRICS[3:7]
 # The columns: whether a row counts, whether it was scored, BLEU's lengths, matches and totals, chrF's three counts
 # for each of six orders, then one column a mean.
 _COUNTED, _SCORED, _BLEU, _CHRF, _FIRST = 0, 1, slice(2, 12), slice(12, 30), 30
@@ -65,7 +65,7 @@ def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cu
         squad = _squad_words(p), _squad_words(r)
         meteor = _meteor(_nltk_words(cut_p), _nltk_words(cut_r), stemmer)
         counts = rouge.score(cut_r, cut_p)
-        found[row, _FIRST:] = [_f1(*squad), squad[0] == squad[1], meteor, *(counts[name].fmeasure for name in _ROUGE)]
+        found[row, _FIRST:] = [meteor, *(counts[name].fmeasure for name in _ROUGE), squad[0] == squad[1], _f1(*squad)]
     return found
 
 
@@ -91,12 +91,12 @@ def segmented_rows(predictions: Sequence[str], references: Sequence[str], cutter
         squad = [[word for word in some if word not in articles] or some for some in (words, all_words)]
         counts = rouge.score(" ".join(all_words), " ".join(words))
         found[row, _FIRST:] = [
-            _f1(*squad),
-            squad[0] == squad[1],
             _meteor(p.split(), r.split(), stemmer),
             *(counts[name].fmeasure for name in _ROUGE[:2]),
             rouge_l(words, all_words),
             rouge_lsum(lines, all_lines),
+            squad[0] == squad[1],
+            _f1(*squad),
         ]
     return found
 

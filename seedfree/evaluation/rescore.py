@@ -9,6 +9,7 @@ from typing import Any
 
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
+from seedfree.evaluation.metrics import METRICS
 from seedfree.evaluation.predictions import (
     PARTS,
     TASKS,
@@ -22,9 +23,8 @@ from seedfree.evaluation.predictions import (
 from seedfree.evaluation.published import Published, read_published
 from seedfree.evaluation.scores import Mode, Scores, score
 
-__all__ = ["METRICS", "MODES", "Key", "Rescored", "gather", "pooled", "rescore"]
+__all__ = ["MODES", "Key", "Rescored", "gather", "pooled", "rescore"]
 
-METRICS = ("bleu", "chrf", "meteor", "rouge1", "rouge2", "rougeL", "rougeLsum", "squad_em", "squad_f1")
 MODES: tuple[Mode, ...] = ("paper", "segmented")
 # Tasks whose answers are short enough for the paper to have scored them as SQuAD is.
 _SQUAD = ("open_qa", "closed_qa", "classification", "multiple_choice")

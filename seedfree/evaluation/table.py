@@ -16,8 +16,9 @@ from statistics import fmean
 from typing import Any
 
 from seedfree.errors import SeedfreeError
+from seedfree.evaluation.metrics import METRICS
 from seedfree.evaluation.published import SIMILARITY, Published
-from seedfree.evaluation.rescore import METRICS, MODES, Key, Rescored, gather, pooled, rescore
+from seedfree.evaluation.rescore import MODES, Key, Rescored, gather, pooled, rescore
 from seedfree.evaluation.scores import Mode
 from seedfree.text import shown
 
