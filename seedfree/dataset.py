@@ -25,7 +25,7 @@ from seedfree.text import clean, shown
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["KEYS", "Dataset", "Form", "apportion", "item", "json_line", "row", "write_atomic"]
+__all__ = ["KEYS", "Dataset", "Form", "apportion", "item", "json_line", "read_json", "row", "write_atomic"]
 
 KEYS = (
     "id",
@@ -84,6 +84,20 @@ def json_line(value: Mapping[str, Any]) -> str:
     for end, escape in _LINE_ENDS.items():
         line = line.replace(end, escape)
     return line + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ConfigError: It cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from None
 
 
 def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seedfree.dataset import read_json
 from seedfree.errors import ConfigError
 from seedfree.evaluation.predictions import PARTS, TASKS, named
 
@@ -56,12 +56,7 @@ def read_published(path: str | Path) -> list[Published]:
         ConfigError: The file cannot be read or is not JSON, or an entry has another task or part, or no numbers.
     """
     path = Path(path)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
+    value = read_json(path)
     found: dict[tuple[str, str, str], Published] = {}
     for name, entry in _entries(value, ""):
         one = _published(path, name, entry)

@@ -8,9 +8,11 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
+from seedfree.dataset import read_json
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
 from seedfree.evaluation.resample import mean_interval
@@ -112,7 +114,9 @@ class Evaluation:
             lines.append(self._line(part, "micro", scores, within, [_cell(scores, name) for name in names]))
             if len(scores.tasks) > 1:
                 macro = [_interval(scores.macro(name), scores.macro_interval(name)) for name in names]
-                lines.append([part, "macro", f"{len(scores.tasks)} tasks", *macro, *([""] * (len(lines[0]) - 3 - len(names)))])
+                lines.append(
+                    [part, "macro", f"{len(scores.tasks)} tasks", *macro, *([""] * (len(lines[0]) - 3 - len(names)))]
+                )
         return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,12 +216,9 @@ def read_info(folder: Path) -> dict[str, Any] | None:
         ConfigError: It cannot be read.
     """
     path = folder / "evaluation.json"
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not exists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    info = read_json(path)
     if not isinstance(info, dict) or not set(FIXED) <= set(info):
         raise ConfigError(f"{path} is not that of an evaluation")
     return info

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
-from seedfree.dataset import Dataset, write_atomic
+from seedfree.dataset import Dataset, read_json, write_atomic
 from seedfree.errors import ConfigError, ConfigMismatchError
 
 __all__ = ["check_same", "digest", "last_checkpoint", "read_info", "versions", "write_info"]
@@ -24,12 +25,9 @@ def read_info(folder: Path) -> dict[str, Any] | None:
         ConfigError: It cannot be read.
     """
     path = folder / "training.json"
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not exists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    info = read_json(path)
     if not isinstance(info, dict) or not isinstance(info.get("base"), dict) or "config" not in info:
         raise ConfigError(f"{path} is not that of a training")
     return info
