@@ -37,7 +37,10 @@ _COLUMNS = {
 _SPELLINGS = {"close_qa": "closed_qa", "summarisation": "summarization", "multiple_choices": "multiple_choice"}
 _CULTURE = {"yes", "y", "true", "1", "culture", "cultural"}
 _GENERAL = {"no", "n", "false", "0", "general"}
-_NONCOMMERCIAL = re.compile(r"(?<![a-z])nc(?![a-z])|by[\W_]*nc|non[\W_]*commercial")
+# "For research use only" and "academic" too; the Academic Free License allows all use.
+_NONCOMMERCIAL = re.compile(
+    r"(?s)(?<![a-z])nc(?![a-z])|by[\W_]*nc|non[\W_]*commercial|research.*only|only.*research|academic(?![\W_]*free)"
+)
 
 
 class WangchanThaiInstruct:

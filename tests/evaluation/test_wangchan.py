@@ -50,7 +50,8 @@ def test_rows_of_non_commercial_licence_are_left_out_and_counted_once(path, capl
     ("licence", "kept"),
     [
         ("cc-by-nc-sa-4.0", False), ("CC BY NC", False), ("Non-Commercial use", False), ("noncommercial", False),
-        ("cc_by_nc_4.0", False), ("CCBYNCSA", False),
+        ("cc_by_nc_4.0", False), ("CCBYNCSA", False), ("research-only", False), ("For research use only", False),
+        ("only for\nresearch", False), ("Academic", False), ("Academic Free License", True), ("open research", True),
         ("cc-by-sa-4.0", True), ("", True), ("Public domain", True), ("cc-by-sa-3.0 (encyclopedia)", True),
         ("Nectec open licence", True), ("sync_music", True),
     ],
