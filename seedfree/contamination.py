@@ -13,7 +13,7 @@ from unicodedata import is_normalized
 
 import numpy as np
 
-from seedfree.dataset import Dataset
+from seedfree.dataset import Dataset, check_rows
 from seedfree.errors import ConfigError
 from seedfree.filters.bounds import Bounds
 from seedfree.filters.index import check_threshold
@@ -135,6 +135,7 @@ def contamination(
     if isinstance(shingle, bool) or not isinstance(shingle, int) or shingle < _SHORT:
         raise ConfigError(f"shingle is {shingle!r}", hint=f"It is a number of characters, at least {_SHORT}.")
     threshold = check_threshold(threshold)
+    check_rows(dataset)
     name, asked = _asked(benchmark)
     pages = _pages(asked)
     texts = _Texts(asked, shingle)

@@ -25,7 +25,18 @@ from seedfree.text import clean, shown
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["KEYS", "Dataset", "Form", "apportion", "item", "json_line", "read_json", "row", "write_atomic"]
+__all__ = [
+    "KEYS",
+    "Dataset",
+    "Form",
+    "apportion",
+    "check_rows",
+    "item",
+    "json_line",
+    "read_json",
+    "row",
+    "write_atomic",
+]
 
 KEYS = (
     "id",
@@ -84,6 +95,13 @@ def json_line(value: Mapping[str, Any]) -> str:
     for end, escape in _LINE_ENDS.items():
         line = line.replace(end, escape)
     return line + "\n"
+
+
+def check_rows(given: object) -> None:
+    """Raises `ConfigError` for an argument that is no data set and no sequence of instructions."""
+    if not isinstance(given, Sequence) or not all(isinstance(one, Instruction) for one in given):
+        hint = "Give a Dataset; Dataset.from_jsonl(path) reads one."
+        raise ConfigError(f"The rows are {type(given).__name__}, not a data set", hint=hint)
 
 
 def read_json(path: Path) -> Any:

@@ -311,6 +311,12 @@ def test_what_makes_no_sense_is_refused(given, options):
         contamination(Dataset([row()]), given, **options)
 
 
+@pytest.mark.parametrize("dataset", [[1], "dataset.jsonl", None])
+def test_a_data_set_that_is_none_is_refused(dataset):
+    with pytest.raises(ConfigError, match="not a data set"):
+        contamination(dataset, [question()])
+
+
 def test_training_can_ask_for_the_counts_and_a_warning(caplog):
     rows, benchmarks = Dataset([row(), row(instruction=ASKED)]), [Fixed(question())]
     with caplog.at_level(logging.WARNING, "seedfree"):

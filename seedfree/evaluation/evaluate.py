@@ -69,6 +69,8 @@ def evaluate(
         raise ConfigError(f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel.")
     if not isinstance(benchmark, Benchmark):
         raise ConfigError(f"benchmark is {type(benchmark).__name__}", hint="Give a Benchmark, such as Belebele('th').")
+    if not isinstance(decoding, Decoding):
+        raise ConfigError(f"decoding is {type(decoding).__name__}", hint="Give a Decoding, such as Decoding.paper().")
     questions = tuple(benchmark.questions())
     if not any(one.answer.strip() for one in questions):
         raise ConfigError(f"{benchmark.name} has no questions with an answer")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedfree.dataset import apportion, json_line, write_atomic
+from seedfree.dataset import apportion, check_rows, json_line, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.evaluation.reviews import QUESTIONS, Review, Reviews
 from seedfree.evaluation.rows import csv_rows, file_text
@@ -60,10 +60,13 @@ def review_sheet(
         `out` as a path.
 
     Raises:
-        ConfigError: No rows, `n` below 1, the key of another sheet stands there, or a file cannot be written.
+        ConfigError: No rows, or something else, `n` below 1, the key of another sheet stands there, or a file cannot be
+            written.
     """
     path = Path(out)
     sets = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
+    for given in sets.values():
+        check_rows(given)
     if n < 1 or not any(map(len, sets.values())):
         raise ConfigError("No rows to review", hint="Give a data set with rows, and n of at least 1.")
     drawn = _drawn(sets, n, seed)

@@ -77,10 +77,13 @@ def embedding_similarity(
         sources: What each question was made from; the interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, something else than text, or the encoder's package is missing.
+        ConfigError: Unequal lengths, no rows, something else than text or an encoder, or the encoder's package is
+            missing.
     """
     predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
     said = _said(predictions, references)
+    if isinstance(encoder, str) or not isinstance(encoder, Encoder):  # a text has .encode too
+        raise ConfigError(f"encoder is {type(encoder).__name__}", hint="Give an encoder, such as BGEM3Encoder().")
     values = np.zeros(len(predictions))
     if said:
         first = np.asarray(encoder.encode([predictions[i] for i in said]), dtype=np.float64)

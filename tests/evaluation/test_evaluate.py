@@ -286,7 +286,7 @@ class Blank:
         return Prompt(question.question)
 
 
-@pytest.mark.parametrize("settings", [{"limit": 0}, {"concurrency": 0}, {"mode": "best"}])
+@pytest.mark.parametrize("settings", [{"limit": 0}, {"concurrency": 0}, {"mode": "best"}, {"decoding": None}])
 def test_wrong_arguments_are_told_before_anything_is_asked(wangchan, tmp_path, settings):
     model = perfect(wangchan)
     with pytest.raises(ConfigError):

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -156,6 +157,12 @@ def test_no_rows(tmp_path, dataset, n):
     with pytest.raises(ConfigError, match="No rows to review"):
         review_sheet(dataset, n, tmp_path / "r.html")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dataset", ["rows.jsonl", Path("rows.jsonl"), [1], {"a": ROWS, "b": "rows.jsonl"}, None])
+def test_what_is_no_data_set(tmp_path, dataset):
+    with pytest.raises(ConfigError, match=r"not a data set. Give a Dataset; Dataset.from_jsonl"):
+        review_sheet(dataset, 5, tmp_path / "r.html")
 
 
 def test_marks_come_back_with_their_rows(sheet):

@@ -46,6 +46,12 @@ def test_nothing_answered_needs_no_vectors():
     assert embedding_similarity(["", None, float("nan")], ["a"] * 3, Never()).mean == 0
 
 
+@pytest.mark.parametrize("encoder", [None, "BAAI/bge-m3"])
+def test_what_is_no_encoder_is_told(encoder):
+    with pytest.raises(ConfigError, match="encoder is .*BGEM3Encoder"):
+        embedding_similarity(["a"], ["a"], encoder)
+
+
 @pytest.mark.parametrize("measure", [lambda p, r: embedding_similarity(p, r, None), lambda p, r: bert_score(p, r, "m")])
 @pytest.mark.parametrize(
     ("said", "right", "message"),
