@@ -112,7 +112,9 @@ class Evaluation:
             lines.append(self._line(part, "micro", scores, within, [_cell(scores, name) for name in names]))
             if len(scores.tasks) > 1:
                 macro = [_interval(scores.macro(name), scores.macro_interval(name)) for name in names]
-                lines.append([part, "macro", f"{len(scores.tasks)} tasks", *macro, *([""] * (len(lines[0]) - 3 - len(names)))])
+                lines.append(
+                    [part, "macro", f"{len(scores.tasks)} tasks", *macro, *([""] * (len(lines[0]) - 3 - len(names)))]
+                )
         return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
 
     def to_dict(self) -> dict[str, Any]:
