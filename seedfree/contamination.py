@@ -13,7 +13,7 @@ from unicodedata import is_normalized
 
 import numpy as np
 
-from seedfree.dataset import Dataset
+from seedfree.dataset import Dataset, check_rows
 from seedfree.errors import ConfigError
 from seedfree.filters.bounds import Bounds
 from seedfree.filters.index import check_threshold
@@ -134,6 +134,7 @@ def contamination(
     """
     if isinstance(shingle, bool) or not isinstance(shingle, int) or shingle < _SHORT:
         raise ConfigError(f"shingle is {shingle!r}", hint=f"It is a number of characters, at least {_SHORT}.")
+    check_rows(dataset)
     threshold = check_threshold(threshold)
     name, asked = _asked(benchmark)
     pages = _pages(asked)
@@ -163,6 +164,9 @@ def overlaps(dataset: Dataset, benchmarks: Sequence[Benchmark], *, silent: bool 
 
 
 def _asked(benchmark: Any) -> tuple[str, list[Question]]:
+    if isinstance(benchmark, type):
+        name = benchmark.__name__
+        raise ConfigError(f"benchmark is the class {name}", hint=f"Make one of it: {name}().")
     ask = getattr(benchmark, "questions", None)
     given = ask() if callable(ask) else benchmark
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):

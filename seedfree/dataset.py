@@ -25,7 +25,7 @@ from seedfree.text import clean, shown
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["KEYS", "Dataset", "Form", "apportion", "item", "json_line", "row", "write_atomic"]
+__all__ = ["KEYS", "Dataset", "Form", "apportion", "check_rows", "item", "json_line", "row", "write_atomic"]
 
 KEYS = (
     "id",
@@ -76,6 +76,20 @@ def item(row: Mapping[str, Any]) -> Instruction:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise ConfigError(shown(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from None
+
+
+def check_rows(rows: object) -> None:
+    """Sees that these are rows: a data set, or a list of instructions.
+
+    Raises:
+        ConfigError: They are something else, such as a path.
+    """
+    hint = "Give a data set: a run's, or sf.Dataset.from_jsonl(path)."
+    if isinstance(rows, str) or not isinstance(rows, Sequence):
+        raise ConfigError(f"The data set is {type(rows).__name__}", hint=hint)
+    wrong = next((one for one in rows if not isinstance(one, Instruction)), None)
+    if wrong is not None:
+        raise ConfigError(f"The data set holds {type(wrong).__name__}", hint=hint)
 
 
 def json_line(value: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ estimate
 pipeline
 config
 evaluation: predictions words lcs stated resample agreement decoding files trained
-evaluation: metrics choices similarity length_control reviews published / scores
+evaluation: metrics choices questions similarity length_control reviews published / scores
 evaluation: wangchan belebele lm_eval judge review results rescore / pairwise evaluate / table
 demo
 doctor

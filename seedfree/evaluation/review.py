@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedfree.dataset import apportion, json_line, write_atomic
+from seedfree.dataset import apportion, check_rows, json_line, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.evaluation.reviews import QUESTIONS, Review, Reviews
 from seedfree.languages import Language
@@ -65,6 +65,8 @@ def review_sheet(
     """
     path = Path(out)
     sets = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
+    for one in sets.values():
+        check_rows(one)
     if n < 1 or not any(map(len, sets.values())):
         raise ConfigError("No rows to review", hint="Give a data set with rows, and n of at least 1.")
     drawn = _drawn(sets, n, seed)
@@ -154,6 +156,10 @@ def read_reviews(*paths: str | Path, key: str | Path = "review.key.json") -> Rev
         ConfigError: A file cannot be read, lacks a column, is of another sheet, or holds a mark that is none; or two
             files give different marks under one name.
     """
+    wrong = next((path for path in paths if not isinstance(path, str | Path)), None)
+    if wrong is not None:
+        hint = 'Give paths one after the other: read_reviews("a.csv", "b.csv", key=...).'
+        raise ConfigError(f"A path is {type(wrong).__name__}", hint=hint)
     known = _read_key(Path(key))
     found: dict[tuple[str, str], Review] = {}
     for path in map(Path, paths):
