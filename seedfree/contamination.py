@@ -134,6 +134,7 @@ def contamination(
     """
     if isinstance(shingle, bool) or not isinstance(shingle, int) or shingle < _SHORT:
         raise ConfigError(f"shingle is {shingle!r}", hint=f"It is a number of characters, at least {_SHORT}.")
+    check_rows(dataset)
     threshold = check_threshold(threshold)
     check_rows(dataset)
     name, asked = _asked(benchmark)
@@ -164,6 +165,9 @@ def overlaps(dataset: Dataset, benchmarks: Sequence[Benchmark], *, silent: bool 
 
 
 def _asked(benchmark: Any) -> tuple[str, list[Question]]:
+    if isinstance(benchmark, type):
+        name = benchmark.__name__
+        raise ConfigError(f"benchmark is the class {name}", hint=f"Make one of it: {name}().")
     ask = getattr(benchmark, "questions", None)
     given = ask() if callable(ask) else benchmark
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):

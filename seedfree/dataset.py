@@ -89,19 +89,26 @@ def item(row: Mapping[str, Any]) -> Instruction:
         raise ConfigError(shown(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from None
 
 
+def check_rows(rows: object) -> None:
+    """Sees that these are rows: a data set, or a list of instructions.
+
+    Raises:
+        ConfigError: They are something else, such as a path.
+    """
+    hint = "Give a data set: a run's, or sf.Dataset.from_jsonl(path)."
+    if isinstance(rows, str) or not isinstance(rows, Sequence):
+        raise ConfigError(f"The data set is {type(rows).__name__}", hint=hint)
+    wrong = next((one for one in rows if not isinstance(one, Instruction)), None)
+    if wrong is not None:
+        raise ConfigError(f"The data set holds {type(wrong).__name__}", hint=hint)
+
+
 def json_line(value: Mapping[str, Any]) -> str:
     """One line of a JSONL file, with its line end; the same bytes for the same value on any machine."""
     line = clean(json.dumps(value, ensure_ascii=False, allow_nan=False))
     for end, escape in _LINE_ENDS.items():
         line = line.replace(end, escape)
     return line + "\n"
-
-
-def check_rows(given: object) -> None:
-    """Raises `ConfigError` for an argument that is no data set and no sequence of instructions."""
-    if not isinstance(given, Sequence) or not all(isinstance(one, Instruction) for one in given):
-        hint = "Give a Dataset; Dataset.from_jsonl(path) reads one."
-        raise ConfigError(f"The rows are {type(given).__name__}, not a data set", hint=hint)
 
 
 def read_json(path: Path) -> Any:

@@ -313,7 +313,7 @@ def test_what_makes_no_sense_is_refused(given, options):
 
 @pytest.mark.parametrize("dataset", [[1], "dataset.jsonl", None])
 def test_a_data_set_that_is_none_is_refused(dataset):
-    with pytest.raises(ConfigError, match="not a data set"):
+    with pytest.raises(ConfigError, match="Give a data set"):
         contamination(dataset, [question()])
 
 
@@ -326,3 +326,14 @@ def test_training_can_ask_for_the_counts_and_a_warning(caplog):
         }
     (said,) = [record.getMessage() for record in caplog.records]
     assert "1 of 2 rows overlap with the benchmark fixed" in said and "\n" not in said and ".clean" in said
+
+
+def test_a_path_for_rows_and_a_class_for_a_benchmark_are_told():
+    class Mine:
+        def questions(self):
+            return []
+
+    with pytest.raises(ConfigError, match="The data set is str"):
+        contamination("dataset.jsonl", [])
+    with pytest.raises(ConfigError, match=r"benchmark is the class Mine\. Make one of it: Mine\(\)\."):
+        contamination(Dataset(), Mine)

@@ -2,12 +2,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.dataset import KEYS, Dataset, item, json_line, row, write_atomic
+from seedfree.dataset import KEYS, Dataset, check_rows, item, json_line, row, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Instruction, Message, Source
 
@@ -235,3 +236,9 @@ def test_split_of_one_topic_still_splits():
 def test_split_refuses_what_is_no_share(share):
     with pytest.raises(ConfigError, match="above 0 and below 1"):
         Dataset(rows(4)).split(test=share)
+
+
+@pytest.mark.parametrize("rows", ["rows.jsonl", Path("rows.jsonl"), [{"instruction": "ก"}], {"a": 1}, None])
+def test_what_is_no_data_set_is_told_before_it_is_read(rows):
+    with pytest.raises(ConfigError, match=r"^The data set (is|holds) \w+\. Give a data set: .*from_jsonl\(path\)\.$"):
+        check_rows(rows)

@@ -50,7 +50,7 @@ estimate
 pipeline
 config
 evaluation: rows / resample / predictions words lcs stated agreement decoding files trained
-evaluation: metrics choices similarity length_control reviews published / scores
+evaluation: metrics choices questions similarity length_control reviews published / scores
 evaluation: wangchan belebele lm_eval judge review results rescore / pairwise evaluate / table
 demo
 doctor

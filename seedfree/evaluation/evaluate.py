@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,17 +19,20 @@ from seedfree.engine.runner import identity
 from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.evaluation.decoding import Decoding
+from seedfree.evaluation.questions import questions_of
 from seedfree.evaluation.results import FIXED, Evaluation, read_info
 from seedfree.evaluation.scores import score
 from seedfree.evaluation.trained import TrainedGenerator
 from seedfree.protocols import Benchmark, Generator
-from seedfree.records import Question, seeded
+from seedfree.records import Prompt, Question, seeded
+from seedfree.text import shown
 from seedfree.training.model import TrainedModel
 
 __all__ = ["Evaluation", "evaluate"]
 
 _LOG = logging.getLogger("seedfree")
 _PAPER = Decoding.paper()
+_REASON = 200  # Characters of a reason in the warning; the file has it whole.
 _Mode = Literal["segmented", "paper"]
 
 
@@ -62,16 +66,15 @@ def evaluate(
         ConfigMismatchError: `out` was begun with another model, benchmark, decoding or seed.
         StopRunError: No request can succeed: a wrong key, 20 rejected in a row; run it again once that is mended.
     """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}", hint="Give 1 or more, or None for all.")
+    if limit is not None and (not isinstance(limit, Integral) or limit < 1):
+        raise ConfigError(f"limit is {limit!r}", hint="Give 1 or more, or None for all.")
+    if not isinstance(decoding, Decoding):
+        hint = "Give a Decoding, such as Decoding.greedy()."
+        raise ConfigError(f"decoding is {type(decoding).__name__}", hint=hint)
     generator = TrainedGenerator(model, batch_size=batch_size) if isinstance(model, TrainedModel) else model
     if not isinstance(generator, Generator):
         raise ConfigError(f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel.")
-    if not isinstance(benchmark, Benchmark):
-        raise ConfigError(f"benchmark is {type(benchmark).__name__}", hint="Give a Benchmark, such as Belebele('th').")
-    if not isinstance(decoding, Decoding):
-        raise ConfigError(f"decoding is {type(decoding).__name__}", hint="Give a Decoding, such as Decoding.paper().")
-    questions = tuple(benchmark.questions())
+    questions = questions_of(benchmark)
     if not any(one.answer.strip() for one in questions):
         raise ConfigError(f"{benchmark.name} has no questions with an answer")
     folder = Path(out)
@@ -87,7 +90,7 @@ def evaluate(
     score(["ก a"], ["ก a"], benchmark.language, mode)  # what it needs is missed before anything is paid for
     ready(generator)
     asked = _drawn(questions, limit, seed)
-    prompts = [decoding.apply(benchmark.prompt(one)) for one in asked]
+    prompts = [decoding.apply(_prompt(benchmark, one)) for one in asked]
     left_out = decoding.left_out(generator, prompts[0])
     if left_out:
         _LOG.warning("%s leaves out %s, or has its own", info["model"], ", ".join(left_out))
@@ -109,6 +112,13 @@ def evaluate(
     evaluation = Evaluation.open(folder)
     _write(folder / "scores.json", evaluation.to_dict())
     return evaluation
+
+
+def _prompt(benchmark: Benchmark, question: Question) -> Prompt:
+    prompt = benchmark.prompt(question)
+    if not isinstance(prompt, Prompt):
+        raise ConfigError(f"{benchmark.name}.prompt() gives {type(prompt).__name__}", hint="Return sf.Prompt(text).")
+    return prompt
 
 
 def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: Path) -> None:
@@ -135,16 +145,20 @@ def _drawn(questions: tuple[Question, ...], limit: int | None, seed: int) -> tup
 
 def _lines(questions: Sequence[Question], replies: Replies) -> Iterable[str]:
     counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for one, reply in zip(questions, replies, strict=True):
         stop = "rejected" if reply.error is not None and reply.stop_reason == "end" else reply.stop_reason
         failed = reply.error is not None or stop == "refusal"
         counts[stop] += failed
+        if reply.error is not None:
+            reasons[" ".join(reply.error.removeprefix("failed: ").split())[:_REASON]] += 1
         row = asdict(one) | {"choices": list(one.choices), "prediction": "" if failed else reply.text.strip()}
         error = {"error": reply.error} if reply.error is not None else {}
         yield json.dumps(row | {"stop_reason": stop} | error, ensure_ascii=False) + "\n"
     if lost := +counts:
         said = ", ".join(f"{n} {reason}" for reason, n in lost.most_common())
-        _LOG.warning("%d of %d questions have no answer: %s", lost.total(), len(questions), said)
+        why = "".join(f" (most often: {shown(reason)})" for reason, _ in reasons.most_common(1))
+        _LOG.warning("%d of %d questions have no answer: %s%s", lost.total(), len(questions), said, why)
 
 
 def _write(path: Path, value: Any) -> None:

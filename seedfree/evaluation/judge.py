@@ -259,7 +259,7 @@ class Judge:
 
     def warn(self, items: Iterable[Asked], generators: Iterable[object]) -> None:
         """Logs a warning where the judge is akin to what it judges."""
-        if isinstance(generators, str):
+        if isinstance(generators, str) or not isinstance(generators, Iterable):
             generators = (generators,)
         warn_of_kin(self.generator, [*dict.fromkeys(item.writer for item in items), *generators])
 

@@ -15,6 +15,7 @@ import yaml
 
 from seedfree.dataset import json_line, write_atomic
 from seedfree.errors import ConfigError
+from seedfree.evaluation.questions import questions_of
 from seedfree.protocols import Benchmark
 from seedfree.records import Question
 
@@ -46,8 +47,7 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
     Raises:
         ConfigError: There are too few questions, an answer is none of its choices, or the folder cannot be used.
     """
-    if not isinstance(benchmark, Benchmark):
-        raise ConfigError(f"benchmark is {type(benchmark).__name__}", hint="Give a Benchmark, such as Belebele('th').")
+    questions = questions_of(benchmark)
     name = _name(benchmark.name if name is None else name)
     if not name:
         raise ConfigError("The task has no name", hint="Give name='...' of letters and digits.")
@@ -56,7 +56,6 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
     folder = Path(folder).absolute()
     if _PATTERN.search(str(folder)):
         raise ConfigError(f"{folder} has a mark of a pattern in its name", hint="Use a folder without * [ ] and ::.")
-    questions = benchmark.questions()
     sorts = {
         "choice": [one for one in questions if one.choices],
         "text": [one for one in questions if not one.choices],

@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from seedfree.errors import ConfigError
 from seedfree.evaluation.agreement import kappa, raw_agreement
 from seedfree.evaluation.judge import Judge, asked, by_task, texts
 from seedfree.evaluation.length_control import length_controlled
@@ -251,6 +252,8 @@ def compare_answers(
         ConfigError: Lengths differ, an item has the wrong type, or the language has no such prompt.
         StopRunError: No request can succeed: a wrong key, spent budget, full disk.
     """
+    if not isinstance(judge, Judge):
+        raise ConfigError(f"judge is {type(judge).__name__}", hint="Give a Judge first, then the questions.")
     language = Language.load(judge.language)
     items = asked(questions, language)
     one, other = texts("first", first, len(items)), texts("second", second, len(items))

@@ -156,6 +156,10 @@ def read_reviews(*paths: str | Path, key: str | Path = "review.key.json") -> Rev
         ConfigError: A file cannot be read, lacks a column, is of another sheet, or holds a mark that is none; or two
             files give different marks under one name.
     """
+    wrong = next((path for path in paths if not isinstance(path, str | Path)), None)
+    if wrong is not None:
+        hint = 'Give paths one after the other: read_reviews("a.csv", "b.csv", key=...).'
+        raise ConfigError(f"A path is {type(wrong).__name__}", hint=hint)
     known = _read_key(Path(key))
     found: dict[tuple[str, str], Review] = {}
     for path in map(Path, paths):

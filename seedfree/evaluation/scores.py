@@ -171,6 +171,8 @@ def score(
     answers, wanted = as_texts(predictions, "predictions"), as_texts(references, "references")
     n = len(wanted)
     for name, given in (("predictions", answers), ("tasks", tasks), ("sources", sources), ("cut_off", cut_off)):
+        if given is not None and not hasattr(given, "__len__"):
+            raise ConfigError(f"{name} is {type(given).__name__}", hint="Give a list, one value for each row.")
         if given is not None and len(given) != n:
             raise ConfigError(f"{len(given)} {name} for {n} references", hint="Give one for each row.")
     make_cutter, make_rows = _MODES[mode]

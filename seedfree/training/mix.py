@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from numbers import Integral, Real
 
-from seedfree.dataset import Dataset, apportion
+from seedfree.dataset import Dataset, apportion, check_rows
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction, seeded
 
@@ -25,10 +26,12 @@ def mix(synthetic: Dataset, human: Dataset, *, ratio: float, size: int, seed: in
     Raises:
         ConfigError: An argument is out of its range, or a side has too few rows.
     """
-    if not 0 <= ratio <= 1:
-        raise ConfigError(f"ratio={ratio} is not a share", hint="Give the share of human rows, 0 to 1.")
-    if size < 1:
-        raise ConfigError(f"size={size} is too small", hint="Give the number of rows, at least 1.")
+    for side in (synthetic, human):
+        check_rows(side)
+    if not isinstance(ratio, Real) or not 0 <= ratio <= 1:
+        raise ConfigError(f"ratio={ratio!r} is not a share", hint="Give the share of human rows, 0 to 1.")
+    if not isinstance(size, Integral) or size < 1:
+        raise ConfigError(f"size={size!r} is no number of rows", hint="Give the number of rows, at least 1.")
     of_human = int(size * ratio + 0.5)
     wanted = [("synthetic", synthetic, size - of_human), ("human", human, of_human)]
     for name, side, n in wanted:

@@ -84,6 +84,7 @@ class QLoRATrainer:
         Raises:
             ConfigError: The data set or the base model cannot be used; not: too little memory (see `.fits`).
         """
+        self._check(dataset, validation)
         return self._plan(dataset, validation).footprint
 
     def train(self, dataset: Dataset, out: str | Path, *, validation: Dataset | None = None) -> TrainedModel:
@@ -97,6 +98,7 @@ class QLoRATrainer:
             ConfigError: Something is wrong or too large; no weight was read.
         """
         check_packages()
+        self._check(dataset, validation)
         folder = Path(out)
         identity = self._identity(dataset, validation)
         info = read_info(folder)
@@ -125,6 +127,20 @@ class QLoRATrainer:
                 return self._run(plan, folder, identity, base_digest)
         except Timeout as error:
             raise ConfigError(f"Another process trains in {folder}", hint="Wait for it.") from error
+
+    def _check(self, dataset: object, validation: object) -> None:
+        for rows in (dataset, validation):
+            if rows is not None and not isinstance(rows, Dataset):
+                hint = "Give a Dataset: a run's, sf.Dataset.from_jsonl(path) or sf.Dataset(rows)."
+                raise ConfigError(f"The data set is {type(rows).__name__}", hint=hint)
+        if not isinstance(self.base_model, str | Path):
+            hint = "Give a model's folder, or its name on the hub."
+            raise ConfigError(f"base_model is {type(self.base_model).__name__}", hint=hint)
+        if not isinstance(self.config, QLoRAConfig):
+            hint = "Give a QLoRAConfig, such as QLoRAConfig.recommended(rank=16)."
+            raise ConfigError(f"config is {type(self.config).__name__}", hint=hint)
+        if not isinstance(self.benchmarks, Sequence):
+            raise ConfigError(f"benchmarks is {type(self.benchmarks).__name__}", hint="Give a list of them.")
 
     def _identity(self, dataset: Dataset, validation: Dataset | None) -> dict[str, Any]:
         return {

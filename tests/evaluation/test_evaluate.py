@@ -286,7 +286,13 @@ class Blank:
         return Prompt(question.question)
 
 
-@pytest.mark.parametrize("settings", [{"limit": 0}, {"concurrency": 0}, {"mode": "best"}, {"decoding": None}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limit": 0}, {"limit": "2"}, {"concurrency": 0}, {"mode": "best"}, {"decoding": None},
+        {"decoding": {"temperature": 0}},
+    ],
+)  # fmt: skip
 def test_wrong_arguments_are_told_before_anything_is_asked(wangchan, tmp_path, settings):
     model = perfect(wangchan)
     with pytest.raises(ConfigError):
@@ -301,6 +307,44 @@ def test_a_model_or_a_benchmark_that_is_none_is_told(wangchan, tmp_path):
         evaluate(perfect(wangchan), Blank(), tmp_path / "out")
     with pytest.raises(ConfigError, match="benchmark is list"):
         evaluate(perfect(wangchan), list(wangchan.questions()), tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"benchmark is the class Blank\. Make one of it: Blank\(\)\."):
+        evaluate(perfect(wangchan), Blank, tmp_path / "out")
+
+
+class Own:
+    """What a user writes, with one thing wrong."""
+
+    name, language = "own", "th"
+
+    def __init__(self, questions, prompt):
+        self.questions = lambda: questions
+        self.prompt = lambda question: prompt
+
+
+@pytest.mark.parametrize(
+    ("questions", "prompt", "said"),
+    [
+        ([{"id": "1"}], Prompt("ก"), "own holds dict"),
+        ([Question("1", "qa", "ก", "ข"), Question("1", "qa", "ค", "ง")], Prompt("ก"), "two questions with the id '1'"),
+        ([Question("1", "qa", "ก", "ข")], "ก", r"own\.prompt\(\) gives str\. Return sf\.Prompt\(text\)\."),
+    ],
+)
+def test_a_benchmark_of_ones_own_that_is_wrong_is_one_line(wangchan, tmp_path, questions, prompt, said):
+    model = perfect(wangchan)
+    with pytest.raises(ConfigError, match=said) as caught:
+        evaluate(model, Own(questions, prompt), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert model.calls == []
+
+
+def test_the_warning_of_failed_questions_says_why(tmp_path, caplog):
+    def broken(prompt):
+        raise ZeroDivisionError("by\nzero")
+
+    asked = [Question("1", "qa", "ก", "ข")]
+    evaluate(FunctionGenerator(broken, name="broken"), Own(asked, Prompt("ก")), tmp_path / "out")
+    warned = [one for one in caplog.messages if "have no answer" in one]
+    assert len(warned) == 1 and "1 failed" in warned[0] and "ZeroDivisionError: by zero" in warned[0]
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{", '{"model": "m"}'])

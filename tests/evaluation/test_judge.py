@@ -250,3 +250,9 @@ def test_a_real_models_verdict_can_be_read(llama, tmp_path):
     """Gemma 3 270M under its grammar; whether its mark means anything is another matter."""
     marks = Judge(llama, "th", "th").mark(["ลอยกระทงตรงกับวันใด"], ["วันเพ็ญเดือนสิบสอง"], tmp_path)
     assert marks.missing == 0 and 1 <= marks.scores[0] <= 10 and marks.rationales[0]
+
+
+def test_one_writer_need_not_stand_in_a_list(tmp_path, caplog):
+    judge = Judge(FunctionGenerator(lambda prompt: '{"rationale": "ดี", "score": 8}', name="gemma-judge"))
+    judge.mark(["ก"], ["ข"], tmp_path, generators=FunctionGenerator(str, name="gemma-writer"))
+    assert "are of one family" in caplog.text

@@ -190,3 +190,8 @@ def test_unequal_or_wrong_answers_are_refused_before_anything_is_asked(first, se
     with pytest.raises(ConfigError, match="first|second"):
         compare(generator, first, second, tmp_path)
     assert not generator.calls
+
+
+def test_the_judge_comes_first(tmp_path):
+    with pytest.raises(ConfigError, match="judge is list"):
+        compare_answers(["ก"], Judge(FunctionGenerator(str, name="j")), ["ก"], ["ข"], tmp_path)

@@ -161,7 +161,7 @@ def test_no_rows(tmp_path, dataset, n):
 
 @pytest.mark.parametrize("dataset", ["rows.jsonl", Path("rows.jsonl"), [1], {"a": ROWS, "b": "rows.jsonl"}, None])
 def test_what_is_no_data_set(tmp_path, dataset):
-    with pytest.raises(ConfigError, match=r"not a data set. Give a Dataset; Dataset.from_jsonl"):
+    with pytest.raises(ConfigError, match=r"Give a data set"):
         review_sheet(dataset, 5, tmp_path / "r.html")
 
 
@@ -327,3 +327,10 @@ def test_several_data_sets_are_told_apart_again(tmp_path):
     assert agreement.raw == agreement.spearman == 1
     with pytest.raises(ConfigError, match="of 2 data sets, the marks of one. Give them by name: ours, theirs"):
         reviews.agreement_with([9] * 5)
+
+
+def test_paths_in_a_list_or_for_rows_are_told(tmp_path, sheet):
+    with pytest.raises(ConfigError, match="A path is list"):
+        sheet.read(["a.csv", "b.csv"])
+    with pytest.raises(ConfigError, match="The data set is str"):
+        review_sheet("runs/th/dataset.jsonl", out=tmp_path / "other.html")

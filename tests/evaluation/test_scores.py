@@ -306,3 +306,8 @@ def test_the_published_scores_are_reproduced():
                 metric = PUBLISHED.get(metric, metric)
                 if metric in METRICS:
                     assert getattr(scores, metric) == pytest.approx(number, abs=LIMITS.get(metric, 0.006)), file["file"]
+
+
+def test_one_number_for_a_list_is_told():
+    with pytest.raises(ConfigError, match="cut_off is float"):
+        score(["ก"], ["ข"], cut_off=0.3)

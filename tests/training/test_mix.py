@@ -87,3 +87,11 @@ def test_what_cannot_be_drawn_is_said_in_one_line(values, says):
 def test_an_empty_side_that_gives_nothing():
     people = side({"a": 3}, HUMAN, "human")
     assert len(mix(Dataset(), people, ratio=1, size=3)) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"ratio": "0.2"}, {"size": "3"}, {"human": "human.jsonl"}])
+def test_an_argument_of_another_type_is_told(wrong):
+    rows = side({"a": 4}, Source(), "m@local")
+    given = {"synthetic": rows, "human": rows, "ratio": 0.5, "size": 2} | wrong
+    with pytest.raises(ConfigError, match=r"ratio='0\.2'|size='3'|The data set is str"):
+        mix(**given)

@@ -328,3 +328,21 @@ def test_several_gpus_want_a_launcher(base, rows, tmp_path, monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     with pytest.raises(ConfigError, match="4 GPUs and one process.*accelerate launch"):
         QLoRATrainer(base, QLoRAConfig(**QUICK)).train(rows, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "rows", "said"),
+    [
+        ({}, "dataset.jsonl", "The data set is str"),
+        ({}, [], "The data set is list"),
+        ({"base_model": None}, Dataset(), "base_model is NoneType"),
+        ({"config": {"rank": 16}}, Dataset(), "config is dict"),
+        ({"benchmarks": object()}, Dataset(), "benchmarks is object"),
+    ],
+)
+def test_an_argument_of_another_type_is_told_in_one_line(trainer, rows, said, tmp_path):
+    trainer = QLoRATrainer(**{"base_model": "base"} | trainer)
+    for use in (trainer.estimate, lambda given: trainer.train(given, tmp_path / "out")):
+        with pytest.raises(ConfigError, match=said) as caught:
+            use(rows)
+        assert "\n" not in str(caught.value)
