@@ -60,7 +60,8 @@ def main() -> int:
         rank=16,
         alpha=16,
         max_length=512,
-        accumulation=2,
+        accumulation=1,
+        learning_rate=1e-3,  # a small model on a few hundred rows takes few steps, so each has to be large
         epochs=options.epochs,
         gradient_checkpointing=False,  # a small model needs no memory saved at the cost of a third of the time
         checkpoints=4,

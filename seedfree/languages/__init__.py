@@ -29,6 +29,11 @@ __all__ = ["FormatExample", "Language", "Style", "languages", "segment"]
 
 _FOLDER = Path(__file__).parent
 _FORBID = ConfigDict(extra="forbid")
+# ISO 639-3 codes of the ready-made languages.
+_LONG = {
+    "eng": "en", "ind": "id", "khm": "km", "lao": "lo", "mya": "my", "swa": "sw", "swh": "sw", "tha": "th",
+    "tur": "tr", "vie": "vi",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -97,7 +102,7 @@ class Language:
 
     @classmethod
     def load(cls, language: str | Language) -> Language:
-        """The language of a code or an English name.
+        """The language of a code (ISO 639-1 or 639-3) or an English name.
 
         Raises:
             ConfigError: No such language; the message names the nearest.
@@ -106,6 +111,7 @@ class Language:
             return language
         known = languages()
         wanted = language.strip().casefold()
+        wanted = _LONG.get(wanted, wanted)
         for code, name in known.items():
             if wanted in (code, name.casefold()):
                 return _load(code)

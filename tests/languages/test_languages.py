@@ -165,3 +165,10 @@ def test_a_prompt_that_a_file_leaves_out_is_asked_in_english() -> None:
 def test_an_unknown_language_names_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match=r"Unknown language .*Ready-made: .*th"):
         Language.load(name)
+
+
+def test_every_language_is_known_by_its_three_letters_too():
+    long = {"eng": "en", "ind": "id", "khm": "km", "lao": "lo", "mya": "my", "swh": "sw", "tha": "th", "tur": "tr"}
+    long["vie"] = "vi"
+    assert {code: Language.load(code).code for code in long} == long
+    assert set(long.values()) == set(languages())
