@@ -40,8 +40,8 @@ def _parsed(path: Path, kind: str) -> list[dict[str, Any]]:
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        from pyarrow import ArrowException  # type: ignore[import-untyped]
-        from pyarrow.parquet import read_table  # type: ignore[import-untyped]
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_table
     except ImportError as error:
         raise missing_extra("pyarrow", "train") from error
     try:

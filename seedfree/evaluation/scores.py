@@ -68,8 +68,8 @@ class Scores:
     meteor: float
     rouge1: float
     rouge2: float
-    rougeL: float  # noqa: N815
-    rougeLsum: float  # noqa: N815
+    rougeL: float
+    rougeLsum: float
     n: int
     unanswered: float
     length: float
