@@ -21,7 +21,6 @@ Rationale = Annotated[str, Field(max_length=2000)]
 
 
 # A docstring would go into the schema that the judge is sent, and with it into the ledger's keys.
-# A docstring would go into the schema that the judge is sent.
 class Verdict(BaseModel):  # noqa: D101
     model_config = ConfigDict(title="Verdict")
 
