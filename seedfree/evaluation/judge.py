@@ -158,11 +158,14 @@ class Marks:
         return {task: self._only(places) for task, places in by_task(self.task_names).items()}
 
     def _only(self, places: Sequence[int]) -> Marks:
-        columns = (self.scores, self.rationales, self.errors)
-        scores, rationales, errors = (tuple(column[i] for i in places) for column in columns)
-        # Without their name: the parts of one task have no tasks of their own.
-        sources = tuple(self.sources[i] for i in places)
-        return Marks(scores, rationales, errors, ("",) * len(places), sources, self.seed)  # type: ignore[arg-type]
+        return Marks(
+            tuple(self.scores[i] for i in places),
+            tuple(self.rationales[i] for i in places),
+            tuple(self.errors[i] for i in places),
+            ("",) * len(places),  # the parts of one task have no tasks of their own
+            tuple(self.sources[i] for i in places),
+            self.seed,
+        )
 
     def __repr__(self) -> str:
         low, high = self.interval.low, self.interval.high

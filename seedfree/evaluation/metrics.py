@@ -134,11 +134,11 @@ def _corpus(words: Sequence[tuple[str, str]], texts: Sequence[tuple[str, str]], 
     metrics = _imported("sacrebleu")
     if not words:
         return np.zeros((0, 10)), np.zeros((0, 18))
-    bleu, chrf = metrics.BLEU(tokenize=tokenize, force=True), metrics.CHRF()
-    return tuple(
-        np.array(metric._extract_corpus_statistics([p for p, _ in pairs], [[r for _, r in pairs]]), float)
-        for metric, pairs in ((bleu, words), (chrf, texts))
-    )  # type: ignore[return-value]
+
+    def counts(metric: Any, pairs: Sequence[tuple[str, str]]) -> Floats:
+        return np.array(metric._extract_corpus_statistics([p for p, _ in pairs], [[r for _, r in pairs]]), float)
+
+    return counts(metrics.BLEU(tokenize=tokenize, force=True), words), counts(metrics.CHRF(), texts)
 
 
 def _bleu(sums: Floats) -> Floats:
