@@ -85,7 +85,7 @@ class Pipeline:
         for one in self._diversity:
             _needs(one, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
         encoders = [e for d in self._diversity if (e := getattr(d, "encoder", None)) is not None]
-        names = [str(getattr(e, "identity", type(e).__qualname__)) for e in encoders]
+        names = [str(getattr(e, "identity", type(e).__name__)) for e in encoders]
         if len(set(names)) < len(names):  # a run keeps one list of vectors for each
             raise ConfigError(
                 f"Two filters in diversity have the encoder {names[0]}", hint="Give one of them all fields."

@@ -33,7 +33,7 @@ from seedfree.progress import Progress
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Context, Instruction, Selection, Topic, altered
 from seedfree.run import Dropped, Run, Stats, known_verdicts, publish, row_id, rows_of, write_json
-from seedfree.settings import code_digest, differing, fingerprint, own_code
+from seedfree.settings import code_digest, differing, fingerprint, languages_of, own_code, recorded
 from seedfree.steps import prompted, verdict
 from seedfree.topics import GivenTopics, TopicStream
 from seedfree.version import version
@@ -146,7 +146,9 @@ class Execution:
             return True
         if kept.kind != "config":
             raise ConfigError(f"{self.out} holds replies but no run", hint="Choose another folder for the run.")
-        fields = differing(json.loads(kept.body), json.loads(json.dumps(settings)))
+        languages = [self.stages.language, *languages_of(self._components())]
+        was = recorded(kept.body.decode(), languages)
+        fields = differing(was, recorded(json.dumps(settings, ensure_ascii=False), languages))
         if fields:
             raise ConfigMismatchError(
                 f"{self.out} was made with other settings: {', '.join(fields[:6])}",

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter
 
+from seedfree.engine.entries import current, named
 from seedfree.languages import Language
 from seedfree.text import clean
 
@@ -21,11 +22,16 @@ _SECRET = re.compile(
     r"(^|[_-])(api_?keys?|keys?|token|secrets?|password|passwd|passphrase|credentials?|authorization|cookie)$",
     re.IGNORECASE,
 )
+_LANGUAGE = TypeAdapter(Language)
+_FIELDS_BEFORE = (
+    "code", "name", "native", "script", "persona", "wikipedia", "segmenter", "digits", "era_offset", "close", "labels",
+    "end_sections", "refusals", "name_markers", "facets", "prompts", "styles", "format_examples",
+)  # fmt: skip
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
 _PURE = ("seedfree.tasks.", "seedfree.filters.rules", "seedfree.filters.language", "seedfree.filters.grounding")
 
-__all__ = ["code_digest", "describe", "differing", "fingerprint", "own_code"]
+__all__ = ["code_digest", "describe", "differing", "fingerprint", "languages_of", "own_code", "recorded"]
 
 
 @functools.cache
@@ -54,8 +60,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Language):
-        digest = hashlib.sha256(repr(sorted(vars(value).items(), key=str)).encode()).hexdigest()
-        return f"{value.code} {digest[:16]}"
+        return _language(value)
     if isinstance(value, BaseModel):
         return describe(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
@@ -65,7 +70,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [describe(v) for v in value]
     if isinstance(value, type) or callable(value):
-        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        return str(getattr(value, "__name__", type(value).__name__))
     hidden = {"requests_per_minute", "tokens_per_minute", *getattr(value, "operational", ())}
     settings = {
         name: describe(each)
@@ -73,7 +78,38 @@ def describe(value: Any) -> Any:
         if not (name.startswith("_") or name in hidden or isinstance(each, SecretStr) or _SECRET.search(name))
     }
     identity = {"identity": value.identity} if hasattr(type(value), "identity") else {}
-    return {"kind": f"{type(value).__module__}.{type(value).__qualname__}", **identity, **settings}
+    return {"kind": named(type(value)), **identity, **settings}
+
+
+def _language(language: Language) -> str:
+    """A language by what is in its file; a field that it does not use leaves no trace, so that new ones can come."""
+    content = _LANGUAGE.dump_json(language, exclude_defaults=True).decode()
+    return f"{language.code} {fingerprint(json.loads(content))}"
+
+
+def _language_before(language: Language) -> str:
+    """What stood in the settings of a run up to 0.1.0."""
+    fields = sorted(((name, getattr(language, name)) for name in _FIELDS_BEFORE), key=str)
+    return f"{language.code} {hashlib.sha256(repr(fields).encode()).hexdigest()[:16]}"
+
+
+def recorded(text: str, languages: Iterable[Language]) -> dict[str, Any]:
+    """The settings in a ledger's first entry, in the words of this version.
+
+    Args:
+        languages: Those of the run and of its components, by which a run of an earlier version is told.
+    """
+    text = current(text)
+    for language in languages:
+        text = text.replace(json.dumps(_language_before(language)), json.dumps(_language(language)))
+    settings: dict[str, Any] = json.loads(text)
+    return settings
+
+
+def languages_of(components: Iterable[object]) -> list[Language]:
+    """The languages among the components' settings."""
+    values = (value for each in components for value in getattr(each, "__dict__", {}).values())
+    return [value for value in values if isinstance(value, Language)]
 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -22,7 +23,7 @@ def test_a_components_public_settings_count_and_its_private_state_does_not() -> 
         def __init__(self, k: int) -> None:
             self.k, self.folder, self._cache = k, "/tmp/x", object()
 
-    assert describe(Mine(3)) == {"kind": f"{__name__}.{Mine.__qualname__}", "k": 3}
+    assert describe(Mine(3)) == {"kind": "own:Mine", "k": 3}
 
 
 def test_differing_names_the_setting_inside() -> None:
@@ -37,3 +38,10 @@ def test_equal_pipelines_have_one_fingerprint() -> None:
     assert fingerprint(one) == fingerprint(two)
     other = sf.Pipeline("th", sf.ClaudeGenerator(api_key="k"), tasks=[sf.ClosedQA(pairs=2)]).settings()
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_a_field_that_a_language_does_not_use_leaves_no_trace() -> None:
+    pack = sf.Language(code="xx", name="X", native="x", script="Latin", persona="p")
+    was = describe(pack)
+    assert describe(dataclasses.replace(pack, digits="")) == was
+    assert describe(dataclasses.replace(pack, digits="abcdefghij")) != was

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import sqlite3
 import threading
@@ -23,15 +24,19 @@ __all__ = [
     "Entry",
     "LedgerReader",
     "connect",
+    "current",
     "damaged",
     "entry_of",
     "head",
     "head_of",
+    "named",
     "read_entry",
     "seal",
     "unusable",
 ]
 
+# Up to 0.1.0 a component went by the path of its class, `{"kind": "seedfree.contexts.wikipedia.WikipediaSource"`.
+_PATH = re.compile(r'(?<="kind": ")[^"\\.]+\.[^"\\]+(?=")')
 # Bytes of a page of the file.
 PAGE = 4096
 TABLE = """
@@ -56,6 +61,23 @@ class Entry:
     headers: Mapping[str, str] = field(default_factory=dict)
     at: str = ""
     n: int = -1
+
+
+def named(kind: type) -> str:
+    """The name of a class in whatever is recorded, wherever its code lies: `own:` marks one that is not seedfree's."""
+    return _named(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def current(text: str) -> str:
+    """Recorded settings, or a key that holds some, with each class under the name that `named` gives it."""
+    return _PATH.sub(lambda path: _named(path[0]), text) if '"kind": "' in text else text
+
+
+def _named(path: str) -> str:
+    first, *_, name = path.split(".")
+    if not (first.isidentifier() and name.isidentifier()):  # some setting that is called "kind"
+        return path
+    return name if first == "seedfree" else f"own:{name}"
 
 
 def seal(before: bytes, n: int, kind: str, key: str, at: str, status: int, headers: str, body: bytes) -> bytes:

@@ -18,6 +18,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from seedfree.engine.entries import (
     Entry,
     LedgerReader,
     connect,
+    current,
     damaged,
     entry_of,
     head,
@@ -136,7 +138,7 @@ class Ledger:
             if length == least and chain != chain_there:
                 raise damaged(self._path, changed.format(n, self._path))
             if kind in _ANSWERS:
-                answers[key] = n
+                answers[current(key)] = n
                 if warm > 0:
                     warm -= len(body)
                     self._warm[n] = Entry(
@@ -295,7 +297,7 @@ class Ledger:
             raise ConfigError(f"{folder} holds no ledger.sqlite", hint="Name the folder of an earlier run.")
         with Ledger(folder) as ledger:
             for kind in sorted(_ANSWERS):
-                yield from ledger.entries(kind)
+                yield from (replace(entry, key=current(entry.key)) for entry in ledger.entries(kind))
 
     @staticmethod
     def reader(folder: str | Path) -> LedgerReader:

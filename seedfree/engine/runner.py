@@ -43,7 +43,13 @@ _REJECTIONS = 20
 def identity(generator: Generator) -> str:
     """The name under which a generator's replies are kept and its rows are published."""
     given = getattr(generator, "identity", None)
-    return str(given) if given else f"{type(generator).__module__}.{type(generator).__qualname__}"
+    return str(given) if given else type(generator).__name__
+
+
+def _identity_before(generator: Generator) -> str | None:
+    """What `identity` was up to 0.1.0, where it was another."""
+    kind = type(generator)
+    return None if getattr(generator, "identity", None) else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:
@@ -140,15 +146,17 @@ class Runner:
         else:
             unset = {name for name in _LATER if getattr(prompt, name) is None}
             request, sent = None, _PROMPT.dump_json(prompt, exclude=unset)
-        key = hashlib.sha256(b"\x1f".join((identity(generator).encode(), sent, sample.encode()))).hexdigest()
-        for kept in (self._ledger.get(key), self._reuse.get(key)):
-            if kept is None or (kept.status >= 400 and key not in self._ledger):
+        key = self._key(identity(generator), sent, sample)
+        before = _identity_before(generator)
+        names = [key, self._key(before, sent, sample)] if before else [key]
+        for kept in (known.get(name) for known in (self._ledger, self._reuse) for name in names):
+            if kept is None or (kept.status >= 400 and kept.key not in self._ledger):
                 continue
             with contextlib.suppress(RetryableError, StopRunError):
                 reply = read(generator, kept)
-                entry = kept if key in self._ledger else await self._ledger.append(kept)
+                entry = kept if kept.key in self._ledger else await self._ledger.append(kept)
                 self.count(generator, entry, reply)
-                _BEHIND.get([]).append(key)
+                _BEHIND.get([]).append(kept.key)
                 return entry, reply
 
         async def ask() -> tuple[Entry, Reply]:
@@ -157,6 +165,10 @@ class Runner:
         entry, reply = await self._once(key, ask)
         _BEHIND.get([]).append(key)
         return entry, reply
+
+    @staticmethod
+    def _key(name: str, sent: bytes, sample: str) -> str:
+        return hashlib.sha256(b"\x1f".join((name.encode(), sent, sample.encode()))).hexdigest()
 
     async def fetch(self, key: str, fn: Callable[[], Any], generator: Generator) -> Entry:
         """The JSON that `fn` gave for a key when it was first asked.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from seedfree.engine.ledger import Entry
+from seedfree.engine.entries import Entry, current
 from seedfree.engine.runner import Runner
 from seedfree.errors import InvalidReplyError, StopRunError
 from seedfree.languages import Language
@@ -174,7 +174,7 @@ class RunSession:
 
     async def fetch_at(self, key: str, fn: Callable[[], Any]) -> tuple[Any, str]:
         """The value of `fetch`, and the time that the ledger kept with it."""
-        entry = await self._runner.fetch(f"fetch:{key}", fn, self._generator)
+        entry = await self._runner.fetch(current(f"fetch:{key}"), fn, self._generator)
         return json.loads(entry.body), entry.at
 
 

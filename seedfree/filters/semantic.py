@@ -255,8 +255,7 @@ def _checked(encoder: Any, name: str) -> Any:
 
 
 def _identity(encoder: Any) -> str:
-    kind = type(encoder)
-    return str(getattr(encoder, "identity", "") or f"{kind.__module__}.{kind.__qualname__}")
+    return str(getattr(encoder, "identity", "") or type(encoder).__name__)
 
 
 def _thresholds(given: float | Mapping[str, float]) -> float | Mapping[str, float]:

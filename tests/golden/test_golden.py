@@ -1,0 +1,75 @@
+"""Runs of earlier versions go on under this one: the same bytes, and nothing is asked."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import seedfree as sf
+from tests.fakes import thai
+from tests.golden.small import asked, pipeline
+
+HERE = Path(__file__).parent
+RUN = HERE / "run"
+PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md")
+LARGE = HERE.parents[2] / "shared" / "runs"
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in PUBLISHED}
+
+
+def copied(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to)
+    for path in (to, *to.rglob("*")):
+        os.chmod(path, 0o700 if path.is_dir() else 0o600)
+    return to
+
+
+def replayed(folder: Path, **options: object) -> sf.Run:
+    never = sf.FunctionGenerator(asked, name="golden")
+    return pipeline(never).run(size=5, out=folder, seed=3, progress=False, **options)
+
+
+def test_a_run_of_the_version_before_publishes_the_same_bytes_and_asks_nothing(tmp_path: Path) -> None:
+    folder = copied(RUN, tmp_path / "run")
+    (folder / "manifest.json").unlink()  # the rows' verdicts are found anew, too
+    assert replayed(folder).status == "complete"
+    assert published(folder) == published(RUN)
+
+
+def test_a_new_run_takes_over_its_replies_and_its_contexts(tmp_path: Path) -> None:
+    # The class of one source lies in another module than it did when the run was made.
+    run = replayed(tmp_path / "new", reuse=[copied(RUN, tmp_path / "run")])
+    assert run.status == "complete"
+    assert published(run.path) == published(RUN)
+
+
+def test_other_settings_are_refused_as_they_are_in_a_new_run(tmp_path: Path) -> None:
+    folder = copied(RUN, tmp_path / "run")
+    other = pipeline(sf.FunctionGenerator(asked, name="golden"))
+    other.topics = [*other.topics[:-1], "ผ้าทอ"]
+    other.language = sf.Language.load("th")
+    with pytest.raises(sf.ConfigError, match=r"language, topics\.9"):
+        other.run(size=5, out=folder, seed=3)
+
+
+def test_what_a_run_records_names_no_module(tmp_path: Path) -> None:
+    run = pipeline(sf.FunctionGenerator(thai, name="golden")).run(size=5, out=tmp_path / "new", seed=3)
+    rows = sqlite3.connect(run.path / "ledger.sqlite").execute("SELECT key || headers || body FROM entries").fetchall()
+    text = "\n".join(str(row) for row in rows) + (run.path / "manifest.json").read_text("utf-8")
+    assert not re.findall(r"seedfree\.\w+|tests\.\w+|__main__|\bat 0x", text)
+    assert '"kind": "own:Notes"' in text and '"kind": "WrittenContexts"' in text
+
+
+def test_the_run_of_320_thai_rows_is_the_same(tmp_path: Path) -> None:
+    if not LARGE.exists():
+        pytest.skip("the run is not beside the checkout")
+    folder = copied(LARGE / "th320", tmp_path / "run")
+    subprocess.run([sys.executable, LARGE / "th320.py", folder], check=True, capture_output=True)
+    assert published(folder) == published(LARGE / "th320")
