@@ -41,7 +41,9 @@ def main(n: int = 100_000, d: int = 256, new: int = 1000) -> None:
         first.select(0, keys[:n], limits[:n], lambda rows: there[rows])
         _, saving = timed(lambda: first.save(path))
         size = path.stat().st_size
-        second, loading = timed(lambda: Ongoing.load(path, "auto", lambda known: there[: len(known)]))
+        second, loading = timed(
+            lambda: Ongoing.load(path, "auto", lambda known: there[: len(known)])
+        )
         assert len(second) == n
         grown, adding = timed(lambda: second.select(0, keys, limits, lambda rows: there[rows]))
         _, alone = timed(lambda: greedy_select(vectors[n:], THRESHOLD))

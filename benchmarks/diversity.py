@@ -32,7 +32,11 @@ SHARE, THRESHOLD, BLOCK = 0.25, 0.95, 2048
 
 def planted(n: int, d: int, seed: int = 0, path: str | None = None) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    vectors: Any = np.empty((n, d), np.float32) if path is None else np.memmap(path, np.float32, "w+", shape=(n, d))
+    vectors: Any = (
+        np.empty((n, d), np.float32)
+        if path is None
+        else np.memmap(path, np.float32, "w+", shape=(n, d))
+    )
     for start in range(0, n, BLOCK):
         rows = rng.standard_normal((min(BLOCK, n - start), d), dtype=np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -71,7 +75,9 @@ def plain(vectors: np.ndarray) -> np.ndarray:
     kept, count = np.empty_like(vectors), 0
 
     def nearest(rows: np.ndarray) -> np.ndarray:
-        tops = [(rows @ kept[c : min(c + 8192, count)].T).max(axis=1) for c in range(0, count, 8192)]
+        tops = [
+            (rows @ kept[c : min(c + 8192, count)].T).max(axis=1) for c in range(0, count, 8192)
+        ]
         return np.max(tops, axis=0)
 
     def add(rows: np.ndarray, _: np.ndarray) -> None:
@@ -106,7 +112,9 @@ def faiss(vectors: np.ndarray) -> np.ndarray:
     import faiss
 
     index = faiss.IndexFlatIP(vectors.shape[1])
-    return blocked(vectors, lambda rows: index.search(rows, 1)[0][:, 0], lambda rows, _: index.add(rows))
+    return blocked(
+        vectors, lambda rows: index.search(rows, 1)[0][:, 0], lambda rows, _: index.add(rows)
+    )
 
 
 def semhash(vectors: np.ndarray) -> np.ndarray:
@@ -159,9 +167,15 @@ def main(n: int, d: int, names: list[str]) -> None:
         "dimensions": d,
         "dropped": int(dropped[names[0]].sum()),
         "seconds": seconds,
-        "over_hnswlib": {name: round(s / seconds["hnswlib"], 3) for name, s in seconds.items() if "hnswlib" in seconds},
+        "over_hnswlib": {
+            name: round(s / seconds["hnswlib"], 3)
+            for name, s in seconds.items()
+            if "hnswlib" in seconds
+        },
         "decisions_that_differ": {
-            name: int((answer != dropped["plain"]).sum()) for name, answer in dropped.items() if "plain" in dropped
+            name: int((answer != dropped["plain"]).sum())
+            for name, answer in dropped.items()
+            if "plain" in dropped
         },
         "cpus": os.cpu_count(),
     }
@@ -174,7 +188,9 @@ def plot(lines: str, image: str) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    runs = sorted(map(json.loads, Path(lines).read_text().splitlines()), key=lambda run: run["rows"])
+    runs = sorted(
+        map(json.loads, Path(lines).read_text().splitlines()), key=lambda run: run["rows"]
+    )
     curves: dict[str, list[tuple[int, float]]] = {}
     for run in runs:
         seconds = run.get("seconds") or {"seedfree": 60 * run["minutes"]}
@@ -182,7 +198,12 @@ def plot(lines: str, image: str) -> None:
             curves.setdefault(name, []).append((run["rows"], value))
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for name, points in curves.items():
-        axes.loglog(*zip(*points, strict=True), marker="o", label=name, linewidth=2.5 if name == "seedfree" else 1.2)
+        axes.loglog(
+            *zip(*points, strict=True),
+            marker="o",
+            label=name,
+            linewidth=2.5 if name == "seedfree" else 1.2,
+        )
     axes.set(xlabel=f"rows of {runs[0]['dimensions']} dimensions", ylabel="seconds on 2 cores")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
@@ -198,4 +219,9 @@ if __name__ == "__main__":
     elif words[:1] == ["seedfree-only"]:
         alone(n, d, words[1])
     else:
-        main(n, d, words or [name for name in CONTESTANTS if name in ("seedfree", "plain") or find_spec(name)])
+        main(
+            n,
+            d,
+            words
+            or [name for name in CONTESTANTS if name in ("seedfree", "plain") or find_spec(name)],
+        )

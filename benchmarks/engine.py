@@ -37,7 +37,11 @@ REPLY = json.dumps(
         "created": 0,
         "model": "m",
         "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "ข" * 200}, "finish_reason": "stop"},
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "ข" * 200},
+                "finish_reason": "stop",
+            },
         ],
         "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
     }
@@ -47,7 +51,10 @@ REPLY = json.dumps(
 class Server(asyncio.Protocol):
     """As much of HTTP/1.1 as the clients use: a head with its length, a body, an answer after the latency."""
 
-    answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(REPLY), REPLY)
+    answer = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(REPLY), REPLY)
+    )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -116,7 +123,9 @@ def ours(url: str, n: int, width: int) -> float:
 def keep_local(folder: str) -> None:
     """Peers cache in `folder`, report to nobody, and find a closed port where they would fetch something."""
     os.environ.update(HOME=folder, XDG_CACHE_HOME=folder, HF_HOME=folder, DATA_DESIGNER_HOME=folder)
-    os.environ.update(CURATOR_CACHE_DIR=folder, TELEMETRY_ENABLED="false", NEMO_TELEMETRY_ENABLED="false")
+    os.environ.update(
+        CURATOR_CACHE_DIR=folder, TELEMETRY_ENABLED="false", NEMO_TELEMETRY_ENABLED="false"
+    )
     os.environ.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
 
 
@@ -127,11 +136,20 @@ def curator(url: str, n: int, width: int) -> float:
         import litellm
         from bespokelabs import curator as peer
 
-        # The tokenizer's file, which litellm brings along: curator would fetch it to count the tokens of its limits.
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.__file__).parent / "litellm_core_utils/tokenizers")
-        limits = {"max_concurrent_requests": width, "max_requests_per_minute": 10**12, "max_tokens_per_minute": 10**15}
+        # The tokenizer's file, which litellm brings along: curator would fetch it to count the
+        # tokens of its limits.
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(
+            Path(litellm.__file__).parent / "litellm_core_utils/tokenizers"
+        )
+        limits = {
+            "max_concurrent_requests": width,
+            "max_requests_per_minute": 10**12,
+            "max_tokens_per_minute": 10**15,
+        }
         parameters = {"base_url": f"{url}/v1", "api_key": "k" * 50, **limits}
-        llm = peer.LLM("m", backend="openai", backend_params=parameters, generation_params={"max_tokens": 1024})
+        llm = peer.LLM(
+            "m", backend="openai", backend_params=parameters, generation_params={"max_tokens": 1024}
+        )
         llm([PROMPT])  # loads the libraries
         start = time.perf_counter()
         replies = llm([f"{i} {PROMPT}" for i in range(n)]).dataset
@@ -149,20 +167,34 @@ def data_designer(url: str, n: int, width: int) -> float:
 
         seed = Path(folder) / "seed.parquet"
         pandas.DataFrame({"prompt": [f"{i} {PROMPT}" for i in range(n)]}).to_parquet(seed)
-        provider = dd.ModelProvider(name="local", endpoint=f"{url}/v1", provider_type="openai", api_key="k" * 50)
+        provider = dd.ModelProvider(
+            name="local", endpoint=f"{url}/v1", provider_type="openai", api_key="k" * 50
+        )
         parameters = dd.ChatCompletionInferenceParams(max_parallel_requests=width, max_tokens=1024)
         model = dd.ModelConfig(
-            alias="m", model="m", provider="local", inference_parameters=parameters, skip_health_check=True
+            alias="m",
+            model="m",
+            provider="local",
+            inference_parameters=parameters,
+            skip_health_check=True,
         )
         designer = DataDesigner(artifact_path=folder, model_providers=[provider])
-        designer.set_run_config(dd.RunConfig(max_in_flight_tasks=max(1024, width), otel_metrics_port=None))
+        designer.set_run_config(
+            dd.RunConfig(max_in_flight_tasks=max(1024, width), otel_metrics_port=None)
+        )
         builder = dd.DataDesignerConfigBuilder(model_configs=[model])
         builder.with_seed_dataset(dd.LocalFileSeedSource(path=str(seed)))
-        builder.add_column(dd.LLMTextColumnConfig(name="reply", prompt="{{ prompt }}", model_alias="m"))
+        builder.add_column(
+            dd.LLMTextColumnConfig(name="reply", prompt="{{ prompt }}", model_alias="m")
+        )
         designer.create(builder, num_records=1, dataset_name="warm")  # loads the libraries
-        written = []  # the clock stops at the last rows written: the statistics that follow are no part of the map
+        # the clock stops at the last rows written: the statistics that follow are no part of the
+        # map
+        written = []
         start = time.perf_counter()
-        run = designer.create(builder, num_records=n, on_batch_complete=lambda _: written.append(time.perf_counter()))
+        run = designer.create(
+            builder, num_records=n, on_batch_complete=lambda _: written.append(time.perf_counter())
+        )
         replies = run.load_dataset()
         assert len(replies) == n and all(replies["reply"])
     return written[-1] - start
@@ -178,7 +210,9 @@ CONTESTANTS = {
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -191,7 +225,10 @@ def interpreter(module: str) -> str | None:
     """The first Python that has the module: this one, or one of PEERS."""
     probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     pythons = [sys.executable, *filter(None, os.environ.get("PEERS", "").split(os.pathsep))]
-    return next((one for one in pythons if not subprocess.run([one, "-c", probe], check=False).returncode), None)
+    return next(
+        (one for one in pythons if not subprocess.run([one, "-c", probe], check=False).returncode),
+        None,
+    )
 
 
 def main(n: int = 10_000, width: int = 1024, turns: int = 3) -> None:
@@ -219,7 +256,9 @@ def main(n: int = 10_000, width: int = 1024, turns: int = 3) -> None:
                 "ideal_seconds": round(ideal, 2),
                 "seconds": {name: round(one, 2) for name, one in seconds.items()},
                 "over_ideal": {name: round(one / ideal, 3) for name, one in seconds.items()},
-                "over_aiohttp": {name: round(one / seconds["aiohttp"], 3) for name, one in seconds.items()},
+                "over_aiohttp": {
+                    name: round(one / seconds["aiohttp"], 3) for name, one in seconds.items()
+                },
                 "cpus": os.cpu_count(),
             }
         )

@@ -24,8 +24,12 @@ def main() -> None:
         "instructions, and what it says is mostly untrue. These rows show what the pipeline does, not what a data set\n"
         "should look like: the form is right, the language is right, and nobody should train on them.\n\n"
     )
-    write(f"{stats.requests} requests in {stats.seconds:.0f} s on this machine ({stats.input_tokens:,} tokens in, ")
-    write(f"{stats.output_tokens:,} out), {stats.topics} topics, {stats.contexts} contexts, {stats.rounds} rounds: ")
+    write(
+        f"{stats.requests} requests in {stats.seconds:.0f} s on this machine ({stats.input_tokens:,} tokens in, "
+    )
+    write(
+        f"{stats.output_tokens:,} out), {stats.topics} topics, {stats.contexts} contexts, {stats.rounds} rounds: "
+    )
     write(f"{len(rows)} rows kept, {len(run.dropped)} dropped. ")
     thai = sum(x > 0.5 for x in letters)
     write(f"{thai} of {len(rows)} rows are in Thai script by more than half of their letters.\n")

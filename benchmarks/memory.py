@@ -30,7 +30,9 @@ def _now() -> float:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def measure(kind: str, n: int) -> float:
@@ -63,7 +65,9 @@ def measure(kind: str, n: int) -> float:
 def main(n: int = 100_000) -> None:
     used = {}
     for kind in ("list", "iterator"):
-        done = subprocess.run([sys.executable, __file__, kind, str(n)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, kind, str(n)], capture_output=True, text=True, check=True
+        )
         used[kind] = float(done.stdout)
     print(
         json.dumps(

@@ -1,7 +1,7 @@
 """Times a finished run of 10,000 requests: opening it, and rebuilding its data set from the ledger.
 
-Prints one JSON line: seconds, the limit of 5, requests sent (none may be), without filters and with the default ones.
-There is no encoder, whose time would be the model's and not the engine's.
+Prints one JSON line: seconds, the limit of 5, requests sent (none may be), without filters and with
+the default ones. There is no encoder, whose time would be the model's and not the engine's.
 
 python benchmarks/reopen.py [requests]
 """
@@ -34,15 +34,22 @@ def _fill(schema: dict[str, Any], salt: str, root: dict[str, Any]) -> Any:
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
     if schema.get("type") == "object":
-        return {name: _fill(part, f"{salt}.{name}", root) for name, part in schema["properties"].items()}
+        return {
+            name: _fill(part, f"{salt}.{name}", root) for name, part in schema["properties"].items()
+        }
     if schema.get("type") == "array":
-        return [_fill(schema["items"], f"{salt}.{i}", root) for i in range(max(schema.get("minItems", 1), 3))]
+        return [
+            _fill(schema["items"], f"{salt}.{i}", root)
+            for i in range(max(schema.get("minItems", 1), 3))
+        ]
     return _text(salt, 60)[: schema.get("maxLength", 400)]
 
 
 async def answer(prompt: sf.Prompt) -> sf.Reply:
     schema = dict(prompt.json_schema or {})
-    return sf.Reply(json.dumps(_fill(schema, f"{prompt.user}{prompt.seed}", schema), ensure_ascii=False))
+    return sf.Reply(
+        json.dumps(_fill(schema, f"{prompt.user}{prompt.seed}", schema), ensure_ascii=False)
+    )
 
 
 class Folder:
@@ -56,8 +63,15 @@ def pipeline(filters: str) -> tuple[sf.Pipeline, sf.FunctionGenerator]:
     llm = sf.FunctionGenerator(answer, name="answer")
     tasks = [sf.Summarization(), sf.Brainstorming()]
     topics = [_text(f"topic {i}", 5) + str(i) for i in range(8_000)]
-    settings: dict[str, Any] = {"contexts": [Folder()], "tasks": tasks, "diversity": None, "topics": topics}
-    return sf.Pipeline("th", llm, filters="default" if filters == "default" else [], **settings), llm
+    settings: dict[str, Any] = {
+        "contexts": [Folder()],
+        "tasks": tasks,
+        "diversity": None,
+        "topics": topics,
+    }
+    return sf.Pipeline(
+        "th", llm, filters="default" if filters == "default" else [], **settings
+    ), llm
 
 
 def rebuild(filters: str, out: str, size: int) -> dict[str, Any]:

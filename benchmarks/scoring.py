@@ -56,10 +56,15 @@ def by_hand(predictions: list[str], answers: list[str]) -> None:
     ]
     corpus_bleu(cut[0], [cut[1]], tokenize="none", force=True)
     corpus_chrf(predictions, [answers])
-    rouge, stemmer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], tokenizer=Spaces()), PorterStemmer()
+    rouge, stemmer = (
+        RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], tokenizer=Spaces()),
+        PorterStemmer(),
+    )
     for prediction, answer in zip(*cut, strict=True):
         rouge.score(answer, prediction)
-        single_meteor_score(answer.split(), prediction.split(), stemmer=stemmer, wordnet=NoSynonyms())
+        single_meteor_score(
+            answer.split(), prediction.split(), stemmer=stemmer, wordnet=NoSynonyms()
+        )
 
 
 def cell(scores: Scores, metric: str) -> str:
@@ -71,12 +76,26 @@ def cell(scores: Scores, metric: str) -> str:
 def table(files: list[Path]) -> None:
     """Both modes, file by file; what the paper's ROUGE sees of them; and pairs of files with the same answers."""
     texts = {path.name.split(".csv")[0]: read(path) for path in files}
-    scored = {(name, mode): score(*texts[name], mode=mode) for name in texts for mode in ("paper", "segmented")}
-    cut = {path.name.split(".csv")[0]: f">={cut_off(read_predictions(path).rows).share:.0%}" for path in files}
+    scored = {
+        (name, mode): score(*texts[name], mode=mode)
+        for name in texts
+        for mode in ("paper", "segmented")
+    }
+    cut = {
+        path.name.split(".csv")[0]: f">={cut_off(read_predictions(path).rows).share:.0%}"
+        for path in files
+    }
     print(f"| file | mode | n | length | unanswered | cut off | {' | '.join(COLUMNS)} |")
     print("|---" * (6 + len(COLUMNS)) + "|")
     for (name, mode), scores in scored.items():
-        about = name, mode, str(scores.n), f"{scores.length:.0f}", f"{scores.unanswered:.0%}", cut[name]
+        about = (
+            name,
+            mode,
+            str(scores.n),
+            f"{scores.length:.0f}",
+            f"{scores.unanswered:.0%}",
+            cut[name],
+        )
         print("|", " | ".join([*about, *(cell(scores, metric) for metric in COLUMNS)]), "|")
     print(
         "\n| file | answers: Latin share of letters and digits | rows without a Latin word in common |\n|---|---|---|"
@@ -84,18 +103,29 @@ def table(files: list[Path]) -> None:
     for name, (predictions, answers) in texts.items():
         seen = sum(len(word) for answer in answers for word in LATIN.findall(answer.lower()))
         of = sum(map(str.isalnum, "".join(answers)))
-        words = [[set(LATIN.findall(text.lower())) for text in pair] for pair in zip(predictions, answers, strict=True)]
+        words = [
+            [set(LATIN.findall(text.lower())) for text in pair]
+            for pair in zip(predictions, answers, strict=True)
+        ]
         alone = sum(not p & a for p, a in words)
         print(f"| {name} | {seen / of:.1%} | {alone / len(words):.0%} |")
-    print("\n| pair | mode | metric | first | second | second over first | p |\n|---|---|---|---|---|---|---|")
-    for first, second in ((a, b) for a in texts for b in texts if a != b and texts[a][1] == texts[b][1]):
+    print(
+        "\n| pair | mode | metric | first | second | second over first | p |\n|---|---|---|---|---|---|---|"
+    )
+    for first, second in (
+        (a, b) for a in texts for b in texts if a != b and texts[a][1] == texts[b][1]
+    ):
         for mode, metric in (
-            (mode, metric) for metric in ("chrf", "rouge1", "rouge2") for mode in ("paper", "segmented")
+            (mode, metric)
+            for metric in ("chrf", "rouge1", "rouge2")
+            for mode in ("paper", "segmented")
         ):
             a, b = scored[first, mode], scored[second, mode]
             if a.chrf < b.chrf:
                 x, y, p = getattr(a, metric), getattr(b, metric), compare(a, b, metric).p
-                print(f"| {first}, {second} | {mode} | {metric} | {x:.3f} | {y:.3f} | {y / x:.1f} | {p:.3f} |")
+                print(
+                    f"| {first}, {second} | {mode} | {metric} | {x:.3f} | {y:.3f} | {y / x:.1f} | {p:.3f} |"
+                )
 
 
 def main() -> None:
@@ -103,7 +133,9 @@ def main() -> None:
     parser.add_argument("dir", type=Path)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    files = sorted(path for path in options.dir.iterdir() if path.name.endswith((".csv", ".csv.gz")))
+    files = sorted(
+        path for path in options.dir.iterdir() if path.name.endswith((".csv", ".csv.gz"))
+    )
     if options.table:
         return table(files)
     score(["ก"], ["ก"])  # Loads the libraries and the dictionary.

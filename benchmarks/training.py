@@ -53,14 +53,29 @@ def make_base(shape: str, folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    names = ["<s>", "</s>", "<unk>", "<turn>", "</turn>", "user", "assistant", *(f"w{n}" for n in range(WORDS))]
-    words = Tokenizer(models.WordLevel({name: n for n, name in enumerate(names)}, unk_token="<unk>"))
+    names = [
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<turn>",
+        "</turn>",
+        "user",
+        "assistant",
+        *(f"w{n}" for n in range(WORDS)),
+    ]
+    words = Tokenizer(
+        models.WordLevel({name: n for n, name in enumerate(names)}, unk_token="<unk>")
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.add_special_tokens(names[:5])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
-    config = LlamaConfig(**SHAPES[shape], max_position_embeddings=8192, bos_token_id=0, eos_token_id=1)
+    config = LlamaConfig(
+        **SHAPES[shape], max_position_embeddings=8192, bos_token_id=0, eos_token_id=1
+    )
     config.dtype = torch.bfloat16
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
@@ -76,14 +91,18 @@ def make_rows(n: int) -> sf.Dataset:
 
     lengths = [min(LONGEST, max(16, round(draw.lognormvariate(5.8, 0.6)))) for _ in range(n)]
     return sf.Dataset(
-        sf.Instruction(id=str(i), task="closed_qa", instruction=text(length * 2 // 3), output=text(length // 3))
+        sf.Instruction(
+            id=str(i), task="closed_qa", instruction=text(length * 2 // 3), output=text(length // 3)
+        )
         for i, length in enumerate(lengths)
     )
 
 
 def _peak() -> float:
     """Megabytes; `ru_maxrss` is in kilobytes on Linux and bytes on macOS."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def measure(kind: str, base: str, n: int) -> dict[str, Any]:
@@ -115,7 +134,9 @@ def measure(kind: str, base: str, n: int) -> dict[str, Any]:
 
 
 def run(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(done.stderr)
     return done.stdout
@@ -124,7 +145,10 @@ def run(*arguments: str) -> str:
 def main(shape: str, rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run("--base", shape, folder)
-        found = {kind: json.loads(run("--kind", kind, folder, str(rows)).splitlines()[-1]) for kind in KINDS}
+        found = {
+            kind: json.loads(run("--kind", kind, folder, str(rows)).splitlines()[-1])
+            for kind in KINDS
+        }
     device = [one.pop("device") for one in found.values()][0]
     paper, better = found["paper"], found["recommended"]
     print(

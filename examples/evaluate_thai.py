@@ -1,7 +1,8 @@
 """Measures Gemma 3 270M (base), which runs on this machine, on a file of WangchanThaiInstruct.
 
-`python examples/evaluate_thai.py test.parquet --limit 50` asks 50 questions of that file. Without a file it asks the
-six below, which are too few to say anything but show the form. Run it again, and it asks only what is missing.
+`python examples/evaluate_thai.py test.parquet --limit 50` asks 50 questions of that file. Without a
+file it asks the six below, which are too few to say anything but show the form. Run it again, and
+it asks only what is missing.
 """
 
 import argparse
@@ -25,7 +26,9 @@ COLUMNS = ("Task_type", "Thai_Specfic", "Instruction", "Input", "Output")
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("file", nargs="?", help="a .csv, .jsonl, .json or .parquet file of WangchanThaiInstruct")
+    options.add_argument(
+        "file", nargs="?", help="a .csv, .jsonl, .json or .parquet file of WangchanThaiInstruct"
+    )
     options.add_argument("--out", default="runs/evaluate_thai")
     options.add_argument("--limit", type=int)
     given = options.parse_args(sys.argv[1:])
@@ -33,12 +36,16 @@ def main() -> None:
     if given.file is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = (dict(zip(COLUMNS, row, strict=True)) for row in FEW)
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        path.write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+        )
     # Rows of this file have no licence of their own: all are taken.
     benchmark = WangchanThaiInstruct(path, noncommercial=given.file is None)
     # The paper's settings, but fewer tokens: a base model seldom ends an answer by itself.
     decoding = Decoding(temperature=0.05, top_p=0.9, repetition_penalty=1.15, max_tokens=64)
-    found = evaluate(sf.LlamaCppGenerator(), benchmark, given.out, decoding=decoding, limit=given.limit)
+    found = evaluate(
+        sf.LlamaCppGenerator(), benchmark, given.out, decoding=decoding, limit=given.limit
+    )
     print(found.table())
     print(f"Answers: {found.path}")
 

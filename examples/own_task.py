@@ -23,4 +23,6 @@ class Proverb(sf.TaskTemplate):
 
     def instructions(self, fields: Fields, context: sf.Context) -> Iterator[sf.Instruction]:
         question = f'สำนวน "{fields.proverb}" หมายความว่าอย่างไร และใช้เมื่อใด'
-        yield sf.Instruction(task=self.name, instruction=question, output=f"{fields.meaning}\n\n{fields.situation}")
+        yield sf.Instruction(
+            task=self.name, instruction=question, output=f"{fields.meaning}\n\n{fields.situation}"
+        )

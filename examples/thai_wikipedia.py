@@ -32,7 +32,9 @@ def main() -> int:
         diversity=sf.SemanticDiversityFilter(encoder=sf.USEEncoder()),
     )
     run = pipeline.run(size=options.size, out=options.out, concurrency=4)
-    pages = collections.Counter((row.source.title, row.source.url, row.source.revision) for row in run.dataset)
+    pages = collections.Counter(
+        (row.source.title, row.source.url, row.source.revision) for row in run.dataset
+    )
     for (title, url, revision), rows in pages.items():
         sys.stdout.write(f"{rows} rows from {title} {url} revision {revision}\n")
     sys.stdout.write(f"{run!r}\n")

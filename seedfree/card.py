@@ -1,7 +1,7 @@
 """The data-set card of a run: the `README.md` that the Hugging Face hub shows.
 
-Titles, reasons and names come from web pages, models and users. They are escaped, so that they can add neither
-markup nor links nor terminal codes to the card.
+Titles, reasons and names come from web pages, models and users. They are escaped, so that they can
+add neither markup nor links nor terminal codes to the card.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ their own."""
 
 def _front_matter(dataset: Dataset, language: Language) -> str:
     sources = [i.source for i in dataset]
-    wikipedia = any(s.kind == "wikipedia" or (s.license or "").upper() == _CC_BY_SA for s in sources)
+    wikipedia = any(
+        s.kind == "wikipedia" or (s.license or "").upper() == _CC_BY_SA for s in sources
+    )
     tasks = sorted({_CATEGORIES.get(task, "text-generation") for task in dataset.by_task})
     size = next((word for limit, word in _SIZES if len(dataset) < limit), "n>1M")
     # JSON strings are YAML strings whatever they hold; bare words are not ("no" is a boolean).
@@ -113,13 +115,21 @@ def _drops(drops: Mapping[str, int]) -> str:
     if not found:
         return "None."
     total = sum(n for _, n in found)
-    return table([["reason", "rows"], *([reason, f"{n:,}"] for reason, n in found), ["all", f"{total:,}"]])
+    return table(
+        [["reason", "rows"], *([reason, f"{n:,}"] for reason, n in found), ["all", f"{total:,}"]]
+    )
 
 
 def _generator(dataset: Dataset, generator: str, terms: str, counts: Mapping[str, object]) -> str:
     names = sorted({generator, *(i.generator for i in dataset)} - {""})
-    terms = plain(terms, longest=2_000) or "Its terms are not on record here; read them before you use the rows."
-    figures = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in counts.items()]
+    terms = (
+        plain(terms, longest=2_000)
+        or "Its terms are not on record here; read them before you use the rows."
+    )
+    figures = [
+        [key, f"{value:,}" if isinstance(value, int) else str(value)]
+        for key, value in counts.items()
+    ]
     text = f"{', '.join(map(plain, names)) or 'Unknown'}. {terms}"
     return f"{text}\n\n{table([['of the run', 'count'], *figures])}" if figures else text
 
@@ -130,7 +140,12 @@ def _sources(dataset: Dataset) -> str:
     for one in dataset:
         source = one.source
         if source.kind not in ("written", "topic") and (source.title or source.url):
-            key = (source.title or "", source.url or "", source.revision or "", source.license or "")
+            key = (
+                source.title or "",
+                source.url or "",
+                source.revision or "",
+                source.license or "",
+            )
             pages.setdefault(key, []).append(source)
     parts = [table([["source", "rows"], *([kind, f"{n:,}"] for kind, n in sorted(kinds.items()))])]
     if kinds["wikipedia"]:
@@ -140,7 +155,9 @@ def _sources(dataset: Dataset) -> str:
         )
     if pages:
         lines = [_page(pages[key]) for key in sorted(pages)]
-        parts.append("Rows were made from these texts, each changed by a model:\n\n" + "\n".join(lines))
+        parts.append(
+            "Rows were made from these texts, each changed by a model:\n\n" + "\n".join(lines)
+        )
     others = sorted(set(kinds) - {"wikipedia", "written", "topic"})
     if others:
         names = ", ".join(map(plain, others))
@@ -173,7 +190,8 @@ def plain(text: str, longest: int = _LONGEST) -> str:
     line = shown(" ".join(text.split()))
     if len(line) > longest:
         line = line[: longest - 1] + "…"
-    # HTML last: the "#" of "&#39;" must not be escaped, and "&" has no meaning to Markdown but this.
+    # HTML last: the "#" of "&#39;" must not be escaped, and "&" has no meaning to Markdown but
+    # this.
     return _MARKUP.sub(r"\\\1", line).translate(_HTML)
 
 

@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        0 when it did all it was asked to, 1 when the run is short or stopped, 2 for a wrong setting, 130 for Ctrl-C.
+        0 when it did all it was asked to, 1 when the run is short or stopped, 2 for a wrong
+        setting, 130 for Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -41,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    demo = commands.add_parser("demo", help="a small Thai data set from a local model; no key, no network")
+    demo = commands.add_parser(
+        "demo", help="a small Thai data set from a local model; no key, no network"
+    )
     demo.add_argument("--language", default="th", help="a language code (default: th)")
     demo.add_argument("--rows", type=int, default=20, help="rows to make (default: 20)")
     demo.add_argument("--out", default="runs/demo", help="the run folder (default: runs/demo)")
@@ -59,17 +62,27 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("-n", type=int, default=4, help="rows (default: 4)")
     preview.set_defaults(command=_preview)
 
-    estimate = commands.add_parser("estimate", help="requests, tokens and price, measured on a few rows")
+    estimate = commands.add_parser(
+        "estimate", help="requests, tokens and price, measured on a few rows"
+    )
     estimate.add_argument("config", metavar="CONFIG.yaml")
     estimate.add_argument("--size", type=int, help="rows, in place of the file's")
     estimate.set_defaults(command=_estimate)
 
-    doctor = commands.add_parser("doctor", help="what is installed, which keys are set, which servers answer")
-    doctor.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="also check what this file needs")
-    doctor.add_argument("--language", help="make 20 rows in this language and say how good the model is at it")
+    doctor = commands.add_parser(
+        "doctor", help="what is installed, which keys are set, which servers answer"
+    )
+    doctor.add_argument(
+        "config", metavar="CONFIG.yaml", nargs="?", help="also check what this file needs"
+    )
+    doctor.add_argument(
+        "--language", help="make 20 rows in this language and say how good the model is at it"
+    )
     doctor.set_defaults(command=_doctor)
 
-    salvage = commands.add_parser("salvage", help="copy what is whole of a damaged run's replies to a new folder")
+    salvage = commands.add_parser(
+        "salvage", help="copy what is whole of a damaged run's replies to a new folder"
+    )
     salvage.add_argument("folder", metavar="FOLDER")
     salvage.add_argument("out", metavar="OUT")
     salvage.set_defaults(command=_salvage)
@@ -83,7 +96,9 @@ def _demo(options: argparse.Namespace) -> int:
     _print(repr(run))
     for row in run.dataset[:3]:
         _print(shown(f"\n[{row.task}] {row.topic}\n{row.instruction}\n-> {row.output}"))
-    _print(f"\nRows: {run.path}/dataset.jsonl   Dropped rows with reasons: {run.path}/dropped.jsonl")
+    _print(
+        f"\nRows: {run.path}/dataset.jsonl   Dropped rows with reasons: {run.path}/dropped.jsonl"
+    )
     return 0 if run.status == "complete" else 1
 
 
@@ -131,7 +146,9 @@ def _salvage(options: argparse.Namespace) -> int:
 
     saved = salvage(options.folder, options.out)
     lost = "an unknown number" if saved.lost is None else f"{saved.lost:,}"
-    _print(f"{saved.entries:,} entries saved to {options.out}, {lost} lost; run it again with out={options.out}")
+    _print(
+        f"{saved.entries:,} entries saved to {options.out}, {lost} lost; run it again with out={options.out}"
+    )
     return 0
 
 

@@ -6,8 +6,8 @@
     tasks: [ClosedQA, {use: Conversation, turns: 3}]
     run: {size: 5000, out: runs/th, budget_usd: 20}
 
-A component is the name of a class of `seedfree`, or a mapping with `use` and the class's settings. Nothing else is
-imported, and keys belong into the environment.
+A component is the name of a class of `seedfree`, or a mapping with `use` and the class's settings.
+Nothing else is imported, and keys belong into the environment.
 """
 
 from __future__ import annotations
@@ -57,14 +57,19 @@ class Config:
             raise ConfigError(f"{path} holds no settings", hint="See the example in docs/cli.md.")
         run = data.pop("run", None) or {}
         if not isinstance(run, dict):
-            raise ConfigError(f"{path}: run is not a mapping", hint="Write run: {size: 5000, out: runs/th}.")
+            raise ConfigError(
+                f"{path}: run is not a mapping", hint="Write run: {size: 5000, out: runs/th}."
+            )
         run = {name: str(value) if name == "out" else value for name, value in run.items()}
         _known(run, _RUN, "run")
         _known(data, Pipeline.__dataclass_fields__, "the pipeline")
         for name in ("language", "generator"):
             if name not in data:
                 raise ConfigError(f"{path} names no {name}", hint=f"Add a line '{name}: ...'.")
-        settings = {name: value if name in ("topics", "filters") else _component(value) for name, value in data.items()}
+        settings = {
+            name: value if name in ("topics", "filters") else _component(value)
+            for name, value in data.items()
+        }
         settings["language"] = _language(data["language"], Path(path).parent)
         if isinstance(data.get("filters"), list):
             settings["filters"] = _component(data["filters"])
@@ -91,9 +96,14 @@ def _component(value: Any) -> Any:
 def _make(name: str, settings: dict[str, Any]) -> Any:
     made = getattr(seedfree, name, None) if name in seedfree.__all__ else None
     if not isinstance(made, type):
-        raise ConfigError(f"{name!r} is not a component of seedfree", hint=f"Known: {', '.join(seedfree.__all__)}.")
+        raise ConfigError(
+            f"{name!r} is not a component of seedfree",
+            hint=f"Known: {', '.join(seedfree.__all__)}.",
+        )
     if "api_key" in settings:
-        raise ConfigError(f"{name}: api_key stands in the file", hint="Set it in the environment, not in a file.")
+        raise ConfigError(
+            f"{name}: api_key stands in the file", hint="Set it in the environment, not in a file."
+        )
     try:
         return made(**settings)
     except TypeError as error:
@@ -103,4 +113,6 @@ def _make(name: str, settings: dict[str, Any]) -> Any:
 def _known(given: Mapping[str, Any], known: Any, what: str) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise ConfigError(f"{unknown[0]!r} is not a setting of {what}", hint=f"Known: {', '.join(known)}.")
+        raise ConfigError(
+            f"{unknown[0]!r} is not a setting of {what}", hint=f"Known: {', '.join(known)}."
+        )

@@ -46,9 +46,10 @@ class Hit:
     Attributes:
         field: What of the benchmark was found: `"question"`, `"answer"`, `"context"` or `"source"`.
         questions: Ids of the questions that have it; more than one share a passage or a page.
-        share: Of the text's shingles that stand in the row, 0.5 to 1; of `semantic` the cosine; of others 1.
-        excerpt: At most 100 characters of the row: as compared (no white space, lower case), the URL or title of a
-            page, or the beginning of the instruction.
+        share: Of the text's shingles that stand in the row, 0.5 to 1; of `semantic` the cosine; of
+            others 1.
+        excerpt: At most 100 characters of the row: as compared (no white space, lower case), the
+            URL or title of a page, or the beginning of the instruction.
     """
 
     kind: Kind
@@ -64,7 +65,8 @@ class Contamination:
 
     Attributes:
         benchmark: Its name.
-        rows: Number of each row that has hits, ascending, to these: exact, shingles, page, semantic.
+        rows: Number of each row that has hits, ascending, to these: exact, shingles, page,
+            semantic.
     """
 
     dataset: Dataset = field(repr=False)
@@ -80,7 +82,10 @@ class Contamination:
     def by_kind(self) -> dict[str, int]:
         """Rows that have hits of each kind; a row can have several."""
         kinds = [{hit.kind for hit in hits} for hits in self.rows.values()]
-        return {kind: sum(kind in each for each in kinds) for kind in ("exact", "shingles", "page", "semantic")}
+        return {
+            kind: sum(kind in each for each in kinds)
+            for kind in ("exact", "shingles", "page", "semantic")
+        }
 
     @cached_property
     def questions(self) -> frozenset[str]:
@@ -133,7 +138,9 @@ def contamination(
         EncoderError: The encoder does not know the language, or returns something else than unit vectors.
     """
     if isinstance(shingle, bool) or not isinstance(shingle, int) or shingle < _SHORT:
-        raise ConfigError(f"shingle is {shingle!r}", hint=f"It is a number of characters, at least {_SHORT}.")
+        raise ConfigError(
+            f"shingle is {shingle!r}", hint=f"It is a number of characters, at least {_SHORT}."
+        )
     check_rows(dataset)
     threshold = check_threshold(threshold)
     check_rows(dataset)
@@ -144,10 +151,14 @@ def contamination(
     if encoder is not None and len(dataset) and asked:
         for number, hit in _meant(dataset, asked, encoder, threshold):
             found[number].append(hit)
-    return Contamination(dataset, name, {number: tuple(hits) for number, hits in enumerate(found) if hits})
+    return Contamination(
+        dataset, name, {number: tuple(hits) for number, hits in enumerate(found) if hits}
+    )
 
 
-def overlaps(dataset: Dataset, benchmarks: Sequence[Benchmark], *, silent: bool = False) -> dict[str, int]:
+def overlaps(
+    dataset: Dataset, benchmarks: Sequence[Benchmark], *, silent: bool = False
+) -> dict[str, int]:
     """Rows that overlap with each benchmark, by its name; each that has some is warned about unless `silent`."""
     counts = {}
     for benchmark in benchmarks:
@@ -171,11 +182,16 @@ def _asked(benchmark: Any) -> tuple[str, list[Question]]:
     ask = getattr(benchmark, "questions", None)
     given = ask() if callable(ask) else benchmark
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        raise ConfigError(f"benchmark is {type(benchmark).__name__}", hint="Give a Benchmark, or a list of Question.")
+        raise ConfigError(
+            f"benchmark is {type(benchmark).__name__}",
+            hint="Give a Benchmark, or a list of Question.",
+        )
     asked = list(given)
     wrong = next((one for one in asked if not isinstance(one, Question)), None)
     if wrong is not None:
-        raise ConfigError(f"The benchmark holds {type(wrong).__name__}", hint="Make each a sf.Question.")
+        raise ConfigError(
+            f"The benchmark holds {type(wrong).__name__}", hint="Make each a sf.Question."
+        )
     return str(getattr(benchmark, "name", "the benchmark")), asked
 
 
@@ -183,11 +199,16 @@ class _Texts:
     """What of a benchmark is looked for in the texts of rows."""
 
     def __init__(self, asked: Sequence[Question], shingle: int) -> None:
-        # Each text with the items that it belongs to: one that several share says little of any of them.
+        # Each text with the items that it belongs to: one that several share says little of any of
+        # them.
         items: dict[tuple[str, str], dict[tuple[object, ...], None]] = defaultdict(dict)
         ids: dict[tuple[str, str], list[str]] = defaultdict(list)
         for one in asked:
-            question, answer, context = _plain(one.question), _plain(one.answer), _plain(one.context)
+            question, answer, context = (
+                _plain(one.question),
+                _plain(one.answer),
+                _plain(one.context),
+            )
             whole = (question, answer, context, one.choices)
             alone = len(question) >= _SHORT and not context and not one.choices
             for name, text, item, counts in (
@@ -214,7 +235,10 @@ class _Texts:
             for text in texts
             if (key := (name, _plain(text))) in self._whole
         }
-        hits = [self._hit("exact", number, 1.0, self._texts[number][:_EXCERPT]) for number in sorted(equal)]
+        hits = [
+            self._hit("exact", number, 1.0, self._texts[number][:_EXCERPT])
+            for number in sorted(equal)
+        ]
         found = self._shingles.find(_text(item), _LEAST, _EXCERPT)
         found = [one for one in found if one.number not in equal]
         found.sort(key=lambda one: (-one.share, one.number))
@@ -234,7 +258,9 @@ def _text(item: Instruction) -> str:
     """All of a row that is published, each text on a line of its own: no run of a benchmark's text has a line end."""
     turns = list(dict.fromkeys(message.content for message in item.messages))
     others = (item.instruction, item.input, item.output, item.evidence, item.topic)
-    return "\n".join(map(_plain, [*turns, *(text for text in others if not any(text in turn for turn in turns))]))
+    return "\n".join(
+        map(_plain, [*turns, *(text for text in others if not any(text in turn for turn in turns))])
+    )
 
 
 def _pages(asked: Iterable[Question]) -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -253,7 +279,11 @@ def _page(item: Instruction, pages: Mapping[tuple[str, ...], tuple[str, ...]]) -
     shared = [pages[name] for name in sorted(row_names(item.source)) if name in pages]
     if not shared:
         return []
-    ids = shared[0] if len(set(shared)) == 1 else tuple(dict.fromkeys(one for each in shared for one in each))
+    ids = (
+        shared[0]
+        if len(set(shared)) == 1
+        else tuple(dict.fromkeys(one for each in shared for one in each))
+    )
     place = item.source.url or item.source.title or item.source.revision or ""
     return [Hit("page", "source", ids, 1.0, place[:_EXCERPT])]
 
@@ -263,7 +293,9 @@ def _meant(
 ) -> Iterator[tuple[int, Hit]]:
     """For each row the nearest question above the threshold, the first of equally near ones."""
     texts = [f"{one.question}\n\n{one.context}" if one.context else one.question for one in asked]
-    mine = [f"{one.instruction}\n\n{one.input}" if one.input else one.instruction for one in dataset]
+    mine = [
+        f"{one.instruction}\n\n{one.input}" if one.input else one.instruction for one in dataset
+    ]
     judge_tokens(encoder, mine)
     rows = Rows()
     rows.add(unit_rows(encoder, texts))
@@ -277,8 +309,12 @@ def _meant(
     numbers = np.arange(len(texts))
     search.add(numbers, bounds.features(numbers))
     for part in parts(np.arange(len(mine)), _BLOCK):
-        best, which = search.nearest(part + len(texts), bounds.features(part + len(texts)), limits[part])
-        for number, cosine, nearest in zip(part.tolist(), best.tolist(), which.tolist(), strict=True):
+        best, which = search.nearest(
+            part + len(texts), bounds.features(part + len(texts)), limits[part]
+        )
+        for number, cosine, nearest in zip(
+            part.tolist(), best.tolist(), which.tolist(), strict=True
+        ):
             if nearest >= 0 and cosine > threshold:
                 excerpt = dataset[number].instruction[:_EXCERPT]
                 yield number, Hit("semantic", "question", (asked[nearest].id,), cosine, excerpt)

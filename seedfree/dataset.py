@@ -82,7 +82,9 @@ def item(row: Mapping[str, Any]) -> Instruction:
     try:
         if isinstance(values.get("source"), Mapping):
             source = values["source"]
-            values["source"] = Source(**{key: source[key] for key in _SOURCE_KEYS if source.get(key) is not None})
+            values["source"] = Source(
+                **{key: source[key] for key in _SOURCE_KEYS if source.get(key) is not None}
+            )
         return Instruction(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -139,10 +141,15 @@ def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: boo
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.unlink(missing_ok=True)  # of a process that was killed and had the same number
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+            # of a process that was killed and had the same number
+            temporary.unlink(missing_ok=True)
+            handle = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666
+            )
             with open(handle, "wb") as file:
-                file.writelines(part if isinstance(part, bytes) else part.encode() for part in parts)
+                file.writelines(
+                    part if isinstance(part, bytes) else part.encode() for part in parts
+                )
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -196,7 +203,12 @@ class Dataset(Sequence[Instruction]):
 
     @classmethod
     def from_alpaca(
-        cls, path: str | Path, *, task: str = "human", language: str = "", license: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        task: str = "human",
+        language: str = "",
+        license: str | None = None,
     ) -> Dataset:
         """Reads what people wrote in the Alpaca form: `instruction`, `output` and maybe `input`; a JSON list or JSONL.
 
@@ -215,7 +227,12 @@ class Dataset(Sequence[Instruction]):
 
     @classmethod
     def from_messages(
-        cls, path: str | Path, *, task: str = "human", language: str = "", license: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        task: str = "human",
+        language: str = "",
+        license: str | None = None,
     ) -> Dataset:
         """Reads chat messages: `messages` or `conversations`, a list of `role` and `content`; else as `from_alpaca`.
 
@@ -225,7 +242,12 @@ class Dataset(Sequence[Instruction]):
 
     @classmethod
     def from_sharegpt(
-        cls, path: str | Path, *, task: str = "human", language: str = "", license: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        task: str = "human",
+        language: str = "",
+        license: str | None = None,
     ) -> Dataset:
         """Reads ShareGPT: `conversations`, a list of `from` and `value`; else as `from_messages`."""
         return cls(read(path, "sharegpt", task=task, language=language, license=license))
@@ -251,7 +273,9 @@ class Dataset(Sequence[Instruction]):
 
     def __repr__(self) -> str:
         tasks = ", ".join(f"{shown(task)} {n}" for task, n in self.by_task.items())
-        return f"Dataset({len(self)} row{'' if len(self) == 1 else 's'}{': ' if tasks else ''}{tasks})"
+        return (
+            f"Dataset({len(self)} row{'' if len(self) == 1 else 's'}{': ' if tasks else ''}{tasks})"
+        )
 
     @property
     def by_task(self) -> dict[str, int]:
@@ -266,10 +290,11 @@ class Dataset(Sequence[Instruction]):
     def split(self, test: float = 0.125, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Splits into training and test rows, both in the order of this data set.
 
-        Every task and kind of topic keeps its share to the row. Within that, rows from one page (or, without a
-        page, one topic) stay on one side: whole groups are drawn first, and only what they leave open is filled
-        with rows of groups that are then on both sides. Exact shares come first because the paper holds out
-        12.5 % by task, and because rows about a single topic could not be split otherwise.
+        Every task and kind of topic keeps its share to the row. Within that, rows from one page
+        (or, without a page, one topic) stay on one side: whole groups are drawn first, and only
+        what they leave open is filled with rows of groups that are then on both sides. Exact shares
+        come first because the paper holds out 12.5 % by task, and because rows about a single topic
+        could not be split otherwise.
 
         Args:
             test: Share of the test rows, above 0 and below 1.
@@ -279,14 +304,20 @@ class Dataset(Sequence[Instruction]):
             ConfigError: `test` is outside its range.
         """
         if not 0 < test < 1:
-            raise ConfigError(f"test={test} is not a share", hint="Give a number above 0 and below 1.")
+            raise ConfigError(
+                f"test={test} is not a share", hint="Give a number above 0 and below 1."
+            )
         strata = [(i.task, i.topic_kind) for i in self._items]
         open_rows = apportion(Counter(strata), test)
         groups: dict[tuple[object, ...], list[int]] = {}
         for number, one in enumerate(self._items):
             page = one.source.url or one.topic
-            groups.setdefault((one.source.url is None, page) if page else (number,), []).append(number)
-        drawn = [groups[key] for key in sorted(groups, key=lambda k: seeded("split", seed, *k).random())]
+            groups.setdefault((one.source.url is None, page) if page else (number,), []).append(
+                number
+            )
+        drawn = [
+            groups[key] for key in sorted(groups, key=lambda k: seeded("split", seed, *k).random())
+        ]
         chosen: set[int] = set()
         for members in drawn:
             if Counter(strata[m] for m in members) <= open_rows:
@@ -309,7 +340,10 @@ class Dataset(Sequence[Instruction]):
 
     def to_alpaca(self) -> list[dict[str, Any]]:
         """`instruction, input, output`: the form that the paper trained on."""
-        return [{"instruction": i.instruction, "input": i.input, "output": i.output} for i in self._items]
+        return [
+            {"instruction": i.instruction, "input": i.input, "output": i.output}
+            for i in self._items
+        ]
 
     def to_messages(self) -> list[dict[str, Any]]:
         """Chat messages, one object with `messages` (`role`, `content`) a row."""
@@ -341,14 +375,17 @@ class Dataset(Sequence[Instruction]):
     def to_csv(self, path: str | Path) -> None:
         """Writes a table for review in a spreadsheet: UTF-8 with a byte order mark, all or nothing.
 
-        The columns are id, task, language, instruction, input, output, topic and source url. A cell that begins with
-        `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe in front, so that no spreadsheet runs it as
-        a formula; control and bidi characters are shown as escapes.
+        The columns are id, task, language, instruction, input, output, topic and source url. A cell
+        that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe in front,
+        so that no spreadsheet runs it as a formula; control and bidi characters are shown as
+        escapes.
 
         Raises:
             ConfigError: The file cannot be written.
         """
-        rows = ([*(getattr(i, key) for key in _COLUMNS[:-1]), i.source.url or ""] for i in self._items)
+        rows = (
+            [*(getattr(i, key) for key in _COLUMNS[:-1]), i.source.url or ""] for i in self._items
+        )
         lines = (_csv_line(map(_cell, cells)) for cells in rows)
         write_atomic(path, ["\ufeff", _csv_line(_COLUMNS), *lines])
 

@@ -39,11 +39,16 @@ def checkup(config: str | None = None) -> tuple[list[str], bool]:
         missing = [p for p in packages if find_spec(p) is None]
         lines.append(
             f"  {extra:<8} "
-            + (f"missing {', '.join(missing)}: pip install 'seedfree[{extra}]'" if missing else "installed")
+            + (
+                f"missing {', '.join(missing)}: pip install 'seedfree[{extra}]'"
+                if missing
+                else "installed"
+            )
         )
     lines += [f"  {name:<20} {'set' if os.environ.get(name) else 'not set'}" for name in _KEYS]
     lines += [
-        f"  {name:<10} port {port:<6} {'answers' if _answers(port) else 'no server'}" for name, port in _SERVERS.items()
+        f"  {name:<10} port {port:<6} {'answers' if _answers(port) else 'no server'}"
+        for name, port in _SERVERS.items()
     ]
     lines.append(f"  languages: {', '.join(languages())}")
     if config is None:
@@ -84,7 +89,9 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
         f"  rows that copy nothing      {measured.uncopied:.0%}",
     ]
     below = measured.below()
-    lines.append(f"  below the floor: {'; '.join(below)}" if below else "  above the floor everywhere")
+    lines.append(
+        f"  below the floor: {'; '.join(below)}" if below else "  above the floor everywhere"
+    )
     return lines, not below
 
 

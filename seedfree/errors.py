@@ -6,7 +6,8 @@
     ├── RequestError                one request will not succeed (`status`)
     │   ├── RetryableError          ... this time: try again (`retry_after`)
     │   ├── InvalidReplyError       a reply is not what the prompt asked for
-    │   └── StopRunError            no further request can succeed: wrong key, spent budget, failed disk
+    │   └── StopRunError            no further request can succeed: wrong key, spent budget, failed
+    disk
     ├── LedgerError                 the run's ledger cannot be used
     │   ├── LedgerLockedError       another process has the run open
     │   └── LedgerDamagedError      rows are missing or changed

@@ -34,14 +34,17 @@ class Preview:
     def __repr__(self) -> str:
         stats = self.run.stats
         price = "price unknown" if stats.price_usd is None else f"{stats.price_usd:.4f} USD"
-        state = self.run.status if self.run.status == "complete" else f"{self.run.status}: {self.run.message}"
-        head = (
-            f"{state}; {stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
+        state = (
+            self.run.status
+            if self.run.status == "complete"
+            else f"{self.run.status}: {self.run.message}"
         )
+        head = f"{state}; {stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
         rows = [f"[{r.task}] {r.topic}\n{r.instruction}\n-> {r.output}" for r in self.run.dataset]
         drops = Counter(d.reason for d in self.run.dropped)
         lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
-        # Only the first line of each part stands at the margin, so that no text looks like a part of its own.
+        # Only the first line of each part stands at the margin, so that no text looks like a part
+        # of its own.
         return "\n".join(shown(part).replace("\n", "\n  ") for part in [head, *rows, *lost])
 
 
@@ -50,8 +53,8 @@ class Estimate:
     """Expected requests, tokens and price of a run of `size` rows.
 
     Attributes:
-        low_usd, high_usd: Where the price lies in about nine runs of ten, if the sample is like the run;
-            `None` where the price of the model is not known.
+        low_usd, high_usd: Where the price lies in about nine runs of ten, if the sample is like the
+            run; `None` where the price of the model is not known.
         sample: Rows that it was measured on.
         tokens_per_row: Tokens in and out for each row that is kept.
     """
@@ -77,20 +80,20 @@ class Estimate:
         )
         each = " and ".join(f"{n:,.0f}" for n in self.tokens_per_row)
         tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out ({each} a row)"
-        return (
-            f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
-        )
+        return f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
 
 
 def estimated(preview: Preview, size: int) -> Estimate:
     """Scales a preview up to `size` rows.
 
-    What varies most between runs is the share of prompts whose row is kept; the interval is Wilson's for that share
-    (Wilson 1927), a tenth wider on both sides for the lengths of texts.
+    What varies most between runs is the share of prompts whose row is kept; the interval is
+    Wilson's for that share (Wilson 1927), a tenth wider on both sides for the lengths of texts.
     """
     stats, rows = preview.run.stats, len(preview)
     if not rows:
-        raise ConfigError(f"The preview gave no rows: {preview.run.message or 'every row was dropped'}")
+        raise ConfigError(
+            f"The preview gave no rows: {preview.run.message or 'every row was dropped'}"
+        )
     # A larger run would have kept the surplus.
     made = rows + stats.drops.get("surplus", 0)
     lost = {why: n for why, n in stats.drops.items() if why != "surplus"}

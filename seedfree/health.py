@@ -30,10 +30,15 @@ class Health:
     def below(self) -> list[str]:
         """What lies below the floor, as `"parsed 62 % (at least 80 %)"`."""
         values = asdict(self)
-        return [f"{n} {values[n]:.0%} (at least {floor:.0%})" for n, floor in FLOOR.items() if values[n] < floor]
+        return [
+            f"{n} {values[n]:.0%} (at least {floor:.0%})"
+            for n, floor in FLOOR.items()
+            if values[n] < floor
+        ]
 
 
-# Below these, more than every second request is paid for nothing, or what is kept needs a native reader row by row.
+# Below these, more than every second request is paid for nothing, or what is kept needs a native
+# reader row by row.
 FLOOR: Mapping[str, float] = {"parsed": 0.8, "in_language": 0.9, "unrepeated": 0.8, "uncopied": 0.8}
 
 
@@ -60,4 +65,10 @@ def health(rows: int, drops: Mapping[str, int]) -> Health:
 
     read = total - count("reply:")
     checked = read - count("rules:")  # the rules come before the language
-    return Health(share("reply:", total), share("language:", checked), share("repeti", read), share("cop", read), total)
+    return Health(
+        share("reply:", total),
+        share("language:", checked),
+        share("repeti", read),
+        share("cop", read),
+        total,
+    )

@@ -13,7 +13,9 @@ __all__ = ["page_names", "row_names"]
 _ADDRESS = re.compile(r"(?:https?:)?//|[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?::\d+)?/", re.IGNORECASE)
 _REVISION = re.compile(r"\d{6,}|[0-9a-f]{16,}")
 # What says how a page is shown or who sent the reader, not which page it is.
-_VIEW = re.compile(r"utm_\w+|fbclid|gclid|oldid|diff|action|section|useskin|variant|uselang|mobileaction|redirect")
+_VIEW = re.compile(
+    r"utm_\w+|fbclid|gclid|oldid|diff|action|section|useskin|variant|uselang|mobileaction|redirect"
+)
 
 Name = tuple[str, ...]
 
@@ -38,12 +40,16 @@ def row_names(source: Source) -> set[Name]:
     names = _address(url) if _ADDRESS.match(url) else set()
     names |= {("named", name[-1]) for name in names if name[0] == "wiki"}
     if source.revision:
-        names |= {("revision", host, source.revision) for _, host, *_ in names} | {("revision", source.revision)}
+        names |= {("revision", host, source.revision) for _, host, *_ in names} | {
+            ("revision", source.revision)
+        }
     if source.title:
-        # A title alone may be any wiki's; beside an address it answers a question that names the title alone.
+        # A title alone may be any wiki's; beside an address it answers a question that names the
+        # title alone.
         names.add(("named" if url else "title", _title(source.title)))
     elif url and not _ADDRESS.match(url):
-        # The documents of one file share its name, so that where they have titles it says too little.
+        # The documents of one file share its name, so that where they have titles it says too
+        # little.
         names.add(("file", url))
     return names
 
@@ -61,13 +67,19 @@ def _address(url: str) -> set[Name]:
         return {("file", url)}
     labels = (parsed.hostname or "").rstrip(".").split(".")
     host = ".".join(label for label in labels[:-2] if label not in ("www", "m", "mobile"))
-    host = ".".join(filter(None, [host, *labels[-2:]])) + (f":{port}" if port not in (None, 80, 443) else "")
+    host = ".".join(filter(None, [host, *labels[-2:]])) + (
+        f":{port}" if port not in (None, 80, 443) else ""
+    )
     query = {key: value for key, value in parse_qsl(parsed.query) if value}
     path = unquote(parsed.path).rstrip("/")
     names: set[Name] = set()
     if "oldid" in query:
         names.add(("revision", host, query["oldid"]))
-    title = query.pop("title", "") if path.endswith(("index.php", "/w", "/wiki")) else path.partition("/wiki/")[2]
+    title = (
+        query.pop("title", "")
+        if path.endswith(("index.php", "/w", "/wiki"))
+        else path.partition("/wiki/")[2]
+    )
     if title:
         return names | {("wiki", host, _title(title))}
     rest = sorted((key, value) for key, value in query.items() if not _VIEW.fullmatch(key))

@@ -37,18 +37,19 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 def find_json(text: str) -> dict[str, Any]:
     """The first JSON object in a reply, whatever prose, reasoning or code fence stands around it.
 
-    Where reading fails, the search goes on behind that place: what a broken or cut object holds is no reply, and no
-    text is read twice.
+    Where reading fails, the search goes on behind that place: what a broken or cut object holds is
+    no reply, and no text is read twice.
 
     Args:
-        text: At most a million characters; longer replies are invalid. 64 braces at most are tried as a beginning.
+        text: At most a million characters; longer replies are invalid. 64 braces at most are tried
+            as a beginning.
 
     Returns:
         An object without lone surrogates.
 
     Raises:
-        InvalidReplyError: There is none, it is cut off, or it holds NaN, infinity, a number too long to read, or
-            hundreds of levels.
+        InvalidReplyError: There is none, it is cut off, or it holds NaN, infinity, a number too
+            long to read, or hundreds of levels.
     """
     if len(text) > _MAX_CHARS:
         raise InvalidReplyError(f"The reply has {len(text):,} characters")
@@ -59,7 +60,11 @@ def find_json(text: str) -> dict[str, Any]:
             break
         try:
             value: dict[str, Any] = _DECODER.raw_decode(text, start)[0]
-            return _without_surrogates(value) if _LONE.search(text) or clean(text) is not text else value
+            return (
+                _without_surrogates(value)
+                if _LONE.search(text) or clean(text) is not text
+                else value
+            )
         except json.JSONDecodeError as error:
             why = f"The reply is not JSON: {error.msg}"
             if error.msg.startswith("Unterminated string"):
@@ -90,5 +95,8 @@ def parse(text: str, model: type[_Model]) -> _Model:
         raise InvalidReplyError(f"{shown(where[:80])}: {shown(first['msg'][:200])}") from None
     except RecursionError:
         raise InvalidReplyError("The reply is nested too deeply") from None
-    except Exception as error:  # a validator of the user's may raise anything; the reply is data
-        raise InvalidReplyError(f"{type(error).__name__}: {shown(clean(str(error))[:200])}") from None
+    except Exception as error:
+        # a validator of the user's may raise anything; the reply is data
+        raise InvalidReplyError(
+            f"{type(error).__name__}: {shown(clean(str(error))[:200])}"
+        ) from None

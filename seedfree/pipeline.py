@@ -37,12 +37,14 @@ class Pipeline:
     Args:
         language: A code (`"th"`), an English name, or a `Language`.
         generator: The LLM.
-        contexts: Where texts come from; each source may carry a `share`. Default: texts that the LLM writes.
-        tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization, conversation and
-            multiple choice.
-        filters: `"default"` for the language's rules, language and grounding; a list; `[]` for none.
-        diversity: Removes near-duplicates: one filter or a list, each of which sees what those before it left.
-            Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
+        contexts: Where texts come from; each source may carry a `share`. Default: texts that the
+            LLM writes.
+        tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization,
+            conversation and multiple choice.
+        filters: `"default"` for the language's rules, language and grounding; a list; `[]` for
+            none.
+        diversity: Removes near-duplicates: one filter or a list, each of which sees what those
+            before it left. Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
         topics: `None` to have them generated; or strings of one's own (kind `"given"`).
         cultural_share: Of generated topics, 0 to 1.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
@@ -56,7 +58,9 @@ class Pipeline:
     contexts: Sequence[ContextSource] | None = None
     tasks: Sequence[TaskTemplate] | None = None
     filters: Literal["default"] | Sequence[Filter] = "default"
-    diversity: DiversityFilter | Sequence[DiversityFilter] | None = field(default_factory=SemanticDiversityFilter)
+    diversity: DiversityFilter | Sequence[DiversityFilter] | None = field(
+        default_factory=SemanticDiversityFilter
+    )
     topics: Sequence[str] | None = None
     cultural_share: float = 0.5
     topic_limit: int | None = None
@@ -67,12 +71,16 @@ class Pipeline:
 
         self.language = Language.load(self.language)
         _needs(self.generator, Generator, "generator", "sf.ClaudeGenerator()")
-        self.contexts = _listed(self.contexts, "contexts") if self.contexts is not None else [WrittenContexts()]
+        self.contexts = (
+            _listed(self.contexts, "contexts") if self.contexts is not None else [WrittenContexts()]
+        )
         self.tasks = _listed(self.tasks, "tasks") if self.tasks is not None else default_tasks()
         if self.filters == "default":
             self.filters = default_filters()
         elif isinstance(self.filters, str):
-            raise ConfigError(f"filters is {self.filters!r}", hint='Pass "default", a list of filters, or [].')
+            raise ConfigError(
+                f"filters is {self.filters!r}", hint='Pass "default", a list of filters, or [].'
+            )
         self.filters = _listed(self.filters, "filters")
         for each in self.contexts:
             _needs(each, ContextSource, "contexts", "[sf.WrittenContexts()]")
@@ -88,26 +96,40 @@ class Pipeline:
         names = [str(getattr(e, "identity", type(e).__name__)) for e in encoders]
         if len(set(names)) < len(names):  # a run keeps one list of vectors for each
             raise ConfigError(
-                f"Two filters in diversity have the encoder {names[0]}", hint="Give one of them all fields."
+                f"Two filters in diversity have the encoder {names[0]}",
+                hint="Give one of them all fields.",
             )
         for task in self.tasks:
             if not isinstance(getattr(task, "name", None), str) or not hasattr(task, "Fields"):
                 raise ConfigError(
-                    f"Task {type(task).__name__} lacks a name or Fields", hint="See examples/own_task.py."
+                    f"Task {type(task).__name__} lacks a name or Fields",
+                    hint="See examples/own_task.py.",
                 )
         names = [task.name for task in self.tasks]
         if not names or len(set(names)) < len(names):
-            raise ConfigError(f"tasks are {names}", hint="At least one, each with a name of its own.")
+            raise ConfigError(
+                f"tasks are {names}", hint="At least one, each with a name of its own."
+            )
         if not self.contexts and any(task.needs_context for task in self.tasks):
-            raise ConfigError("contexts is empty", hint="Pass a source, or tasks with needs_context = False.")
+            raise ConfigError(
+                "contexts is empty", hint="Pass a source, or tasks with needs_context = False."
+            )
         if not isinstance(self.cultural_share, (int, float)) or not 0 <= self.cultural_share <= 1:
-            raise ConfigError(f"cultural_share is {self.cultural_share!r}", hint="It lies between 0 and 1.")
+            raise ConfigError(
+                f"cultural_share is {self.cultural_share!r}", hint="It lies between 0 and 1."
+            )
         if self.topics is not None and (
-            isinstance(self.topics, str) or not self.topics or not all(isinstance(t, str) for t in self.topics)
+            isinstance(self.topics, str)
+            or not self.topics
+            or not all(isinstance(t, str) for t in self.topics)
         ):
-            raise ConfigError("topics is not a list of strings", hint="Pass None to have topics generated.")
+            raise ConfigError(
+                "topics is not a list of strings", hint="Pass None to have topics generated."
+            )
         if self.topic_limit is not None and self.topic_limit < 1:
-            raise ConfigError(f"topic_limit is {self.topic_limit}", hint="It is at least 1, or None.")
+            raise ConfigError(
+                f"topic_limit is {self.topic_limit}", hint="It is at least 1, or None."
+            )
 
     @classmethod
     def paper(
@@ -135,7 +157,10 @@ class Pipeline:
         return cls(
             language=language,
             generator=generator,
-            contexts=[WikipediaSource(contact=contact, api_url=api_url, random_fallback=True), WrittenContexts()],
+            contexts=[
+                WikipediaSource(contact=contact, api_url=api_url, random_fallback=True),
+                WrittenContexts(),
+            ],
             tasks=paper_tasks(),
             filters=[],
             diversity=SemanticDiversityFilter(threshold=0.95, fields="paper", encoder=encoder),
@@ -153,7 +178,13 @@ class Pipeline:
             ConfigError: Something is missing; the message says what to do.
         """
         assert self.contexts is not None and self.tasks is not None
-        for component in (self.generator, *self.contexts, *self.tasks, *self.filters, *self._diversity):
+        for component in (
+            self.generator,
+            *self.contexts,
+            *self.tasks,
+            *self.filters,
+            *self._diversity,
+        ):
             ready(component)
         trial = Context(text="…", topic=Topic("…"), language=self._pack.code)
         for task in self.tasks:
@@ -184,24 +215,34 @@ class Pipeline:
             out: The run folder. Run again with the same folder, it continues without paying twice.
             seed: Decides every random choice; other seeds give other rows.
             concurrency: Requests under way at most; at least 1.
-            budget_usd: Nothing is sent once this much is spent; what is in flight then is still paid for.
-            reuse: Folders of other runs, whose replies are taken over where the request is the same.
-            progress: `None` for a bar in terminals and notebooks and log lines elsewhere; `True` and `False` force it.
+            budget_usd: Nothing is sent once this much is spent; what is in flight then is still
+                paid for.
+            reuse: Folders of other runs, whose replies are taken over where the request is the
+                same.
+            progress: `None` for a bar in terminals and notebooks and log lines elsewhere; `True`
+                and `False` force it.
             **injected: `clock` and `transport`, for tests.
 
         Returns:
-            A run with status `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (budget spent, key
-            refused, provider down: `message` says which; run it again to go on).
+            A run with status `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"`
+            (budget spent, key refused, provider down: `message` says which; run it again to go on).
 
         Raises:
             ConfigError: A setting is wrong, before anything is sent.
             LedgerError: The folder is in use or damaged.
             TopicsExhaustedError: Not a single topic could be had.
         """
-        options: dict[str, Any] = {"seed": seed, "concurrency": concurrency, "budget_usd": budget_usd, "reuse": reuse}
+        options: dict[str, Any] = {
+            "seed": seed,
+            "concurrency": concurrency,
+            "budget_usd": budget_usd,
+            "reuse": reuse,
+        }
         return run_sync(self._run(size, Path(out), **options, progress=progress, **injected))
 
-    async def arun(self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any) -> Run:
+    async def arun(
+        self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
+    ) -> Run:
         """`run` with the same arguments, for async callers."""
         return await run_async(self._run(size, Path(out), **options))
 
@@ -220,12 +261,25 @@ class Pipeline:
     ) -> Run:
         _check_size(size)
         if not isinstance(concurrency, int) or concurrency < 1:
-            raise ConfigError(f"concurrency is {concurrency!r}", hint="It is a whole number, at least 1.")
-        if budget_usd is not None and not (isinstance(budget_usd, (int, float)) and 0 < budget_usd < math.inf):
-            raise ConfigError(f"budget_usd is {budget_usd!r}", hint="It is an amount in US dollars, or None.")
-        judges = [llm for each in self.filters if (llm := getattr(each, "generator", None)) is not None]
-        if budget_usd is not None and any(price_of(llm) is None for llm in (self.generator, *judges)):
-            raise ConfigError("budget_usd needs the model's price", hint="Pass price=(input, output) to the generator.")
+            raise ConfigError(
+                f"concurrency is {concurrency!r}", hint="It is a whole number, at least 1."
+            )
+        if budget_usd is not None and not (
+            isinstance(budget_usd, (int, float)) and 0 < budget_usd < math.inf
+        ):
+            raise ConfigError(
+                f"budget_usd is {budget_usd!r}", hint="It is an amount in US dollars, or None."
+            )
+        judges = [
+            llm for each in self.filters if (llm := getattr(each, "generator", None)) is not None
+        ]
+        if budget_usd is not None and any(
+            price_of(llm) is None for llm in (self.generator, *judges)
+        ):
+            raise ConfigError(
+                "budget_usd needs the model's price",
+                hint="Pass price=(input, output) to the generator.",
+            )
         self.ready()
         cache = self._cache(seed)
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
@@ -269,7 +323,9 @@ class Pipeline:
         """
         return Preview(self.run(n, self._cache(seed), seed=seed, **options))
 
-    def estimate(self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any) -> Estimate:
+    def estimate(
+        self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any
+    ) -> Estimate:
         """Requests, tokens and price of a run, from a preview of `sample` rows (which is paid for, once).
 
         Args:
@@ -280,7 +336,8 @@ class Pipeline:
 
 
 def _holds_ledger(folder: Path) -> bool:
-    return os.path.exists(folder / "ledger.sqlite")  # False, too, where the folder may not be read
+    # False, too, where the folder may not be read
+    return os.path.exists(folder / "ledger.sqlite")
 
 
 def _check_size(size: object) -> None:
@@ -290,13 +347,18 @@ def _check_size(size: object) -> None:
 
 def _listed(value: Any, setting: str) -> list[Any]:
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise ConfigError(f"{setting} is {type(value).__name__}", hint="Pass a list, of one if need be.")
+        raise ConfigError(
+            f"{setting} is {type(value).__name__}", hint="Pass a list, of one if need be."
+        )
     return list(value)
 
 
 def _needs(component: object, protocol: type, setting: str, example: str) -> None:
     if isinstance(component, type):
-        raise ConfigError(f"{setting} holds the class {component.__name__}", hint=f"Make one: {component.__name__}().")
+        raise ConfigError(
+            f"{setting} holds the class {component.__name__}",
+            hint=f"Make one: {component.__name__}().",
+        )
     if not isinstance(component, protocol):
         what = f"{type(component).__name__} is not a {protocol.__name__}"
         raise ConfigError(f"{setting}: {what}", hint=f"Pass for example {example}.")

@@ -12,7 +12,8 @@ __all__ = ["TaskPlan", "plan", "quotas"]
 
 _PILOT = 8
 _SPARE = 1.1
-# A few contexts say little of a yield, and what a round gives too much is paid for: it is twice all before at most.
+# A few contexts say little of a yield, and what a round gives too much is paid for: it is twice all
+# before at most.
 _GROWTH = 2
 _JUDGED_AFTER = 50
 _LEAST_YIELD = 0.02

@@ -20,7 +20,8 @@ class Progress:
 
     Args:
         total: Rows wanted.
-        show: `None` decides by what standard error is: a bar for a terminal or a notebook, log lines otherwise.
+        show: `None` decides by what standard error is: a bar for a terminal or a notebook, log
+            lines otherwise.
 
     Attributes:
         expected: See `forecast`.
@@ -63,14 +64,21 @@ class Progress:
             self._bar.set_postfix(facts)
         elif self._log and now >= self._next:
             self._next = now + _EVERY
-            _LOG.info("%d of %d rows; %s", rows, self._total, ", ".join(f"{k} {v}" for k, v in facts.items()))
+            _LOG.info(
+                "%d of %d rows; %s",
+                rows,
+                self._total,
+                ", ".join(f"{k} {v}" for k, v in facts.items()),
+            )
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
 
-def forecast(rows: int, wanted: int, usd: float | None, before: int, seconds: float) -> dict[str, Any]:
+def forecast(
+    rows: int, wanted: int, usd: float | None, before: int, seconds: float
+) -> dict[str, Any]:
     """What a run will have cost, and how long it still takes, if it goes on as it went so far.
 
     Args:

@@ -1,11 +1,11 @@
 """Every contract of the library. Write one method and pass the object to `Pipeline`.
 
-A component may also define `bind(self, session)`, called once before the first request, to reach the
-run's language, its LLM and its ledger; `ready(self)`, called before anything is paid for, which raises `ConfigError`
-where something is missing; and `close(self)`, called when the run ends.
-A plain `def` runs in a thread; an `async def` runs on the run's event loop.
-Public attributes of a component (those without a leading underscore) are its settings: they are recorded
-with the run, and a run is resumed only with the same ones. Name what may change in `operational`.
+A component may also define `bind(self, session)`, called once before the first request, to reach
+the run's language, its LLM and its ledger; `ready(self)`, called before anything is paid for, which
+raises `ConfigError` where something is missing; and `close(self)`, called when the run ends. A
+plain `def` runs in a thread; an `async def` runs on the run's event loop. Public attributes of a
+component (those without a leading underscore) are its settings: they are recorded with the run, and
+a run is resumed only with the same ones. Name what may change in `operational`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from pydantic import BaseModel
 
 from seedfree.dataset import Dataset
 from seedfree.languages import Language
-from seedfree.records import Context, Example, Instruction, Prompt, Question, Reply, Selection, Topic
+from seedfree.records import (
+    Context,
+    Example,
+    Instruction,
+    Prompt,
+    Question,
+    Reply,
+    Selection,
+    Topic,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -63,8 +72,8 @@ class Session(Protocol):
 
         Args:
             sample: Equal prompts with different samples get replies of their own.
-            check: Raises `InvalidReplyError` for a text that has to be asked for again (3 times at most);
-                without it, a prompt with a schema is checked against that schema.
+            check: Raises `InvalidReplyError` for a text that has to be asked for again (3 times at
+                most); without it, a prompt with a schema is checked against that schema.
             generator: Another LLM than the run's.
 
         Returns:
@@ -116,8 +125,8 @@ class HTTPGenerator(Generator, Protocol):
 class ContextSource(Protocol):
     """Texts about a topic. An empty list sends the topic to the next source.
 
-    A source may define `share` (its weight among the sources, 1.0 without it) and `topics()` (a list of
-    `Topic` that it brings along; used instead of generated ones where every source has it).
+    A source may define `share` (its weight among the sources, 1.0 without it) and `topics()` (a
+    list of `Topic` that it brings along; used instead of generated ones where every source has it).
     """
 
     def contexts(self, topic: Topic) -> list[Context] | Awaitable[list[Context]]: ...
@@ -128,9 +137,11 @@ class TaskTemplate(ABC):
 
     Attributes:
         name: A word in snake_case; the `task` column of the rows.
-        Fields: What the LLM must answer. Set lengths (`max_length`) where the text should be bounded.
+        Fields: What the LLM must answer. Set lengths (`max_length`) where the text should be
+            bounded.
         grounded: The answer must stand in the context (checked by `GroundingFilter`).
-        needs_context: `False` for a task that works from the topic alone; it then gets contexts with empty text.
+        needs_context: `False` for a task that works from the topic alone; it then gets contexts
+            with empty text.
         rows: Rows that one prompt asks for; sizes the first round.
     """
 
@@ -175,7 +186,8 @@ class DiversityFilter(Protocol):
 class Encoder(Protocol):
     """Texts to vectors: float32, shape [n, d], rows of length 1.
 
-    An encoder that can tell defines `unknown_share(texts) -> float`: the share of tokens that it does not know, 0 to 1.
+    An encoder that can tell defines `unknown_share(texts) -> float`: the share of tokens that it
+    does not know, 0 to 1.
     """
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
@@ -185,8 +197,9 @@ class Encoder(Protocol):
 class Trainer(Protocol):
     """A data set to a model.
 
-    `train` writes everything into the folder `out`, goes on from what it finds there of the same training, and raises
-    `ConfigError` before it loads a model where the data set, the model or the folder cannot be used.
+    `train` writes everything into the folder `out`, goes on from what it finds there of the same
+    training, and raises `ConfigError` before it loads a model where the data set, the model or the
+    folder cannot be used.
     """
 
     def train(self, dataset: Dataset, out: str | Path) -> TrainedModel: ...

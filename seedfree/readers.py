@@ -1,8 +1,9 @@
 """Instruction data that people wrote, read from the three forms in which it is shared.
 
-A file is one JSON list, or JSON objects one after the other (JSONL). A row's `system` prompt and an Alpaca row's
-`history` (pairs of question and answer before it) become messages; of its other fields `task`, `language`, `generator`
-and `license` are taken where they are text, and the rest is left out.
+A file is one JSON list, or JSON objects one after the other (JSONL). A row's `system` prompt and an
+Alpaca row's `history` (pairs of question and answer before it) become messages; of its other fields
+`task`, `language`, `generator` and `license` are taken where they are text, and the rest is left
+out.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def read(path: str | Path, form: ReadForm, *, task: str, language: str, license: str | None) -> Iterator[Instruction]:
+def read(
+    path: str | Path, form: ReadForm, *, task: str, language: str, license: str | None
+) -> Iterator[Instruction]:
     """The rows of a file; `task`, `language` and `license` are for rows that don't say.
 
     Raises:
-        ConfigError: The file cannot be read, or a row lacks something; the message names the line where the row begins.
+        ConfigError: The file cannot be read, or a row lacks something; the message names the line
+            where the row begins.
     """
     path = Path(path)
     for line, value in _values(path):
@@ -45,7 +49,9 @@ def read(path: str | Path, form: ReadForm, *, task: str, language: str, license:
             texts = _alpaca(value) if form == "alpaca" else _conversation(value, form)
         except ConfigError as error:
             raise ConfigError(f"{path}, line {line}: {error.message}") from None
-        spoken = "\x1f".join(f"{m.role}\x1f{m.content}" for m in Instruction(task, **texts).messages)
+        spoken = "\x1f".join(
+            f"{m.role}\x1f{m.content}" for m in Instruction(task, **texts).messages
+        )
         yield Instruction(
             task=_said(value, "task") or task,
             id=hashlib.sha256(spoken.encode()).hexdigest()[:16],
@@ -76,7 +82,8 @@ def _values(path: Path) -> Iterator[tuple[int, Any]]:
             value, place = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             raise ConfigError(f"{path}, line {error.lineno}: {error.msg}") from None
-        except (ValueError, RecursionError) as error:  # a number with too many digits, too many brackets
+        except (ValueError, RecursionError) as error:
+            # a number with too many digits, too many brackets
             raise ConfigError(f"{path}, line {line}: {error}") from None
         yield line, value
         place = _skip(text, place)
@@ -120,10 +127,15 @@ def _alpaca(value: Mapping[str, Any]) -> dict[str, Any]:
         "output": _text(value.get("output"), "output"),
     }
     before, history = _system(value), value.get("history") or []
-    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+    if not isinstance(history, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 for pair in history
+    ):
         raise ConfigError("history is not a list of pairs")
     for pair in history:
-        before += [Message("user", _text(pair[0], "history")), Message("assistant", _text(pair[1], "history"))]
+        before += [
+            Message("user", _text(pair[0], "history")),
+            Message("assistant", _text(pair[1], "history")),
+        ]
     return texts | {"messages": (*before, *Instruction("", **texts).messages)} if before else texts
 
 
@@ -149,8 +161,12 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
             raise ConfigError(f"turn {number} is not a JSON object")
         speaker = _text(turn.get(role), f"{role} of turn {number}")
         if speaker not in _ROLES:
-            raise ConfigError(f"turn {number} is by {speaker[:40]!r}, not by one of {', '.join(_ROLES)}")
-        messages.append(Message(_ROLES[speaker], _text(turn.get(content), f"{content} of turn {number}")))
+            raise ConfigError(
+                f"turn {number} is by {speaker[:40]!r}, not by one of {', '.join(_ROLES)}"
+            )
+        messages.append(
+            Message(_ROLES[speaker], _text(turn.get(content), f"{content} of turn {number}"))
+        )
     if messages[0].role != "system":
         messages = _system(value) + messages
     if not in_turn(messages):
@@ -163,4 +179,8 @@ def in_turn(messages: Sequence[Message]) -> bool:
     """After a system message, where there is one, a user and an assistant take turns, and the assistant ends."""
     said = messages[bool(messages) and messages[0].role == "system" :]
     roles = [m.role for m in said]
-    return bool(roles) and roles == ["user", "assistant"] * (len(roles) // 2) and all(m.content.strip() for m in said)
+    return (
+        bool(roles)
+        and roles == ["user", "assistant"] * (len(roles) // 2)
+        and all(m.content.strip() for m in said)
+    )

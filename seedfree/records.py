@@ -37,7 +37,8 @@ __all__ = [
 
 # Prompts name a topic between quotes; a title that brings its own must not end them.
 _QUOTES = str.maketrans(dict.fromkeys('"“”', "'"))
-# Marks of turns in chat templates: a server reads them as such wherever they stand, so in a page each is broken.
+# Marks of turns in chat templates: a server reads them as such wherever they stand, so in a page
+# each is broken.
 _TURNS = re.compile(
     r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
 )
@@ -71,7 +72,8 @@ def altered(record: T, **values: object) -> T:
     """A frozen record with other values, known to be valid: `dataclasses.replace` checks all again, 20 times slower."""
     known = record.__dict__
     made = object.__new__(type(record))
-    fields = cast("Any", record).__dataclass_fields__  # what was computed from them is left behind
+    # what was computed from them is left behind
+    fields = cast("Any", record).__dataclass_fields__
     made.__dict__.update({name: known[name] for name in fields}, **values)
     return made
 
@@ -92,7 +94,9 @@ def seeded(*parts: object) -> random.Random:
 
 def _digits(*parts: object) -> str:
     """16 hexadecimal digits that depend on `parts` alone."""
-    return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(
+        "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    ).hexdigest()[:16]
 
 
 def balanced(items: Sequence[T], position: int, *salt: object) -> T:
@@ -120,7 +124,8 @@ class Topic:
 
     Attributes:
         text: A few words in the language.
-        kind: Where it came from: asked for in general, asked for as part of the culture, or given by the user.
+        kind: Where it came from: asked for in general, asked for as part of the culture, or given
+            by the user.
         position: Its place in the run's stream of topics, from 0.
     """
 
@@ -134,7 +139,8 @@ class Source:
     """Where the text of a row comes from.
 
     Attributes:
-        kind: `"wikipedia"`, `"document"`, `"written"` (by the LLM), `"topic"` (no text at all), or a user's own word.
+        kind: `"wikipedia"`, `"document"`, `"written"` (by the LLM), `"topic"` (no text at all), or
+            a user's own word.
         revision: Revision id of a wiki page; content hash of a document.
         license: SPDX identifier, where it is known.
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
@@ -155,8 +161,8 @@ class Context:
     Attributes:
         text: Empty for the tasks that work from a topic alone.
         title: The page's and section's title.
-        seed, position: The run's seed and this context's place in the run's stream of contexts, filled in by the
-            pipeline.
+        seed, position: The run's seed and this context's place in the run's stream of contexts,
+            filled in by the pipeline.
     """
 
     text: Text = ""
@@ -171,7 +177,9 @@ class Context:
     def id(self) -> str:
         """16 hexadecimal digits that name the text and its topic."""
         topic = self.topic.text if self.topic else ""
-        return hashlib.sha256(f"{self.text}\x1f{topic}\x1f{self.source.revision}".encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            f"{self.text}\x1f{topic}\x1f{self.source.revision}".encode()
+        ).hexdigest()[:16]
 
     def random(self, *salt: object) -> random.Random:
         """Random numbers that belong to this place in the run, the same whenever it is run again."""
@@ -185,7 +193,8 @@ class Context:
         """Title and text between delimiters that neither can close, for a prompt to call them data."""
         text = f"{self.title}\n\n{self.text}" if self.title else self.text
         text = unmarked(text)
-        # So long that nobody can search for a text whose own nonce would stand in it, the run's seed known or not.
+        # So long that nobody can search for a text whose own nonce would stand in it, the run's
+        # seed known or not.
         nonce = _digits(self.seed, self.position, "nonce", self.id)
         while nonce in text:
             nonce = _digits(nonce)
@@ -265,16 +274,21 @@ class Prompt:
         schema: JSON schema of the reply. A pydantic model class becomes its JSON schema at once.
         temperature: Left out of the request where the model takes none.
         max_tokens: Of the reply; at least 1.
-        top_p: The likeliest tokens that make up this share, 0 to 1, are drawn from; sent where the model takes it.
-        repetition_penalty: Above 1, makes tokens that are in the text already less likely; sent where it is taken.
+        top_p: The likeliest tokens that make up this share, 0 to 1, are drawn from; sent where the
+            model takes it.
+        repetition_penalty: Above 1, makes tokens that are in the text already less likely; sent
+            where it is taken.
         examples: Format examples; used by base models alone.
-        cue: The short form of `user` that follows the examples in a base model's document; `None` for `user` itself.
+        cue: The short form of `user` that follows the examples in a base model's document; `None`
+            for `user` itself.
         seed: Sampling seed; the engine gives every sample of a prompt its own.
     """
 
     user: Text
     system: Text | None = None
-    schema: Annotated[Mapping[str, Any] | type[BaseModel] | None, BeforeValidator(_json_schema)] = None
+    schema: Annotated[Mapping[str, Any] | type[BaseModel] | None, BeforeValidator(_json_schema)] = (
+        None
+    )
     temperature: float | None = None
     max_tokens: int = 1024
     examples: tuple[Example, ...] = ()
@@ -325,7 +339,8 @@ class Question:
         context: The text that the question is about; empty where it stands alone.
         choices: The possible answers in order, where the benchmark has them as such.
         part: Which part of the benchmark it belongs to (`"culture"`, `"general"`).
-        source: What it was made from (a passage, a page): questions of one source are not independent.
+        source: What it was made from (a passage, a page): questions of one source are not
+            independent.
     """
 
     id: Text
@@ -345,10 +360,13 @@ class Selection:
 
     Attributes:
         kept: Row numbers, ascending.
-        duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was kept.
-        similarity: Length n; that cosine, NaN where the row was kept or where the filter measures none.
+        duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was
+            kept.
+        similarity: Length n; that cosine, NaN where the row was kept or where the filter measures
+            none.
         index: What found the neighbours: `"exact"`, `"hnsw"`, or the filter's own word.
-        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found; `None` for an exact one.
+        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found; `None` for
+            an exact one.
         reasons: Length n; why each row was dropped. `None` where the filter has one reason for all.
     """
 

@@ -110,16 +110,23 @@ class Execution:
         settings = {**self.stages.settings, "seed": self.seed}
         with Ledger(self.out, clock=self.clock) as ledger, busy():
             self._ledger = ledger
-            for stale in self.out.glob(".*.tmp"):  # of a process that was killed while it published
+            for stale in self.out.glob(".*.tmp"):
+                # of a process that was killed while it published
                 stale.unlink(missing_ok=True)
             new = self._same_settings(settings)
             reuse = {e.key: e for folder in self.reuse for e in Ledger.answers(folder)}
             self._runner = Runner(
-                ledger, concurrency=self.concurrency, clock=self.clock, transport=self.transport, reuse=reuse
+                ledger,
+                concurrency=self.concurrency,
+                clock=self.clock,
+                transport=self.transport,
+                reuse=reuse,
             )
             tasks, filters = self.stages.tasks, self.stages.filters
             # Code of the user's may have changed since.
-            self._known = known_verdicts(self.out) if filters and own_code([*tasks, *filters]) else {}
+            self._known = (
+                known_verdicts(self.out) if filters and own_code([*tasks, *filters]) else {}
+            )
             self._plans = [TaskPlan(task) for task in tasks]
             self._session = RunSession(
                 self._runner, self.stages.generator, self.stages.language, self.seed, price_of=price_of,
@@ -145,7 +152,9 @@ class Execution:
         if kept is None:
             return True
         if kept.kind != "config":
-            raise ConfigError(f"{self.out} holds replies but no run", hint="Choose another folder for the run.")
+            raise ConfigError(
+                f"{self.out} holds replies but no run", hint="Choose another folder for the run."
+            )
         languages = [self.stages.language, *languages_of(self._components())]
         was = recorded(kept.body.decode(), languages)
         fields = differing(was, recorded(json.dumps(settings, ensure_ascii=False), languages))
@@ -201,8 +210,16 @@ class Execution:
                 was_open = not state.closed
                 state.learn(used, kept[state.task.name])
                 if state.closed and was_open:
-                    _LOG.warning("%s yields under 2 %% of its contexts; it is closed", state.task.name)
-        if sum(min(p.kept, q) for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)) >= self.size:
+                    _LOG.warning(
+                        "%s yields under 2 %% of its contexts; it is closed", state.task.name
+                    )
+        if (
+            sum(
+                min(p.kept, q)
+                for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)
+            )
+            >= self.size
+        ):
             return "complete", ""
         closed = ", ".join(p.task.name for p in self._plans if p.closed)
         reasons = ["the topics ran dry"] * dry + [f"{closed} yield too little"] * bool(closed)
@@ -213,7 +230,11 @@ class Execution:
         drops = Counter(code(r.reason) for r in self._rows if r.reason is not None)
         poor = health(sum(r.reason is None for r in self._rows), drops).below()
         if poor:
-            _LOG.warning("This model is below the floor for %s: %s", self.stages.language.name, "; ".join(poor))
+            _LOG.warning(
+                "This model is below the floor for %s: %s",
+                self.stages.language.name,
+                "; ".join(poor),
+            )
 
     def _topic_stream(self) -> GivenTopics | TopicStream:
         given = self.stages.topics
@@ -221,13 +242,19 @@ class Execution:
             return GivenTopics([Topic(text) for text in given])
         sources = self.stages.contexts
         if sources and all(hasattr(source, "topics") for source in sources):
-            return GivenTopics([topic for source in sources for topic in cast("Any", source).topics()])
-        return TopicStream(self._session, cultural_share=self.stages.cultural_share, limit=self.stages.topic_limit)
+            return GivenTopics(
+                [topic for source in sources for topic in cast("Any", source).topics()]
+            )
+        return TopicStream(
+            self._session, cultural_share=self.stages.cultural_share, limit=self.stages.topic_limit
+        )
 
     def _described(self) -> list[Any]:
         return list(self.stages.settings["contexts"])
 
-    async def _jobs(self, stream: ContextStream, wanted: Sequence[int]) -> tuple[list[_Job], list[int]]:
+    async def _jobs(
+        self, stream: ContextStream, wanted: Sequence[int]
+    ) -> tuple[list[_Job], list[int]]:
         """The round's jobs, each task going on in the stream where it stopped, and contexts asked about by task."""
         ends = [p.used + n for p, n in zip(self._plans, wanted, strict=True)]
         jobs, asked = [], []
@@ -267,12 +294,14 @@ class Execution:
             fields = parse(text, task.Fields)
             try:
                 items[:] = task.instructions(fields, context)
-            except Exception as error:  # a task of the user's may raise anything; the reply is data
+            except Exception as error:
+                # a task of the user's may raise anything; the reply is data
                 raise InvalidReplyError(f"{task.name}: {type(error).__name__}: {error}") from error
 
         reply = await self._session.generate(prompt, check=check)
         if reply.error is not None:
-            # The provider's own words may name a request: only what is the same in every run is published.
+            # The provider's own words may name a request: only what is the same in every run is
+            # published.
             why = reply.error.partition(":")
             detail = f" ({why[2].strip()})" if why[0] == "invalid" else ""
             return [self._row(job, 0, Instruction(task.name, "", ""), f"reply: {why[0]}{detail}")]
@@ -281,7 +310,15 @@ class Execution:
     def _row(self, job: _Job, ordinal: int, item: Instruction, reason: str | None = None) -> _Row:
         context = item.context or job.context
         topic = context.topic or Topic("")
-        name = row_id(job.task.name, context.id, context.position, ordinal, item.instruction, item.input, item.output)
+        name = row_id(
+            job.task.name,
+            context.id,
+            context.position,
+            ordinal,
+            item.instruction,
+            item.input,
+            item.output,
+        )
         filled = altered(
             item,
             task=job.task.name,
@@ -309,7 +346,9 @@ class Execution:
         for each in self.stages.diversity:
             if passed:
                 found = _drop(each, passed)
-                self._searched.append({"filter": type(each).__name__, "index": found.index, "recall": found.recall})
+                self._searched.append(
+                    {"filter": type(each).__name__, "index": found.index, "recall": found.recall}
+                )
                 passed = [r for r in passed if r.reason is None]
         return Counter(r.item.task for r in self._rows if r.reason is None)
 
@@ -319,7 +358,9 @@ class Execution:
             return
         self._shown = now
         tally, rows = self._session.tally, sum(r.reason is None for r in self._rows)
-        self._bar.update(rows, requests=tally.requests, usd=tally.price_usd, sent=self._runner.requests)
+        self._bar.update(
+            rows, requests=tally.requests, usd=tally.price_usd, sent=self._runner.requests
+        )
         self._write_status("running", "")
 
     def _stats(self, rows: int = 0, drops: Mapping[str, int] | None = None) -> Stats:
@@ -330,13 +371,23 @@ class Execution:
         )  # fmt: skip
 
     def _write_status(self, status: str, message: str, stats: Stats | None = None) -> None:
-        state = {"status": status, "message": message, "size": self.size, "entries": len(self._ledger)}
-        write_json(self.out / "status.json", {**state, **self._bar.expected, "stats": asdict(stats or self._stats())})
+        state = {
+            "status": status,
+            "message": message,
+            "size": self.size,
+            "entries": len(self._ledger),
+        }
+        write_json(
+            self.out / "status.json",
+            {**state, **self._bar.expected, "stats": asdict(stats or self._stats())},
+        )
 
     def _finish(self, settings: Mapping[str, Any], status: str, message: str) -> None:
         """Publishes what there is."""
         self._rows.sort(key=lambda r: r.order)
-        left = {p.task.name: q for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)}
+        left = {
+            p.task.name: q for p, q in zip(self._plans, quotas(self.size, self._plans), strict=True)
+        }
         kept: list[Instruction] = []
         dropped: list[Dropped] = []
         for r in self._rows:
@@ -344,10 +395,14 @@ class Execution:
                 left[r.item.task] -= 1
                 kept.append(r.item)
             else:
-                dropped.append(Dropped.of(r.item, r.reason or "surplus", r.duplicate_of, r.similarity))
+                dropped.append(
+                    Dropped.of(r.item, r.reason or "surplus", r.duplicate_of, r.similarity)
+                )
         drops = Counter(code(d.reason) for d in dropped)
         stats = self._stats(len(kept), dict(sorted(drops.items())))
-        self._bar.update(len(kept), requests=stats.requests, usd=stats.price_usd, sent=self._runner.requests)
+        self._bar.update(
+            len(kept), requests=stats.requests, usd=stats.price_usd, sent=self._runner.requests
+        )
         generator = self.stages.generator
         text = card(
             Dataset(kept),
@@ -362,7 +417,11 @@ class Execution:
             },
             drops=stats.drops,
         )
-        files = {"dataset.jsonl": rows_of(kept), "dropped.jsonl": rows_of(dropped), "README.md": text}
+        files = {
+            "dataset.jsonl": rows_of(kept),
+            "dropped.jsonl": rows_of(dropped),
+            "README.md": text,
+        }
         manifest = {
             "seedfree": version(),
             "code": code_digest(),
@@ -383,11 +442,18 @@ def _drop(diversity: DiversityFilter, rows: Sequence[_Row]) -> Selection:
     """Marks what a diversity filter drops of the rows."""
     selection = diversity.select([r.item for r in rows])
     reasons = selection.reasons or [getattr(diversity, "reason", "near-duplicate")] * len(rows)
-    for r, of, similarity, reason in zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True):
+    for r, of, similarity, reason in zip(
+        rows, selection.duplicate_of, selection.similarity, reasons, strict=True
+    ):
         if of >= 0:
             r.reason = f"diversity: {reason}"
             # Beyond this run's rows come those that were there before it.
-            r.duplicate_of = rows[of].item.id if of < len(rows) else cast("Any", diversity).against_ids[of - len(rows)]
-            # An encoder's last digits depend on the batch that a text was in, which an interruption may change.
+            r.duplicate_of = (
+                rows[of].item.id
+                if of < len(rows)
+                else cast("Any", diversity).against_ids[of - len(rows)]
+            )
+            # An encoder's last digits depend on the batch that a text was in, which an interruption
+            # may change.
             r.similarity = None if math.isnan(similarity) else round(float(similarity), 4)
     return selection

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from seedfree.languages import Language
     from seedfree.thresholds import Threshold, ThresholdSweep
 
-__all__ = ["Dropped", "Run", "Stats", "known_verdicts", "publish", "row_id", "rows_of", "write_json"]
+__all__ = [
+    "Dropped",
+    "Run",
+    "Stats",
+    "known_verdicts",
+    "publish",
+    "row_id",
+    "rows_of",
+    "write_json",
+]
 
 
 # A published row begins with its id: {"id": "0123456789abcdef", ...
@@ -36,9 +45,10 @@ class Dropped(Instruction):
 
     Attributes:
         reason: The filter's word, a colon, what it found; details in brackets.
-        duplicate_of: Id of the row that it resembles most, of those that this diversity filter kept.
-        similarity: Of the two, in the diversity filter's measure (a cosine, -1 to 1, for the semantic one); `None`
-            where it measures none.
+        duplicate_of: Id of the row that it resembles most, of those that this diversity filter
+            kept.
+        similarity: Of the two, in the diversity filter's measure (a cosine, -1 to 1, for the
+            semantic one); `None` where it measures none.
     """
 
     reason: str = ""
@@ -46,10 +56,14 @@ class Dropped(Instruction):
     similarity: float | None = None
 
     @classmethod
-    def of(cls, item: Instruction, reason: str, duplicate_of: str | None, similarity: float | None) -> Dropped:
+    def of(
+        cls, item: Instruction, reason: str, duplicate_of: str | None, similarity: float | None
+    ) -> Dropped:
         """A row with the reason to drop it; the row is known to be valid and not checked again."""
         made = object.__new__(cls)
-        made.__dict__.update(vars(item), reason=reason, duplicate_of=duplicate_of, similarity=similarity)
+        made.__dict__.update(
+            vars(item), reason=reason, duplicate_of=duplicate_of, similarity=similarity
+        )
         return made
 
 
@@ -87,7 +101,8 @@ class Run:
 
     Attributes:
         path: Its folder.
-        status: `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (run it again to go on).
+        status: `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (run it again to go
+            on).
         message: Why it is short or stopped; empty for a complete one.
         stats: See `Stats`.
     """
@@ -112,7 +127,9 @@ class Run:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.path} holds no run", hint=f"Its {name} cannot be read.") from error
+            raise ConfigError(
+                f"{self.path} holds no run", hint=f"Its {name} cannot be read."
+            ) from error
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -132,32 +149,42 @@ class Run:
         return manifest
 
     def threshold_sweep(
-        self, thresholds: Iterable[Threshold], *, language: str | Language | None = None, seed: int = 0
+        self,
+        thresholds: Iterable[Threshold],
+        *,
+        language: str | Language | None = None,
+        seed: int = 0,
     ) -> ThresholdSweep:
         """What the semantic diversity filter keeps at each threshold, and how varied that is.
 
-        Everything is taken from the run's folder: nothing is encoded and no request is sent. The rows are all that
-        reached the filter, in the order in which it saw them. Those that it passed and that a later diversity filter
-        or the quota of their task (`surplus`) then dropped count as kept; those that a filter before it dropped do
-        not count at all. Rows that were given as `against=` are compared with as in the run.
+        Everything is taken from the run's folder: nothing is encoded and no request is sent. The
+        rows are all that reached the filter, in the order in which it saw them. Those that it
+        passed and that a later diversity filter or the quota of their task (`surplus`) then dropped
+        count as kept; those that a filter before it dropped do not count at all. Rows that were
+        given as `against=` are compared with as in the run.
 
-        The measures are of equally many rows at each threshold (as many as the strictest keeps, drawn by the seed)
-        and of equally many words of their instructions and outputs (at most 100,000), since all of them move with
-        size. Mean nearest and Vendi score are under the vectors of the filter's `measured_by` where it had one, else
-        under those that it filtered by itself; the result says which.
+        The measures are of equally many rows at each threshold (as many as the strictest keeps,
+        drawn by the seed) and of equally many words of their instructions and outputs (at most
+        100,000), since all of them move with size. Mean nearest and Vendi score are under the
+        vectors of the filter's `measured_by` where it had one, else under those that it filtered by
+        itself; the result says which.
 
         Args:
             thresholds: Cosines, or mappings from a task's name to one (`"*"` for the others).
-            language: Cuts the texts into words; by default each row's own, which must then be a ready-made one.
+            language: Cuts the texts into words; by default each row's own, which must then be a
+                ready-made one.
 
         Raises:
-            ConfigError: No vectors are kept, a threshold is wrong, or the language's segmenter is not installed.
+            ConfigError: No vectors are kept, a threshold is wrong, or the language's segmenter is
+                not installed.
             EncoderError: The stored vectors have no cosine.
         """
         from seedfree.sweep import threshold_sweep
 
         rows = [*self.dataset, *self.dropped]
-        return threshold_sweep(self.path / "vectors", rows, thresholds, language=language, seed=seed)
+        return threshold_sweep(
+            self.path / "vectors", rows, thresholds, language=language, seed=seed
+        )
 
     def __repr__(self) -> str:
         drops = ", ".join(f"{n} {why}" for why, n in Counter(self.stats.drops).most_common(4))
@@ -171,11 +198,17 @@ class Run:
 def _dropped(data: dict[str, Any]) -> Dropped:
     extra = {name: data.pop(name, None) for name in ("reason", "duplicate_of", "similarity")}
     kept = item(data)
-    return Dropped(**{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra)
+    return Dropped(
+        **{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra
+    )
 
 
 def _dropped_row(dropped: Dropped) -> dict[str, Any]:
-    extra = {"reason": dropped.reason, "duplicate_of": dropped.duplicate_of, "similarity": dropped.similarity}
+    extra = {
+        "reason": dropped.reason,
+        "duplicate_of": dropped.duplicate_of,
+        "similarity": dropped.similarity,
+    }
     return {**row(dropped), **extra}
 
 
@@ -184,7 +217,10 @@ def known_verdicts(path: Path) -> dict[str, str | None]:
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
         texts = {name: (path / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")}
-        whole = all(manifest["files"][name] == hashlib.sha256(text).hexdigest() for name, text in texts.items())
+        whole = all(
+            manifest["files"][name] == hashlib.sha256(text).hexdigest()
+            for name, text in texts.items()
+        )
         if not whole or manifest["code"] != code_digest():
             return {}
     except (OSError, ValueError, LookupError, TypeError):  # none, or written by something else

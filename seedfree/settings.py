@@ -29,9 +29,22 @@ _FIELDS_BEFORE = (
 )  # fmt: skip
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
-_PURE = ("seedfree.tasks.", "seedfree.filters.rules", "seedfree.filters.language", "seedfree.filters.grounding")
+_PURE = (
+    "seedfree.tasks.",
+    "seedfree.filters.rules",
+    "seedfree.filters.language",
+    "seedfree.filters.grounding",
+)
 
-__all__ = ["code_digest", "describe", "differing", "fingerprint", "languages_of", "own_code", "recorded"]
+__all__ = [
+    "code_digest",
+    "describe",
+    "differing",
+    "fingerprint",
+    "languages_of",
+    "own_code",
+    "recorded",
+]
 
 
 @functools.cache
@@ -75,7 +88,12 @@ def describe(value: Any) -> Any:
     settings = {
         name: describe(each)
         for name, each in vars(value).items()
-        if not (name.startswith("_") or name in hidden or isinstance(each, SecretStr) or _SECRET.search(name))
+        if not (
+            name.startswith("_")
+            or name in hidden
+            or isinstance(each, SecretStr)
+            or _SECRET.search(name)
+        )
     }
     identity = {"identity": value.identity} if hasattr(type(value), "identity") else {}
     return {"kind": named(type(value)), **identity, **settings}
@@ -97,7 +115,8 @@ def recorded(text: str, languages: Iterable[Language]) -> dict[str, Any]:
     """The settings in a ledger's first entry, in the words of this version.
 
     Args:
-        languages: Those of the run and of its components, by which a run of an earlier version is told.
+        languages: Those of the run and of its components, by which a run of an earlier version is
+            told.
     """
     text = current(text)
     for language in languages:
@@ -129,4 +148,6 @@ def _differing(was: Any, now: Any, path: tuple[str, ...]) -> list[str]:
 
 def fingerprint(settings: Any) -> str:
     """16 hexadecimal digits that name a set of settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()[:16]

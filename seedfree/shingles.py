@@ -1,7 +1,7 @@
 """Which of many texts stand in another one, whole or in part: by their runs of n characters.
 
-A run is known by a 64-bit hash (Karp and Rabin 1987: a polynomial, here of a random number for each character), which
-takes the same time for any length. Excerpts are compared as text.
+A run is known by a 64-bit hash (Karp and Rabin 1987: a polynomial, here of a random number for each
+character), which takes the same time for any length. Excerpts are compared as text.
 """
 
 from __future__ import annotations
@@ -37,12 +37,19 @@ class Shingles:
 
     Args:
         texts: None empty.
-        groups, times: Of each text: which group it is of (from 0), and how often it occurs there. A run that occurs in
-            a group more often than `common` is not looked for; each text counts once for each of its times.
+        groups, times: Of each text: which group it is of (from 0), and how often it occurs there. A
+            run that occurs in a group more often than `common` is not looked for; each text counts
+            once for each of its times.
     """
 
     def __init__(
-        self, texts: Sequence[str], groups: Sequence[int], times: Sequence[int], *, size: int, common: int
+        self,
+        texts: Sequence[str],
+        groups: Sequence[int],
+        times: Sequence[int],
+        *,
+        size: int,
+        common: int,
     ) -> None:
         self._texts, self._size = texts, size
         self._lengths = sorted({min(len(text), size) for text in texts})
@@ -53,7 +60,9 @@ class Shingles:
         known, inverse = np.unique(hashes, return_inverse=True)
         spans = max(groups, default=0) + 1
         place = inverse * spans + np.asarray(groups, np.intp)[owners]
-        often = np.bincount(place, np.asarray(times, np.float64)[owners], minlength=len(known) * spans)
+        often = np.bincount(
+            place, np.asarray(times, np.float64)[owners], minlength=len(known) * spans
+        )
         rare = np.flatnonzero(often[place] <= common)
         rare = rare[np.argsort(inverse[rare], kind="stable")]
         self._owners = owners[rare]
@@ -81,7 +90,9 @@ class Shingles:
         counts = self._starts[ids + 1] - self._starts[ids]
         ends = np.cumsum(counts)
         spread = np.arange(ends[-1]) + np.repeat(self._starts[ids] - (ends - counts), counts)
-        numbers, where, held = np.unique(self._owners[spread], return_inverse=True, return_counts=True)
+        numbers, where, held = np.unique(
+            self._owners[spread], return_inverse=True, return_counts=True
+        )
         shares = held / self._totals[numbers]
         place = np.full(len(numbers), len(text))
         np.minimum.at(place, where, np.repeat(places, counts))
@@ -89,7 +100,10 @@ class Shingles:
         return [
             Found(number, share, excerpt)
             for number, share, at in zip(
-                numbers[enough].tolist(), shares[enough].tolist(), place[enough].tolist(), strict=True
+                numbers[enough].tolist(),
+                shares[enough].tolist(),
+                place[enough].tolist(),
+                strict=True,
             )
             if (excerpt := self._excerpt(text, at, self._texts[number], longest))
         ]
@@ -117,7 +131,9 @@ class Shingles:
             at += 1
             left = ~same & (at < end)
             places, at, end, wanted = places[left], at[left], end[left], wanted[left]
-        return np.concatenate([ids for ids, _ in found]), np.concatenate([each for _, each in found])
+        return np.concatenate([ids for ids, _ in found]), np.concatenate(
+            [each for _, each in found]
+        )
 
 
 class _Runs:

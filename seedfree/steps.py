@@ -30,11 +30,14 @@ def asked(task: TaskTemplate, context: Context, language: Language) -> Prompt:
         raise
     except Exception as error:
         raise ConfigError(
-            f"Task {task.name}: prompt() fails: {type(error).__name__}: {error}", hint="It returns a sf.Prompt."
+            f"Task {task.name}: prompt() fails: {type(error).__name__}: {error}",
+            hint="It returns a sf.Prompt.",
         ) from error
 
 
-async def prompted(task: TaskTemplate, context: Context, language: Language, runner: Runner) -> Prompt:
+async def prompted(
+    task: TaskTemplate, context: Context, language: Language, runner: Runner
+) -> Prompt:
     """`asked` beside the event loop; the library's own tasks, which take less time than the way to a thread, on it."""
     if type(task).__module__.startswith("seedfree.tasks."):
         return asked(task, context, language)
@@ -77,4 +80,6 @@ def _named(component: object) -> Iterator[None]:
     except SeedfreeError:
         raise
     except Exception as error:
-        raise RequestError(f"{type(component).__name__} raised {type(error).__name__}: {error}") from error
+        raise RequestError(
+            f"{type(component).__name__} raised {type(error).__name__}: {error}"
+        ) from error

@@ -56,7 +56,8 @@ def threshold_sweep(
     own, other = _stored(folder)
     if not own.ids or not known.keys() >= set(own.ids):
         raise ConfigError(
-            f"The vectors in {folder} are not those of the published rows", hint="Run the pipeline to its end."
+            f"The vectors in {folder} are not those of the published rows",
+            hint="Run the pipeline to its end.",
         )
     items = [known[name] for name in own.ids]
     found = [_select(own, items, threshold) for threshold in wanted]
@@ -67,7 +68,9 @@ def threshold_sweep(
     @cache
     def words(number: int) -> list[str]:
         item = items[number]
-        return Language.load(language or item.language).segment(f"{item.instruction}\n{item.output}")
+        return Language.load(language or item.language).segment(
+            f"{item.instruction}\n{item.output}"
+        )
 
     texts = [_Texts(numbers, words) for numbers in first]
     budget = min(_count(each, tokens) for each in texts)
@@ -87,12 +90,16 @@ def threshold_sweep(
                 selection.index,
             )
         )
-    return ThresholdSweep(tuple(made), len(items), len(own.held), measured, budget, own.identity, other.identity)
+    return ThresholdSweep(
+        tuple(made), len(items), len(own.held), measured, budget, own.identity, other.identity
+    )
 
 
 def _checked(thresholds: Iterable[Threshold]) -> list[Threshold]:
     if isinstance(thresholds, (str, Mapping)) or not isinstance(thresholds, Iterable):
-        raise ConfigError(f"thresholds is {thresholds!r}", hint="Give a list, such as [0.90, 0.95].")
+        raise ConfigError(
+            f"thresholds is {thresholds!r}", hint="Give a list, such as [0.90, 0.95]."
+        )
     checked: list[Threshold] = [
         {str(task): check_threshold(value) for task, value in one.items()}
         if isinstance(one, Mapping)
@@ -109,7 +116,9 @@ def _select(own: _Stored, items: Sequence[Instruction], threshold: Threshold) ->
     if isinstance(threshold, Mapping):
         missing = {item.task for item in items} - threshold.keys()
         if missing and "*" not in threshold:
-            raise ConfigError(f"No threshold is given for {', '.join(sorted(missing))}", hint="Add it, or '*'.")
+            raise ConfigError(
+                f"No threshold is given for {', '.join(sorted(missing))}", hint="Add it, or '*'."
+            )
         limits = [threshold[item.task if item.task in threshold else "*"] for item in items]
     else:
         limits = threshold
@@ -129,7 +138,8 @@ def _stored(folder: Path) -> tuple[_Stored, _Stored]:
     found = [_read(store) for store in stores if store.path("rows.json").exists()]
     if not found:
         raise ConfigError(
-            f"{folder} holds no vectors", hint="They are kept by a run with diversity=sf.SemanticDiversityFilter()."
+            f"{folder} holds no vectors",
+            hint="They are kept by a run with diversity=sf.SemanticDiversityFilter().",
         )
     return found[0], next((other for other in found[1:] if other.ids == found[0].ids), found[0])
 
@@ -144,7 +154,8 @@ def _held(store: VectorStore) -> Singles:
     try:
         with np.load(store.path("index.npz"), allow_pickle=False) as index:
             numbers = store.find(index["keys"][: int(index["held"])])
-    except (OSError, ValueError, LookupError, EOFError, BadZipFile):  # A cache, which another version may have made.
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile):
+        # A cache, which another version may have made.
         numbers = None
     return store.take(np.empty(0, np.int64) if numbers is None else numbers)
 

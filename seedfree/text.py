@@ -9,13 +9,15 @@ from urllib.parse import quote
 
 __all__ = ["clean", "keys_in", "redact", "shown"]
 
-# Controls but tab and line feed; marks that turn the direction of text; line ends that are not "\n"; surrogates;
-# the invisible tag letters. Joiners and zero-width spaces stay: Khmer, Burmese and Thai are written with them.
+# Controls but tab and line feed; marks that turn the direction of text; line ends that are not
+# "\n"; surrogates; the invisible tag letters. Joiners and zero-width spaces stay: Khmer, Burmese
+# and Thai are written with them.
 _UNSHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _LONE = re.compile("(?<![\ud800-\udbff])[\udc00-\udfff]|[\ud800-\udbff](?![\udc00-\udfff])")
-# What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in honest replies.
+# What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in
+# honest replies.
 _SHORTEST_KEY = 16
 _PUBLIC = frozenset(
     b"accept accept-encoding anthropic-version connection content-length content-type host user-agent".split()
@@ -40,7 +42,9 @@ def shown(text: str) -> str:
 
 def keys_in(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """The values of a request's raw headers that may be keys: all but those that every request carries."""
-    return frozenset(value.removeprefix(b"Bearer ") for name, value in headers if name.lower() not in _PUBLIC)
+    return frozenset(
+        value.removeprefix(b"Bearer ") for name, value in headers if name.lower() not in _PUBLIC
+    )
 
 
 def redact(data: bytes, keys: frozenset[bytes]) -> bytes:
@@ -55,5 +59,7 @@ def redact(data: bytes, keys: frozenset[bytes]) -> bytes:
 @functools.lru_cache(16)
 def _forms(keys: frozenset[bytes]) -> list[bytes]:
     long = [key for key in keys if len(key) >= _SHORTEST_KEY]
-    forms = {form for key in long for form in (key, quote(key).encode(), quote(key, safe="").encode())}
+    forms = {
+        form for key in long for form in (key, quote(key).encode(), quote(key, safe="").encode())
+    }
     return sorted((form.lower() for form in forms), key=len, reverse=True)

@@ -38,7 +38,8 @@ class SweepRow:
         threshold: A cosine, or cosines by task.
         kept: Rows that the filter keeps.
         by_task, by_topic_kind: The same by name; 0 for those of which none is kept.
-        mean_nearest, vendi, distinct_1, distinct_2: See `filters/measures.py`; NaN for too few rows.
+        mean_nearest, vendi, distinct_1, distinct_2: See `filters/measures.py`; NaN for too few
+            rows.
         index: What found the neighbours; see `greedy_select`.
     """
 
@@ -102,19 +103,24 @@ class ThresholdSweep(Sequence[SweepRow]):
         value = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
         rows = [{name: _value(each) for name, each in asdict(row).items()} for row in self.rows]
         own = self.measured_by == self.encoder
-        return json.dumps({**value, "own_encoder": own, "rows": rows}, ensure_ascii=False, allow_nan=False)
+        return json.dumps(
+            {**value, "own_encoder": own, "rows": rows}, ensure_ascii=False, allow_nan=False
+        )
 
     def plot(self, path: str | Path) -> None:
         """Draws rows kept and the measures over the thresholds; the file's ending says the format.
 
         Raises:
-            ConfigError: matplotlib is not installed, it knows no such format, or the file cannot be written.
+            ConfigError: matplotlib is not installed, it knows no such format, or the file cannot be
+                written.
         """
         path, image = Path(path), io.BytesIO()
         try:
             self._figure().savefig(image, format=path.suffix[1:] or "png")
         except ValueError as error:
-            raise ConfigError(f"Cannot draw {path.name}: {error}", hint="Name it .png, .svg or .pdf.") from error
+            raise ConfigError(
+                f"Cannot draw {path.name}: {error}", hint="Name it .png, .svg or .pdf."
+            ) from error
         write_atomic(path, [image.getvalue()])
 
     def _figure(self) -> Figure:
@@ -125,13 +131,21 @@ class ThresholdSweep(Sequence[SweepRow]):
         figure = Figure(figsize=(12, 8), layout="constrained")
         (kept, nearest), (score, words) = figure.subplots(2, 2)
         lines: list[tuple[Any, str, list[float]]] = [(kept, "all", [row.kept for row in self.rows])]
-        lines += [(kept, shown(task), [row.by_task[task] for row in self.rows]) for task in self.rows[0].by_task]
+        lines += [
+            (kept, shown(task), [row.by_task[task] for row in self.rows])
+            for task in self.rows[0].by_task
+        ]
         places = dict(zip(_MEASURES, (nearest, score, words, words), strict=True))
-        lines += [(places[n], name, [getattr(row, n) for row in self.rows]) for n, name in _MEASURES.items()]
+        lines += [
+            (places[n], name, [getattr(row, n) for row in self.rows])
+            for n, name in _MEASURES.items()
+        ]
         by_task = [isinstance(row.threshold, Mapping) for row in self.rows]
         for axes, name, values in lines:
             # A line leads from cosine to cosine; thresholds by task stand alone.
-            line = [math.nan if alone else value for alone, value in zip(by_task, values, strict=True)]
+            line = [
+                math.nan if alone else value for alone, value in zip(by_task, values, strict=True)
+            ]
             (drawn,) = axes.plot(range(len(self)), line, marker="o", label=name.replace("$", r"\$"))
             axes.plot(range(len(self)), values, "o", color=drawn.get_color())
         for axes, title in (
@@ -151,22 +165,47 @@ class ThresholdSweep(Sequence[SweepRow]):
 
     def _tables(self) -> tuple[list[list[str]], list[list[str]]]:
         tasks, kinds = self.rows[0].by_task, self.rows[0].by_topic_kind
-        counts = [["threshold", "kept", "share", *map(shown, tasks), *(shown(kind) or "no topic" for kind in kinds)]]
+        counts = [
+            [
+                "threshold",
+                "kept",
+                "share",
+                *map(shown, tasks),
+                *(shown(kind) or "no topic" for kind in kinds),
+            ]
+        ]
         for row in self.rows:
             by = [*row.by_task.values(), *row.by_topic_kind.values()]
-            counts.append([row.label, str(row.kept), f"{row.kept / self.entered:.1%}", *map(str, by)])
+            counts.append(
+                [row.label, str(row.kept), f"{row.kept / self.entered:.1%}", *map(str, by)]
+            )
         measures = [["threshold", *_MEASURES.values()]]
         for row in self.rows:
-            values = [(row.mean_nearest, 4), (row.vendi, 1), (row.distinct_1, 4), (row.distinct_2, 4)]
-            measures.append([row.label, *("" if math.isnan(value) else f"{value:.{n}f}" for value, n in values)])
+            values = [
+                (row.mean_nearest, 4),
+                (row.vendi, 1),
+                (row.distinct_1, 4),
+                (row.distinct_2, 4),
+            ]
+            measures.append(
+                [row.label, *("" if math.isnan(value) else f"{value:.{n}f}" for value, n in values)]
+            )
         return counts, measures
 
     def _note(self) -> str:
         own = self.measured_by == self.encoder
-        by = "the filter's own encoder, since no other's vectors are there" if own else f"another, {self.measured_by}"
+        by = (
+            "the filter's own encoder, since no other's vectors are there"
+            if own
+            else f"another, {self.measured_by}"
+        )
         graph = any(row.index == "hnsw" for row in self.rows)
         how = " Duplicates were looked up in an approximate graph." if graph else ""
-        against = f" and were compared with {self.against} that were there already" if self.against else ""
+        against = (
+            f" and were compared with {self.against} that were there already"
+            if self.against
+            else ""
+        )
         return shown(
             f"{self.entered} rows reached the filter ({self.encoder}){against}. At each threshold the measures are of "
             f"{self.measured} rows and {self.tokens} words; mean nearest and Vendi score are by {by}.{how}"

@@ -1,7 +1,7 @@
 """Topics: what the data set is about, asked of the LLM in waves (paper section 3.1).
 
-The default model takes no temperature, so variety is put into the question: every request asks about one cell of the
-language's facets, and shows topics that are there already as what to avoid.
+The default model takes no temperature, so variety is put into the question: every request asks
+about one cell of the language's facets, and shows topics that are there already as what to avoid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _NEAR = 0.6
 class Topics(BaseModel):
     """What the LLM must answer."""
 
-    topics: list[Annotated[str, Field(max_length=120)]] = Field(min_length=1, max_length=PER_REQUEST)
+    topics: list[Annotated[str, Field(max_length=120)]] = Field(
+        min_length=1, max_length=PER_REQUEST
+    )
 
 
 def key(text: str) -> str:
@@ -61,8 +63,8 @@ class GivenTopics:
 class TopicStream:
     """An endless list of generated topics that depends on the seed and the replies alone.
 
-    Wave w asks min(2^w, 16) requests side by side, each seeing only the waves before it, so that small runs pay
-    little and large ones wait rarely.
+    Wave w asks min(2^w, 16) requests side by side, each seeing only the waves before it, so that
+    small runs pay little and large ones wait rarely.
 
     Args:
         cultural_share: Share of the requests that ask about the culture, 0 to 1.
@@ -106,12 +108,16 @@ class TopicStream:
         width = min(2**self._wave, _WIDEST)
         cells = [self._cell(self._asked + i) for i in range(width)]
         self._asked, self._wave = self._asked + width, self._wave + 1
-        replies = await side_by_side(self._request(i, *cell) for i, cell in enumerate(cells, self._asked - width))
+        replies = await side_by_side(
+            self._request(i, *cell) for i, cell in enumerate(cells, self._asked - width)
+        )
         before = len(self._topics)
         for (kind, facets), texts in zip(cells, replies, strict=True):
             for text in texts:
                 if len(self._topics) < self._limit and self._seen.add(text):
-                    self._topics.append(Topic(text, "cultural" if kind else "general", len(self._topics)))
+                    self._topics.append(
+                        Topic(text, "cultural" if kind else "general", len(self._topics))
+                    )
                     self._cells[facets[0]].append(text)
         self._dry = 0 if len(self._topics) - before >= width else self._dry + 1
 
@@ -120,7 +126,11 @@ class TopicStream:
         language, seed = self._session.language, self._session.seed
         before = math.floor(position * self._share)
         cultural = math.floor((position + 1) * self._share) > before
-        names, place = (("culture", "regions"), before) if cultural else (("domains", "askers"), position - before)
+        names, place = (
+            (("culture", "regions"), before)
+            if cultural
+            else (("domains", "askers"), position - before)
+        )
         # Each facet runs through its own list at its own pace, so that over time all pairs are met.
         first, second = (balanced(language.facet(name), place, seed, name) for name in names)
         return cultural, (first, second)
@@ -129,7 +139,9 @@ class TopicStream:
         language, (first, second) = self._session.language, facets
         rng = seeded(self._session.seed, "topics", position)
         avoid = self._avoid(first, position)
-        values = {"culture": first, "region": second} if cultural else {"domain": first, "asker": second}
+        values = (
+            {"culture": first, "region": second} if cultural else {"domain": first, "asker": second}
+        )
         name = "topics_cultural" if cultural else "topics_general"
         prompt = Prompt(
             user=language.text(name, count=PER_REQUEST, avoid=", ".join(avoid) or "-", **values),
@@ -139,11 +151,16 @@ class TopicStream:
             examples=language.draw_examples("topics", rng),
             cue=f"{first} ({second})" if cultural else first,
         )
-        reply = await self._session.generate(prompt, sample=position, check=lambda text: parse(text, Topics))
+        reply = await self._session.generate(
+            prompt, sample=position, check=lambda text: parse(text, Topics)
+        )
         if reply.error is not None:
             self._why = reply.error
             return []
-        return [" ".join(shown(" ".join(text.split())).split()) for text in parse(reply.text, Topics).topics]
+        return [
+            " ".join(shown(" ".join(text.split())).split())
+            for text in parse(reply.text, Topics).topics
+        ]
 
     def _avoid(self, facet: str, position: int) -> list[str]:
         near = self._cells[facet][-_AVOID:]

@@ -18,10 +18,12 @@ from seedfree.generators.llamacpp import LlamaCppGenerator
 settings.register_profile("derandomize", derandomize=True, deadline=None)
 settings.load_profile("derandomize")
 
-# Whatever starts the tests in the background may have them ignore Ctrl-C, and so would every process they start.
+# Whatever starts the tests in the background may have them ignore Ctrl-C, and so would every
+# process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A script that starts a MediaWiki and says "ready URL"; where there is none, the tests that need it are skipped.
+# A script that starts a MediaWiki and says "ready URL"; where there is none, the tests that need it
+# are skipped.
 WIKI = Path(__file__).parents[2] / "shared" / "thaiwiki" / "serve"
 WIKI_MINUTES = 5
 
@@ -40,7 +42,11 @@ class _Wiki:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.process = subprocess.Popen(
-            [WIKI, str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+            [WIKI, str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         )
         self._said: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()

@@ -70,7 +70,9 @@ def near(text, cosine, d=64):
     """A direction at a cosine from that of a text."""
     base, aside = direction(text, d), direction(f"{text} aside", d)
     aside = aside - (aside @ base) * base
-    return (cosine * base + np.sqrt(1 - cosine**2) * aside / np.linalg.norm(aside)).astype(np.float32)
+    return (cosine * base + np.sqrt(1 - cosine**2) * aside / np.linalg.norm(aside)).astype(
+        np.float32
+    )
 
 
 def planted_rows(n):

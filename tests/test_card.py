@@ -10,12 +10,21 @@ from seedfree.languages import Language
 from seedfree.records import Instruction, Source
 
 THAI = Language(code="th", name="Thai", native="ไทย", script="Thai", persona="")
-PAGE = Source("wikipedia", "ต้มยำ", "https://th.wikipedia.org/wiki/ต้มยำ", "123", "CC-BY-SA-4.0", "2026-11-02T00:00:00Z")
+PAGE = Source(
+    "wikipedia",
+    "ต้มยำ",
+    "https://th.wikipedia.org/wiki/ต้มยำ",
+    "123",
+    "CC-BY-SA-4.0",
+    "2026-11-02T00:00:00Z",
+)
 LATER = Source("wikipedia", "ต้มยำ", PAGE.url, "123", "CC-BY-SA-4.0", "2026-11-03T00:00:00Z")
 
 
 def one(source=PAGE, task="closed_qa", kind="cultural"):
-    return Instruction(task=task, instruction="i", output="o", topic_kind=kind, source=source, generator="m@local")
+    return Instruction(
+        task=task, instruction="i", output="o", topic_kind=kind, source=source, generator="m@local"
+    )
 
 
 def made(rows, **options):
@@ -28,8 +37,15 @@ def front(text):
 
 def test_front_matter():
     head = front(made([one(), one(Source("written"), "summarization")]))
-    assert head["language"] == ["th"] and head["license"] == "cc-by-sa-4.0" and head["size_categories"] == ["n<1K"]
-    assert head["task_categories"] == ["question-answering", "summarization"] and "synthetic" in head["tags"]
+    assert (
+        head["language"] == ["th"]
+        and head["license"] == "cc-by-sa-4.0"
+        and head["size_categories"] == ["n<1K"]
+    )
+    assert (
+        head["task_categories"] == ["question-answering", "summarization"]
+        and "synthetic" in head["tags"]
+    )
     assert head["configs"] == [{"config_name": "default", "data_files": "dataset.jsonl"}]
     assert front(made([one(Source("written"))]))["license"] == "other"
     assert front(made([one()] * 1_000))["size_categories"] == ["1K<n<10K"]
@@ -46,8 +62,15 @@ def test_counts_reasons_and_attribution():
         status="short",
     )
     assert "| closed\\_qa | 2 | 0 | 2 |" in text and "| all | 2 | 1 | 3 |" in text
-    assert text.index("| duplicate | 1,500 |") < text.index("| language | 2 |") and "| all | 1,502 |" in text
-    assert "grounding |" not in text and "| requests | 1,234 |" in text and "Use as you like\\." in text
+    assert (
+        text.index("| duplicate | 1,500 |") < text.index("| language | 2 |")
+        and "| all | 1,502 |" in text
+    )
+    assert (
+        "grounding |" not in text
+        and "| requests | 1,234 |" in text
+        and "Use as you like\\." in text
+    )
     assert "ran dry" in text
     (line,) = [line for line in text.splitlines() if line.startswith("- [")]
     assert line.startswith("- [ต้มยำ](<https://th.wikipedia.org/wiki/%E0%B8%95")
@@ -63,13 +86,25 @@ def test_same_card_whatever_the_order_of_equal_facts():
 def test_hostile_titles_stay_text():
     title = "x](javascript:alert(1)) <script>y</script> | ![i](http://e.example/p) \x1b[31m \u202eevil\n# Heading `c`"
     text = made(
-        [one(Source("wikipedia", title, "javascript:alert(1)")), one(Source("document", "t", 'http://h/a>b "c\n'))],
+        [
+            one(Source("wikipedia", title, "javascript:alert(1)")),
+            one(Source("document", "t", 'http://h/a>b "c\n')),
+        ],
         drops={title: 1},
         generator=title,
         terms=title,
     )
-    assert "<script" not in text and "\x1b" not in text and "\u202e" not in text and "\n# Heading" not in text
-    assert not re.search(r"(?<!\\)\]\(<?javascript", text) and "![i]" not in text and "http://e" not in text
+    assert (
+        "<script" not in text
+        and "\x1b" not in text
+        and "\u202e" not in text
+        and "\n# Heading" not in text
+    )
+    assert (
+        not re.search(r"(?<!\\)\]\(<?javascript", text)
+        and "![i]" not in text
+        and "http://e" not in text
+    )
     assert "(<http://h/a%3Eb%20%22c%0A>)" in text
     assert all(re.fullmatch(r"\|.*\|", line) for line in text.splitlines() if line.startswith("|"))
 

@@ -54,10 +54,19 @@ def test_a_file_says_what_python_would(tmp_path: Path) -> None:
         ("language: th", "names no generator"),
         ("generator: ClaudeGenerator", "names no language"),
         ("language: th\ngenerator: {use: os.system}", "not a component"),
-        ("language: th\ngenerator: {use: ClaudeGenerator, modell: x}", "unexpected keyword argument 'modell'"),
+        (
+            "language: th\ngenerator: {use: ClaudeGenerator, modell: x}",
+            "unexpected keyword argument 'modell'",
+        ),
         ("language: th\ngenerator: {use: ClaudeGenerator, api_key: x}", "environment"),
-        ("language: th\ngenerator: ClaudeGenerator\nsize: 4", "'size' is not a setting of the pipeline"),
-        ("language: th\ngenerator: ClaudeGenerator\nrun: {rows: 4}", "'rows' is not a setting of run"),
+        (
+            "language: th\ngenerator: ClaudeGenerator\nsize: 4",
+            "'size' is not a setting of the pipeline",
+        ),
+        (
+            "language: th\ngenerator: ClaudeGenerator\nrun: {rows: 4}",
+            "'rows' is not a setting of run",
+        ),
         ("language: th\ngenerator: gpt", "not a Generator"),
     ],
 )
@@ -78,26 +87,35 @@ def test_a_missing_file_is_named() -> None:
 def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A configuration whose LLM is the fake one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(sf, "OpenAICompatibleGenerator", type("Fake", (), {"__new__": lambda *_, **__: thai_llm()}))
+    monkeypatch.setattr(
+        sf, "OpenAICompatibleGenerator", type("Fake", (), {"__new__": lambda *_, **__: thai_llm()})
+    )
     config = CONFIG.replace("runs/th", str(tmp_path / "run")).replace(
-        "[{use: WrittenContexts, share: 2}, {use: WikipediaSource, contact: me@uni.example}]", "[WrittenContexts]"
+        "[{use: WrittenContexts, share: 2}, {use: WikipediaSource, contact: me@uni.example}]",
+        "[WrittenContexts]",
     )
     return _write(tmp_path, config.replace("topics: [ข้าว, ปลา]", ""))
 
 
-def test_run_writes_a_run_folder_and_says_so(faked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_writes_a_run_folder_and_says_so(
+    faked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", faked, "--size", "4"]) == 0
     assert "complete, 4 rows" in capsys.readouterr().out
     assert len(sf.Run.open(tmp_path / "run").dataset) == 4
 
 
-def test_preview_shows_rows_and_what_they_cost(faked: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_preview_shows_rows_and_what_they_cost(
+    faked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["preview", faked, "-n", "2"]) == 0
     out = capsys.readouterr().out
     assert "requests paid for" in out and out.count("->") == 2
 
 
-def test_estimate_prints_a_price_with_an_interval(faked: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_estimate_prints_a_price_with_an_interval(
+    faked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["estimate", faked, "--size", "1000"]) == 0
     assert "1,000 rows: about" in capsys.readouterr().out
 
@@ -109,7 +127,11 @@ def test_doctor_tells_what_is_there_and_never_a_key(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert "canary" not in out and "ANTHROPIC_API_KEY    set" in out and "OPENAI_API_KEY       not set" in out
+    assert (
+        "canary" not in out
+        and "ANTHROPIC_API_KEY    set" in out
+        and "OPENAI_API_KEY       not set" in out
+    )
 
 
 def test_doctor_says_what_a_file_lacks(

@@ -12,7 +12,14 @@ from seedfree.dataset import KEYS, Dataset, check_rows, item, json_line, row, wr
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Instruction, Message, Source
 
-WIKI = Source("wikipedia", "ต้มยำ", "https://th.wikipedia.org/wiki/ต้มยำ", "123", "CC-BY-SA-4.0", "2026-11-01T00:00:00Z")
+WIKI = Source(
+    "wikipedia",
+    "ต้มยำ",
+    "https://th.wikipedia.org/wiki/ต้มยำ",
+    "123",
+    "CC-BY-SA-4.0",
+    "2026-11-01T00:00:00Z",
+)
 FULL = Instruction(
     task="conversation",
     instruction="ต้มยำคืออะไร",
@@ -42,23 +49,41 @@ instructions = st.builds(
     id=text,
     topic=text,
     evidence=text,
-    source=st.builds(Source, kind=text, title=st.none() | text, url=st.none() | text, retrieved_at=st.none() | text),
+    source=st.builds(
+        Source,
+        kind=text,
+        title=st.none() | text,
+        url=st.none() | text,
+        retrieved_at=st.none() | text,
+    ),
     messages=st.lists(
-        st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=text), max_size=3
+        st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=text),
+        max_size=3,
     ).map(tuple),
 )
 
 
 def rows(n, task="closed_qa", **fields):
-    return [Instruction(task=task, instruction=f"i{k}", output=f"o{k}", id=f"{task}{k}", **fields) for k in range(n)]
+    return [
+        Instruction(task=task, instruction=f"i{k}", output=f"o{k}", id=f"{task}{k}", **fields)
+        for k in range(n)
+    ]
 
 
 def test_sequence():
     data = Dataset(rows(3) + rows(1, "summarization"))
     assert len(data) == 4 and data[-1].task == "summarization" and data[0] in data
-    assert isinstance(data[1:3], Dataset) and [i.id for i in data[1:3]] == ["closed_qa1", "closed_qa2"]
-    assert data == Dataset(list(data)) and hash(data) == hash(Dataset(list(data))) and data != data[:3]
-    assert repr(data) == "Dataset(4 rows: closed_qa 3, summarization 1)" and repr(Dataset()) == "Dataset(0 rows)"
+    assert isinstance(data[1:3], Dataset) and [i.id for i in data[1:3]] == [
+        "closed_qa1",
+        "closed_qa2",
+    ]
+    assert (
+        data == Dataset(list(data)) and hash(data) == hash(Dataset(list(data))) and data != data[:3]
+    )
+    assert (
+        repr(data) == "Dataset(4 rows: closed_qa 3, summarization 1)"
+        and repr(Dataset()) == "Dataset(0 rows)"
+    )
     assert data.by_task == {"closed_qa": 3, "summarization": 1} and data.by_topic_kind == {"": 4}
     with pytest.raises(IndexError):
         data[4]
@@ -67,7 +92,14 @@ def test_sequence():
 def test_row_has_the_published_keys_in_order_and_no_context():
     published = row(FULL)
     assert tuple(published) == KEYS
-    assert list(published["source"]) == ["kind", "title", "url", "revision", "license", "retrieved_at"]
+    assert list(published["source"]) == [
+        "kind",
+        "title",
+        "url",
+        "revision",
+        "license",
+        "retrieved_at",
+    ]
     assert published["messages"][0] == {"role": "system", "content": "ตอบเป็นภาษาไทย"}
     assert "ไม่เผยแพร่" not in json_line(published)
 
@@ -80,8 +112,19 @@ def test_row_round_trip(one):
 
 
 def test_item_takes_the_least_and_ignores_the_rest():
-    one = item({"task": "t", "instruction": "i", "output": "o", "input": None, "source": None, "reason": "x"})
-    assert one == Instruction(task="t", instruction="i", output="o") and one.messages[1].content == "o"
+    one = item(
+        {
+            "task": "t",
+            "instruction": "i",
+            "output": "o",
+            "input": None,
+            "source": None,
+            "reason": "x",
+        }
+    )
+    assert (
+        one == Instruction(task="t", instruction="i", output="o") and one.messages[1].content == "o"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +133,12 @@ def test_item_takes_the_least_and_ignores_the_rest():
         {},
         {"task": "t", "instruction": "i"},
         {"task": "t", "instruction": "i", "output": 3},
-        {"task": "t", "instruction": "i", "output": "o", "messages": [{"role": "robot", "content": "x"}]},
+        {
+            "task": "t",
+            "instruction": "i",
+            "output": "o",
+            "messages": [{"role": "robot", "content": "x"}],
+        },
         {"task": "t", "instruction": "i", "output": "o", "source": "wikipedia"},
         {"task": "t", "instruction": "i", "output": "o", "source": {"title": "no kind", "kind": 7}},
     ],
@@ -141,16 +189,24 @@ def test_from_jsonl_says_what_is_wrong_in_one_line(tmp_path, content, says):
 
 def test_exports(tmp_path):
     data = Dataset([FULL])
-    assert data.to_alpaca() == [{"instruction": FULL.instruction, "input": "บริบท", "output": FULL.output}]
+    assert data.to_alpaca() == [
+        {"instruction": FULL.instruction, "input": "บริบท", "output": FULL.output}
+    ]
     assert [m["role"] for m in data.to_messages()[0]["messages"]] == ["system", "user", "assistant"]
     assert data.to_sharegpt()[0]["conversations"] == [
         {"from": "system", "value": "ตอบเป็นภาษาไทย"},
         {"from": "human", "value": FULL.instruction},
         {"from": "gpt", "value": FULL.output},
     ]
-    for form, expected in [("alpaca", data.to_alpaca()), ("messages", data.to_messages()), ("rows", [row(FULL)])]:
+    for form, expected in [
+        ("alpaca", data.to_alpaca()),
+        ("messages", data.to_messages()),
+        ("rows", [row(FULL)]),
+    ]:
         data.to_jsonl(tmp_path / form, form=form)
-        assert [json.loads(line) for line in (tmp_path / form).read_text("utf-8").splitlines()] == expected
+        assert [
+            json.loads(line) for line in (tmp_path / form).read_text("utf-8").splitlines()
+        ] == expected
     with pytest.raises(ConfigError, match="Known: rows, alpaca, messages, sharegpt"):
         data.to_jsonl(tmp_path / "x", form="csv")
 
@@ -176,17 +232,24 @@ def test_to_hf():
     hf = data.to_hf()
     assert hf.num_rows == 3 and tuple(hf.column_names) == KEYS
     assert Dataset(item(one) for one in hf) == data
-    assert data[1:].to_hf().features == hf.features == Dataset().to_hf().features, "nulls do not change the types"
+    assert data[1:].to_hf().features == hf.features == Dataset().to_hf().features, (
+        "nulls do not change the types"
+    )
 
 
 def test_to_hf_without_the_package_names_the_pip_command():
     code = "import sys; sys.modules['datasets'] = None; from seedfree.dataset import Dataset; Dataset().to_hf()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.rstrip().endswith("datasets is not installed. Run: pip install 'seedfree[train]'")
+    assert done.stderr.rstrip().endswith(
+        "datasets is not installed. Run: pip install 'seedfree[train]'"
+    )
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("gc"), st.integers(0, 9), st.booleans()), max_size=60),
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("gc"), st.integers(0, 9), st.booleans()),
+        max_size=60,
+    ),
     st.sampled_from([0.01, 0.125, 0.3, 0.5, 0.99]),
     st.integers(0, 3),
 )
@@ -217,7 +280,9 @@ def test_split_is_complete_disjoint_stratified_and_repeatable(cells, share, seed
 def test_split_keeps_pages_together():
     pages = [f"https://th.wikipedia.org/wiki/{k}" for k in range(80)]
     data = Dataset(
-        one for k, url in enumerate(pages) for one in rows(5, topic=f"t{k % 7}", source=Source("wikipedia", url=url))
+        one
+        for k, url in enumerate(pages)
+        for one in rows(5, topic=f"t{k % 7}", source=Source("wikipedia", url=url))
     )
     train, test = data.split()
     assert len(test) == 50 and not {i.source.url for i in train} & {i.source.url for i in test}
@@ -238,7 +303,12 @@ def test_split_refuses_what_is_no_share(share):
         Dataset(rows(4)).split(test=share)
 
 
-@pytest.mark.parametrize("rows", ["rows.jsonl", Path("rows.jsonl"), [{"instruction": "ก"}], {"a": 1}, None])
+@pytest.mark.parametrize(
+    "rows", ["rows.jsonl", Path("rows.jsonl"), [{"instruction": "ก"}], {"a": 1}, None]
+)
 def test_what_is_no_data_set_is_told_before_it_is_read(rows):
-    with pytest.raises(ConfigError, match=r"^The data set (is|holds) \w+\. Give a data set: .*from_jsonl\(path\)\.$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^The data set (is|holds) \w+\. Give a data set: .*from_jsonl\(path\)\.$",
+    ):
         check_rows(rows)

@@ -42,9 +42,15 @@ def test_code_uses_what_there_is(page):
     for language, code in FENCE.findall(page.read_text("utf-8")):
         if language != "python":
             continue
-        tree = compile(code, name_of(page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        tree = compile(
+            code, name_of(page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        )
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sf":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "sf"
+            ):
                 assert node.attr in seedfree.__all__
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seedfree"):
                 module = importlib.import_module(node.module)
@@ -54,7 +60,9 @@ def test_code_uses_what_there_is(page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_exist(page):
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for target in re.findall(r"^\s*(?:\$ )?make ([a-z]+)|`make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE):
+    for target in re.findall(
+        r"^\s*(?:\$ )?make ([a-z]+)|`make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE
+    ):
         assert "".join(target) in targets
 
 
@@ -64,7 +72,10 @@ def test_the_pinned_versions_cover_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(one for names in extras.values() for one in names)]
-    names = {re.split(r"[<>=;\[]", one)[0].lower().replace("_", "-") for one in wanted} - {"seedfree", "vllm"}
+    names = {re.split(r"[<>=;\[]", one)[0].lower().replace("_", "-") for one in wanted} - {
+        "seedfree",
+        "vllm",
+    }
     pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
     assert not names - set(re.findall(r"^([\w.-]+)==[\w.]+$", pins, re.MULTILINE))
     assert "+" not in pins, "a local version such as +cpu is not on the index"

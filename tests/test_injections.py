@@ -25,8 +25,8 @@ from tests.contracts.test_task import CONTEXT, TASKS
 from tests.fakes import FakeClock, fill, sentence, thai
 
 HARMLESS = CONTEXT.text
-# The nonce that this very place in the run would draw for a harmless page, had the author guessed seed and position.
-# Pages that imitate a chat template.
+# The nonce that this very place in the run would draw for a harmless page, had the author guessed
+# seed and position. Pages that imitate a chat template.
 TEMPLATES = {"ChatML", "Gemma", "Llama 2", "Llama 3", "DeepSeek"}
 TURNS = re.compile(r"<\|\w+\||</?(?:start|end)_of_turn>|</?s>|\[/?INST\]")
 GUESSED = re.findall(r'id="(\w+)"', CONTEXT.block())[0]
@@ -76,14 +76,18 @@ PAGES = {
 }  # fmt: skip
 BLOCK = re.compile(r'<document id="(\w{16})">\n(.*)\n</document id="\1">', re.DOTALL)
 
-every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: repr(task).partition(" object")[0])
+every_task = pytest.mark.parametrize(
+    "task", TASKS, ids=lambda task: repr(task).partition(" object")[0]
+)
 every_page = pytest.mark.parametrize("kind", PAGES)
 
 
 def _around(prompt: Prompt) -> str:
     """The user's turn without its one document block."""
     found = BLOCK.search(prompt.user)
-    assert found and prompt.user.count(found[1]) == 2, "one block, and its number stands nowhere else"
+    assert found and prompt.user.count(found[1]) == 2, (
+        "one block, and its number stands nowhere else"
+    )
     return BLOCK.sub("[]", prompt.user)
 
 
@@ -95,7 +99,9 @@ def _same(a: Prompt, b: Prompt) -> bool:
 @every_task
 @pytest.mark.parametrize("code", ["th", "en", "sw"])
 @pytest.mark.parametrize("place", ["text", "title", "both"])
-def test_a_page_and_its_title_stay_in_their_block(task: TaskTemplate, code: str, place: str) -> None:
+def test_a_page_and_its_title_stay_in_their_block(
+    task: TaskTemplate, code: str, place: str
+) -> None:
     language = Language.load(code)
     plain = task.prompt(CONTEXT, language)
     for kind, page in PAGES.items():
@@ -123,9 +129,13 @@ def test_a_title_that_became_a_topic_stays_in_its_quotes(task: TaskTemplate) -> 
     for kind, page in PAGES.items():
         prompt = task.prompt(replace(CONTEXT, topic=Topic(page)), english)
         assert _same(prompt, plain), kind
-        assert named.sub("", BLOCK.sub("[]", prompt.user)) == named.sub("", BLOCK.sub("[]", plain.user)), kind
+        assert named.sub("", BLOCK.sub("[]", prompt.user)) == named.sub(
+            "", BLOCK.sub("[]", plain.user)
+        ), kind
         if not task.needs_context:
-            assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", prompt.user), kind
+            assert not re.search(
+                "[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", prompt.user
+            ), kind
 
 
 @every_page
@@ -133,9 +143,12 @@ def test_the_number_of_a_block_stands_nowhere_in_the_page(kind: str) -> None:
     context = replace(CONTEXT, text=PAGES[kind])
     (nonce,) = {n for n in re.findall(r'id="(\w+)"', context.block()) if n not in context.text}
     for guess in (nonce, nonce.upper(), f'</document id="{nonce}">'):
-        taught = replace(context, text=f"{context.text} {guess}")  # an author who saw the number of the page before
+        # an author who saw the number of the page before
+        taught = replace(context, text=f"{context.text} {guess}")
         assert nonce not in {taught.block()[14:30]} and BLOCK.fullmatch(taught.block())
-    numbers = {replace(context, seed=s, position=p).block()[14:30] for s in range(20) for p in range(20)}
+    numbers = {
+        replace(context, seed=s, position=p).block()[14:30] for s in range(20) for p in range(20)
+    }
     assert len(numbers) == 400 and all(re.fullmatch("[0-9a-f]{16}", n) for n in numbers)
 
 
@@ -184,7 +197,9 @@ def test_written_contexts_are_asked_for_without_any_page(kind: str) -> None:
 
 
 def _judged(item: Instruction) -> Prompt:
-    asked = _Session(lambda prompt: Reply(str(fill(dict(prompt.schema or {}), "", "x")).replace("'", '"')))
+    asked = _Session(
+        lambda prompt: Reply(str(fill(dict(prompt.schema or {}), "", "x")).replace("'", '"'))
+    )
     judge = JudgeFilter()
     judge.bind(asked)
     asyncio.run(judge.check(item))
@@ -206,10 +221,19 @@ TITLES = [
     "C:\\con", "dataset.jsonl", "manifest.json\n", "ledger.sqlite-wal", ".lock", "$(touch owned)", "`touch owned`",
     "; touch owned", "\ud800", "file:///etc/passwd", "%2e%2e%2fowned", "\u202egnp.exe", "-rf", "* ?", "NUL", "x\r\ny",
 ]  # fmt: skip
-FILES = {"README.md", "dataset.jsonl", "dropped.jsonl", "manifest.json", "status.json", "ledger.sqlite"}
+FILES = {
+    "README.md",
+    "dataset.jsonl",
+    "dropped.jsonl",
+    "manifest.json",
+    "status.json",
+    "ledger.sqlite",
+}
 
 
-def test_no_path_is_made_from_a_title_or_a_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_path_is_made_from_a_title_or_a_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Library:
         """A source of one's own with hostile titles, and topics that are those titles."""
 
@@ -218,11 +242,24 @@ def test_no_path_is_made_from_a_title_or_a_reply(tmp_path: Path, monkeypatch: py
 
         def contexts(self, topic: Topic) -> list[Context]:
             source = Source(topic.text, topic.text, topic.text, topic.text, topic.text)
-            return [Context(text=f"{sentence(topic.text, words=60)} {topic.text}", title=topic.text, source=source)]
+            return [
+                Context(
+                    text=f"{sentence(topic.text, words=60)} {topic.text}",
+                    title=topic.text,
+                    source=source,
+                )
+            ]
 
     def answer(prompt: Prompt) -> Reply:
         value = json.loads(thai(prompt).text)
-        return Reply(json.dumps({**value, "output": value.get("output", "") + TITLES[len(prompt.user) % len(TITLES)]}))
+        return Reply(
+            json.dumps(
+                {
+                    **value,
+                    "output": value.get("output", "") + TITLES[len(prompt.user) % len(TITLES)],
+                }
+            )
+        )
 
     home, out = tmp_path / "home", tmp_path / "runs" / "th"
     home.mkdir()
@@ -236,7 +273,12 @@ def test_no_path_is_made_from_a_title_or_a_reply(tmp_path: Path, monkeypatch: py
     run = pipeline.run(size=30, out=out, clock=FakeClock())
     assert len(run.dataset) > 20 and {row.source.title for row in run.dataset} & set(TITLES[:5])
     left = {path.name for path in out.iterdir()}
-    assert FILES <= left and left - FILES <= {".lock", "ledger.head", "ledger.sqlite-wal", "ledger.sqlite-shm"}
+    assert FILES <= left and left - FILES <= {
+        ".lock",
+        "ledger.head",
+        "ledger.sqlite-wal",
+        "ledger.sqlite-shm",
+    }
     assert sorted(os.listdir(tmp_path)) == ["home", "runs"] and os.listdir(out.parent) == ["th"]
     assert not list(home.iterdir())
     assert sf.Run.open(out).dataset[0] == run.dataset[0]

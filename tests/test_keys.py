@@ -22,7 +22,11 @@ from tests.fakes import FakeClock, fill, sentence
 
 CANARY = "sk-canary/+0123456789abcdef=Ab"
 GATEWAY = "gw-canary-fedcba9876543210"
-FORMS = [form for key in (CANARY, GATEWAY) for form in (key, f"Bearer {key}", quote(key, safe=""), quote(key))]
+FORMS = [
+    form
+    for key in (CANARY, GATEWAY)
+    for form in (key, f"Bearer {key}", quote(key, safe=""), quote(key))
+]
 
 
 def _echo(request: httpx.Request) -> str:
@@ -48,22 +52,44 @@ every_generator = pytest.mark.parametrize("name", GENERATORS)
 def _answer(request: httpx.Request, text: str | None = None) -> dict[str, Any]:
     """What the two providers' APIs answer to any schema."""
     body = json.loads(request.content)
-    shape = body.get("output_config", {}).get("format") or body.get("response_format", {}).get("json_schema", {})
-    said = text or json.dumps(fill(shape["schema"], "", request.content.decode()), ensure_ascii=False)
+    shape = body.get("output_config", {}).get("format") or body.get("response_format", {}).get(
+        "json_schema", {}
+    )
+    said = text or json.dumps(
+        fill(shape["schema"], "", request.content.decode()), ensure_ascii=False
+    )
     if request.url.path.endswith("/messages"):
-        return {"content": [{"type": "text", "text": said}], "usage": {"input_tokens": 9, "output_tokens": 9}}
-    return {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9}}
+        return {
+            "content": [{"type": "text", "text": said}],
+            "usage": {"input_tokens": 9, "output_tokens": 9},
+        }
+    return {
+        "choices": [{"message": {"content": said}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9},
+    }
 
 
 def _headers(request: httpx.Request) -> dict[str, str]:
     echo = _echo(request)
-    return {"x-echo": echo, "set-cookie": echo, "www-authenticate": echo, "x-request-id": echo, "request-id": echo}
+    return {
+        "x-echo": echo,
+        "set-cookie": echo,
+        "www-authenticate": echo,
+        "x-request-id": echo,
+        "request-id": echo,
+    }
 
 
 def _json(status: int, kind: str) -> Callable[[httpx.Request], httpx.Response]:
     def serve(request: httpx.Request) -> httpx.Response:
-        error = {"type": kind, "code": kind, "message": f"Incorrect API key provided: {_echo(request)}"}
-        return httpx.Response(status, json={"type": "error", "error": error}, headers=_headers(request))
+        error = {
+            "type": kind,
+            "code": kind,
+            "message": f"Incorrect API key provided: {_echo(request)}",
+        }
+        return httpx.Response(
+            status, json={"type": "error", "error": error}, headers=_headers(request)
+        )
 
     return serve
 
@@ -82,18 +108,26 @@ def _text(status: int, around: str, **headers: str) -> Callable[[httpx.Request],
 SERVERS: dict[str, Callable[[httpx.Request], httpx.Response]] = {
     "good": lambda request: httpx.Response(200, json=_answer(request), headers=_headers(request)),
     "good, key in the text": lambda request: httpx.Response(
-        200, json=_answer(request, json.dumps({"instruction": f"I {_echo(request)}", "output": f"O {_echo(request)}"}))
+        200,
+        json=_answer(
+            request,
+            json.dumps({"instruction": f"I {_echo(request)}", "output": f"O {_echo(request)}"}),
+        ),
     ),
     "401": _json(401, "authentication_error"),
     "400": _json(400, "invalid_request_error"),
     "403": _text(403, "Forbidden for KEY"),
     "429": _text(429, "KEY", **{"retry-after": "0 KEY"}),
     "500": _json(500, "api_error"),
-    "HTML": _text(502, "<html><a href='/KEY'>KEY</a><!-- KEY", **{"content-type": "text/html; KEY"}),
+    "HTML": _text(
+        502, "<html><a href='/KEY'>KEY</a><!-- KEY", **{"content-type": "text/html; KEY"}
+    ),
     "HTML in a 200": _text(200, "<p>KEY</p>"),
     "error in a 200": _json(200, "authentication_error"),
     "redirect": _text(302, "KEY", location="https://evil.example/KEY"),
-    "cut": lambda request: httpx.Response(200, stream=_Broken(_echo(request)), headers=_headers(request)),
+    "cut": lambda request: httpx.Response(
+        200, stream=_Broken(_echo(request)), headers=_headers(request)
+    ),
 }
 every_server = pytest.mark.parametrize("server", SERVERS)
 
@@ -131,7 +165,13 @@ class _Library:
 
 def _run(llm: Any, server: Callable[[httpx.Request], httpx.Response], out: Path) -> sf.Run:
     pipeline = sf.Pipeline(
-        "th", llm, contexts=[_Library()], tasks=[sf.Summarization()], filters=[], diversity=None, topics=["ก", "ข", "ค"]
+        "th",
+        llm,
+        contexts=[_Library()],
+        tasks=[sf.Summarization()],
+        filters=[],
+        diversity=None,
+        topics=["ก", "ข", "ค"],
     )
     transport = Transport(transport=httpx.MockTransport(server))
     return pipeline.run(size=2, out=out, clock=FakeClock(), transport=transport, concurrency=2)
@@ -144,7 +184,9 @@ def _debug_log(caplog: pytest.LogCaptureFixture) -> str:
 
 @every_generator
 @every_server
-def test_a_run_leaves_no_key_behind(name: str, server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_leaves_no_key_behind(
+    name: str, server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
 
@@ -159,10 +201,16 @@ def test_a_run_leaves_no_key_behind(name: str, server: str, tmp_path: Path, capl
     assert seen and (run.status == "complete" if "good" in server else len(run.dataset) == 0)
     if "good" not in server and server != "400":
         assert run.status == "stopped" and run.message
-    texts = {"repr": f"{run!r} {run.message}", "log": _debug_log(caplog), "settings": f"{run.manifest}"}
+    texts = {
+        "repr": f"{run!r} {run.message}",
+        "log": _debug_log(caplog),
+        "settings": f"{run.manifest}",
+    }
     for path in sorted((tmp_path / "run").rglob("*")):
         texts[path.name] = path.read_bytes().decode("utf-8", "replace")
-    assert len(texts) >= 9 and not {where: found for where, text in texts.items() if (found := _leaks(text))}
+    assert len(texts) >= 9 and not {
+        where: found for where, text in texts.items() if (found := _leaks(text))
+    }
 
 
 def _told(error: BaseException) -> str:
@@ -200,7 +248,9 @@ def test_a_direct_call_tells_no_key(
 
 @every_generator
 @every_server
-def test_a_traceback_with_its_variables_tells_no_key(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_with_its_variables_tells_no_key(
+    name: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = _raised(name, server, monkeypatch)
     assert not _leaks(_told(error) if error else "")
 
@@ -212,8 +262,19 @@ def test_no_way_of_printing_a_generator_shows_its_key(name: str) -> None:
     from seedfree.settings import describe
 
     llm = GENERATORS[name]()
-    ways = [repr(llm), str(llm), repr(vars(llm)), repr(dataclasses.asdict(llm)), f"{describe(llm)}", llm.identity]
-    ways += [repr(sf.Pipeline("th", llm)), repr(sf.Pipeline("th", llm).settings()), repr(llm.request(Prompt("q")))]
+    ways = [
+        repr(llm),
+        str(llm),
+        repr(vars(llm)),
+        repr(dataclasses.asdict(llm)),
+        f"{describe(llm)}",
+        llm.identity,
+    ]
+    ways += [
+        repr(sf.Pipeline("th", llm)),
+        repr(sf.Pipeline("th", llm).settings()),
+        repr(llm.request(Prompt("q"))),
+    ]
     ways += [json.dumps(describe(llm)), repr(llm.reply(200, httpx.Headers(), json.dumps(_answer(llm.request(
         Prompt("q", schema=sf.Summarization.Fields)))).encode()))]  # fmt: skip
     assert not [way for way in ways if _leaks(way)]
@@ -230,17 +291,31 @@ def test_the_settings_of_ones_own_parts_hold_no_key() -> None:
 
     class Mine:
         def __init__(self) -> None:
-            self.api_key = self.token = self.password = self.apiKey = self.APIKEY = self.authorization = CANARY
-            self.headers = {"Authorization": f"Bearer {CANARY}", "X-Api-Key": CANARY, "accept": "text"}
-            self.secrets, self.secret, self.options = [SecretStr(CANARY)], SecretStr(CANARY), Options()
+            self.api_key = self.token = self.password = self.apiKey = self.APIKEY = (
+                self.authorization
+            ) = CANARY
+            self.headers = {
+                "Authorization": f"Bearer {CANARY}",
+                "X-Api-Key": CANARY,
+                "accept": "text",
+            }
+            self.secrets, self.secret, self.options = (
+                [SecretStr(CANARY)],
+                SecretStr(CANARY),
+                Options(),
+            )
             self.url = f"https://me:{CANARY.replace('/', '')}@host/path"
             self.nested = {"client": {"access_token": CANARY, "size": 3}}
             self.max_tokens = 7
 
     told = json.dumps(describe(Mine()))
     assert not _leaks(told) and "canary" not in told
-    assert describe(Mine())["max_tokens"] == 7 and describe(Mine())["nested"] == {"client": {"size": 3}}
-    assert describe(Mine())["headers"] == {"accept": "text"} and describe(Mine())["options"] == {"depth": 2}
+    assert describe(Mine())["max_tokens"] == 7 and describe(Mine())["nested"] == {
+        "client": {"size": 3}
+    }
+    assert describe(Mine())["headers"] == {"accept": "text"} and describe(Mine())["options"] == {
+        "depth": 2
+    }
 
 
 def test_redact_takes_out_a_key_in_every_form_and_nothing_else() -> None:
@@ -281,7 +356,13 @@ FAR = [
     "HTTP://example.com", "http://127.0.0.1@evil.com", "http://evil.com/127.0.0.1", "http://evil.com#@localhost",
     "http:evil.com", "http:///evil.com", " http://evil.com", "http://①②⑦.0.0.1", "http://evil.com\\@localhost", "ws://localhost",
 ]  # fmt: skip
-NEAR = ["http://127.0.0.1:8080", "http://localhost:1/v1", "http://[::1]:9", "http://127.8.9.1", "http://LOCALHOST"]
+NEAR = [
+    "http://127.0.0.1:8080",
+    "http://localhost:1/v1",
+    "http://[::1]:9",
+    "http://127.8.9.1",
+    "http://LOCALHOST",
+]
 
 
 @pytest.mark.parametrize("url", FAR)

@@ -31,7 +31,11 @@ def test_the_interval_of_an_estimate_holds_the_price_of_nine_runs_in_ten(
         llm = sf.FunctionGenerator(_moody, name="moody", price=(1.0, 5.0))
         estimate = _pipeline(llm).estimate(150, seed=seed)
         run = _pipeline(llm).run(150, tmp_path / f"run {seed}", seed=seed)
-        assert estimate.low_usd is not None and estimate.high_usd is not None and run.stats.price_usd is not None
+        assert (
+            estimate.low_usd is not None
+            and estimate.high_usd is not None
+            and run.stats.price_usd is not None
+        )
         held.append(estimate.low_usd <= run.stats.price_usd <= estimate.high_usd)
     assert 17 <= sum(held) < 20
 
@@ -44,13 +48,17 @@ def test_an_estimate_is_told_by_the_row(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
-def test_a_budget_holds_to_within_the_requests_in_flight_and_the_run_goes_on(tmp_path: Path, concurrency: int) -> None:
+def test_a_budget_holds_to_within_the_requests_in_flight_and_the_run_goes_on(
+    tmp_path: Path, concurrency: int
+) -> None:
     def dollar(prompt: Prompt) -> Reply:
         return Reply(thai(prompt).text, Usage(1_000_000, 0))
 
     def run(budget: float | None) -> sf.Run:
         llm = sf.FunctionGenerator(dollar, name="dollar", price=(1.0, 0.0))
-        run = _pipeline(llm).run(60, tmp_path, budget_usd=budget, concurrency=concurrency, clock=FakeClock())
+        run = _pipeline(llm).run(
+            60, tmp_path, budget_usd=budget, concurrency=concurrency, clock=FakeClock()
+        )
         calls.append(len(llm.calls))
         return run
 
@@ -67,7 +75,11 @@ def test_the_users_price_overrides_the_list() -> None:
     from seedfree.generators.prices import price_of
 
     listed, own = price_of(sf.ClaudeGenerator()), price_of(sf.ClaudeGenerator(price=(7.0, 8.0)))
-    assert listed is not None and listed.checked >= "2026" and (listed.input, listed.output) == (0.10, 0.50)
+    assert (
+        listed is not None
+        and listed.checked >= "2026"
+        and (listed.input, listed.output) == (0.10, 0.50)
+    )
     assert own is not None and (own.input, own.output) == (7.0, 8.0)
 
 
@@ -107,4 +119,6 @@ def test_the_price_so_far_in_all_and_the_time_left_are_shown_and_written(
     shown = [r.getMessage() for r in caplog.records if "of 40 rows" in r.getMessage()]
     assert any("usd_in_all" in line and "left" in line for line in shown)
     final = json.loads((tmp_path / "status.json").read_text())
-    assert final["seconds_left"] == 0 and final["projected_usd"] == pytest.approx(run.stats.price_usd)
+    assert final["seconds_left"] == 0 and final["projected_usd"] == pytest.approx(
+        run.stats.price_usd
+    )

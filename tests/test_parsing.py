@@ -31,7 +31,11 @@ GOOD = {"question": "อะไร", "answer": "ข้าว"}
     ],
 )
 def test_an_object_is_found_in_whatever_stands_around_it(wrap: str) -> None:
-    text = wrap.replace("{}", json.dumps(GOOD, ensure_ascii=False)).replace("{{", "{").replace("}}", "}")
+    text = (
+        wrap.replace("{}", json.dumps(GOOD, ensure_ascii=False))
+        .replace("{{", "{")
+        .replace("}}", "}")
+    )
     assert parse(text, Pair) == Pair(question="อะไร", answer="ข้าว")
 
 
@@ -67,7 +71,8 @@ def test_no_text_raises_anything_else(text: str) -> None:
 
 
 @given(
-    st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.lists(st.booleans())), st.text(alphabet="ก \n`")
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.lists(st.booleans())),
+    st.text(alphabet="ก \n`"),
 )
 def test_every_object_comes_back_as_it_was(value: dict[str, object], around: str) -> None:
     assert find_json(around + json.dumps(value) + around) == value

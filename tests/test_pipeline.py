@@ -56,7 +56,12 @@ class Folder:
 
 
 def _pipeline(llm: Any = None, **changes: Any) -> sf.Pipeline:
-    settings = {"contexts": [Folder()], "filters": [], "diversity": None, "tasks": [Riddle(), sf.Summarization()]}
+    settings = {
+        "contexts": [Folder()],
+        "filters": [],
+        "diversity": None,
+        "tasks": [Riddle(), sf.Summarization()],
+    }
     return sf.Pipeline("th", llm or thai_llm(), **{**settings, **changes})
 
 
@@ -86,14 +91,18 @@ def test_every_row_carries_its_origin(tmp_path: Path) -> None:
 
 
 def test_same_bytes_at_any_concurrency(tmp_path: Path) -> None:
-    pipeline = dict(filters="default", diversity=sf.SemanticDiversityFilter(encoder=LetterEncoder()))
+    pipeline = dict(
+        filters="default", diversity=sf.SemanticDiversityFilter(encoder=LetterEncoder())
+    )
     for n in (1, 7, 64):
         _pipeline(**pipeline).run(size=25, out=tmp_path / str(n), concurrency=n, clock=FakeClock())
     assert _files(tmp_path / "1") == _files(tmp_path / "7") == _files(tmp_path / "64")
 
 
 @pytest.mark.parametrize(("concurrency", "order"), [(64, 1), (64, 2), (7, 3)])
-def test_same_bytes_whatever_the_order_of_completion(tmp_path: Path, concurrency: int, order: int) -> None:
+def test_same_bytes_whatever_the_order_of_completion(
+    tmp_path: Path, concurrency: int, order: int
+) -> None:
     """The model answers in an order of its own, by letting others go first for a number of turns."""
     rng, answered = random.Random(order), []
 
@@ -105,7 +114,9 @@ def test_same_bytes_whatever_the_order_of_completion(tmp_path: Path, concurrency
 
     _pipeline(filters="default").run(size=25, out=tmp_path / "a", concurrency=1, clock=FakeClock())
     llm = sf.FunctionGenerator(whenever, name="thai")
-    _pipeline(llm, filters="default").run(size=25, out=tmp_path / "b", concurrency=concurrency, clock=FakeClock())
+    _pipeline(llm, filters="default").run(
+        size=25, out=tmp_path / "b", concurrency=concurrency, clock=FakeClock()
+    )
     assert [p.user for p in llm.calls] != answered
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
 
@@ -147,7 +158,9 @@ def test_rows_are_judged_again_only_where_code_or_files_have_changed(
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "code": "another"}))
     assert run() == (all_of_them, before)
-    (tmp_path / "dropped.jsonl").write_text((tmp_path / "dropped.jsonl").read_text().replace("rules: odd", "even"))
+    (tmp_path / "dropped.jsonl").write_text(
+        (tmp_path / "dropped.jsonl").read_text().replace("rules: odd", "even")
+    )
     assert run() == (all_of_them, before)
     more, _ = run(20)
     assert 0 < more < all_of_them
@@ -173,12 +186,16 @@ def test_a_stopped_run_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
             raise RuntimeError("down")
         return thai(prompt)
 
-    stopped = _pipeline(sf.FunctionGenerator(failing, name="thai")).run(size=30, out=tmp_path / "cut", concurrency=3)
+    stopped = _pipeline(sf.FunctionGenerator(failing, name="thai")).run(
+        size=30, out=tmp_path / "cut", concurrency=3
+    )
     assert stopped.status == "stopped" and "down" in stopped.message
     assert 0 < len(stopped.dataset) < 30
     assert all(isinstance(row.output, str) for row in stopped.dataset)
     resumed = _pipeline().run(size=30, out=tmp_path / "cut", clock=FakeClock())
-    assert resumed.status == "complete" and _files(tmp_path / "cut")["dataset.jsonl"] == _rows_without_time(tmp_path)
+    assert resumed.status == "complete" and _files(tmp_path / "cut")[
+        "dataset.jsonl"
+    ] == _rows_without_time(tmp_path)
 
 
 def _rows_without_time(tmp_path: Path) -> str:
@@ -218,7 +235,9 @@ def test_a_preview_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(llm.calls) == paid
 
 
-def test_an_estimate_grows_with_the_size_and_has_an_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_grows_with_the_size_and_has_an_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     llm = sf.FunctionGenerator(thai, name="thai", price=(1.0, 2.0))
     small, large = (_pipeline(llm).estimate(n) for n in (100, 1000))
@@ -241,7 +260,9 @@ def test_filters_and_the_diversity_filter_say_why(tmp_path: Path) -> None:
             return sf.Selection(kept, of, np.where(of >= 0, 0.97, np.nan))
 
     run = _pipeline(filters=[Odd()], diversity=Twins()).run(size=20, out=tmp_path)
-    assert len(run.dataset) == 20 and {"odd: first letter", "diversity: near-duplicate"} <= set(run.stats.drops)
+    assert len(run.dataset) == 20 and {"odd: first letter", "diversity: near-duplicate"} <= set(
+        run.stats.drops
+    )
     twin = next(d for d in run.dropped if d.reason.startswith("diversity"))
     known = {r.id for r in run.dataset} | {d.id for d in run.dropped}
     assert twin.duplicate_of in known and twin.similarity == 0.97
@@ -254,7 +275,11 @@ def test_a_reply_that_cannot_be_used_is_a_dropped_row(tmp_path: Path) -> None:
         return [Reply("no", stop_reason="refusal"), Reply("{"), thai(prompt), thai(prompt)][turn]
 
     run = _pipeline(sf.FunctionGenerator(moody)).run(size=30, out=tmp_path)
-    assert run.status == "complete" and run.stats.drops["reply: refused"] and run.stats.drops["reply: invalid"]
+    assert (
+        run.status == "complete"
+        and run.stats.drops["reply: refused"]
+        and run.stats.drops["reply: invalid"]
+    )
 
 
 def hash_of(text: str) -> int:
@@ -290,7 +315,11 @@ def test_the_budget_holds(tmp_path: Path) -> None:
     assert run.status == "stopped" and "budget" in run.message
     price = thai(llm.calls[-1]).usage
     assert run.stats.price_usd is not None
-    assert 2.0 <= run.stats.price_usd <= 2.0 + 2 * 2 * (price.input_tokens + price.output_tokens) / 1000
+    assert (
+        2.0
+        <= run.stats.price_usd
+        <= 2.0 + 2 * 2 * (price.input_tokens + price.output_tokens) / 1000
+    )
 
 
 def test_a_failing_server_stops_the_run_resumably(tmp_path: Path) -> None:
@@ -345,7 +374,11 @@ except KeyboardInterrupt:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
     stopped = sf.Run.open(tmp_path)
-    assert stopped.status == "stopped" and "interrupted" in stopped.message and 0 < len(stopped.dataset) < 40
+    assert (
+        stopped.status == "stopped"
+        and "interrupted" in stopped.message
+        and 0 < len(stopped.dataset) < 40
+    )
     llm = thai_llm()
     assert _pipeline(llm).run(size=40, out=tmp_path).status == "complete"
     whole = thai_llm()
@@ -358,7 +391,10 @@ def test_the_papers_pipeline_has_the_papers_numbers() -> None:
     settings = paper.settings()
     assert paper.topic_limit == 2000 and paper.cultural_share == 0.5 and paper.filters == []
     assert settings["diversity"]["threshold"] == 0.95 and settings["diversity"]["fields"] == "paper"
-    assert settings["contexts"][0]["results"] == 15 and settings["contexts"][0]["random_fallback"] is True
+    assert (
+        settings["contexts"][0]["results"] == 15
+        and settings["contexts"][0]["random_fallback"] is True
+    )
     temperatures = {t["kind"].rpartition(".")[2]: t["temperature"] for t in settings["tasks"]}
     assert temperatures == {
         "ClosedQA": 0.3,

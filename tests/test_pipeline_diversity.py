@@ -30,7 +30,9 @@ class Every:
 
     def select(self, items: Sequence[Instruction]) -> sf.Selection:
         self._seen.append(len(items))
-        of = np.array([i - 1 if i % self.n == self.n - 1 else -1 for i in range(len(items))], np.int64)
+        of = np.array(
+            [i - 1 if i % self.n == self.n - 1 else -1 for i in range(len(items))], np.int64
+        )
         return sf.Selection(np.flatnonzero(of < 0), of, np.where(of >= 0, 0.5, np.nan))
 
     def ready(self) -> None:
@@ -57,17 +59,28 @@ def test_each_diversity_filter_sees_what_those_before_it_left(tmp_path: Path) ->
     assert third._calls == fifth._calls == ["ready", "bind", "close"]
 
 
-def test_a_list_of_diversity_filters_gives_the_same_bytes_at_any_concurrency(tmp_path: Path) -> None:
+def test_a_list_of_diversity_filters_gives_the_same_bytes_at_any_concurrency(
+    tmp_path: Path,
+) -> None:
     def diversity() -> list[sf.DiversityFilter]:
         semantic = sf.SemanticDiversityFilter(0.9, encoder=LetterEncoder())
         lexical = sf.LexicalDiversityFilter(0.3, fields="output", size=2)
-        return [sf.ExactDiversityFilter(), lexical, semantic, sf.CapDiversityFilter(per_page=3, per_topic=1)]
+        return [
+            sf.ExactDiversityFilter(),
+            lexical,
+            semantic,
+            sf.CapDiversityFilter(per_page=3, per_topic=1),
+        ]
 
     for n in (1, 7, 64):
-        made = _pipeline(diversity=diversity()).run(size=25, out=tmp_path / str(n), concurrency=n, clock=FakeClock())
+        made = _pipeline(diversity=diversity()).run(
+            size=25, out=tmp_path / str(n), concurrency=n, clock=FakeClock()
+        )
     assert _files(tmp_path / "1") == _files(tmp_path / "7") == _files(tmp_path / "64")
     assert {"diversity: enough on the topic", "diversity: near-duplicate"} <= set(made.stats.drops)
-    again = _pipeline(thai_llm(), diversity=diversity()).run(size=25, out=tmp_path / "1", clock=FakeClock())
+    again = _pipeline(thai_llm(), diversity=diversity()).run(
+        size=25, out=tmp_path / "1", clock=FakeClock()
+    )
     assert _files(tmp_path / "1") == _files(tmp_path / "7") and again.status == "complete"
     assert "enough on the topic" in (tmp_path / "1" / "README.md").read_text()
 
@@ -105,9 +118,19 @@ def test_rows_that_a_diversity_filter_dropped_are_not_judged_again(
 
 def test_settings_describe_one_filter_or_a_list(tmp_path: Path) -> None:
     one = _pipeline(diversity=sf.CapDiversityFilter(per_page=2)).settings()["diversity"]
-    assert one == {"kind": "seedfree.filters.lexical.CapDiversityFilter", "per_page": 2, "per_topic": None}
-    many = _pipeline(diversity=(sf.ExactDiversityFilter(), sf.CapDiversityFilter(per_page=2))).settings()["diversity"]
-    assert many[1] == one and many[0]["fields"] == ["instruction", "output"] and "reason" not in many[0]
+    assert one == {
+        "kind": "seedfree.filters.lexical.CapDiversityFilter",
+        "per_page": 2,
+        "per_topic": None,
+    }
+    many = _pipeline(
+        diversity=(sf.ExactDiversityFilter(), sf.CapDiversityFilter(per_page=2))
+    ).settings()["diversity"]
+    assert (
+        many[1] == one
+        and many[0]["fields"] == ["instruction", "output"]
+        and "reason" not in many[0]
+    )
     _pipeline(diversity=[sf.CapDiversityFilter(per_page=2)]).run(size=2, out=tmp_path)
     with pytest.raises(ConfigMismatchError) as caught:
         _pipeline(diversity=[sf.CapDiversityFilter(per_page=3)]).run(size=2, out=tmp_path)
@@ -142,12 +165,22 @@ def test_a_configuration_file_may_list_diversity_filters(tmp_path: Path) -> None
         "{use: SemanticDiversityFilter, encoder: USEEncoder}, {use: CapDiversityFilter, per_page: 9}]\n"
     )
     semantic = sf.SemanticDiversityFilter(encoder=sf.USEEncoder())
-    filters = [sf.ExactDiversityFilter(), sf.LexicalDiversityFilter(0.7), semantic, sf.CapDiversityFilter(per_page=9)]
-    same = sf.Pipeline("th", sf.OpenAICompatibleGenerator("http://127.0.0.1:1", "m"), diversity=filters)
+    filters = [
+        sf.ExactDiversityFilter(),
+        sf.LexicalDiversityFilter(0.7),
+        semantic,
+        sf.CapDiversityFilter(per_page=9),
+    ]
+    same = sf.Pipeline(
+        "th", sf.OpenAICompatibleGenerator("http://127.0.0.1:1", "m"), diversity=filters
+    )
     assert Config.load(file).pipeline.settings() == same.settings()
 
 
 def test_two_filters_with_one_encoder_are_refused() -> None:
-    two = [sf.SemanticDiversityFilter(encoder=LetterEncoder(), fields=name) for name in ("instruction", "output")]
+    two = [
+        sf.SemanticDiversityFilter(encoder=LetterEncoder(), fields=name)
+        for name in ("instruction", "output")
+    ]
     with pytest.raises(sf.ConfigError, match="Two filters in diversity have the encoder"):
         _pipeline(diversity=two)

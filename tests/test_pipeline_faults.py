@@ -49,17 +49,23 @@ class _Llm:
         (lambda out: sf.Run.open(out / "nowhere"), "holds no run"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_before_anything_is_paid_for(tmp_path: Path, make: Any, says: str) -> None:
+def test_what_is_wrong_is_said_in_one_line_before_anything_is_paid_for(
+    tmp_path: Path, make: Any, says: str
+) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         make(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def _wiki(out: Path) -> sf.Run:
-    return _pipeline(_Llm(), contexts=[sf.WikipediaSource()], tasks=[sf.Summarization()]).run(size=2, out=out)
+    return _pipeline(_Llm(), contexts=[sf.WikipediaSource()], tasks=[sf.Summarization()]).run(
+        size=2, out=out
+    )
 
 
-def test_a_missing_key_is_said_before_anything_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_said_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
         _pipeline(sf.ClaudeGenerator()).run(size=3, out=tmp_path)
@@ -83,13 +89,17 @@ def test_replies_under_way_when_a_run_stops_are_kept(tmp_path: Path) -> None:
 
     llm = sf.FunctionGenerator(fn, name="thai")
     stopped = _pipeline(llm, tasks=[Riddle()]).run(size=16, out=tmp_path, concurrency=4)
-    assert stopped.status == "stopped" and "no more" in stopped.message and len(stopped.dataset) == 6
+    assert (
+        stopped.status == "stopped" and "no more" in stopped.message and len(stopped.dataset) == 6
+    )
     again = thai_llm()
     assert _pipeline(again, tasks=[Riddle()]).run(size=16, out=tmp_path).status == "complete"
     assert not {p.user for p in again.calls} & set(asked[:3])
 
 
-def test_a_task_that_raises_gives_dropped_rows_and_one_without_a_prompt_is_refused(tmp_path: Path) -> None:
+def test_a_task_that_raises_gives_dropped_rows_and_one_without_a_prompt_is_refused(
+    tmp_path: Path,
+) -> None:
     class Broken(Riddle):
         name = "broken"
 
@@ -113,7 +123,9 @@ def test_a_row_belongs_to_the_task_that_asked_for_it(tmp_path: Path) -> None:
         def instructions(self, fields: Any, context: Context) -> list[Instruction]:
             return [Instruction("other", fields.question, fields.answer)]
 
-    assert {r.task for r in _pipeline(tasks=[Misnamed()]).run(size=3, out=tmp_path).dataset} == {"riddle"}
+    assert {r.task for r in _pipeline(tasks=[Misnamed()]).run(size=3, out=tmp_path).dataset} == {
+        "riddle"
+    }
 
 
 def test_a_filter_that_raises_stops_the_run_resumably(tmp_path: Path) -> None:
@@ -141,7 +153,9 @@ def test_an_encoder_that_fails_leaves_the_folder_free(tmp_path: Path) -> None:
 
     llm = _Llm()
     with pytest.raises(Exception, match="no model"):
-        _pipeline(llm, diversity=sf.SemanticDiversityFilter(encoder=Failing())).run(size=2, out=tmp_path)
+        _pipeline(llm, diversity=sf.SemanticDiversityFilter(encoder=Failing())).run(
+            size=2, out=tmp_path
+        )
     assert _pipeline(diversity=None).run(size=2, out=tmp_path).status == "complete"
 
 
@@ -161,13 +175,17 @@ def test_settings_of_the_wrong_kind_are_one_line(changes: dict[str, Any]) -> Non
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"concurrency": "8"}, {"budget_usd": float("nan")}, {"size": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"concurrency": "8"}, {"budget_usd": float("nan")}, {"size": 1.5}]
+)
 def test_options_of_the_wrong_kind_are_one_line(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         _pipeline(_Llm()).run(**{"size": 2, "out": tmp_path, **options})
 
 
-def test_a_rejection_in_a_preview_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejection_in_a_preview_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     llm = sf.OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
     rejecting = Transport(transport=httpx.MockTransport(lambda _: httpx.Response(400)))
@@ -180,7 +198,11 @@ def test_a_rejection_in_a_preview_is_not_taken_over(tmp_path: Path, monkeypatch:
         body = json.loads(request.content)
         schema = body["response_format"]["json_schema"]["schema"]
         reply = thai(Prompt(body["messages"][-1]["content"], schema=schema, seed=1))
-        return httpx.Response(200, json={"choices": [{"message": {"content": reply.text}, "finish_reason": "stop"}]})
+        return httpx.Response(
+            200, json={"choices": [{"message": {"content": reply.text}, "finish_reason": "stop"}]}
+        )
 
-    run = _pipeline(llm).run(size=2, out=tmp_path / "run", transport=Transport(transport=httpx.MockTransport(answer)))
+    run = _pipeline(llm).run(
+        size=2, out=tmp_path / "run", transport=Transport(transport=httpx.MockTransport(answer))
+    )
     assert run.status == "complete" and seen

@@ -19,8 +19,13 @@ def test_quotas_differ_by_one_at_most_and_add_up(size: int, n: int) -> None:
     assert sum(given_out) == size and max(given_out) - min(given_out) <= 1
 
 
-@given(st.integers(1, 1000), st.lists(st.tuples(st.booleans(), st.integers(0, 500)), min_size=1, max_size=6))
-def test_what_a_closed_task_cannot_give_the_open_ones_share(size: int, states: list[tuple[bool, int]]) -> None:
+@given(
+    st.integers(1, 1000),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 500)), min_size=1, max_size=6),
+)
+def test_what_a_closed_task_cannot_give_the_open_ones_share(
+    size: int, states: list[tuple[bool, int]]
+) -> None:
     plans = [_plan(closed=closed, kept=kept) for closed, kept in states]
     given_out = quotas(size, plans)
     still_open = [q for q, p in zip(given_out, plans, strict=True) if not p.closed]
@@ -37,7 +42,8 @@ def test_the_first_round_is_a_small_pilot_whatever_the_size() -> None:
 def test_later_rounds_follow_the_yield() -> None:
     state = _plan()
     state.learn(8, 4)
-    assert plan(10, [state]) == [14]  # 6 rows to go at one row of two contexts, and a tenth to spare
+    # 6 rows to go at one row of two contexts, and a tenth to spare
+    assert plan(10, [state]) == [14]
     state.learn(14, 10)
     assert plan(10, [state]) == [0]
 

@@ -32,7 +32,9 @@ run.dataset.to_csv(sys.argv[1] + "-mine.csv")
 
 
 def _python(code: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -49,12 +51,18 @@ def test_a_run_folder_is_its_owners_alone(umask: str, there: bool, tmp_path: Pat
     def mode(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
 
-    assert modes.split() == ["0o600", "0o600", "6"], "so are the temporary files, from the first byte"
+    assert modes.split() == ["0o600", "0o600", "6"], (
+        "so are the temporary files, from the first byte"
+    )
     assert mode(out) == (0o755 if there else 0o700)
     files = {path.name: oct(mode(path)) for path in out.iterdir()}
-    assert len(files) >= 7 and not [name for name, found in files.items() if int(found, 8) & 0o177], files
+    assert len(files) >= 7 and not [
+        name for name, found in files.items() if int(found, 8) & 0o177
+    ], files
     for name in ("th-mine.jsonl", "th-mine.csv"):
-        assert mode(out.parent / name) == 0o666 & ~int(umask, 8), "a user's own export follows the umask"
+        assert mode(out.parent / name) == 0o666 & ~int(umask, 8), (
+            "a user's own export follows the umask"
+        )
 
 
 CONNECTIONS = """

@@ -9,10 +9,16 @@ from seedfree.errors import ConfigError
 from seedfree.records import Instruction, Message, Source
 
 GOOD = {"instruction": "i", "output": "o"}
-READERS = {"alpaca": Dataset.from_alpaca, "messages": Dataset.from_messages, "sharegpt": Dataset.from_sharegpt}
+READERS = {
+    "alpaca": Dataset.from_alpaca,
+    "messages": Dataset.from_messages,
+    "sharegpt": Dataset.from_sharegpt,
+}
 
 said = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
-turns = st.integers(1, 3).flatmap(lambda n: st.tuples(st.none() | said, st.lists(said, min_size=2 * n, max_size=2 * n)))
+turns = st.integers(1, 3).flatmap(
+    lambda n: st.tuples(st.none() | said, st.lists(said, min_size=2 * n, max_size=2 * n))
+)
 
 
 def spoken(system, texts):
@@ -27,7 +33,9 @@ def folder(tmp_path_factory):
 
 def written(path, rows, listed):
     lines = [json.dumps(one, ensure_ascii=False) for one in rows]
-    path.write_text("[\n" + ",\n".join(lines) + "\n]\n" if listed else "\n".join(lines), encoding="utf-8")
+    path.write_text(
+        "[\n" + ",\n".join(lines) + "\n]\n" if listed else "\n".join(lines), encoding="utf-8"
+    )
     return path
 
 
@@ -38,44 +46,72 @@ def written(path, rows, listed):
 )
 def test_what_is_exported_is_read_again(folder, rows, form, listed):
     data = Dataset(
-        Instruction("t", instruction, output, given, messages=() if form == "alpaca" else spoken(*talk))
+        Instruction(
+            "t", instruction, output, given, messages=() if form == "alpaca" else spoken(*talk)
+        )
         for instruction, given, output, talk in rows
     )
     path = folder / "data.json"
     data.to_jsonl(path, form)
     if listed:
-        written(path, [json.loads(line) for line in path.read_text("utf-8").split("\n") if line], listed)
+        written(
+            path, [json.loads(line) for line in path.read_text("utf-8").split("\n") if line], listed
+        )
     back = READERS[form](path)
     assert [one.messages for one in back] == [one.messages for one in data]
     if form == "alpaca":
         assert back.to_alpaca() == data.to_alpaca()
     for one in back:
-        assert one.source == Source("human", title="data.json") and one.generator == one.task == "human"
+        assert (
+            one.source == Source("human", title="data.json")
+            and one.generator == one.task == "human"
+        )
 
 
 def test_first_question_and_answer_stand_for_a_conversation(tmp_path):
     talk = [
         {"role": "system", "content": "s"},
-        *({"role": r, "content": c} for r, c in zip(("user", "assistant") * 2, "abcd", strict=True)),
+        *(
+            {"role": r, "content": c}
+            for r, c in zip(("user", "assistant") * 2, "abcd", strict=True)
+        ),
     ]
     (one,) = Dataset.from_messages(written(tmp_path / "x.json", [{"conversations": talk}], True))
     assert (one.instruction, one.input, one.output, len(one.messages)) == ("a", "", "b", 5)
 
 
 def test_a_row_says_what_it_is(tmp_path):
-    full = {"instruction": "i", "output": "o", "task": "qa", "language": "lo", "generator": "x@y", "license": "CC0-1.0"}
+    full = {
+        "instruction": "i",
+        "output": "o",
+        "task": "qa",
+        "language": "lo",
+        "generator": "x@y",
+        "license": "CC0-1.0",
+    }
     rows = [{**full, "score": [1]}, {**GOOD, "input": " \n", "task": None, "license": 4}]
     path = written(tmp_path / "set.jsonl", rows, False)
     first, second = Dataset.from_alpaca(path, task="human_qa", language="th", license="CC-BY-4.0")
-    assert (first.task, first.language, first.generator, first.source.license) == ("qa", "lo", "x@y", "CC0-1.0")
+    assert (first.task, first.language, first.generator, first.source.license) == (
+        "qa",
+        "lo",
+        "x@y",
+        "CC0-1.0",
+    )
     assert (second.task, second.language, second.generator) == ("human_qa", "th", "human")
-    assert first.source == Source("human", "set.jsonl", license="CC0-1.0") and second.source.license == "CC-BY-4.0"
+    assert (
+        first.source == Source("human", "set.jsonl", license="CC0-1.0")
+        and second.source.license == "CC-BY-4.0"
+    )
     assert second.input == ""
     assert first.id == second.id and len(first.id) == 16, "the id names what is said"
 
 
 def test_what_was_said_before_is_kept(tmp_path):
-    rows = [{**GOOD, "system": "s", "history": [["q", "a"]]}, {**GOOD, "system": "", "history": None}]
+    rows = [
+        {**GOOD, "system": "s", "history": [["q", "a"]]},
+        {**GOOD, "system": "", "history": None},
+    ]
     first, second = Dataset.from_alpaca(written(tmp_path / "a.json", rows, True))
     assert [(m.role, m.content) for m in first.messages] == [
         ("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "i"), ("assistant", "o"),
@@ -83,7 +119,11 @@ def test_what_was_said_before_is_kept(tmp_path):
     assert len(second.messages) == 2
     talk = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
     path = written(tmp_path / "b.json", [{"system": "s", "conversations": talk}], True)
-    assert [m.role for m in Dataset.from_sharegpt(path)[0].messages] == ["system", "user", "assistant"]
+    assert [m.role for m in Dataset.from_sharegpt(path)[0].messages] == [
+        "system",
+        "user",
+        "assistant",
+    ]
     for wrong in ("x", ["x"], [["q"]], [["q", 1]]):
         with pytest.raises(ConfigError, match="line 1: history"):
             Dataset.from_alpaca(written(tmp_path / "c.json", [{**GOOD, "history": wrong}], False))
@@ -105,16 +145,32 @@ TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
         ("messages", {"messages": []}, "messages is empty"),
         ("messages", {"messages": "hello"}, "messages is not a list"),
         ("messages", {"messages": [*TALK, "x"]}, "turn 3 is not a JSON object"),
-        ("messages", {"messages": [TALK[0], {"role": "assistant"}]}, "content of turn 2 is missing"),
-        ("messages", {"messages": [TALK[0], {"role": "assistant", "content": ""}]}, "content of turn 2 is empty"),
+        (
+            "messages",
+            {"messages": [TALK[0], {"role": "assistant"}]},
+            "content of turn 2 is missing",
+        ),
+        (
+            "messages",
+            {"messages": [TALK[0], {"role": "assistant", "content": ""}]},
+            "content of turn 2 is empty",
+        ),
         ("messages", {"messages": [{"role": "tool", "content": "x"}]}, "turn 1 is by 'tool'"),
         ("messages", {"messages": TALK[:1]}, "in turn, the assistant's last"),
         ("messages", {"messages": TALK[::-1]}, "in turn, the assistant's last"),
         ("messages", {"messages": [TALK[0], *TALK]}, "in turn, the assistant's last"),
-        ("messages", {"messages": [{"role": "system", "content": "s"}]}, "in turn, the assistant's last"),
+        (
+            "messages",
+            {"messages": [{"role": "system", "content": "s"}]},
+            "in turn, the assistant's last",
+        ),
         ("sharegpt", {"messages": TALK}, "conversations is missing"),
         ("sharegpt", {"conversations": TALK}, "from of turn 1 is missing"),
-        ("sharegpt", {"conversations": [{"from": "human", "value": 1}]}, "value of turn 1 is not text"),
+        (
+            "sharegpt",
+            {"conversations": [{"from": "human", "value": 1}]},
+            "value of turn 1 is not text",
+        ),
     ],
 )
 @pytest.mark.parametrize("listed", [True, False])
@@ -125,7 +181,9 @@ def test_the_line_of_a_bad_row_is_named(tmp_path, form, row, says, listed):
     path = written(tmp_path / "set.json", [good, row, good], listed)
     with pytest.raises(ConfigError, match=says) as error:
         READERS[form](path)
-    assert f"set.json, line {3 if listed else 2}: " in str(error.value) and "\n" not in str(error.value)
+    assert f"set.json, line {3 if listed else 2}: " in str(error.value) and "\n" not in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +219,19 @@ def test_a_file_without_rows(tmp_path, content):
     assert all(len(reader(path)) == 0 for reader in READERS.values())
 
 
-KEYS = ["instruction", "input", "output", "messages", "conversations", "role", "content", "from", "value", "task", "x"]
+KEYS = [
+    "instruction",
+    "input",
+    "output",
+    "messages",
+    "conversations",
+    "role",
+    "content",
+    "from",
+    "value",
+    "task",
+    "x",
+]
 leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(
     ["user", "assistant", "system", "human", "gpt", "\ud800", "\u202e", "\x00", " "]
 )  # fmt: skip
@@ -172,7 +242,11 @@ BOTH = (
     {"from": "gpt", "value": "a", "role": "assistant", "content": "a"},
 )
 nearly = st.tuples(odd, st.lists(turn, min_size=2, max_size=2)).map(
-    lambda two: {**GOOD, "conversations": [{**a, **b} for a, b in zip(BOTH, two[1], strict=True)], **two[0]}
+    lambda two: {
+        **GOOD,
+        "conversations": [{**a, **b} for a, b in zip(BOTH, two[1], strict=True)],
+        **two[0],
+    }
 )
 
 
@@ -189,4 +263,6 @@ def test_odd_rows_raise_nothing_but_config_errors(folder, rows, noise):
             except ConfigError as error:
                 assert "\n" not in str(error)
             else:
-                assert all(one.messages and one.instruction.strip() and one.output.strip() for one in data)
+                assert all(
+                    one.messages and one.instruction.strip() and one.output.strip() for one in data
+                )

@@ -14,7 +14,11 @@ def test_a_model_class_becomes_its_schema_at_once() -> None:
     class Fields(BaseModel):
         answer: str
 
-    assert Prompt("q", schema=Fields).schema == Fields.model_json_schema() == Prompt("q", schema=Fields).json_schema
+    assert (
+        Prompt("q", schema=Fields).schema
+        == Fields.model_json_schema()
+        == Prompt("q", schema=Fields).json_schema
+    )
 
 
 @given(st.text(alphabet=st.characters(categories=["Cs", "L"]), max_size=30))

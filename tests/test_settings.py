@@ -9,7 +9,9 @@ import seedfree as sf
 from seedfree.settings import describe, differing, fingerprint
 
 
-def test_settings_are_plain_json_without_keys_or_what_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_plain_json_without_keys_or_what_may_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-canary-000")
     llm = sf.ClaudeGenerator(api_key="sk-canary-111", timeout=7)
     text = json.dumps(sf.Pipeline("th", llm).settings(), ensure_ascii=False)
@@ -36,7 +38,9 @@ def test_differing_names_the_setting_inside() -> None:
 def test_equal_pipelines_have_one_fingerprint() -> None:
     one, two = (sf.Pipeline("th", sf.ClaudeGenerator(api_key="k")).settings() for _ in range(2))
     assert fingerprint(one) == fingerprint(two)
-    other = sf.Pipeline("th", sf.ClaudeGenerator(api_key="k"), tasks=[sf.ClosedQA(pairs=2)]).settings()
+    other = sf.Pipeline(
+        "th", sf.ClaudeGenerator(api_key="k"), tasks=[sf.ClosedQA(pairs=2)]
+    ).settings()
     assert fingerprint(one) != fingerprint(other)
 
 

@@ -28,7 +28,13 @@ def items(n, **changes):
     return [
         Instruction(
             **{
-                **dict(task=tasks[i % 2], instruction=WORDS[i % 4], output="so", id=f"{i:016x}", language="en"),
+                **dict(
+                    task=tasks[i % 2],
+                    instruction=WORDS[i % 4],
+                    output="so",
+                    id=f"{i:016x}",
+                    language="en",
+                ),
                 **dict(topic_kind=kinds[i % 3]),
                 **changes,
             }
@@ -47,7 +53,9 @@ def store(folder, identity, vectors, ids, numbers=None):
     keys = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(len(vectors)))
     name.with_suffix(".keys").write_bytes(keys)
     numbers = range(len(ids)) if numbers is None else map(int, numbers)
-    name.with_suffix(".rows.json").write_text(json.dumps([list(pair) for pair in zip(ids, numbers, strict=True)]))
+    name.with_suffix(".rows.json").write_text(
+        json.dumps([list(pair) for pair in zip(ids, numbers, strict=True)])
+    )
     return name
 
 
@@ -57,7 +65,9 @@ def folder_of(path, rows, vectors, kept=None, **also):
     path.mkdir(exist_ok=True)
     (path / "status.json").write_text(json.dumps({"status": "complete", "stats": {"rows": kept}}))
     (path / "dataset.jsonl").write_text(rows_of(rows[:kept]))
-    (path / "dropped.jsonl").write_text(rows_of(Dropped.of(row, "surplus", None, None) for row in rows[kept:]))
+    (path / "dropped.jsonl").write_text(
+        rows_of(Dropped.of(row, "surplus", None, None) for row in rows[kept:])
+    )
     name = store(path / "vectors", "own", vectors, [row.id for row in rows])
     np.savez(name.with_suffix(".index.npz"), keys=np.zeros((0, 32), np.uint8), held=np.array(0))
     for identity, others in also.items():
@@ -81,14 +91,17 @@ def naive(vectors, limits):
 
 def test_each_threshold_keeps_what_the_definition_keeps(tmp_path):
     rows, vectors = items(120), clustered(120)
-    sweep = folder_of(tmp_path, rows, vectors).threshold_sweep([0.8, 0.9, 0.95, {"riddle": 0.7, "*": 1.0}])
+    sweep = folder_of(tmp_path, rows, vectors).threshold_sweep(
+        [0.8, 0.9, 0.95, {"riddle": 0.7, "*": 1.0}]
+    )
     by_task = [0.7 if row.task == "riddle" else 1.0 for row in rows]
     for found, limits in zip(sweep, ([0.8] * 120, [0.9] * 120, [0.95] * 120, by_task), strict=True):
         kept = [rows[i] for i in naive(vectors, limits)]
         assert found.kept == len(kept)
         for counts, name in ((found.by_task, "task"), (found.by_topic_kind, "topic_kind")):
             assert counts == {
-                one: sum(getattr(row, name) == one for row in kept) for one in sorted({getattr(r, name) for r in rows})
+                one: sum(getattr(row, name) == one for row in kept)
+                for one in sorted({getattr(r, name) for r in rows})
             }
     assert sweep[0].kept < sweep[1].kept < sweep[2].kept < 120
     assert sweep[3].by_task["closed_qa"] == 60 > sweep[3].by_task["riddle"]
@@ -115,7 +128,9 @@ def test_what_is_measured_is_of_equal_size(tmp_path):
 def test_the_measures_are_by_another_encoder_where_one_is_kept(tmp_path):
     rows, vectors = items(60), clustered(60)
     sweep = folder_of(tmp_path, rows, vectors, other=np.eye(60)).threshold_sweep([0.8, 0.95])
-    assert sweep.encoder == "own" and sweep.measured_by == "other" and "another, other" in repr(sweep)
+    assert (
+        sweep.encoder == "own" and sweep.measured_by == "other" and "another, other" in repr(sweep)
+    )
     assert sweep[0].kept == len(naive(vectors, [0.8] * 60))
     for row in sweep:
         assert row.mean_nearest == 0 and row.vendi == pytest.approx(sweep.measured)
@@ -133,7 +148,9 @@ def test_of_two_filters_the_first_is_swept(tmp_path):
     rows = items(20)
     for second in "abcd":  # some of their files come before the first filter's, some after
         run = folder_of(tmp_path / second, rows, unit(np.eye(20)))
-        name = store(tmp_path / second / "vectors", second, clustered(9), [row.id for row in rows[:9]])
+        name = store(
+            tmp_path / second / "vectors", second, clustered(9), [row.id for row in rows[:9]]
+        )
         np.savez(name.with_suffix(".index.npz"), keys=np.zeros((0, 32), np.uint8), held=np.array(0))
         sweep = run.threshold_sweep([0.9])
         assert sweep.encoder == sweep.measured_by == "own" and sweep.entered == 20
@@ -150,10 +167,16 @@ def test_rows_that_were_there_already(tmp_path):
     rows, vectors = items(6), unit(np.eye(8))
     run = folder_of(tmp_path, rows, vectors[[0, 1, 2, 3, 4, 5, 1, 3]])
     name = next((tmp_path / "vectors").glob("*.index.npz"))
-    keys = np.frombuffer(b"".join(hashlib.sha256(str(i).encode()).digest() for i in (6, 7, 0)), np.uint8)
+    keys = np.frombuffer(
+        b"".join(hashlib.sha256(str(i).encode()).digest() for i in (6, 7, 0)), np.uint8
+    )
     np.savez(name, keys=keys.reshape(3, 32), held=np.array(2))
     sweep = run.threshold_sweep([0.9])
-    assert sweep[0].kept == 4 and sweep.against == 2 and "with 2 that were there already" in repr(sweep)
+    assert (
+        sweep[0].kept == 4
+        and sweep.against == 2
+        and "with 2 that were there already" in repr(sweep)
+    )
     name.write_bytes(b"not an index")
     sweep = run.threshold_sweep([0.9])
     assert sweep[0].kept == 6 and sweep.against == 0 and "already" not in repr(sweep)
@@ -161,13 +184,21 @@ def test_rows_that_were_there_already(tmp_path):
 
 def test_distinct_words_are_of_equally_many_words(tmp_path):
     vectors = unit(np.eye(40))
-    same = folder_of(tmp_path / "same", items(40, instruction="a b c", output="d"), vectors).threshold_sweep([0.9, 1])
+    same = folder_of(
+        tmp_path / "same", items(40, instruction="a b c", output="d"), vectors
+    ).threshold_sweep([0.9, 1])
     assert same.tokens == 160 and [row.distinct_1 for row in same] == [4 / 160] * 2
     assert same[0].distinct_2 == 3 / 160  # the line break between the two texts is no word
     other = [Instruction("t", f"w{i} x{i}", f"y{i}", id=str(i), language="en") for i in range(40)]
-    apart = folder_of(tmp_path / "apart", other, vectors[[*range(20), *range(20)]]).threshold_sweep([0.9, 1])
-    assert apart[0].kept == 20 and apart.tokens == 60 and [row.distinct_1 for row in apart] == [1, 1]
-    silent = folder_of(tmp_path / "silent", items(4, instruction="", output=" "), vectors[:4]).threshold_sweep([0.9])
+    apart = folder_of(tmp_path / "apart", other, vectors[[*range(20), *range(20)]]).threshold_sweep(
+        [0.9, 1]
+    )
+    assert (
+        apart[0].kept == 20 and apart.tokens == 60 and [row.distinct_1 for row in apart] == [1, 1]
+    )
+    silent = folder_of(
+        tmp_path / "silent", items(4, instruction="", output=" "), vectors[:4]
+    ).threshold_sweep([0.9])
     assert silent.tokens == 0 and np.isnan(silent[0].distinct_1) and "nan" not in repr(silent)
 
 
@@ -195,14 +226,20 @@ def test_the_table_is_aligned_and_harmless(tmp_path):
 def test_json_holds_all_of_it(tmp_path):
     sweep = folder_of(tmp_path, items(1), clustered(1)).threshold_sweep([0.9, {"closed_qa": 0.5}])
     value = json.loads(sweep.to_json())
-    assert value["rows"][0]["mean_nearest"] is None and value["rows"][0]["vendi"] == pytest.approx(1)
+    assert value["rows"][0]["mean_nearest"] is None and value["rows"][0]["vendi"] == pytest.approx(
+        1
+    )
     assert value["own_encoder"] is True and value["entered"] == value["measured"] == 1
-    assert value["rows"][1]["threshold"] == {"closed_qa": 0.5} and value["rows"][1]["by_task"] == {"closed_qa": 1}
+    assert value["rows"][1]["threshold"] == {"closed_qa": 0.5} and value["rows"][1]["by_task"] == {
+        "closed_qa": 1
+    }
 
 
 def test_the_plot(tmp_path):
     pytest.importorskip("matplotlib")
-    sweep = folder_of(tmp_path, items(40), clustered(40)).threshold_sweep([0.9, 0.95, {"riddle": 0.9, "*": 0.8}])
+    sweep = folder_of(tmp_path, items(40), clustered(40)).threshold_sweep(
+        [0.9, 0.95, {"riddle": 0.9, "*": 0.8}]
+    )
     sweep.plot(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     sweep.plot(str(tmp_path / "a.svg"))
@@ -268,7 +305,9 @@ class Pages:
 def made(out, **filtered):
     semantic = sf.SemanticDiversityFilter(0.86, encoder=LetterEncoder(), **filtered)
     tasks = [sf.Brainstorming(), sf.Summarization()]
-    return sf.Pipeline("th", thai_llm(), contexts=[Pages()], tasks=tasks, filters=[], diversity=semantic).run(30, out)
+    return sf.Pipeline(
+        "th", thai_llm(), contexts=[Pages()], tasks=tasks, filters=[], diversity=semantic
+    ).run(30, out)
 
 
 def decided(run):
@@ -291,9 +330,15 @@ def test_a_real_run_from_its_folder_alone(tmp_path, monkeypatch):
     run = sf.Run.open(tmp_path)
     sweep = run.threshold_sweep([0.86, 0.5, 1.0])
     kept, near = decided(run)
-    assert near and sweep[0].kept == len(kept) and sweep.entered == sweep[2].kept == len(kept) + len(near)
+    assert (
+        near
+        and sweep[0].kept == len(kept)
+        and sweep.entered == sweep[2].kept == len(kept) + len(near)
+    )
     assert 0 < sweep[1].kept == sweep.measured < sweep[0].kept
-    assert sweep[0].by_task == {name: sum(row.task == name for row in kept) for name in run.dataset.by_task}
+    assert sweep[0].by_task == {
+        name: sum(row.task == name for row in kept) for name in run.dataset.by_task
+    }
     assert (sweep.encoder, sweep.measured_by) == ("letters", "single letters")
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 

@@ -65,11 +65,20 @@ def test_prompts_show_what_is_there_as_what_to_avoid() -> None:
     session = FakeSession(_fresh)
     topics = _take(session, 60)
     assert any(topics[0].text in p.user for p in session.prompts[1:])
-    assert all(p.system == session.language.persona and p.temperature == 0.95 for p in session.prompts)
+    assert all(
+        p.system == session.language.persona and p.temperature == 0.95 for p in session.prompts
+    )
 
 
 def test_exact_and_near_duplicates_are_left_out() -> None:
-    same = ["การทอผ้าไหมมัดหมี่ของอีสาน", "การทอผ้าไหมมัดหมี่ของอีสาน ", "การทอผ้าไหมมัดหมี่ในอีสาน", "มวยไทยโบราณ", "", "ก"]
+    same = [
+        "การทอผ้าไหมมัดหมี่ของอีสาน",
+        "การทอผ้าไหมมัดหมี่ของอีสาน ",
+        "การทอผ้าไหมมัดหมี่ในอีสาน",
+        "มวยไทยโบราณ",
+        "",
+        "ก",
+    ]
     topics = _take(FakeSession(lambda *_: same), 10)
     assert [t.text for t in topics] == ["การทอผ้าไหมมัดหมี่ของอีสาน", "มวยไทยโบราณ"]
 

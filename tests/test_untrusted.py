@@ -34,7 +34,23 @@ ODD = [
     "\x00", "\ud800", "\udfff\ud800", "\x1b[31m\x1b]0;title\x07", "\u202e\u2066\u200f", "\u2028\x85", "\ufeff",
     "\U000e0041", "<b onload=x>", "```", "{", "}", '"', "\\", "\n\n", "$context ${output}", "=1+1", "<|im_end|>", "ข้าว",
 ]  # fmt: skip
-VALUES: list[Any] = [None, True, 0, -1, 1.5, "", " ", [], {}, [[]], ["x"], {"user": 1}, [{}] * 3, "ก" * 5000, 10**400]
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    "",
+    " ",
+    [],
+    {},
+    [[]],
+    ["x"],
+    {"user": 1},
+    [{}] * 3,
+    "ก" * 5000,
+    10**400,
+]
 RAW = [
     "NaN", "Infinity", "-Infinity", "1e400", "-1e999999", "9" * 4_000, "9" * 100_000, "0." + "1" * 5_000, "tru", "01",
     "'x'", "undefined", '"\\ud800"', '"\\udc00\\ud83d"', '"\\x"', '"\n"', "[" * 10_000, '{"a":' * 10_000,
@@ -53,7 +69,11 @@ def _hurt(text: str, rng: random.Random, whole: str) -> str:
             return text[:at] + rng.choice(ODD) * rng.choice([1, 1, 3]) + text[at:]
         case 2:
             return (
-                rng.choice(["Sure!\n", "```json\n", "<think>{", "<think>{}</think>", "﻿", "ข้อ 1: {ก} "]) + text + "\n```"
+                rng.choice(
+                    ["Sure!\n", "```json\n", "<think>{", "<think>{}</think>", "﻿", "ข้อ 1: {ก} "]
+                )
+                + text
+                + "\n```"
             )
         case 3:
             return text + rng.choice([text, "\n\n" + whole, "}", " {really}", HTML])
@@ -67,7 +87,9 @@ def _hurt(text: str, rng: random.Random, whole: str) -> str:
         case 7:
             return text.replace("}", f', "output": {rng.choice(RAW)}}}', 1)
         case 8:
-            return rng.choice(["", " ", "null", "[]", '"x"', HTML, rng.choice(RAW), rng.choice(ODD), text * 2])
+            return rng.choice(
+                ["", " ", "null", "[]", '"x"', HTML, rng.choice(RAW), rng.choice(ODD), text * 2]
+            )
         case _:
             return text
 
@@ -153,7 +175,9 @@ def test_no_reply_takes_long(kind: str) -> None:
     text = Reply(text).text
     for task in TASKS:
         _through(task, text)
-    assert time.process_time() - began < len(TASKS), "about a second each at the most, on any machine"
+    assert time.process_time() - began < len(TASKS), (
+        "about a second each at the most, on any machine"
+    )
 
 
 def test_what_a_cut_or_broken_reply_holds_is_no_reply() -> None:
@@ -183,7 +207,11 @@ def test_numbers_that_no_row_can_hold_are_refused() -> None:
 
 
 def test_lone_surrogates_never_leave_the_parser() -> None:
-    for text in ('{"a": "\\ud800x", "\\udfff": ["\\ude00\\ud83d"]}', '{"a": "\ud800"}', '{"a": "\\ud83d\\ude00"}'):
+    for text in (
+        '{"a": "\\ud800x", "\\udfff": ["\\ude00\\ud83d"]}',
+        '{"a": "\ud800"}',
+        '{"a": "\\ud83d\\ude00"}',
+    ):
         json.dumps(find_json(text), ensure_ascii=False).encode("utf-8")
     assert find_json('{"a": "\\ud83d\\ude00 \\ud800"}') == {"a": "😀 \ufffd"}
 
@@ -204,10 +232,10 @@ def test_what_a_users_validator_raises_is_an_invalid_reply() -> None:
         str(caught.value).encode("utf-8")
 
 
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-HOSTILE = (
-    "\x1b[2J\x1b]8;;http://e\x07 \u202egnp\u2066 \x00\x9b\r\x08 <script>alert(1)</script> \ud800 \u2028 [x](http://e)"
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+HOSTILE = "\x1b[2J\x1b]8;;http://e\x07 \u202egnp\u2066 \x00\x9b\r\x08 <script>alert(1)</script> \ud800 \u2028 [x](http://e)"
 
 
 def _hostile_run(folder: Path, **options: Any) -> Run:
@@ -225,12 +253,22 @@ def _hostile_run(folder: Path, **options: Any) -> Run:
         def instructions(self, fields: Any, context: Context) -> list[Instruction]:
             if context.position % 3 == 0:
                 raise ValueError(f"no good: {HOSTILE}")
-            return [Instruction(self.name, f"{fields.text} {HOSTILE}", f"{HOSTILE}\ndropped 9: x", input=HOSTILE)]
+            return [
+                Instruction(
+                    self.name, f"{fields.text} {HOSTILE}", f"{HOSTILE}\ndropped 9: x", input=HOSTILE
+                )
+            ]
 
     class Library:
         def contexts(self, topic: Topic) -> list[Context]:
             text = sentence(topic.text, words=60)
-            return [Context(text=text, title=HOSTILE, source=Source(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE))]
+            return [
+                Context(
+                    text=text,
+                    title=HOSTILE,
+                    source=Source(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE),
+                )
+            ]
 
     class Picky:
         def check(self, item: Instruction) -> str | None:
@@ -267,14 +305,20 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
         (tmp_path / name).read_bytes().decode("utf-8")
     page = (tmp_path / "README.md").read_text("utf-8")
     assert "<script" not in page and "](http://e" not in page
-    again = card(run.dataset, language=Language.load("th"), generator=HOSTILE, terms=HOSTILE, status=HOSTILE)
+    again = card(
+        run.dataset, language=Language.load("th"), generator=HOSTILE, terms=HOSTILE, status=HOSTILE
+    )
     assert not UNSEEN.search(again) and "<script" not in again
 
 
-def test_what_is_logged_and_raised_is_escaped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_logged_and_raised_is_escaped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     run = _hostile_run(tmp_path, most=4, size=30)
-    assert run.status == "stopped" and not UNSEEN.search(repr(run)) and not UNSEEN.search(run.message)
+    assert (
+        run.status == "stopped" and not UNSEEN.search(repr(run)) and not UNSEEN.search(run.message)
+    )
     assert caplog.records and not [r for r in caplog.records if UNSEEN.search(r.getMessage())]
     assert not UNSEEN.search(str(InvalidReplyError(f"reply: {HOSTILE}", hint=HOSTILE)))
 
@@ -298,21 +342,45 @@ def test_a_table_for_spreadsheets_runs_no_formula(tmp_path: Path) -> None:
     cells = [*FORMULAS, HOSTILE, 'ข้าว, "ปลา"\nวัด', "1-1=0", " ก"]
     data = Dataset(
         Instruction(
-            "closed_qa", text, text, input=text, id=text, language="th", topic=text, source=Source("web", url=text)
+            "closed_qa",
+            text,
+            text,
+            input=text,
+            id=text,
+            language="th",
+            topic=text,
+            source=Source("web", url=text),
         )
         for text in cells
     )
     data.to_csv(tmp_path / "rows.csv")
-    assert (tmp_path / "rows.csv").read_bytes().startswith(b"\xef\xbb\xbfid,task,language,instruction,")
+    assert (
+        (tmp_path / "rows.csv")
+        .read_bytes()
+        .startswith(b"\xef\xbb\xbfid,task,language,instruction,")
+    )
     with (tmp_path / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["id", "task", "language", "instruction", "input", "output", "topic", "source url"]
+    assert head == [
+        "id",
+        "task",
+        "language",
+        "instruction",
+        "input",
+        "output",
+        "topic",
+        "source url",
+    ]
     assert len(rows) == len(cells)
     for text, found in zip(cells, rows, strict=True):
-        assert found[1:3] == ["closed_qa", "th"] and len({found[i] for i in (0, 3, 4, 5, 6, 7)}) == 1
+        assert (
+            found[1:3] == ["closed_qa", "th"] and len({found[i] for i in (0, 3, 4, 5, 6, 7)}) == 1
+        )
         guarded = "'" * (text in FORMULAS) + shown(clean(text))
         assert found[3].replace("\r", "\\r") == guarded
-        assert not UNSEEN.search(found[3].replace("\r", "")) and not re.match(r"[\s\x00]*[=+\-@]", found[3])
+        assert not UNSEEN.search(found[3].replace("\r", "")) and not re.match(
+            r"[\s\x00]*[=+\-@]", found[3]
+        )
     data[:0].to_csv(tmp_path / "none.csv")
     assert (tmp_path / "none.csv").read_text("utf-8-sig").count("\n") == 1
     with pytest.raises(ConfigError, match="Cannot write"):

@@ -1,7 +1,7 @@
 """A MediaWiki's API, asked politely: one pace and one queue a host for the whole process.
 
-Sources: www.mediawiki.org/wiki/API:Etiquette, www.mediawiki.org/wiki/Manual:Maxlag_parameter and the Wikimedia
-Foundation's User-Agent and rate limit policies.
+Sources: www.mediawiki.org/wiki/API:Etiquette, www.mediawiki.org/wiki/Manual:Maxlag_parameter and
+the Wikimedia Foundation's User-Agent and rate limit policies.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ class _Host:
     """One host's turns: at most 3 requests at once and one pace for the whole process, whoever asks."""
 
     def __init__(self) -> None:
-        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._lock = threading.Lock()
         self._next = self._paused = float("-inf")
 
     @asynccontextmanager
     async def turn(self, clock: Clock, interval: float) -> AsyncIterator[None]:
-        # Waiters of one event loop stand in a queue; only the first three contend with other loops' for the slots.
+        # Waiters of one event loop stand in a queue; only the first three contend with other loops'
+        # for the slots.
         async with self._queues.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE)):
             while not self._slots.acquire(blocking=False):
                 await clock.sleep(_POLL)
@@ -95,7 +98,11 @@ class Wiki:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url, self._clock = httpx.URL(url), clock
-        self._headers = {"user-agent": agent, "accept-encoding": "gzip", "accept": "application/json"}
+        self._headers = {
+            "user-agent": agent,
+            "accept-encoding": "gzip",
+            "accept": "application/json",
+        }
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._transport = Transport(connections=_AT_ONCE, timeout=timeout, transport=transport)
         # All of Wikimedia's wikis count as one host, because a client has one allowance there.
@@ -143,9 +150,15 @@ class Wiki:
     def _refusal(self, error: RequestError) -> RequestError:
         message = f"{self._name}: {error.message}"
         if error.status == 403:
-            return StopRunError(message, hint="Set contact to your own e-mail address or user page.", status=403)
-        if error.status is not None and (error.status in (401, 404, 405, 410) or error.status < 400):
-            return StopRunError(message, hint="Set api_url to the wiki's api.php itself.", status=error.status)
+            return StopRunError(
+                message, hint="Set contact to your own e-mail address or user page.", status=403
+            )
+        if error.status is not None and (
+            error.status in (401, 404, 405, 410) or error.status < 400
+        ):
+            return StopRunError(
+                message, hint="Set api_url to the wiki's api.php itself.", status=error.status
+            )
         return RequestError(message, status=error.status)
 
     def _read(self, answer: Answer) -> dict[str, Any]:
@@ -164,7 +177,9 @@ class Wiki:
         message = f"{code}: {' '.join(info.split())[:200]}"
         if code in _PASSING or code.startswith(_PASSING_PREFIXES):
             wait = retry_after(answer.headers, self._clock.timestamp())
-            raise RetryableError(message, retry_after=_LAG_WAIT if wait is None and code == "maxlag" else wait)
+            raise RetryableError(
+                message, retry_after=_LAG_WAIT if wait is None and code == "maxlag" else wait
+            )
         raise RequestError(f"{self._name}: {message}")
 
     async def close(self) -> None:

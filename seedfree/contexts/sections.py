@@ -1,7 +1,8 @@
 """Cuts texts into sections of a useful length, without adding a word.
 
-A page is cut at its headings; a section that is too short joins the one before it or is dropped, one that is too long
-is cut between paragraphs, else between words, and never between a letter and the marks that belong to it.
+A page is cut at its headings; a section that is too short joins the one before it or is dropped,
+one that is too long is cut between paragraphs, else between words, and never between a letter and
+the marks that belong to it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from typing import NamedTuple
 
 __all__ = ["Section", "cut_point", "fit", "markdown_sections", "opening", "wiki_sections"]
 
-# Thai and Lao vowels written before their consonant, and the code points that make the next consonant a subscript.
+# Thai and Lao vowels written before their consonant, and the code points that make the next
+# consonant a subscript.
 _LEANS_ON_NEXT = re.compile("[\u0e40-\u0e44\u0ec0-\u0ec4\u1039\u17d2\u200d]")
-# Thai and Lao vowels (and the Thai repetition mark) that are letters to Unicode, yet belong to what stands before them.
-_LEANS_ON_LAST = re.compile("[\u0e30-\u0e33\u0e45\u0e46\u0eb0-\u0eb3\u0ebd\u0ec6\u200c\u200d\U0001f3fb-\U0001f3ff]")
+# Thai and Lao vowels (and the Thai repetition mark) that are letters to Unicode, yet belong to what
+# stands before them.
+_LEANS_ON_LAST = re.compile(
+    "[\u0e30-\u0e33\u0e45\u0e46\u0eb0-\u0eb3\u0ebd\u0ec6\u200c\u200d\U0001f3fb-\U0001f3ff]"
+)
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _LONGEST_HEADING = 300
@@ -36,7 +41,9 @@ def wiki_sections(text: str, end: Collection[str] = ()) -> list[Section]:
         text: At its second-level headings it is cut.
         end: Headings, in any case, at which the article's text ends ("See also").
     """
-    return _sections(text, (_wiki_heading(line) for line in text.split("\n")), {h.casefold() for h in end})
+    return _sections(
+        text, (_wiki_heading(line) for line in text.split("\n")), {h.casefold() for h in end}
+    )
 
 
 def markdown_sections(text: str) -> list[Section]:
@@ -48,7 +55,9 @@ def _wiki_heading(line: str) -> tuple[int, str] | None:
     line = line.strip()
     level = len(line) - len(line.lstrip("="))
     title = line[level:-level].strip() if level else ""
-    good = 2 <= level <= 6 and line.endswith("=" * level) and title and len(line) <= _LONGEST_HEADING
+    good = (
+        2 <= level <= 6 and line.endswith("=" * level) and title and len(line) <= _LONGEST_HEADING
+    )
     return (level, title) if good else None
 
 
@@ -60,12 +69,19 @@ def _markdown_headings(text: str) -> Iterator[tuple[int, str] | None]:
             fence = "" if fence else mark[1]
         level = len(line) - len(line.lstrip("#"))
         title = line[level:].strip().rstrip("#").rstrip()
-        good = 1 <= level <= 6 and line[level : level + 1] in (" ", "\t") and title and len(line) <= _LONGEST_HEADING
+        good = (
+            1 <= level <= 6
+            and line[level : level + 1] in (" ", "\t")
+            and title
+            and len(line) <= _LONGEST_HEADING
+        )
         # Both formats cut at 2: Markdown's first level is the document's own title.
         yield (level, title) if good and not fence else None
 
 
-def _sections(text: str, headings: Iterable[tuple[int, str] | None], end: Collection[str]) -> list[Section]:
+def _sections(
+    text: str, headings: Iterable[tuple[int, str] | None], end: Collection[str]
+) -> list[Section]:
     found: list[tuple[str, list[str]]] = [("", [])]
     for line, heading in zip(text.split("\n"), headings, strict=True):
         if heading is None:
@@ -76,7 +92,9 @@ def _sections(text: str, headings: Iterable[tuple[int, str] | None], end: Collec
             break
         else:
             found.append((heading[1], []))
-    sections = (Section(title, _BLANK.sub("\n\n", "\n".join(lines)).strip()) for title, lines in found)
+    sections = (
+        Section(title, _BLANK.sub("\n\n", "\n".join(lines)).strip()) for title, lines in found
+    )
     return [section for section in sections if section.text]
 
 
@@ -86,11 +104,18 @@ def fit(sections: Iterable[Section], min_chars: int, max_chars: int) -> list[Sec
     for section in sections:
         if joined and len(section.text) < min_chars:
             last = joined[-1]
-            parts = [last.text, f"{section.title}\n{section.text}" if section.title else section.text]
+            parts = [
+                last.text,
+                f"{section.title}\n{section.text}" if section.title else section.text,
+            ]
             joined[-1] = Section(last.title, "\n\n".join(parts))
         else:
             joined.append(section)
-    pieces = (Section(section.title, piece) for section in joined for piece in _pieces(section.text, max_chars))
+    pieces = (
+        Section(section.title, piece)
+        for section in joined
+        for piece in _pieces(section.text, max_chars)
+    )
     return [piece for piece in pieces if len(piece.text) >= min_chars]
 
 
@@ -105,7 +130,8 @@ def _pieces(text: str, max_chars: int) -> Iterator[str]:
 def cut_point(text: str, limit: int) -> int:
     """Where to cut a text that is longer than `limit`: an index from 1 to `limit`.
 
-    In order: after the last paragraph or line in the second half; at the last white space; between two letters.
+    In order: after the last paragraph or line in the second half; at the last white space; between
+        two letters.
     """
     window = text[: limit + 1]
     for mark in ("\n\n", "\n"):

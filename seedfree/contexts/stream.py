@@ -38,7 +38,11 @@ class ContextStream:
     """
 
     def __init__(
-        self, sources: Sequence[tuple[ContextSource, Any]], topics: Topics, session: RunSession, runner: Runner
+        self,
+        sources: Sequence[tuple[ContextSource, Any]],
+        topics: Topics,
+        session: RunSession,
+        runner: Runner,
     ) -> None:
         self._sources, self._topics = list(sources), topics
         self._session, self._runner = session, runner
@@ -88,19 +92,28 @@ class ContextStream:
 
     async def _of(self, topic: Topic) -> list[Context]:
         for source, known_as in self._order(topic):
-            name = json.dumps([known_as, self._session.seed, topic.position, topic.text], ensure_ascii=False)
+            name = json.dumps(
+                [known_as, self._session.seed, topic.position, topic.text], ensure_ascii=False
+            )
 
             async def ask(source: ContextSource = source) -> Any:
                 try:
-                    return _LIST.dump_python(await self._runner.call(source.contexts, topic), mode="json")
+                    return _LIST.dump_python(
+                        await self._runner.call(source.contexts, topic), mode="json"
+                    )
                 except SeedfreeError:
                     raise
                 except Exception as error:
-                    raise RequestError(f"{type(source).__name__} raised {type(error).__name__}: {error}") from error
+                    raise RequestError(
+                        f"{type(source).__name__} raised {type(error).__name__}: {error}"
+                    ) from error
 
             value, at = await self._session.fetch_at(f"contexts:{name}", ask)
             if value:
-                return [self._filled(context, topic, at, source) for context in _LIST.validate_python(value)]
+                return [
+                    self._filled(context, topic, at, source)
+                    for context in _LIST.validate_python(value)
+                ]
         return []
 
     def _filled(self, context: Context, topic: Topic, at: str, by: ContextSource) -> Context:
@@ -110,7 +123,13 @@ class ContextStream:
         if source.retrieved_at is None:
             source = altered(source, retrieved_at=at)
         language = context.language or self._session.language.code
-        return altered(context, topic=context.topic or topic, language=language, source=source, seed=self._session.seed)
+        return altered(
+            context,
+            topic=context.topic or topic,
+            language=language,
+            source=source,
+            seed=self._session.seed,
+        )
 
     def _order(self, topic: Topic) -> list[tuple[ContextSource, Any]]:
         """The source whose turn it is, then the others. Turns follow a golden-ratio sequence: shares hold early on."""

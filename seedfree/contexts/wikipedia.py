@@ -35,11 +35,13 @@ _FORMULA = re.compile(r"\\(?:displaystyle|textstyle)\b")
 class WikipediaSource:
     """Searches a wiki for the topic and cuts the page it picks into sections.
 
-    One of the hits is picked by the run's seed; where it is a disambiguation page, missing or too short, the next one.
-    Pages are kept in the run's ledger with their revision ids. All sources of a process share one pace a host.
+    One of the hits is picked by the run's seed; where it is a disambiguation page, missing or too
+    short, the next one. Pages are kept in the run's ledger with their revision ids. All sources of
+    a process share one pace a host.
 
     Attributes:
-        contact: Your e-mail address, web page or wiki user page; the Wikimedia Foundation wants it in the User-Agent.
+        contact: Your e-mail address, web page or wiki user page; the Wikimedia Foundation wants it
+            in the User-Agent.
         api_url: The wiki's `api.php`; by default the Wikipedia of the language.
         language: Code or `Language`; by default the run's.
         share: Weight among the run's sources; above 0.
@@ -48,7 +50,8 @@ class WikipediaSource:
         max_chars: Longer sections are cut.
         results: Search hits to pick from, 1 to 50.
         random_fallback: Use a random page where the search finds nothing usable, as the paper did.
-        requests_per_minute: Of the whole process on this host; `None` for no limit, on a wiki of one's own.
+        requests_per_minute: Of the whole process on this host; `None` for no limit, on a wiki of
+            one's own.
         timeout: Seconds for one exchange.
         license: SPDX identifier of the wiki's text.
     """
@@ -67,7 +70,9 @@ class WikipediaSource:
     license: str | None = "CC-BY-SA-4.0"
     operational: ClassVar[frozenset[str]] = frozenset({"contact", "requests_per_minute", "timeout"})
     _clock: Clock = field(default_factory=Clock, init=False, repr=False, compare=False)
-    _transport: httpx.AsyncBaseTransport | None = field(default=None, init=False, repr=False, compare=False)
+    _transport: httpx.AsyncBaseTransport | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
     _session: Session | None = field(default=None, init=False, repr=False, compare=False)
     _wiki: Wiki | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -77,14 +82,23 @@ class WikipediaSource:
         if not self.share > 0:
             raise ConfigError(f"share is {self.share}", hint="It is above 0.")
         if self.sections < 1 or not 1 <= self.results <= 50:
-            raise ConfigError(f"sections={self.sections}, results={self.results}", hint="At least 1; results to 50.")
+            raise ConfigError(
+                f"sections={self.sections}, results={self.results}",
+                hint="At least 1; results to 50.",
+            )
         if not 1 <= self.min_chars <= self.max_chars:
-            raise ConfigError(f"min_chars={self.min_chars}, max_chars={self.max_chars}", hint="1 <= min <= max.")
+            raise ConfigError(
+                f"min_chars={self.min_chars}, max_chars={self.max_chars}", hint="1 <= min <= max."
+            )
         pace = self.requests_per_minute
         if pace is not None and not pace > 0:
-            raise ConfigError(f"requests_per_minute is {pace}", hint="It is above 0, or None for no limit.")
+            raise ConfigError(
+                f"requests_per_minute is {pace}", hint="It is above 0, or None for no limit."
+            )
         if wikimedia and (pace is None or pace > 200):
-            raise ConfigError("Wikimedia allows 200 requests a minute", hint="Set requests_per_minute to 180.")
+            raise ConfigError(
+                "Wikimedia allows 200 requests a minute", hint="Set requests_per_minute to 180."
+            )
         if not self.timeout > 0:
             raise ConfigError(f"timeout is {self.timeout}", hint="Seconds, above 0.")
 
@@ -112,12 +126,17 @@ class WikipediaSource:
         if self.language is not None:
             return Language.load(self.language)
         if self._session is None:
-            raise ConfigError("WikipediaSource has no language", hint="Outside a run, pass language='th'.")
+            raise ConfigError(
+                "WikipediaSource has no language", hint="Outside a run, pass language='th'."
+            )
         return self._session.language
 
     def _url(self, language: Language) -> str:
         if self.api_url is None and not language.wikipedia:
-            raise ConfigError(f"{language.name} has no Wikipedia", hint="Set api_url, or leave WikipediaSource out.")
+            raise ConfigError(
+                f"{language.name} has no Wikipedia",
+                hint="Set api_url, or leave WikipediaSource out.",
+            )
         return self.api_url or f"https://{language.wikipedia}.wikipedia.org/w/api.php"
 
     def _open(self, language: Language) -> Wiki:
@@ -136,7 +155,9 @@ class WikipediaSource:
         rng = seeded(seed, topic.position, topic.text)
         tried = 0
         async for page_id in self._candidates(topic, wiki, rng, self._url(language)):
-            page = await self._fetch(f"{self._url(language)} page {page_id}", partial(_page, wiki, page_id))
+            page = await self._fetch(
+                f"{self._url(language)} page {page_id}", partial(_page, wiki, page_id)
+            )
             sections = self._cut(page["text"], language) if page else []
             if sections:
                 picked = sorted(rng.sample(range(len(sections)), min(self.sections, len(sections))))
@@ -146,7 +167,9 @@ class WikipediaSource:
                 break
         return []
 
-    async def _candidates(self, topic: Topic, wiki: Wiki, rng: Random, url: str) -> AsyncIterator[int]:
+    async def _candidates(
+        self, topic: Topic, wiki: Wiki, rng: Random, url: str
+    ) -> AsyncIterator[int]:
         words = " ".join(_OPERATORS.sub(" ", topic.text)[:_LONGEST_QUERY].split())
         hits: Sequence[int] = []
         if words:
@@ -175,7 +198,9 @@ class WikipediaSource:
 
     def _context(self, page: dict[str, Any], section: Section) -> Context:
         title = f"{page['title']}: {section.title}" if section.title else page["title"]
-        source = Source("wikipedia", page["title"], page["url"], str(page["revision"]), self.license)
+        source = Source(
+            "wikipedia", page["title"], page["url"], str(page["revision"]), self.license
+        )
         return Context(text=section.text, title=title, source=source)
 
 
@@ -216,10 +241,16 @@ async def _page(wiki: Wiki, page_id: int) -> dict[str, Any]:
         ppprop="disambiguation",
     )
     page: dict[str, Any] = next(iter(found.get("pages", [])), {})
-    if not page.get("revisions") or page.get("missing") or "disambiguation" in page.get("pageprops", {}):
+    if (
+        not page.get("revisions")
+        or page.get("missing")
+        or "disambiguation" in page.get("pageprops", {})
+    ):
         return {}
     if "extract" not in page:
-        raise StopRunError("The wiki gives no plain text", hint="It needs MediaWiki's TextExtracts extension.")
+        raise StopRunError(
+            "The wiki gives no plain text", hint="It needs MediaWiki's TextExtracts extension."
+        )
     return {
         "title": page["title"],
         "url": page.get("fullurl"),
@@ -246,7 +277,9 @@ def _check_url(api_url: str | None) -> bool:
 
 def _check_contact(contact: str | None, required: bool) -> None:
     if contact is not None and not (contact.isascii() and contact.isprintable()):
-        raise ConfigError("contact is not plain ASCII", hint="Give an e-mail address or the URL of a page.")
+        raise ConfigError(
+            "contact is not plain ASCII", hint="Give an e-mail address or the URL of a page."
+        )
     if required and not re.search(r"\w@\w|\w\.\w|User:\w", contact or ""):
         raise ConfigError(
             "WikipediaSource needs contact: Wikimedia blocks clients whose User-Agent does not name who runs them",

@@ -45,19 +45,27 @@ class WrittenContexts:
 
     def __post_init__(self) -> None:
         if isinstance(self.styles, str) or (self.styles is not None and not self.styles):
-            raise ConfigError(f"styles is {self.styles!r}", hint="Give a list of names, or None for all.")
+            raise ConfigError(
+                f"styles is {self.styles!r}", hint="Give a list of names, or None for all."
+            )
         if not self.share > 0:
             raise ConfigError(f"share is {self.share}", hint="It is above 0.")
         if self.min_chars < 1 or self.max_tokens < 1:
-            raise ConfigError(f"min_chars={self.min_chars}, max_tokens={self.max_tokens}", hint="Both are at least 1.")
+            raise ConfigError(
+                f"min_chars={self.min_chars}, max_tokens={self.max_tokens}",
+                hint="Both are at least 1.",
+            )
 
     def bind(self, session: Session) -> None:
         """Takes language, seed and LLM from a run."""
-        known = {style.name: style for style in session.language.styles or Language.load("en").styles}
+        known = {
+            style.name: style for style in session.language.styles or Language.load("en").styles
+        }
         unknown = [name for name in self.styles or () if name not in known]
         if unknown:
             raise ConfigError(
-                f"{session.language.name} has no style {unknown[0]!r}", hint=f"Known: {', '.join(known)}."
+                f"{session.language.name} has no style {unknown[0]!r}",
+                hint=f"Known: {', '.join(known)}.",
             )
         self._session = session
         self._chosen = tuple(known[name] for name in self.styles or known)
@@ -65,7 +73,10 @@ class WrittenContexts:
     async def contexts(self, topic: Topic) -> list[Context]:
         session = self._session
         if session is None:
-            raise ConfigError("WrittenContexts has no LLM outside a run", hint="Pass it to Pipeline(contexts=[...]).")
+            raise ConfigError(
+                "WrittenContexts has no LLM outside a run",
+                hint="Pass it to Pipeline(contexts=[...]).",
+            )
         style = balanced(self._chosen, topic.position, session.seed, "style")
         reply = await session.generate(self._prompt(style, topic, session), check=self._read)
         if reply.error is not None:
@@ -79,7 +90,9 @@ class WrittenContexts:
         schema = schema_of(Written)
         schema["properties"]["text"]["minLength"] = self.min_chars
         return Prompt(
-            language.text("written", request=request, length=rng.choice(language.facet("text_lengths"))),
+            language.text(
+                "written", request=request, length=rng.choice(language.facet("text_lengths"))
+            ),
             system=language.persona,
             schema=schema,
             temperature=self.temperature,

@@ -48,7 +48,9 @@ def keep_key(key: str | SecretStr | None, name: str = "api_key") -> SecretStr | 
     if not text:
         return None
     if not _KEY.fullmatch(text):
-        raise ConfigError(f"{name} holds spaces or characters outside ASCII", hint="Copy the key again.")
+        raise ConfigError(
+            f"{name} holds spaces or characters outside ASCII", hint="Copy the key again."
+        )
     return SecretStr(text)
 
 
@@ -61,9 +63,14 @@ def find_key(key: SecretStr | None, variable: str | None) -> str | None:
 def check_price(price: Price | None) -> None:
     """Raises ConfigError for anything but `None`, a number or a pair of numbers, finite and not negative."""
     values = price if isinstance(price, (tuple, list)) else (price or 0.0,) * 2
-    good = len(values) == 2 and all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values)
+    good = len(values) == 2 and all(
+        isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values
+    )
     if not good:
-        raise ConfigError(f"price {price!r} is not a price", hint="Give USD per million tokens as (input, output).")
+        raise ConfigError(
+            f"price {price!r} is not a price",
+            hint="Give USD per million tokens as (input, output).",
+        )
 
 
 def check_positive(**settings: float | None) -> None:
@@ -97,11 +104,14 @@ def _place(url: str) -> tuple[httpx.URL, bytes]:
     return parsed, parsed.netloc
 
 
-def json_request(url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float) -> httpx.Request:
+def json_request(
+    url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float
+) -> httpx.Request:
     """A POST request whose bytes depend on `body` alone, because the ledger's key is made from them."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     place, host = _place(url)
-    # Whole, with a body that is read: what httpx would add is worked out once, and not for each of thousands.
+    # Whole, with a body that is read: what httpx would add is worked out once, and not for each of
+    # thousands.
     fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
     fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, 60.0)}}
@@ -125,7 +135,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body.
 
     Raises:
-        RetryableError: The body is cut off, is no JSON, or is JSON of another kind: a proxy's or a dying server's.
+        RetryableError: The body is cut off, is no JSON, or is JSON of another kind: a proxy's or a
+            dying server's.
     """
     try:
         value = json.loads(body)
@@ -136,7 +147,9 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def raise_fault(status: int, headers: httpx.Headers, error: object, keys: Callable[[], Iterable[str]] = tuple) -> None:
+def raise_fault(
+    status: int, headers: httpx.Headers, error: object, keys: Callable[[], Iterable[str]] = tuple
+) -> None:
     """Raises for an error object inside a success, as if the server had answered `status` (400 to 599).
 
     Args:

@@ -26,7 +26,9 @@ __all__ = ["Replies", "bind", "close", "generate_all", "ready"]
 class Replies(Sequence[Reply]):
     """Replies in the order of their prompts, each read from the run folder when it is asked for."""
 
-    def __init__(self, folder: Path, generator: Generator, entries: array[int], errors: Mapping[int, Reply]) -> None:
+    def __init__(
+        self, folder: Path, generator: Generator, entries: array[int], errors: Mapping[int, Reply]
+    ) -> None:
         self._reader, self._generator = Ledger.reader(folder), generator
         self._entries, self._errors = entries, errors
 
@@ -88,7 +90,9 @@ def generate_all(
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
     ready(generator)
     pack = Language.load(language)
-    return run_sync(_all(generator, prompts, Path(out), concurrency, seed, pack, once, clock, transport))
+    return run_sync(
+        _all(generator, prompts, Path(out), concurrency, seed, pack, once, clock, transport)
+    )
 
 
 async def _all(
@@ -144,11 +148,22 @@ def _numbered(prompts: Iterable[Prompt]) -> Iterator[tuple[int, Prompt, int]]:
     seen: Counter[bytes] = Counter()
     for i, prompt in enumerate(prompts):
         if not isinstance(prompt, Prompt):
-            raise ConfigError(f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text).")
-        # Not dumped as JSON: that would leave a second, UTF-8 form of the text with every string in memory.
-        sampling = (prompt.temperature, prompt.top_p, prompt.repetition_penalty, prompt.max_tokens, prompt.seed)
+            raise ConfigError(
+                f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text)."
+            )
+        # Not dumped as JSON: that would leave a second, UTF-8 form of the text with every string in
+        # memory.
+        sampling = (
+            prompt.temperature,
+            prompt.top_p,
+            prompt.repetition_penalty,
+            prompt.max_tokens,
+            prompt.seed,
+        )
         rest = (prompt.system, prompt.schema, prompt.examples, sampling)
-        digest = hashlib.blake2b(prompt.user.encode(), key=hashlib.sha256(repr(rest).encode()).digest(), digest_size=16)
+        digest = hashlib.blake2b(
+            prompt.user.encode(), key=hashlib.sha256(repr(rest).encode()).digest(), digest_size=16
+        )
         name = digest.digest()
         yield i, prompt, seen[name]
         seen[name] += 1

@@ -35,7 +35,8 @@ __all__ = [
     "unusable",
 ]
 
-# Up to 0.1.0 a component went by the path of its class, `{"kind": "seedfree.contexts.wikipedia.WikipediaSource"`.
+# Up to 0.1.0 a component went by the path of its class, `{"kind":
+# "seedfree.contexts.wikipedia.WikipediaSource"`.
 _PATH = re.compile(r'(?<="kind": ")[^"\\.]+\.[^"\\]+(?=")')
 # Bytes of a page of the file.
 PAGE = 4096
@@ -80,7 +81,9 @@ def _named(path: str) -> str:
     return name if first == "seedfree" else f"own:{name}"
 
 
-def seal(before: bytes, n: int, kind: str, key: str, at: str, status: int, headers: str, body: bytes) -> bytes:
+def seal(
+    before: bytes, n: int, kind: str, key: str, at: str, status: int, headers: str, body: bytes
+) -> bytes:
     """A row's checksum, 16 bytes, after that of the row before; another type in any place gives another one.
 
     Raises:
@@ -112,7 +115,8 @@ class LedgerReader:
                 return read_entry(self._connection, n)
         except Exception as error:
             raise LedgerError(
-                f"Entry {n} of {self._path} cannot be read: {error}", hint="The folder of its run must stay as it was."
+                f"Entry {n} of {self._path} cannot be read: {error}",
+                hint="The folder of its run must stay as it was.",
             ) from error
 
     def close(self) -> None:
@@ -171,11 +175,14 @@ def head_of(record: bytes) -> tuple[int, bytes]:
 
 def damaged(path: Path, message: str) -> LedgerDamagedError:
     """The error for a ledger at `path`, with what to do about it."""
-    return LedgerDamagedError(message, hint=f"Run: seedfree salvage {shlex.quote(str(path.parent))} NEW_FOLDER")
+    return LedgerDamagedError(
+        message, hint=f"Run: seedfree salvage {shlex.quote(str(path.parent))} NEW_FOLDER"
+    )
 
 
-# SQLite's primary codes for what is wrong with the machine: no permission, busy, locked, read-only, input or output,
-# full, cannot open. Reading errors among them (short read, failed read, corrupt file system) are damage.
+# SQLite's primary codes for what is wrong with the machine: no permission, busy, locked, read-only,
+# input or output, full, cannot open. Reading errors among them (short read, failed read, corrupt
+# file system) are damage.
 _MACHINE = frozenset({3, 5, 6, 8, 10, 13, 14})
 _UNREADABLE = frozenset({266, 522, 8458})
 _READONLY = 8
@@ -187,8 +194,12 @@ def unusable(path: Path, error: Exception) -> SeedfreeError:
         return error
     code = getattr(error, "sqlite_errorcode", None) or 0
     # A header with a flipped version number is "read-only" too.
-    flipped = code & 255 == _READONLY and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    if isinstance(error, OSError) or (code & 255 in _MACHINE and code not in _UNREADABLE and not flipped):
+    flipped = (
+        code & 255 == _READONLY and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    )
+    if isinstance(error, OSError) or (
+        code & 255 in _MACHINE and code not in _UNREADABLE and not flipped
+    ):
         why = (isinstance(error, OSError) and error.strerror) or error
         hint = "Make room on the disk and the folder writable, or choose another folder."
         return ConfigError(f"Cannot write to {path}: {why}", hint=hint)

@@ -1,10 +1,11 @@
 """The durable record of a run: what was asked and what came back, before anything reads it.
 
-One SQLite file, only ever appended to. A row's number has no gaps and its checksum covers the row before it, so
-that a row which is missing or changed is noticed when the file is opened. `ledger.head` holds the length and the
-last checksum, written over after every commit, so that a missing end is noticed too: SQLite itself drops whatever
-follows a damaged frame of the write-ahead log without a word. Commits are grouped: whatever waits while one commit
-reaches the disk goes into the next.
+One SQLite file, only ever appended to. A row's number has no gaps and its checksum covers the row
+before it, so that a row which is missing or changed is noticed when the file is opened.
+`ledger.head` holds the length and the last checksum, written over after every commit, so that a
+missing end is noticed too: SQLite itself drops whatever follows a damaged frame of the write-ahead
+log without a word. Commits are grouped: whatever waits while one commit reaches the disk goes into
+the next.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ __all__ = ["Entry", "Ledger", "LedgerReader", "folder_lock"]
 
 # What answers a key; the other kinds ("config", "request") are for the record.
 _ANSWERS = frozenset({"reply", "fetch"})
-# Bytes of answers kept from the reading at the start until they are first asked for: a resumed run asks for them all.
+# Bytes of answers kept from the reading at the start until they are first asked for: a resumed run
+# asks for them all.
 _WARM = 64 * 2**20
-# Rows of one INSERT statement: a statement holds the interpreter's lock for its parameters alone, so the event loop
-# goes on meanwhile; a statement a row would wait for that lock at every row. SQLite takes 32,766 parameters.
+# Rows of one INSERT statement: a statement holds the interpreter's lock for its parameters alone,
+# so the event loop goes on meanwhile; a statement a row would wait for that lock at every row.
+# SQLite takes 32,766 parameters.
 _ROWS = 500
 
 
@@ -76,7 +79,9 @@ class Ledger:
         self._warm: dict[int, Entry] = {}
         self._length = 0
         self._chain = START
-        self._queue: queue.SimpleQueue[tuple[Entry, asyncio.Future[Entry]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Entry, asyncio.Future[Entry]] | None] = (
+            queue.SimpleQueue()
+        )
         self._broken: LedgerError | None = None
         try:
             if not self.folder.exists():
@@ -88,7 +93,8 @@ class Ledger:
             stack.enter_context(folder_lock(self.folder))
             try:
                 self._open(stack)
-            except Exception as error:  # damaged bytes make SQLite and Python raise almost anything
+            except Exception as error:
+                # damaged bytes make SQLite and Python raise almost anything
                 raise unusable(self._path, error) from error
             self._opened = stack.pop_all()
         self._writer = threading.Thread(target=self._write, name="seedfree-ledger", daemon=True)
@@ -96,16 +102,22 @@ class Ledger:
 
     def _open(self, stack: contextlib.ExitStack) -> None:
         path = self.folder / "ledger.head"
-        # No head: a new ledger, or one whose other file alone was copied. What stands there is then taken as whole.
+        # No head: a new ledger, or one whose other file alone was copied. What stands there is then
+        # taken as whole.
         kept = head_of(path.read_bytes()) if path.exists() else None
-        size, log = (f.stat().st_size if f.exists() else 0 for f in (self._path, self.folder / "ledger.sqlite-wal"))
+        size, log = (
+            f.stat().st_size if f.exists() else 0
+            for f in (self._path, self.folder / "ledger.sqlite-wal")
+        )
         if not size and (kept or log):
-            raise damaged(self._path, f"{self._path} is missing")  # SQLite would now delete the log
+            # SQLite would now delete the log
+            raise damaged(self._path, f"{self._path} is missing")
         self._path.touch(mode=0o600)
         for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 os.chmod(f"{self._path}{suffix}", 0o600)
-        # A connection that writes would, when it is closed, change the files of a ledger that is then refused.
+        # A connection that writes would, when it is closed, change the files of a ledger that is
+        # then refused.
         writes = None if kept else self._connect_writing(stack)
         self._reads = connect(self._path, "ro")
         stack.callback(self._reads.close)
@@ -119,7 +131,10 @@ class Ledger:
     def _connect_writing(self, stack: contextlib.ExitStack) -> sqlite3.Connection:
         connection = connect(self._path, "rw")
         stack.callback(connection.close)
-        settings = [f"PRAGMA {setting}" for setting in (f"page_size={PAGE}", "journal_mode=WAL", "synchronous=FULL")]
+        settings = [
+            f"PRAGMA {setting}"
+            for setting in (f"page_size={PAGE}", "journal_mode=WAL", "synchronous=FULL")
+        ]
         # The last changes nothing, and fails where nothing could be changed.
         for statement in (*settings, TABLE, "DELETE FROM entries WHERE n < 0"):
             connection.execute(statement)
@@ -142,14 +157,23 @@ class Ledger:
                 if warm > 0:
                     warm -= len(body)
                     self._warm[n] = Entry(
-                        kind, key, body, status, {} if headers == "{}" else json.loads(headers), at, n
+                        kind,
+                        key,
+                        body,
+                        status,
+                        {} if headers == "{}" else json.loads(headers),
+                        at,
+                        n,
                     )
         if length < least:
             raise damaged(self._path, f"{self._path} holds {length} of {least} entries")
         (state,) = self._reads.execute("PRAGMA quick_check(1)").fetchone()
         (moving,) = self._reads.execute("PRAGMA auto_vacuum").fetchone()
         if state != "ok" or moving:
-            raise damaged(self._path, f"{self._path} cannot be written safely: {state if moving == 0 else 'header'}")
+            raise damaged(
+                self._path,
+                f"{self._path} cannot be written safely: {state if moving == 0 else 'header'}",
+            )
         self._length, self._chain = length, chain
 
     def __len__(self) -> int:
@@ -243,15 +267,25 @@ class Ledger:
         for i, entry in enumerate(entries):
             if i % _ROWS == 0:
                 rows.append([])
-            kind, key, body, status, at = entry.kind, entry.key, entry.body, entry.status, entry.at or now
-            headers = json.dumps(dict(entry.headers), ensure_ascii=False, sort_keys=True) if entry.headers else "{}"
+            kind, key, body, status, at = (
+                entry.kind,
+                entry.key,
+                entry.body,
+                entry.status,
+                entry.at or now,
+            )
+            headers = (
+                json.dumps(dict(entry.headers), ensure_ascii=False, sort_keys=True)
+                if entry.headers
+                else "{}"
+            )
             chain = seal(chain, n, kind, key, at, status, headers, body)
             rows[-1] += (n, kind, key, at, status, headers, chain, body)
             done.append(Entry(kind, key, body, status, entry.headers, at, n))
             n += 1
         inserts = [(_insert(len(values) // 8), values) for values in rows]
-        # Each statement gives the interpreter's lock away and has to get it back from a busy event loop: one that is a
-        # transaction of its own is a third of three.
+        # Each statement gives the interpreter's lock away and has to get it back from a busy event
+        # loop: one that is a transaction of its own is a third of three.
         if len(inserts) == 1:
             self._writes.execute(*inserts[0])
         else:
@@ -280,10 +314,12 @@ class Ledger:
             self._queue.put(None)
             self._writer.join()
             self._broken = self._broken or LedgerError(f"{self._path} is closed")
-            with contextlib.suppress(sqlite3.Error):  # an open reader would keep SQLite from doing it below
+            with contextlib.suppress(sqlite3.Error):
+                # an open reader would keep SQLite from doing it below
                 self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._warm.clear()
-        self._reads.close()  # the last to close removes the log, which a connection that only reads cannot
+        # the last to close removes the log, which a connection that only reads cannot
+        self._reads.close()
         self._opened.close()
 
     @staticmethod
@@ -294,10 +330,14 @@ class Ledger:
             ConfigError: The folder holds no ledger.
         """
         if not (Path(folder) / "ledger.sqlite").exists():
-            raise ConfigError(f"{folder} holds no ledger.sqlite", hint="Name the folder of an earlier run.")
+            raise ConfigError(
+                f"{folder} holds no ledger.sqlite", hint="Name the folder of an earlier run."
+            )
         with Ledger(folder) as ledger:
             for kind in sorted(_ANSWERS):
-                yield from (replace(entry, key=current(entry.key)) for entry in ledger.entries(kind))
+                yield from (
+                    replace(entry, key=current(entry.key)) for entry in ledger.entries(kind)
+                )
 
     @staticmethod
     def reader(folder: str | Path) -> LedgerReader:
@@ -352,7 +392,9 @@ def _sync(folder: Path) -> None:
 
 
 def _stopped(error: LedgerError) -> StopRunError:
-    return StopRunError(error.message, hint="Make room on the disk and run it again; what was kept is safe.")
+    return StopRunError(
+        error.message, hint="Make room on the disk and run it again; what was kept is safe."
+    )
 
 
 def _settle(results: list[tuple[asyncio.Future[Entry], Entry]], error: LedgerError | None) -> None:

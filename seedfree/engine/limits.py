@@ -20,12 +20,15 @@ __all__ = ["Limits", "Slot", "exhausted_until"]
 
 # What a provider answers when it is asked too much, as opposed to when it is broken.
 _CROWDED = frozenset({429, 529})
-# platform.claude.com/docs/en/api/rate-limits; platform.openai.com/docs/guides/rate-limits; others follow OpenAI.
+# platform.claude.com/docs/en/api/rate-limits; platform.openai.com/docs/guides/rate-limits; others
+# follow OpenAI.
 _HEADER = re.compile(
     rb"(?i)(?:anthropic-ratelimit-(?P<kind>[a-z-]+?)-(?P<what>remaining|reset)"
     rb"|x-ratelimit-(?P<what2>remaining|reset)(?:-(?P<kind2>[a-z-]+))?)"
 )
-_SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_SPAN = re.compile(
+    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+)
 
 
 @dataclass(slots=True)
@@ -72,7 +75,8 @@ class _Tokens:
         while self._slots and self._slots[0].at <= now - 60:
             self._sum -= self._slots.popleft().tokens
         over, wait = self._sum + cost - self._most, 0.0
-        for slot in self._slots:  # one that alone is over the cap goes when nothing else is in the minute
+        for slot in self._slots:
+            # one that alone is over the cap goes when nothing else is in the minute
             if over <= 0:
                 break
             over -= slot.tokens
@@ -92,14 +96,15 @@ class _Tokens:
 class Limits:
     """The slots of one model at one provider, given out in the order in which they are asked for.
 
-    A crowded provider (429, 529) halves the number under way, once for all requests that were sent before it; each
-    success raises it again: by one for a whole round of successes, or by a fiftieth where that is more.
+    A crowded provider (429, 529) halves the number under way, once for all requests that were sent
+    before it; each success raises it again: by one for a whole round of successes, or by a fiftieth
+    where that is more.
 
     Args:
         concurrency: Requests under way at most; at least 1.
         requests_per_minute, tokens_per_minute: Caps in any 60 seconds; `None` for none.
-        attempts: Times that one request is sent before it has failed. Refusals of a crowded provider that meanwhile
-            answers other requests do not count.
+        attempts: Times that one request is sent before it has failed. Refusals of a crowded
+            provider that meanwhile answers other requests do not count.
         longest_wait: Seconds; a provider that asks for more stops the run instead.
     """
 
@@ -115,7 +120,9 @@ class Limits:
     ) -> None:
         self._clock = clock or Clock()
         self._most, self.allowed, self.in_flight = concurrency, float(concurrency), 0
-        self._requests = _Requests(requests_per_minute, self._clock.monotonic()) if requests_per_minute else None
+        self._requests = (
+            _Requests(requests_per_minute, self._clock.monotonic()) if requests_per_minute else None
+        )
         self._tokens = _Tokens(tokens_per_minute) if tokens_per_minute else None
         self._attempts, self._longest = attempts, longest_wait
         self._resume_at = 0.0
@@ -180,7 +187,8 @@ class Limits:
 
         Args:
             used: Tokens of the prompt and the reply.
-            headers: Of the answer: where they say that nothing is left, everyone waits until it is reset.
+            headers: Of the answer: where they say that nothing is left, everyone waits until it is
+                reset.
         """
         self._successes += 1
         self.allowed = min(float(self._most), self.allowed + max(1 / self.allowed, 0.02))
@@ -194,7 +202,8 @@ class Limits:
         if error.status in _CROWDED and slot.cuts == self._cuts:
             self._cuts += 1
             self.allowed = max(1.0, min(self.allowed, self.in_flight) / 2)
-        if error.retry_after is not None and error.retry_after <= self._longest:  # else the run stops
+        if error.retry_after is not None and error.retry_after <= self._longest:
+            # else the run stops
             self._pause(error.retry_after)
         if self._tokens:
             self._tokens.used(slot, 0)
@@ -218,8 +227,11 @@ class Limits:
             raise error
         self.retries += 1
         if error.retry_after is None:
-            # Full jitter, drawn from the key: waits differ between requests and are the same in every test.
-            await self._clock.sleep(min(60.0, 2.0**attempt) * seeded(key, attempt).uniform(0.5, 1.0))
+            # Full jitter, drawn from the key: waits differ between requests and are the same in
+            # every test.
+            await self._clock.sleep(
+                min(60.0, 2.0**attempt) * seeded(key, attempt).uniform(0.5, 1.0)
+            )
         return following
 
 
@@ -235,10 +247,16 @@ def exhausted_until(headers: Iterable[tuple[bytes, bytes]], tokens: int, now: fl
     for name, value in headers:
         if b"ratelimit" in name.lower() and (match := _HEADER.fullmatch(name)):
             kind = match["kind"] or match["kind2"] or b"requests"
-            found[kind.lower(), (match["what"] or match["what2"]).lower()] = value.decode("ascii", "replace").strip()
+            found[kind.lower(), (match["what"] or match["what2"]).lower()] = value.decode(
+                "ascii", "replace"
+            ).strip()
     waits = [0.0]
     for (kind, what), text in found.items():
-        if what == b"remaining" and text.isdecimal() and int(text) < (1 if kind == b"requests" else max(1, tokens)):
+        if (
+            what == b"remaining"
+            and text.isdecimal()
+            and int(text) < (1 if kind == b"requests" else max(1, tokens))
+        ):
             waits.append(_seconds(found.get((kind, b"reset"), ""), now))
     return max(waits)
 
@@ -251,7 +269,10 @@ def _seconds(text: str, now: float) -> float:
         seconds = number if number < 1e8 else (number / 1000 if number > 1e11 else number) - now
         return seconds if math.isfinite(seconds) else 0.0
     if text and (span := _SPAN.fullmatch(text)):
-        return sum(float(part or 0) * unit for part, unit in zip(span.groups(), (3600, 60, 1, 0.001), strict=True))
+        return sum(
+            float(part or 0) * unit
+            for part, unit in zip(span.groups(), (3600, 60, 1, 0.001), strict=True)
+        )
     try:
         return datetime.fromisoformat(text).timestamp() - now
     except (ValueError, OverflowError):

@@ -48,7 +48,8 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except (KeyboardInterrupt, SystemExit):
-            continue  # asyncio lets these out of the loop; they belong to the caller, whose task has them too
+            # asyncio lets these out of the loop; they belong to the caller, whose task has them too
+            continue
 
 
 class _Work(Generic[_T]):
@@ -108,7 +109,8 @@ async def run_async(coroutine: Coroutine[Any, Any, _T]) -> _T:
     try:
         await asyncio.wait([result])
     except asyncio.CancelledError:
-        result.add_done_callback(lambda r: r.cancelled() or r.exception())  # nobody will ask for it
+        # nobody will ask for it
+        result.add_done_callback(lambda r: r.cancelled() or r.exception())
         work.cancel()
         await asyncio.wait([result])  # another cancellation ends the wait
         raise
@@ -123,8 +125,8 @@ _counting = threading.Lock()
 def busy() -> Iterator[None]:
     """While at least one such block lasts, Python looks for cyclic garbage less often.
 
-    A thousand requests under way are a hundred thousand objects, all in use: by default they are walked through so
-    often that it takes a sixth of a run's time.
+    A thousand requests under way are a hundred thousand objects, all in use: by default they are
+    walked through so often that it takes a sixth of a run's time.
     """
     global _running, _threshold
     with _counting:
@@ -152,7 +154,9 @@ class Threads:
         self._most, self._made = most, 0
         self._open = 0  # calls that have not ended
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
+        self._jobs: queue.SimpleQueue[
+            tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
+        ]
         self._jobs = queue.SimpleQueue()
 
     async def call(self, fn: Callable[..., _T], *args: Any) -> Any:
@@ -196,7 +200,11 @@ class Threads:
 
 def _discard(future: Future[Any]) -> None:
     """Closes a coroutine that a call gave for nobody to await."""
-    if not future.cancelled() and future.exception() is None and inspect.iscoroutine(result := future.result()):
+    if (
+        not future.cancelled()
+        and future.exception() is None
+        and inspect.iscoroutine(result := future.result())
+    ):
         result.close()
 
 

@@ -49,7 +49,9 @@ def identity(generator: Generator) -> str:
 def _identity_before(generator: Generator) -> str | None:
     """What `identity` was up to 0.1.0, where it was another."""
     kind = type(generator)
-    return None if getattr(generator, "identity", None) else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        None if getattr(generator, "identity", None) else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:
@@ -61,7 +63,8 @@ def read(generator: Generator, entry: Entry) -> Reply:
     """What a kept answer says: a pure function of the entry; a rejected one has `.error`.
 
     Raises:
-        RetryableError, StopRunError: The answer is the provider's error for now, or for every request.
+        RetryableError, StopRunError: The answer is the provider's error for now, or for every
+            request.
     """
     try:
         if entry.status >= 400:
@@ -71,8 +74,13 @@ def read(generator: Generator, entry: Entry) -> Reply:
         return _REPLY.validate_json(entry.body)
     except (RetryableError, StopRunError):
         raise
-    except Exception as error:  # a user's backend may raise anything; the bytes are kept, so it costs nothing
-        message = error.message if isinstance(error, SeedfreeError) else f"{type(error).__name__}: {error}"
+    except Exception as error:
+        # a user's backend may raise anything; the bytes are kept, so it costs nothing
+        message = (
+            error.message
+            if isinstance(error, SeedfreeError)
+            else f"{type(error).__name__}: {error}"
+        )
         return Reply("", stop_reason="rejected", error=message)
 
 
@@ -132,7 +140,9 @@ class Runner:
             )
         return self._limits[name]
 
-    async def settle(self, generator: Generator, prompt: Prompt, sample: str) -> tuple[Entry, Reply]:
+    async def settle(
+        self, generator: Generator, prompt: Prompt, sample: str
+    ) -> tuple[Entry, Reply]:
         """The entry that answers a request, and its reply; one with `.error` where the provider rejected the request.
 
         Raises:
@@ -174,7 +184,8 @@ class Runner:
         """The JSON that `fn` gave for a key when it was first asked.
 
         Args:
-            generator: Whose replies `fn` may rest on; they are counted again when the value is kept already.
+            generator: Whose replies `fn` may rest on; they are counted again when the value is kept
+                already.
         """
 
         async def make() -> Entry:
@@ -229,7 +240,12 @@ class Runner:
             del self._under_way[key]
 
     async def _ask(
-        self, generator: Generator, prompt: Prompt, request: httpx.Request | None, key: str, sent: bytes
+        self,
+        generator: Generator,
+        prompt: Prompt,
+        request: httpx.Request | None,
+        key: str,
+        sent: bytes,
     ) -> tuple[Entry, Reply]:
         limits = self.limits(generator)
         # At most about a token for three bytes, in any script.
@@ -267,13 +283,21 @@ class Runner:
         self.allow()
 
     async def _send(
-        self, generator: Generator, prompt: Prompt, request: httpx.Request | None, key: str, limits: Limits, slot: Slot
+        self,
+        generator: Generator,
+        prompt: Prompt,
+        request: httpx.Request | None,
+        key: str,
+        limits: Limits,
+        slot: Slot,
     ) -> tuple[Entry, Reply]:
         """Sends once; the answer is safe on disk before anything reads it."""
         self.requests += 1
         answer = await (self._call(generator, prompt) if request is None else self._post(request))
         fields = answer.headers.raw
-        headers = {n.decode().lower(): v.decode("latin-1") for n, v in fields if n.lower() in _KEPT_HEADERS}
+        headers = {
+            n.decode().lower(): v.decode("latin-1") for n, v in fields if n.lower() in _KEPT_HEADERS
+        }
         entry = await self._ledger.append(Entry("reply", key, answer.body, answer.status, headers))
         self._rejections = 0
         reply = read(generator, entry)  # an error inside a success is classified here
@@ -281,7 +305,9 @@ class Runner:
         limits.succeeded(slot, reply.usage.input_tokens + reply.usage.output_tokens, fields)
         return entry, reply
 
-    async def _rejected(self, generator: Generator, key: str, error: RequestError) -> tuple[Entry, Reply]:
+    async def _rejected(
+        self, generator: Generator, key: str, error: RequestError
+    ) -> tuple[Entry, Reply]:
         self._rejections += 1
         if self._rejections == _REJECTIONS:
             self.stopped = StopRunError(
@@ -304,9 +330,13 @@ class Runner:
         except SeedfreeError:
             raise
         except Exception as error:
-            raise RequestError(f"{identity(generator)} raised {type(error).__name__}: {error}") from error
+            raise RequestError(
+                f"{identity(generator)} raised {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(reply, Reply):
-            raise RequestError(f"{identity(generator)} returned {type(reply).__name__}", hint="Return a Reply.")
+            raise RequestError(
+                f"{identity(generator)} returned {type(reply).__name__}", hint="Return a Reply."
+            )
         return Answer(200, httpx.Headers(), json.dumps(asdict(reply), ensure_ascii=False).encode())
 
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -325,5 +355,9 @@ def _copy(request: httpx.Request | None) -> httpx.Request | None:
     if request is None:
         return None
     return httpx.Request(
-        request.method, request.url, headers=request.headers, content=request.content, extensions=request.extensions
+        request.method,
+        request.url,
+        headers=request.headers,
+        content=request.content,
+        extensions=request.extensions,
     )

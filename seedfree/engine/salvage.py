@@ -1,8 +1,9 @@
 """What can still be read of a damaged ledger, as a new one.
 
-An entry counts where its checksum agrees with its content and with the stored checksum of the entry before; so one
-that is damaged costs at most itself and the next. Where SQLite cannot read the whole file, every leaf page of the
-table is read as a table of its own, in a copy with a sound first page. File formats: https://sqlite.org/fileformat2.html
+An entry counts where its checksum agrees with its content and with the stored checksum of the entry
+before; so one that is damaged costs at most itself and the next. Where SQLite cannot read the whole
+file, every leaf page of the table is read as a table of its own, in a copy with a sound first page.
+File formats: https://sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
     folder, out = Path(folder), Path(out)
     names = [name for name in ("ledger.sqlite", "ledger.sqlite-wal") if (folder / name).is_file()]
     if not names:
-        raise ConfigError(f"{folder} holds no ledger.sqlite", hint="Name the folder of a damaged run.")
+        raise ConfigError(
+            f"{folder} holds no ledger.sqlite", hint="Name the folder of a damaged run."
+        )
     try:
         if out.exists() and any(out.iterdir()):
             raise ConfigError(f"{out} is not empty", hint="Name a new folder.")
@@ -66,14 +69,20 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
             length, chain = _head(folder)
             entries, whole = _read(Path(scratch), length or 0, chain)
     except (OSError, sqlite3.Error) as error:
-        raise ConfigError(f"Cannot salvage {folder} to {out}: {error}", hint="Name another folder.") from error
+        raise ConfigError(
+            f"Cannot salvage {folder} to {out}: {error}", hint="Name another folder."
+        ) from error
     if not entries and not whole:
-        raise LedgerError(f"No entry of {folder}/ledger.sqlite can be read", hint="Start the run anew.")
+        raise LedgerError(
+            f"No entry of {folder}/ledger.sqlite can be read", hint="Start the run anew."
+        )
     with Ledger(out) as ledger:
         run_sync(_append(ledger, entries))
     if whole:
         return Salvaged(len(entries), 0)
-    return Salvaged(len(entries), None if length is None else max(length, entries[-1].n + 1) - len(entries))
+    return Salvaged(
+        len(entries), None if length is None else max(length, entries[-1].n + 1) - len(entries)
+    )
 
 
 async def _append(ledger: Ledger, entries: list[Entry]) -> None:
@@ -95,7 +104,11 @@ def _read(scratch: Path, length: int, chain: bytes) -> tuple[list[Entry], bool]:
     pages = _logged(log.read_bytes()) if log.exists() else {}
     rows, complete = _select(path, ["entries"]) if file else ([], False)
     entries = _whole(rows)
-    if complete and len(entries) == len(rows) >= length and (not length or rows[length - 1][6] == chain):
+    if (
+        complete
+        and len(entries) == len(rows) >= length
+        and (not length or rows[length - 1][6] == chain)
+    ):
         return entries, True
     for image in [file, _with(file, pages)] if pages else [file]:
         rows += _leaves(scratch, image)
@@ -130,7 +143,9 @@ def _select(path: Path, tables: Iterable[str]) -> tuple[list[_Row], bool]:
         for table in tables:
             for order in ("ASC", "DESC"):
                 try:
-                    for row in connection.execute(f"SELECT {COLUMNS} FROM {table} ORDER BY n {order}"):
+                    for row in connection.execute(
+                        f"SELECT {COLUMNS} FROM {table} ORDER BY n {order}"
+                    ):
                         rows.append(row)
                     break
                 except (sqlite3.Error, MemoryError):
@@ -165,7 +180,8 @@ def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
 def _logged(log: bytes) -> dict[int, bytes]:
     """The last version of each page in a write-ahead log, also after a frame that SQLite stops at."""
     frames = range(_LOG_HEADER, len(log), _FRAME_HEADER + PAGE)
-    # Frames of an earlier use of the log have other salts. A bad block spoils two of these three places at most.
+    # Frames of an earlier use of the log have other salts. A bad block spoils two of these three
+    # places at most.
     salts = {log[16:24], *(log[at + 8 : at + 16] for at in frames[:2])}
     pages = {}
     for at in frames:

@@ -1,8 +1,8 @@
 """JSON schemas in the narrow form that providers accept for structured output.
 
-Every object is closed and all its keys are required, references are resolved, and constraints that a provider
-rejects move into the description, where the model still reads them.
-Anthropic: platform.claude.com/docs/en/build-with-claude/structured-outputs; OpenAI:
+Every object is closed and all its keys are required, references are resolved, and constraints that
+a provider rejects move into the description, where the model still reads them. Anthropic:
+platform.claude.com/docs/en/build-with-claude/structured-outputs; OpenAI:
 platform.openai.com/docs/guides/structured-outputs.
 """
 
@@ -35,11 +35,14 @@ def closed_schema(schema: Mapping[str, Any], *, keep: Collection[str] = ()) -> d
         keep: Those of `CONSTRAINTS` that the provider accepts.
 
     Raises:
-        ConfigError: The schema refers to itself, leaves an object's keys open, or uses keywords that no provider takes.
+        ConfigError: The schema refers to itself, leaves an object's keys open, or uses keywords
+            that no provider takes.
     """
     closed = _close(schema, schema, "reply", frozenset(), frozenset(keep))
     if closed.get("type") != "object":
-        raise ConfigError("The schema of a reply is not an object", hint="Put the value into a field of a model.")
+        raise ConfigError(
+            "The schema of a reply is not an object", hint="Put the value into a field of a model."
+        )
     return closed
 
 
@@ -51,9 +54,14 @@ def _close(
     while "$ref" in node:
         ref = node["$ref"]
         if ref in seen:
-            raise ConfigError(f"The schema of {where} refers to itself", hint="Nest models to a fixed depth.")
+            raise ConfigError(
+                f"The schema of {where} refers to itself", hint="Nest models to a fixed depth."
+            )
         seen |= {ref}
-        node = {**_find(ref, root, where), **{key: value for key, value in node.items() if key != "$ref"}}
+        node = {
+            **_find(ref, root, where),
+            **{key: value for key, value in node.items() if key != "$ref"},
+        }
     single = node.get("allOf")
     if isinstance(single, list) and len(single) == 1:
         rest = {key: value for key, value in node.items() if key != "allOf"}
@@ -73,7 +81,9 @@ def _close(
         fields = node.get("properties", {})
         if not fields or isinstance(node.get("additionalProperties"), Mapping):
             raise ConfigError(f"The schema of {where} leaves its keys open", hint=_HINT)
-        result["properties"] = {key: _close(value, root, key, seen, keep) for key, value in fields.items()}
+        result["properties"] = {
+            key: _close(value, root, key, seen, keep) for key, value in fields.items()
+        }
         result |= {"required": list(fields), "additionalProperties": False}
     if node.get("type") == "array":
         if "items" not in node:
@@ -84,7 +94,9 @@ def _close(
     return _constrain(result, node, keep)
 
 
-def _constrain(result: dict[str, Any], node: Mapping[str, Any], keep: frozenset[str]) -> dict[str, Any]:
+def _constrain(
+    result: dict[str, Any], node: Mapping[str, Any], keep: frozenset[str]
+) -> dict[str, Any]:
     dropped = []
     for name in sorted(CONSTRAINTS.intersection(node)):
         if name in keep:
@@ -110,4 +122,6 @@ def _find(ref: object, root: Mapping[str, Any], where: str) -> Mapping[str, Any]
             found = found[part.replace("~1", "/").replace("~0", "~")]
         return dict(found)
     except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"The schema of {where} refers to {str(ref)[:80]!r}, which it does not hold") from None
+        raise ConfigError(
+            f"The schema of {where} refers to {str(ref)[:80]!r}, which it does not hold"
+        ) from None

@@ -117,7 +117,9 @@ class RunSession:
         check = check or _schema_check(prompt)
         why = ""
         for again in range(_SAMPLES):
-            entry, reply = await self._uncut(llm, prompt, f"{sample}.{again}" if again else str(sample))
+            entry, reply = await self._uncut(
+                llm, prompt, f"{sample}.{again}" if again else str(sample)
+            )
             if reply.error is not None:
                 return entry, reply
             try:
@@ -154,7 +156,10 @@ class RunSession:
 
     def _allow(self) -> None:
         if self._budget is not None and self.tally.usd >= self._budget:
-            raise StopRunError(f"The budget of {self._budget:g} USD is spent", hint="Run it again with a larger one.")
+            raise StopRunError(
+                f"The budget of {self._budget:g} USD is spent",
+                hint="Run it again with a larger one.",
+            )
 
     def _count(self, llm: Generator, entry: Entry, reply: Reply) -> None:
         if entry.key not in self._counted:
@@ -194,7 +199,9 @@ def _schema_check(prompt: Prompt) -> Callable[[str], object] | None:
         try:
             jsonschema.validate(find_json(text), dict(schema))
         except jsonschema.ValidationError as error:
-            raise InvalidReplyError(f"{'.'.join(map(str, error.path)) or 'reply'}: {error.validator} fails") from None
+            raise InvalidReplyError(
+                f"{'.'.join(map(str, error.path)) or 'reply'}: {error.validator} fails"
+            ) from None
         except RecursionError:
             raise InvalidReplyError("reply: nested too deeply") from None
 

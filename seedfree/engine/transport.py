@@ -1,8 +1,8 @@
 """HTTP for every backend, and the one place where a provider's faults are classified.
 
-httpx is the interface; its own connection pool takes quadratic time in waiting requests, so the connections are
-aiohttp's (`httpx-aiohttp`). Redirects are not followed, bodies are capped in decoded bytes, and a deadline covers the
-whole exchange.
+httpx is the interface; its own connection pool takes quadratic time in waiting requests, so the
+connections are aiohttp's (`httpx-aiohttp`). Redirects are not followed, bodies are capped in
+decoded bytes, and a deadline covers the whole exchange.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ MAX_BODY = 32 * 2**20
 _RETRY = frozenset({408, 409, 425, 429})
 _STOP = frozenset({401, 402, 403})
 # Words in an error body that mean money, not load: no wait will help.
-_SPENT = re.compile(r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I)
+_SPENT = re.compile(
+    r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I
+)
 _KEYS = re.compile(r"\b(?:sk|key|api)[-_][\w\-]{8,}|Bearer\s+\S+", re.I)
 
 
@@ -56,11 +58,17 @@ def check_url(url: str, what: str = "base_url") -> str:
     except (httpx.InvalidURL, TypeError):
         raise ConfigError(f"{what} {_quoted(url)} is not a URL") from None
     if parsed.userinfo or parsed.query or parsed.fragment:
-        raise ConfigError(f"{what} holds more than a place", hint="Pass keys as api_key, never inside a URL.")
+        raise ConfigError(
+            f"{what} holds more than a place", hint="Pass keys as api_key, never inside a URL."
+        )
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"{what} {_quoted(url)} is not a URL", hint="It begins with https:// and names a host.")
+        raise ConfigError(
+            f"{what} {_quoted(url)} is not a URL", hint="It begins with https:// and names a host."
+        )
     if parsed.scheme == "http" and not _loopback(parsed.host):
-        raise ConfigError(f"{what} {url!r} would send your key and texts in the clear", hint="Use https://.")
+        raise ConfigError(
+            f"{what} {url!r} would send your key and texts in the clear", hint="Use https://."
+        )
     return url.rstrip("/")
 
 
@@ -112,12 +120,18 @@ def classify(answer: Answer, *, now: float = 0.0) -> None:
     text = explain(body)
     message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
     if status in _STOP or (status in (400, 429) and _SPENT.search(text)):
-        raise StopRunError(message, hint=_STOP_HINT.get(status, "Check the provider's billing page."), status=status)
+        raise StopRunError(
+            message,
+            hint=_STOP_HINT.get(status, "Check the provider's billing page."),
+            status=status,
+        )
     should = headers.get("x-should-retry")
     if (status in _RETRY or status >= 500 or should == "true") and should != "false":
         raise RetryableError(message, status=status, retry_after=retry_after(headers, now))
     if 300 <= status < 400:
-        raise RequestError(message, hint="Redirects are not followed; give the final base_url.", status=status)
+        raise RequestError(
+            message, hint="Redirects are not followed; give the final base_url.", status=status
+        )
     raise RequestError(message, hint=_HINT.get(status), status=status)
 
 
@@ -166,13 +180,17 @@ class Transport:
 
     Args:
         connections: At most this many at once; requests beyond it wait.
-        timeout: Seconds for one whole exchange, where the request brings none of its own (the extension `deadline`,
-            or httpx's `timeout`).
+        timeout: Seconds for one whole exchange, where the request brings none of its own (the
+            extension `deadline`, or httpx's `timeout`).
         transport: Takes the place of the network in tests (`httpx.MockTransport`).
     """
 
     def __init__(
-        self, *, connections: int = 64, timeout: float = 600.0, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        *,
+        connections: int = 64,
+        timeout: float = 600.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._connections, self._timeout, self._given = connections, timeout, transport
         self._opened: dict[str, httpx.AsyncBaseTransport] = {}
@@ -190,7 +208,8 @@ class Transport:
         """The answer to a request, if it is a success.
 
         Raises:
-            RetryableError, StopRunError, RequestError: See `classify`; resets, time-outs and cut bodies are retryable.
+            RetryableError, StopRunError, RequestError: See `classify`; resets, time-outs and cut
+                bodies are retryable.
         """
         try:
             async with asyncio.timeout(_deadline(request) or self._timeout):
@@ -201,7 +220,8 @@ class Transport:
                     await response.aclose()
         except SeedfreeError:
             raise
-        except Exception as error:  # resets, garbage, cut bodies: the libraries below have dozens of names for them
+        except Exception as error:
+            # resets, garbage, cut bodies: the libraries below have dozens of names for them
             # Not "from error": the frames of those libraries hold the body, which may echo the key.
             raise _network(error, request) from None
         if not 200 <= answer.status < 300:
@@ -217,7 +237,9 @@ class Transport:
 
 def _deadline(request: httpx.Request) -> float | None:
     own = request.extensions.get("deadline")
-    deadline: float | None = own if own is not None else request.extensions.get("timeout", {}).get("read")
+    deadline: float | None = (
+        own if own is not None else request.extensions.get("timeout", {}).get("read")
+    )
     return deadline
 
 
@@ -236,7 +258,9 @@ def _network(error: Exception, request: httpx.Request) -> RetryableError:
     else:
         slow = isinstance(error, (TimeoutError, httpx.TimeoutException))
         what = "no answer in time" if slow else type(error).__name__
-    return RetryableError(f"{request.url.host}: {what}", hint="Is the server up and base_url right?")
+    return RetryableError(
+        f"{request.url.host}: {what}", hint="Is the server up and base_url right?"
+    )
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -290,6 +314,11 @@ def open_files(wanted: int) -> int:
             soft = most
         if soft < need:
             capped = max(1, soft - 256)
-            _LOG.warning("concurrency %d needs more open files than the %d allowed; it is %d", wanted, soft, capped)
+            _LOG.warning(
+                "concurrency %d needs more open files than the %d allowed; it is %d",
+                wanted,
+                soft,
+                capped,
+            )
             return capped
     return wanted

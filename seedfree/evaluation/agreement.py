@@ -28,7 +28,10 @@ def pairs(a: Sequence[Any], b: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         ConfigError: The lengths differ.
     """
     if len(a) != len(b):
-        raise ConfigError(f"{len(a)} marks against {len(b)}", hint="Both raters mark the same items, in one order.")
+        raise ConfigError(
+            f"{len(a)} marks against {len(b)}",
+            hint="Both raters mark the same items, in one order.",
+        )
     both = [(x, y) for x, y in zip(a, b, strict=True) if not (absent(x) or absent(y))]
     return [x for x, _ in both], [y for _, y in both]
 
@@ -58,7 +61,9 @@ def kappa(a: Sequence[Hashable], b: Sequence[Hashable], weights: Weights = None)
     """
     a, b = pairs(a, b)
     if weights is not None and weights not in _POWERS:
-        raise ConfigError(f"Unknown weights {weights!r}", hint=f"Known: None, {', '.join(map(repr, _POWERS))}.")
+        raise ConfigError(
+            f"Unknown weights {weights!r}", hint=f"Known: None, {', '.join(map(repr, _POWERS))}."
+        )
     place = {mark: number for number, mark in enumerate(dict.fromkeys([*a, *b]))}
     table = np.zeros((len(place), len(place)))
     np.add.at(table, ([place[mark] for mark in a], [place[mark] for mark in b]), 1)
@@ -79,7 +84,8 @@ def spearman(a: Sequence[float | None], b: Sequence[float | None]) -> float:
         b: The other numbers, in the same order.
 
     Returns:
-        NaN where it is undefined: for fewer than two pairs, and where one side has a single value throughout.
+        NaN where it is undefined: for fewer than two pairs, and where one side has a single value
+            throughout.
 
     Raises:
         ConfigError: The lengths differ, or a value is no finite number.
@@ -121,11 +127,15 @@ def _numbers(marks: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     except (TypeError, ValueError):
         values = np.array([math.nan])
     if not np.isfinite(values).all():
-        raise ConfigError("Marks are not finite numbers", hint="Give numbers, or kappa without weights.")
+        raise ConfigError(
+            "Marks are not finite numbers", hint="Give numbers, or kappa without weights."
+        )
     return values
 
 
-def _centred_ranks(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _centred_ranks(
+    values: np.ndarray[Any, np.dtype[np.float64]],
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Twice the ranks' distances from their mean: whole numbers, so that equal orders give exactly 1."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)

@@ -15,8 +15,9 @@ from seedfree.records import Prompt, Question
 __all__ = ["Belebele"]
 
 _HUB = "facebook/belebele"
-# Columns: the card of facebook/belebele on the Hugging Face hub. `correct_answer_num` counts from 1; `dialect` is the
-# FLORES-200 code; `link` and `question_number` name the passage's page and the question on it.
+# Columns: the card of facebook/belebele on the Hugging Face hub. `correct_answer_num` counts from
+# 1; `dialect` is the FLORES-200 code; `link` and `question_number` name the passage's page and the
+# question on it.
 _CHOICES = ("mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4")
 _NEEDED = ("link", "question_number", "flores_passage", "question", *_CHOICES, "correct_answer_num")
 _CODES = {
@@ -59,7 +60,9 @@ class Belebele:
     def __init__(self, language: str | Language, path: str | Path | None = None) -> None:
         pack = Language.load(language)
         if pack.code not in _CODES:
-            raise ConfigError(f"Belebele is not set up for {pack.name}", hint=f"It is for {', '.join(_CODES)}.")
+            raise ConfigError(
+                f"Belebele is not set up for {pack.name}", hint=f"It is for {', '.join(_CODES)}."
+            )
         self.name, self.language, self.path = f"belebele-{pack.code}", pack.code, path
         self._pack, self._code = pack, _CODES[pack.code]
 
@@ -74,7 +77,9 @@ class Belebele:
     def prompt(self, question: Question) -> Prompt:
         labelled = zip(self._pack.labels, question.choices, strict=False)
         choices = "\n".join(f"{label}. {choice}" for label, choice in labelled)
-        asked = self._pack.text("multiple_choice_question", question=question.question, choices=choices)
+        asked = self._pack.text(
+            "multiple_choice_question", question=question.question, choices=choices
+        )
         return Prompt(f"{_ASK[self.language]}\n\n{question.context}\n\n{asked}")
 
     @functools.cached_property
@@ -85,7 +90,10 @@ class Belebele:
             path = self._file(Path(self.path).expanduser())
             where, rows = str(path), read_rows(path)
         if lacking := missing(rows, _NEEDED):
-            raise ConfigError(f"{where} has no column {', '.join(lacking)}", hint="Give a file as Belebele has it.")
+            raise ConfigError(
+                f"{where} has no column {', '.join(lacking)}",
+                hint="Give a file as Belebele has it.",
+            )
         # A file of several languages side by side is read too.
         rows = [row for row in rows if text_of(row.get("dialect")) in ("", self._code)]
         if not rows:
@@ -96,7 +104,9 @@ class Belebele:
     def _file(self, path: Path) -> Path:
         if not path.is_dir():
             return path
-        found = sorted(path.rglob(f"{self._code}.json*")) or sorted(path.rglob(f"{self._code}.parquet"))
+        found = sorted(path.rglob(f"{self._code}.json*")) or sorted(
+            path.rglob(f"{self._code}.parquet")
+        )
         if not found:
             raise ConfigError(f"{path} holds no {self._code}.jsonl")
         return found[0]
@@ -105,7 +115,9 @@ class Belebele:
         choices = tuple(text_of(row[name]) for name in _CHOICES)
         right = text_of(row["correct_answer_num"])
         if right not in ("1", "2", "3", "4") or not all(choices):
-            raise ConfigError(f"{where}, question {one}: it has not four choices, one of them right")
+            raise ConfigError(
+                f"{where}, question {one}: it has not four choices, one of them right"
+            )
         return Question(
             id=one,
             task="multiple_choice",

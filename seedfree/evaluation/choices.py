@@ -54,37 +54,56 @@ def accuracy(
 ) -> Accuracy:
     """Accuracy of multiple choice and of classification.
 
-    With `choices`, or with references that all begin with a label ("ข", "คำตอบที่ถูกต้องคือ ข. ..."), answers are read
-    as choices (`stated.py` says how). Other references are classes: an answer is right that is the reference, or that
-    names it and no other class of the file; upper and lower case, white space and closing marks do not count.
+    With `choices`, or with references that all begin with a label ("ข", "คำตอบที่ถูกต้องคือ ข.
+    ..."), answers are read as choices (`stated.py` says how). Other references are classes: an
+    answer is right that is the reference, or that names it and no other class of the file; upper
+    and lower case, white space and closing marks do not count.
 
     Args:
         references: The right label, the right choice's text, or an answer that begins by saying it.
-        choices: By row, the texts of the choices in order, without labels; empty for a row that has none.
+        choices: By row, the texts of the choices in order, without labels; empty for a row that has
+            none.
         sources: What each question was made from; the interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, something else than text, or no reference that says what is right.
+        ConfigError: Unequal lengths, no rows, something else than text, or no reference that says
+            what is right.
     """
-    predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
+    predictions, references = (
+        as_texts(predictions, "predictions"),
+        as_texts(references, "references"),
+    )
     _check(predictions, references, choices, sources)
     offered = choices or [()] * len(predictions)
     pairs = list(zip(references, offered, strict=True))
-    right: list[int | str | None] = [stated(text, given, language, reference=True) for text, given in pairs]
+    right: list[int | str | None] = [
+        stated(text, given, language, reference=True) for text, given in pairs
+    ]
     said: list[int | str | None]
-    if any(offered) or all(place is not None for place, text in zip(right, references, strict=True) if text.strip()):
-        said = [stated(text, given, language) for text, given in zip(predictions, offered, strict=True)]
+    if any(offered) or all(
+        place is not None for place, text in zip(right, references, strict=True) if text.strip()
+    ):
+        said = [
+            stated(text, given, language) for text, given in zip(predictions, offered, strict=True)
+        ]
     else:
         right = [_bare(text) or None for text in references]
         classes = {name for name in right if isinstance(name, str)}
         said = [_named(text, classes) for text in predictions]
     rows = [i for i, answer in enumerate(right) if answer is not None]
     if not rows:
-        raise ConfigError("No reference says which answer is right", hint="Look at the answers, or give the choices.")
+        raise ConfigError(
+            "No reference says which answer is right",
+            hint="Look at the answers, or give the choices.",
+        )
     hits = tuple(said[i] == right[i] for i in rows)
-    interval = mean_interval([float(hit) for hit in hits], clusters=sources and [sources[i] for i in rows], seed=seed)
+    interval = mean_interval(
+        [float(hit) for hit in hits], clusters=sources and [sources[i] for i in rows], seed=seed
+    )
     unparsed = sum(said[i] is None for i in rows) / len(rows)
-    return Accuracy(sum(hits) / len(rows), unparsed, len(rows), interval, hits, len(right) - len(rows))
+    return Accuracy(
+        sum(hits) / len(rows), unparsed, len(rows), interval, hits, len(right) - len(rows)
+    )
 
 
 def offered(row: Question | Prediction, language: Language | str = "th") -> tuple[str, ...]:
@@ -102,7 +121,11 @@ def _check(
 ) -> None:
     if not predictions and not references:
         raise ConfigError("There are no predictions to score")
-    for name, values in (("references", references), ("lists of choices", choices), ("sources", sources)):
+    for name, values in (
+        ("references", references),
+        ("lists of choices", choices),
+        ("sources", sources),
+    ):
         if values is not None and len(values) != len(predictions):
             raise ConfigError(f"{len(predictions)} predictions and {len(values)} {name}")
 

@@ -44,9 +44,14 @@ class Decoding:
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p is {self.top_p}", hint="Give a number above 0, up to 1, or None.")
+            raise ConfigError(
+                f"top_p is {self.top_p}", hint="Give a number above 0, up to 1, or None."
+            )
         if self.repetition_penalty is not None and not self.repetition_penalty > 0:
-            raise ConfigError(f"repetition_penalty is {self.repetition_penalty}", hint="Give 1.0 (none) or a bit more.")
+            raise ConfigError(
+                f"repetition_penalty is {self.repetition_penalty}",
+                hint="Give 1.0 (none) or a bit more.",
+            )
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens}", hint="Give 1 or more.")
 
@@ -83,4 +88,6 @@ class Decoding:
         sent = generator.request(asked).content
         given = [name for name in _OTHER if getattr(self, name) is not None]
         others = {name: altered(asked, **{name: _OTHER[name]}) for name in given}
-        return tuple(name for name, other in others.items() if generator.request(other).content == sent)
+        return tuple(
+            name for name, other in others.items() if generator.request(other).content == sent
+        )

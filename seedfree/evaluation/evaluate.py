@@ -71,9 +71,13 @@ def evaluate(
     if not isinstance(decoding, Decoding):
         hint = "Give a Decoding, such as Decoding.greedy()."
         raise ConfigError(f"decoding is {type(decoding).__name__}", hint=hint)
-    generator = TrainedGenerator(model, batch_size=batch_size) if isinstance(model, TrainedModel) else model
+    generator = (
+        TrainedGenerator(model, batch_size=batch_size) if isinstance(model, TrainedModel) else model
+    )
     if not isinstance(generator, Generator):
-        raise ConfigError(f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel.")
+        raise ConfigError(
+            f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel."
+        )
     questions = questions_of(benchmark)
     if not any(one.answer.strip() for one in questions):
         raise ConfigError(f"{benchmark.name} has no questions with an answer")
@@ -87,7 +91,8 @@ def evaluate(
         "seed": seed,
     }
     _check_same(read_info(folder), info, folder)
-    score(["ก a"], ["ก a"], benchmark.language, mode)  # what it needs is missed before anything is paid for
+    # what it needs is missed before anything is paid for
+    score(["ก a"], ["ก a"], benchmark.language, mode)
     ready(generator)
     asked = _drawn(questions, limit, seed)
     prompts = [decoding.apply(_prompt(benchmark, one)) for one in asked]
@@ -117,7 +122,10 @@ def evaluate(
 def _prompt(benchmark: Benchmark, question: Question) -> Prompt:
     prompt = benchmark.prompt(question)
     if not isinstance(prompt, Prompt):
-        raise ConfigError(f"{benchmark.name}.prompt() gives {type(prompt).__name__}", hint="Return sf.Prompt(text).")
+        raise ConfigError(
+            f"{benchmark.name}.prompt() gives {type(prompt).__name__}",
+            hint="Return sf.Prompt(text).",
+        )
     return prompt
 
 
@@ -125,7 +133,9 @@ def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: P
     fields = [name for name in FIXED if was is not None and was[name] != now[name]]
     if fields:
         hint = "Give the same again, or a new folder."
-        raise ConfigMismatchError(f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint)
+        raise ConfigMismatchError(
+            f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint
+        )
 
 
 def _digest(questions: Iterable[Question]) -> str:
@@ -147,18 +157,27 @@ def _lines(questions: Sequence[Question], replies: Replies) -> Iterable[str]:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for one, reply in zip(questions, replies, strict=True):
-        stop = "rejected" if reply.error is not None and reply.stop_reason == "end" else reply.stop_reason
+        stop = (
+            "rejected"
+            if reply.error is not None and reply.stop_reason == "end"
+            else reply.stop_reason
+        )
         failed = reply.error is not None or stop == "refusal"
         counts[stop] += failed
         if reply.error is not None:
             reasons[" ".join(reply.error.removeprefix("failed: ").split())[:_REASON]] += 1
-        row = asdict(one) | {"choices": list(one.choices), "prediction": "" if failed else reply.text.strip()}
+        row = asdict(one) | {
+            "choices": list(one.choices),
+            "prediction": "" if failed else reply.text.strip(),
+        }
         error = {"error": reply.error} if reply.error is not None else {}
         yield json.dumps(row | {"stop_reason": stop} | error, ensure_ascii=False) + "\n"
     if lost := +counts:
         said = ", ".join(f"{n} {reason}" for reason, n in lost.most_common())
         why = "".join(f" (most often: {shown(reason)})" for reason, _ in reasons.most_common(1))
-        _LOG.warning("%d of %d questions have no answer: %s%s", lost.total(), len(questions), said, why)
+        _LOG.warning(
+            "%d of %d questions have no answer: %s%s", lost.total(), len(questions), said, why
+        )
 
 
 def _write(path: Path, value: Any) -> None:

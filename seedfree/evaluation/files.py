@@ -18,7 +18,8 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """The rows of a CSV, JSONL, JSON (one list) or Parquet file; all but the last also gzipped.
 
     Raises:
-        ConfigError: The file cannot be read, is of another kind, or holds no rows; the message names it, and the line.
+        ConfigError: The file cannot be read, is of another kind, or holds no rows; the message
+            names it, and the line.
     """
     path = Path(path).expanduser()
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
@@ -47,7 +48,9 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = read_table(path).to_pylist()
     except (ArrowException, OSError) as error:
-        raise ConfigError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return rows
 
 

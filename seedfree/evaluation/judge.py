@@ -1,7 +1,7 @@
 """An LLM that marks answers from 1 to 10, rationale first.
 
-Single-answer marking as in Zheng et al. 2023 ("Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv
-2306.05685), with the reasons asked for before the mark.
+Single-answer marking as in Zheng et al. 2023 ("Judging LLM-as-a-Judge with MT-Bench and Chatbot
+Arena", arXiv 2306.05685), with the reasons asked for before the mark.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def _asked(i: int, item: object, language: Language) -> Asked:
     if isinstance(item, Instruction):
         shown = parts(item)
         source = item.source.url or item.source.title or alone
-        return Asked(shown["instruction"], shown["input"], item.task, source, shown["output"], item.generator)
+        return Asked(
+            shown["instruction"], shown["input"], item.task, source, shown["output"], item.generator
+        )
     if isinstance(item, Question):
         text = item.question
         if item.choices:
@@ -79,7 +81,9 @@ def _asked(i: int, item: object, language: Language) -> Asked:
             lines = "\n".join(f"{label}. {choice}" for label, choice in labelled)
             text = language.text("multiple_choice_question", question=text, choices=lines)
         return Asked(text, item.context or "-", item.task, item.source or alone)
-    raise ConfigError(f"Question {i} is {type(item).__name__}", hint="Give sf.Question, sf.Instruction or str.")
+    raise ConfigError(
+        f"Question {i} is {type(item).__name__}", hint="Give sf.Question, sf.Instruction or str."
+    )
 
 
 def texts(name: str, values: Sequence[str], n: int) -> list[str]:
@@ -90,10 +94,14 @@ def texts(name: str, values: Sequence[str], n: int) -> list[str]:
     """
     if isinstance(values, str) or len(values) != n:
         count = "one text" if isinstance(values, str) else str(len(values))
-        raise ConfigError(f"{name}: {count} for {n} questions", hint="Give one text a question, in order.")
+        raise ConfigError(
+            f"{name}: {count} for {n} questions", hint="Give one text a question, in order."
+        )
     for i, value in enumerate(values):
         if not isinstance(value, str):
-            raise ConfigError(f"{name}[{i}] is {type(value).__name__}", hint='Give text, "" for no answer.')
+            raise ConfigError(
+                f"{name}[{i}] is {type(value).__name__}", hint='Give text, "" for no answer.'
+            )
     return list(values)
 
 
@@ -110,7 +118,8 @@ class Marks:
     """What a judge said of n answers.
 
     Attributes:
-        scores: 1 to 10, in the order of the answers; `None` for no verdict. `kappa` takes them as they are.
+        scores: 1 to 10, in the order of the answers; `None` for no verdict. `kappa` takes them as
+            they are.
         rationales: The judge's reasons; `None` for no verdict.
         errors: Why there is no verdict (`"refused"`, `"invalid: ..."`); `None` where there is one.
         sources: What intervals take as one draw.
@@ -146,7 +155,11 @@ class Marks:
     @cached_property
     def interval(self) -> Interval:
         """95 % interval of the mean, drawn again within tasks and by source; NaN twice for no verdict."""
-        rows = [(s, t, c) for s, t, c in zip(self.scores, self.task_names, self.sources, strict=True) if s is not None]
+        rows = [
+            (s, t, c)
+            for s, t, c in zip(self.scores, self.task_names, self.sources, strict=True)
+            if s is not None
+        ]
         if not rows:
             return Interval(math.nan, math.nan)
         scores, tasks, sources = zip(*rows, strict=True)
@@ -177,10 +190,11 @@ class Judge:
     """An LLM that marks answers, and compares them (`pairwise.compare_answers`).
 
     Attributes:
-        generator: Another model than those that it judges, best of another family; it says so where it is not.
+        generator: Another model than those that it judges, best of another family; it says so where
+            it is not.
         language: Of the answers.
-        prompts: The language that the judge is asked in; `None`: that of the answers, where its file has the prompts
-            (Thai and English have all), otherwise English.
+        prompts: The language that the judge is asked in; `None`: that of the answers, where its
+            file has the prompts (Thai and English have all), otherwise English.
         concurrency: Requests under way at most.
         seed: For sampling seeds and intervals.
     """
@@ -193,7 +207,9 @@ class Judge:
 
     def __post_init__(self) -> None:
         if not isinstance(self.generator, Generator):
-            raise ConfigError(f"generator is {type(self.generator).__name__}", hint="Give a generator.")
+            raise ConfigError(
+                f"generator is {type(self.generator).__name__}", hint="Give a generator."
+            )
 
     def mark(
         self,
@@ -208,13 +224,17 @@ class Judge:
 
         Args:
             questions: Of a benchmark, rows of a data set, or plain texts.
-            answers: One a question, `""` for none; `None` for the rows' own, all turns of a conversation.
-            out: Folder whose `ledger.sqlite` keeps the verdicts. An invalid one is asked for again, 3 times in all.
+            answers: One a question, `""` for none; `None` for the rows' own, all turns of a
+                conversation.
+            out: Folder whose `ledger.sqlite` keeps the verdicts. An invalid one is asked for again,
+                3 times in all.
             references: Answers known to be good, shown to the judge, one a question.
-            generators: What wrote the answers (generators, trained models, identities): for the warning alone.
+            generators: What wrote the answers (generators, trained models, identities): for the
+                warning alone.
 
         Raises:
-            ConfigError: Lengths differ, an item has the wrong type, or the language has no such prompt.
+            ConfigError: Lengths differ, an item has the wrong type, or the language has no such
+                prompt.
             StopRunError: No request can succeed: a wrong key, spent budget, full disk.
         """
         language = Language.load(self.language)
@@ -222,11 +242,17 @@ class Judge:
         if answers is None:
             for i, item in enumerate(items):
                 if item.own is None:
-                    raise ConfigError(f"Question {i} brings no answer of its own", hint="Pass answers.")
+                    raise ConfigError(
+                        f"Question {i} brings no answer of its own", hint="Pass answers."
+                    )
             said = [item.own or "" for item in items]
         else:
             said = texts("answers", answers, len(items))
-        known = [None] * len(items) if references is None else texts("references", references, len(items))
+        known = (
+            [None] * len(items)
+            if references is None
+            else texts("references", references, len(items))
+        )
         self.warn(items, generators)
         pack = self.pack("judge", *["judge_reference"] * (references is not None))
 
@@ -234,7 +260,13 @@ class Judge:
             for item, answer, reference in zip(items, said, known, strict=True):
                 shown = {"instruction": item.instruction, "input": item.input, "output": answer}
                 yield judge_prompt(
-                    "judge", Verdict, shown, language=language, prompts=pack, reference=reference, seed=self.seed
+                    "judge",
+                    Verdict,
+                    shown,
+                    language=language,
+                    prompts=pack,
+                    reference=reference,
+                    seed=self.seed,
                 )
 
         found = self.verdicts(prompts(), Verdict, out)
@@ -254,10 +286,14 @@ class Judge:
             ConfigError: The one that was asked for has them not.
         """
         wanted = Language.load(self.language if self.prompts is None else self.prompts)
-        needed = names if wanted.code == Language.load(self.language).code else (*names, "judge_persona")
+        needed = (
+            names if wanted.code == Language.load(self.language).code else (*names, "judge_persona")
+        )
         lacking = [name for name in needed if name not in wanted.prompts]
         if lacking and self.prompts is not None:
-            raise ConfigError(f"{wanted.name} has no prompt {lacking[0]!r}", hint='Use prompts="en" or "th".')
+            raise ConfigError(
+                f"{wanted.name} has no prompt {lacking[0]!r}", hint='Use prompts="en" or "th".'
+            )
         return Language.load("en") if lacking else wanted
 
     def warn(self, items: Iterable[Asked], generators: Iterable[object]) -> None:
@@ -266,10 +302,17 @@ class Judge:
             generators = (generators,)
         warn_of_kin(self.generator, [*dict.fromkeys(item.writer for item in items), *generators])
 
-    def verdicts(self, prompts: Iterable[Prompt], verdict: type[_Verdict], out: str | Path) -> list[_Verdict | str]:
+    def verdicts(
+        self, prompts: Iterable[Prompt], verdict: type[_Verdict], out: str | Path
+    ) -> list[_Verdict | str]:
         """Verdicts in the order of the prompts, or why there is none; nothing is made up for a missing one."""
         replies = generate_all(
-            self.generator, prompts, out, concurrency=self.concurrency, seed=self.seed, language=self.language
+            self.generator,
+            prompts,
+            out,
+            concurrency=self.concurrency,
+            seed=self.seed,
+            language=self.language,
         )
         found: list[_Verdict | str] = []
         for reply in replies:

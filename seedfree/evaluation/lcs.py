@@ -20,17 +20,27 @@ def rouge_l(candidate: Sequence[str], reference: Sequence[str]) -> float:
     """F-measure of the longest common subsequence, 0 to 1."""
     if not candidate or not reference:
         return 0.0
-    return _f(_table(reference, _places(candidate), len(candidate))[-1].bit_count(), candidate, reference)
+    return _f(
+        _table(reference, _places(candidate), len(candidate))[-1].bit_count(), candidate, reference
+    )
 
 
 def rouge_lsum(candidate: Lines, reference: Lines) -> float:
     """F-measure of the words in the union of each reference line's subsequences with the candidate's lines, 0 to 1."""
-    all_candidate, all_reference = ([word for line in lines for word in line] for lines in (candidate, reference))
+    all_candidate, all_reference = (
+        [word for line in lines for word in line] for lines in (candidate, reference)
+    )
     left = Counter(all_candidate) & Counter(all_reference)
     places = [_places(line) for line in candidate]
     hits = 0
     for line in reference:
-        for i in sorted({i for other, at in zip(candidate, places, strict=True) for i in _common(line, other, at)}):
+        for i in sorted(
+            {
+                i
+                for other, at in zip(candidate, places, strict=True)
+                for i in _common(line, other, at)
+            }
+        ):
             if left[line[i]] > 0:
                 left[line[i]] -= 1
                 hits += 1
@@ -60,7 +70,9 @@ def _table(reference: Sequence[str], places: dict[str, int], width: int) -> list
     return rows
 
 
-def _common(reference: Sequence[str], candidate: Sequence[str], places: dict[str, int]) -> list[int]:
+def _common(
+    reference: Sequence[str], candidate: Sequence[str], places: dict[str, int]
+) -> list[int]:
     """Numbers of the reference's words in one longest common subsequence: the one that rouge_score finds."""
     rows = _table(reference, places, len(candidate))
     found = []
@@ -70,7 +82,9 @@ def _common(reference: Sequence[str], candidate: Sequence[str], places: dict[str
             i, j = i - 1, j - 1
             found.append(i)
         elif ((rows[i] ^ rows[i - 1]) & ((1 << j) - 1)).bit_count() % 2:
-            j -= 1  # The reference's last word adds to the length, which is 0 or 1: an odd number of bits differ.
+            # The reference's last word adds to the length, which is 0 or 1: an odd number of bits
+            # differ.
+            j -= 1
         else:
             i -= 1
     return found

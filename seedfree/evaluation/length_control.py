@@ -47,9 +47,10 @@ def length_controlled(
         clusters: Pairs of one cluster are not independent; each by itself where not given.
 
     Returns:
-        The interval is that of theta by the cluster-robust (sandwich) variance. NaN for no pairs, and where one side is
-        longer in every pair: what equal length would give is then not in the data. Where all outcomes are wins (or
-        losses) the rate is 1 (or 0) with no width, as the plain rate's.
+        The interval is that of theta by the cluster-robust (sandwich) variance. NaN for no pairs,
+        and where one side is longer in every pair: what equal length would give is then not in the
+        data. Where all outcomes are wins (or losses) the rate is 1 (or 0) with no width, as the
+        plain rate's.
     """
     y, d = np.asarray(outcomes, dtype=float), np.asarray(differences, dtype=float)
     if not len(y) or d.min() > 0 or d.max() < 0:
@@ -68,7 +69,8 @@ def length_controlled(
     variance = max(float((bread @ sums.T @ sums @ bread)[0, 0]), 0.0)
     variance *= len(numbers) / max(len(numbers) - 1, 1)
     if _separated(y, d):
-        # The residuals are next to nothing, and so would be their variance; the curvature tells how little is known.
+        # The residuals are next to nothing, and so would be their variance; the curvature tells how
+        # little is known.
         variance = max(variance, float(bread[0, 0]))
     width = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
     middle = float(theta[0])

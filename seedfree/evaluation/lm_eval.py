@@ -29,7 +29,9 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d.*", re.DOTALL)
 _TOKENS = 512  # As in the paper's decoding.
 
 
-def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None = None, shots: int = 0) -> list[str]:
+def export_lm_eval(
+    benchmark: Benchmark, folder: str | Path, *, name: str | None = None, shots: int = 0
+) -> list[str]:
     """Writes a benchmark as tasks of lm-evaluation-harness; see docs/harnesses.md for how to run them.
 
     Questions with choices become a task of `multiple_choice`: the log-likelihood of each choice after the prompt, with
@@ -55,7 +57,10 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
         raise ConfigError(f"shots is {shots!r}", hint="It is a number of examples, 0 or more.")
     folder = Path(folder).absolute()
     if _PATTERN.search(str(folder)):
-        raise ConfigError(f"{folder} has a mark of a pattern in its name", hint="Use a folder without * [ ] and ::.")
+        raise ConfigError(
+            f"{folder} has a mark of a pattern in its name",
+            hint="Use a folder without * [ ] and ::.",
+        )
     sorts = {
         "choice": [one for one in questions if one.choices],
         "text": [one for one in questions if not one.choices],
@@ -68,35 +73,54 @@ def export_lm_eval(benchmark: Benchmark, folder: str | Path, *, name: str | None
     for sort, members in rows.items():
         column = "choices" if sort == "choice" else "answer"
         dated = all(_DATE.fullmatch(text) for one in members for text in _texts(one[column]))
-        if dated:  # the space that the harness would write between prompt and answer stands before the answer instead
+        if dated:
+            # the space that the harness would write between prompt and answer stands before the
+            # answer instead
             for one in members:
                 spaced = [f" {text}" for text in _texts(one[column])]
                 one[column] = spaced if sort == "choice" else spaced[0]
         if shots >= len(members):
-            raise ConfigError(f"{shots} shots cannot be drawn from {len(members)} questions", hint="Lower shots.")
+            raise ConfigError(
+                f"{shots} shots cannot be drawn from {len(members)} questions", hint="Lower shots."
+            )
         data = folder / f"{names[sort]}.jsonl"
         write_atomic(data, map(json_line, members))
-        config = _config(names[sort], data, shots, choices=sort == "choice", between="" if dated else " ")
-        write_atomic(folder / f"{names[sort]}.yaml", [yaml.safe_dump(config, sort_keys=False, allow_unicode=True)])
+        config = _config(
+            names[sort], data, shots, choices=sort == "choice", between="" if dated else " "
+        )
+        write_atomic(
+            folder / f"{names[sort]}.yaml",
+            [yaml.safe_dump(config, sort_keys=False, allow_unicode=True)],
+        )
     return list(names.values())
 
 
 def _name(text: str) -> str:
     """Letters with their marks, digits and ._- alone: it is a file's name, and commas divide names of tasks."""
-    kept = (char if char in "._-" or unicodedata.category(char)[0] in "LMN" else " " for char in text)
+    kept = (
+        char if char in "._-" or unicodedata.category(char)[0] in "LMN" else " " for char in text
+    )
     return "_".join("".join(kept).split()).strip("._-")
 
 
 def _row(benchmark: Benchmark, question: Question) -> dict[str, Any]:
     prompt = benchmark.prompt(question)
     asked = f"{prompt.system}\n\n{prompt.user}" if prompt.system else prompt.user
-    row: dict[str, Any] = {"id": question.id, "task": question.task, "part": question.part, "prompt": asked}
+    row: dict[str, Any] = {
+        "id": question.id,
+        "task": question.task,
+        "part": question.part,
+        "prompt": asked,
+    }
     if not question.choices:
         return row | {"answer": question.answer}
     if question.answer not in question.choices:
         hint = "A question's answer is the text of the right choice."
         raise ConfigError(f"The answer of question {question.id} is none of its choices", hint=hint)
-    return row | {"choices": list(question.choices), "label": question.choices.index(question.answer)}
+    return row | {
+        "choices": list(question.choices),
+        "label": question.choices.index(question.answer),
+    }
 
 
 def _texts(value: str | list[str]) -> list[str]:

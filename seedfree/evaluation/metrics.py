@@ -1,7 +1,8 @@
 """Each metric as statistics of a row, and what their sums make of it.
 
-A score of many rows is a function of the sum of their statistics, so that a resampled score costs a sum and never
-another look at the text. The functions on sums are sacreBLEU's (smoothing "exp" for BLEU, effective order for chrF).
+A score of many rows is a function of the sum of their statistics, so that a resampled score costs a
+sum and never another look at the text. The functions on sums are sacreBLEU's (smoothing "exp" for
+BLEU, effective order for chrF).
 """
 
 from __future__ import annotations
@@ -25,18 +26,30 @@ __all__ = ["METRICS", "Floats", "is_counted", "paper_rows", "segmented_rows", "v
 
 Floats = NDArray[np.float64]
 
-METRICS = ("bleu", "chrf", "meteor", "rouge1", "rouge2", "rougeL", "rougeLsum", "squad_em", "squad_f1")
+METRICS = (
+    "bleu",
+    "chrf",
+    "meteor",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+    "squad_em",
+    "squad_f1",
+)
 _MEANS = METRICS[2:]
 _PERCENT = ("squad_f1", "squad_em")
 _ROUGE = METRICS[3:7]
-# The columns: whether a row counts, whether it was scored, BLEU's lengths, matches and totals, chrF's three counts
-# for each of six orders, then one column a mean.
+# The columns: whether a row counts, whether it was scored, BLEU's lengths, matches and totals,
+# chrF's three counts for each of six orders, then one column a mean.
 _COUNTED, _SCORED, _BLEU, _CHRF, _FIRST = 0, 1, slice(2, 12), slice(12, 30), 30
 _WIDTH = _FIRST + len(_MEANS)
 _ARTICLES = frozenset(("a", "an", "the"))
 # Cells that the paper's scorer took for empty: those that pandas.read_csv does (its `na_values`).
 _EMPTY = frozenset(
-    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split(
+        "|"
+    )
 )
 _SQUAD_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -45,17 +58,22 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cutter) -> Floats:
     """Statistics, `[n, k]`, by the steps of the paper's scorer.
 
-    A row whose prediction or reference is empty counts, and scores nothing: the mean over all rows is then the
-    paper's "mean of the valid rows, times valid over all". Of white space alone a text is not empty, as it was not
+    A row whose prediction or reference is empty counts, and scores nothing: the mean over all rows
+    is then the paper's "mean of the valid rows, times valid over all". Of white space alone a text
+    is not empty, as it was not
     there: BLEU and chrF count what stands beside it.
 
-    METEOR's words are NLTK's, sentence by sentence, as its `word_tokenize` has them, but with a sentence splitter that
-    is not trained on English and so needs no download: on the published files this changes METEOR by less than 0.0004.
-    SQuAD's are those of the raw texts.
+    METEOR's words are NLTK's, sentence by sentence, as its `word_tokenize` has them, but with a
+    sentence splitter that is not trained on English and so needs no download: on the published
+    files this changes METEOR by less than 0.0004. SQuAD's are those of the raw texts.
     """
     found = np.zeros((len(predictions), _WIDTH))
     found[:, _COUNTED] = 1
-    rows = [i for i, pair in enumerate(zip(predictions, references, strict=True)) if _EMPTY.isdisjoint(pair)]
+    rows = [
+        i
+        for i, pair in enumerate(zip(predictions, references, strict=True))
+        if _EMPTY.isdisjoint(pair)
+    ]
     found[rows, _SCORED] = 1
     raw = [(predictions[i], references[i]) for i in rows]
     cut = _cut_all(raw, cutter)
@@ -65,15 +83,20 @@ def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cu
         squad = _squad_words(p), _squad_words(r)
         meteor = _meteor(_nltk_words(cut_p), _nltk_words(cut_r), stemmer)
         counts = rouge.score(cut_r, cut_p)
-        found[row, _FIRST:] = [meteor, *(counts[name].fmeasure for name in _ROUGE), squad[0] == squad[1], _f1(*squad)]
+        found[row, _FIRST:] = [
+            meteor,
+            *(counts[name].fmeasure for name in _ROUGE),
+            squad[0] == squad[1],
+            _f1(*squad),
+        ]
     return found
 
 
 def segmented_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cutter) -> Floats:
     """Statistics, `[n, k]`, on the words of the cutter; chrF on the characters of the text.
 
-    A blank prediction scores 0, and its reference counts in BLEU and chrF. A row with a blank reference has nothing to
-    be measured against: it does not count.
+    A blank prediction scores 0, and its reference counts in BLEU and chrF. A row with a blank
+    reference has nothing to be measured against: it does not count.
     """
     found = np.zeros((len(predictions), _WIDTH))
     rows = [i for i, reference in enumerate(references) if cutter.clean(reference).strip()]
@@ -88,7 +111,9 @@ def segmented_rows(predictions: Sequence[str], references: Sequence[str], cutter
     for row, (p, r) in zip(rows, cut, strict=True):
         lines, all_lines = content(p), content(r)
         words, all_words = sum(lines, []), sum(all_lines, [])
-        squad = [[word for word in some if word not in articles] or some for some in (words, all_words)]
+        squad = [
+            [word for word in some if word not in articles] or some for some in (words, all_words)
+        ]
         counts = rouge.score(" ".join(all_words), " ".join(words))
         found[row, _FIRST:] = [
             _meteor(p.split(), r.split(), stemmer),
@@ -118,7 +143,9 @@ def is_counted(rows: Floats) -> NDArray[np.bool_]:
 
 def versions() -> str:
     """The libraries that count, as `name:version`, with `|` between."""
-    return "|".join(f"{name}:{metadata.version(name)}" for name in ("sacrebleu", "rouge_score", "nltk"))
+    return "|".join(
+        f"{name}:{metadata.version(name)}" for name in ("sacrebleu", "rouge_score", "nltk")
+    )
 
 
 def _cut_all(pairs: Sequence[tuple[str, str]], cutter: Cutter) -> list[tuple[str, str]]:
@@ -129,14 +156,18 @@ def _cut_all(pairs: Sequence[tuple[str, str]], cutter: Cutter) -> list[tuple[str
     return [(known[p], known[r]) for p, r in pairs]
 
 
-def _corpus(words: Sequence[tuple[str, str]], texts: Sequence[tuple[str, str]], tokenize: str) -> tuple[Any, Any]:
+def _corpus(
+    words: Sequence[tuple[str, str]], texts: Sequence[tuple[str, str]], tokenize: str
+) -> tuple[Any, Any]:
     """SacreBLEU's own statistics, row by row, for BLEU of the words and chrF of the texts."""
     metrics = _imported("sacrebleu")
     if not words:
         return np.zeros((0, 10)), np.zeros((0, 18))
 
     def counts(metric: Any, pairs: Sequence[tuple[str, str]]) -> Floats:
-        return np.array(metric._extract_corpus_statistics([p for p, _ in pairs], [[r for _, r in pairs]]), float)
+        return np.array(
+            metric._extract_corpus_statistics([p for p, _ in pairs], [[r for _, r in pairs]]), float
+        )
 
     return counts(metrics.BLEU(tokenize=tokenize, force=True), words), counts(metrics.CHRF(), texts)
 

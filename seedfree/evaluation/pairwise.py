@@ -1,7 +1,7 @@
 """An LLM that says which of two answers is better, asked in both orders.
 
-Every pair is asked twice with the answers' places swapped, and a verdict that does not survive the swap is a tie, as in
-Zheng et al. 2023 (arXiv 2306.05685), section 3.4.
+Every pair is asked twice with the answers' places swapped, and a verdict that does not survive the
+swap is a tie, as in Zheng et al. 2023 (arXiv 2306.05685), section 3.4.
 """
 
 from __future__ import annotations
@@ -153,7 +153,11 @@ class Preferences:
     @property
     def length_difference(self) -> float:
         """Mean length of the first answers minus that of the second, in characters."""
-        return sum(pair.difference for pair in self._judged) / len(self._judged) if self._judged else math.nan
+        return (
+            sum(pair.difference for pair in self._judged) / len(self._judged)
+            if self._judged
+            else math.nan
+        )
 
     @property
     def position_bias(self) -> float:
@@ -164,7 +168,9 @@ class Preferences:
     @cached_property
     def position_interval(self) -> Interval:
         """95 % interval of the position bias."""
-        return self._interval([value for value, _ in self._places], [pair for _, pair in self._places])
+        return self._interval(
+            [value for value, _ in self._places], [pair for _, pair in self._places]
+        )
 
     @property
     def agreement(self) -> float:
@@ -180,7 +186,10 @@ class Preferences:
     def tasks(self) -> Mapping[str, Preferences]:
         """Preferences of each task; empty where the questions have none."""
         places = by_task([pair.task for pair in self.pairs])
-        return {task: Preferences(tuple(self.pairs[i] for i in rows), self.seed) for task, rows in places.items()}
+        return {
+            task: Preferences(tuple(self.pairs[i] for i in rows), self.seed)
+            for task, rows in places.items()
+        }
 
     def __repr__(self) -> str:
         return (
@@ -202,7 +211,9 @@ class Preferences:
 
     @property
     def _orders(self) -> tuple[list[Side | None], list[Side | None]]:
-        return [pair.verdicts[0] for pair in self._judged], [pair.verdicts[1] for pair in self._judged]
+        return [pair.verdicts[0] for pair in self._judged], [
+            pair.verdicts[1] for pair in self._judged
+        ]
 
     @property
     def _places(self) -> list[tuple[float, Pair]]:
@@ -218,7 +229,9 @@ class Preferences:
     @cached_property
     def _controlled(self) -> tuple[float, Interval]:
         differences = [pair.difference for pair in self._judged]
-        return length_controlled(self._worth, differences, clusters=[(pair.task, pair.source) for pair in self._judged])
+        return length_controlled(
+            self._worth, differences, clusters=[(pair.task, pair.source) for pair in self._judged]
+        )
 
     def _interval(self, values: Sequence[float], pairs: Sequence[Pair]) -> Interval:
         if not values:
@@ -253,11 +266,15 @@ def compare_answers(
         StopRunError: No request can succeed: a wrong key, spent budget, full disk.
     """
     if not isinstance(judge, Judge):
-        raise ConfigError(f"judge is {type(judge).__name__}", hint="Give a Judge first, then the questions.")
+        raise ConfigError(
+            f"judge is {type(judge).__name__}", hint="Give a Judge first, then the questions."
+        )
     language = Language.load(judge.language)
     items = asked(questions, language)
     one, other = texts("first", first, len(items)), texts("second", second, len(items))
-    known = [None] * len(items) if references is None else texts("references", references, len(items))
+    known = (
+        [None] * len(items) if references is None else texts("references", references, len(items))
+    )
     judge.warn(items, generators)
     pack = judge.pack("judge_pair", *["judge_reference"] * (references is not None))
 
@@ -279,7 +296,9 @@ def compare_answers(
     pairs = []
     for i, (item, a, b) in enumerate(zip(items, one, other, strict=True)):
         both = found[2 * i : 2 * i + 2]
-        sides, reasons, errors = zip(*(_read(each, order) for order, each in enumerate(both)), strict=True)
+        sides, reasons, errors = zip(
+            *(_read(each, order) for order, each in enumerate(both)), strict=True
+        )
         pairs.append(Pair(sides, reasons, errors, len(a) - len(b), item.task, item.source))
     return Preferences(tuple(pairs), judge.seed)
 

@@ -13,10 +13,21 @@ from seedfree.errors import ConfigError
 from seedfree.evaluation.rows import absent, csv_rows, file_text, json_rows
 from seedfree.languages import Language
 
-__all__ = ["COLUMNS", "PARTS", "TASKS", "CutOff", "Prediction", "Predictions", "cut_off", "named", "read_predictions"]
+__all__ = [
+    "COLUMNS",
+    "PARTS",
+    "TASKS",
+    "CutOff",
+    "Prediction",
+    "Predictions",
+    "cut_off",
+    "named",
+    "read_predictions",
+]
 
 COLUMNS = ("question", "context", "answer", "id", "prediction")
-# The task types of WangchanThaiInstruct, and its halves as the paper's files name them ("yes": of Thai culture).
+# The task types of WangchanThaiInstruct, and its halves as the paper's files name them ("yes": of
+# Thai culture).
 TASKS = (
     "brainstorming",
     "classification",
@@ -26,13 +37,20 @@ TASKS = (
     "open_qa",
     "summarization",
 )
-PARTS = {"culture": "culture", "thai_culture": "culture", "general": "general", "yes": "culture", "no": "general"}
+PARTS = {
+    "culture": "culture",
+    "thai_culture": "culture",
+    "general": "general",
+    "yes": "culture",
+    "no": "general",
+}
 _KINDS = re.compile(r"\.(csv|jsonl)(\.gz)?$")
 _NAME = re.compile(r"(?P<model>.+)\.(?P<task>[^.]+)\.(?P<part>[^.]+)")
 _AUTHORS_NAME = re.compile(r"(?P<task>.+)_(?P<part>yes|no)_eval")
 _NOTHING = ("", "nan", "NaN")
 _LIMIT = ("max_tokens", "length")
-# What no text ends with: a comma, an open bracket, a Thai or Lao vowel that is written before its consonant.
+# What no text ends with: a comma, an open bracket, a Thai or Lao vowel that is written before its
+# consonant.
 _OPEN_END = re.compile(r"[,;(\[{\u0e40-\u0e44\u0ec0-\u0ec4]\Z")
 
 
@@ -101,16 +119,19 @@ class CutOff(NamedTuple):
 def cut_off(rows: Sequence[Prediction], language: Language | str = "th") -> CutOff:
     """How many answers were cut off.
 
-    Known where every row has a stop reason. Elsewhere the share of texts that cannot have ended where they end: after
-    a comma or an open bracket, in an open code block, or inside a word (the last word, by the language's segmenter,
-    is a single consonant). Most cut texts end at a word's end and are not noticed.
+    Known where every row has a stop reason. Elsewhere the share of texts that cannot have ended
+    where they end: after a comma or an open bracket, in an open code block, or inside a word (the
+    last word, by the language's segmenter, is a single consonant). Most cut texts end at a word's
+    end and are not noticed.
     """
     if not rows:
         return CutOff(0.0, known=False)
     if all(row.stop_reason for row in rows):
         return CutOff(sum(row.stop_reason in _LIMIT for row in rows) / len(rows), known=True)
     spoken = Language.load(language)
-    return CutOff(sum(_breaks_off(row.prediction.rstrip(), spoken) for row in rows) / len(rows), known=False)
+    return CutOff(
+        sum(_breaks_off(row.prediction.rstrip(), spoken) for row in rows) / len(rows), known=False
+    )
 
 
 def _breaks_off(text: str, language: Language) -> bool:
@@ -132,7 +153,11 @@ def named(path: str | Path) -> tuple[str, str, str] | None:
     found = _NAME.fullmatch(name) or _AUTHORS_NAME.fullmatch(name)
     if found is None or found["task"] not in TASKS or found["part"] not in PARTS:
         return None
-    return found.groupdict().get("model") or path.absolute().parent.name, found["task"], PARTS[found["part"]]
+    return (
+        found.groupdict().get("model") or path.absolute().parent.name,
+        found["task"],
+        PARTS[found["part"]],
+    )
 
 
 def read_predictions(path: str | Path) -> Predictions:
@@ -145,7 +170,9 @@ def read_predictions(path: str | Path) -> Predictions:
     path = Path(path)
     kind = _KINDS.search(path.name)
     if kind is None:
-        raise ConfigError(f"{path} is no prediction file", hint="Use .csv or .jsonl, as it is or with .gz.")
+        raise ConfigError(
+            f"{path} is no prediction file", hint="Use .csv or .jsonl, as it is or with .gz."
+        )
     text = file_text(path)
     if not text.strip():
         raise ConfigError(f"{path} is empty")
@@ -162,7 +189,9 @@ def _csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     _check(path, header)
     for line, cells in rows:
         if len(cells) != len(header):
-            raise ConfigError(f"{path}, line {line}: {len(cells)} cells, where the header has {len(header)}")
+            raise ConfigError(
+                f"{path}, line {line}: {len(cells)} cells, where the header has {len(header)}"
+            )
         yield line, dict(zip(header, cells, strict=True))
 
 
@@ -176,12 +205,17 @@ def _check(where: object, columns: Any) -> None:
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         hint = f"The columns are {', '.join(COLUMNS)}."
-        raise ConfigError(f"{where}: no column {' and no column '.join(map(repr, missing))}", hint=hint)
+        raise ConfigError(
+            f"{where}: no column {' and no column '.join(map(repr, missing))}", hint=hint
+        )
 
 
 def _row(path: Path, line: int, row: Mapping[str, Any], task: str, part: str) -> Prediction:
     try:
-        own = {name: _cell(name, row.get(name)) for name in (*COLUMNS, "stop_reason", "task", "part", "source")}
+        own = {
+            name: _cell(name, row.get(name))
+            for name in (*COLUMNS, "stop_reason", "task", "part", "source")
+        }
         given = row.get("choices")
         choices = tuple(_cell("choices", one) for one in given) if isinstance(given, list) else ()
     except ConfigError as error:

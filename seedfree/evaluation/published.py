@@ -47,13 +47,15 @@ class Published:
 def read_published(path: str | Path) -> list[Published]:
     """The entries of a JSON file; none where it holds something else.
 
-    An entry is an object with `published`: names to numbers, nested or not. It says `model`, `task` and `test_set`, or
-    `file` (`<model>.<task>.<part>.csv`); the model may also be the name of the JSON file. Entries stand in a list, or
-    anywhere in an object. The files of the paper's authors are read too: `{model: {"yes": {task: scores}, "no": ...}}`,
-    or without the model, which then is the folder's name.
+    An entry is an object with `published`: names to numbers, nested or not. It says `model`, `task`
+    and `test_set`, or `file` (`<model>.<task>.<part>.csv`); the model may also be the name of the
+    JSON file. Entries stand in a list, or anywhere in an object. The files of the paper's authors
+    are read too: `{model: {"yes": {task: scores}, "no": ...}}`, or without the model, which then is
+    the folder's name.
 
     Raises:
-        ConfigError: The file cannot be read or is not JSON, or an entry has another task or part, or no numbers.
+        ConfigError: The file cannot be read or is not JSON, or an entry has another task or part,
+            or no numbers.
     """
     path = Path(path)
     value = read_json(path)
@@ -73,7 +75,12 @@ def _entries(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if isinstance(value.get("published"), dict):
             yield name, value
         elif value and value.keys() <= {"yes", "no"}:
-            tasks = [(part, *one) for part, inner in value.items() if isinstance(inner, dict) for one in inner.items()]
+            tasks = [
+                (part, *one)
+                for part, inner in value.items()
+                if isinstance(inner, dict)
+                for one in inner.items()
+            ]
             for part, task, scores in tasks:
                 if task in TASKS and isinstance(scores, dict):
                     yield name, {"model": name, "task": task, "part": part, "published": scores}
@@ -86,7 +93,9 @@ def _entries(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _published(path: Path, name: str, entry: Mapping[str, Any]) -> Published:
-    file = next((said for said in (entry.get("file"), name) if isinstance(said, str) and named(said)), "")
+    file = next(
+        (said for said in (entry.get("file"), name) if isinstance(said, str) and named(said)), ""
+    )
     alone = path.absolute().parent.name if path.stem == "evaluation_results" else path.stem
     model, task, part = named(file) or (alone, "", "")
     model, task = str(entry.get("model") or model), str(entry.get("task") or task)
@@ -94,7 +103,9 @@ def _published(path: Path, name: str, entry: Mapping[str, Any]) -> Published:
     for what, said, known in (("task", task, TASKS), ("test_set", part, PARTS)):
         if said not in known:
             hint = f"Known: {', '.join(known)}."
-            raise ConfigError(f"{path}: the entry {file or name or model} has {what} {said!r}", hint=hint)
+            raise ConfigError(
+                f"{path}: the entry {file or name or model} has {what} {said!r}", hint=hint
+            )
     scores = dict(_numbers(entry["published"]))
     if not scores:
         raise ConfigError(f"{path}: the entry {file or name or model} has no known scores")
@@ -105,5 +116,9 @@ def _numbers(value: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for key, inner in value.items():
         if isinstance(inner, dict):
             yield from _numbers(inner)
-        elif key.casefold() in _NAMES and isinstance(inner, int | float) and not isinstance(inner, bool):
+        elif (
+            key.casefold() in _NAMES
+            and isinstance(inner, int | float)
+            and not isinstance(inner, bool)
+        ):
             yield _NAMES[key.casefold()], float(inner)

@@ -24,7 +24,15 @@ from numpy.typing import ArrayLike, NDArray
 from seedfree.errors import ConfigError
 from seedfree.evaluation.rows import absent
 
-__all__ = ["RESAMPLES", "Interval", "Strata", "interval_around", "mean_interval", "p_value", "paired_p"]
+__all__ = [
+    "RESAMPLES",
+    "Interval",
+    "Strata",
+    "interval_around",
+    "mean_interval",
+    "p_value",
+    "paired_p",
+]
 
 RESAMPLES = 1000
 _BLOCK = 4_000_000  # Cells of one block of draws: 32 MB.
@@ -46,7 +54,8 @@ class Strata:
 
     Attributes:
         rows: For each group, the numbers of its rows, ascending.
-        clusters: For each group, the cluster of each of these rows, from 0 on in the order of appearance.
+        clusters: For each group, the cluster of each of these rows, from 0 on in the order of
+            appearance.
         seed: The same seed, groups and clusters give the same draws.
     """
 
@@ -69,16 +78,23 @@ class Strata:
         """
         for name, given in (("groups", groups), ("clusters", clusters)):
             if given is not None and len(given) != n:
-                raise ConfigError(f"{len(given)} {name} for {n} rows", hint="Give one for each row.")
+                raise ConfigError(
+                    f"{len(given)} {name} for {n} rows", hint="Give one for each row."
+                )
         rows: dict[str, list[int]] = {}
         for i in range(n):
             rows.setdefault("" if groups is None else str(groups[i]), []).append(i)
         labels = {}
         for name, members in rows.items():
             known: dict[Hashable, int] = {}
-            own = (("row", i) if clusters is None or _blank(clusters[i]) else ("cluster", clusters[i]) for i in members)
+            own = (
+                ("row", i) if clusters is None or _blank(clusters[i]) else ("cluster", clusters[i])
+                for i in members
+            )
             labels[name] = np.array([known.setdefault(key, len(known)) for key in own], np.intp)
-        return cls({name: np.array(members, np.intp) for name, members in rows.items()}, labels, seed)
+        return cls(
+            {name: np.array(members, np.intp) for name, members in rows.items()}, labels, seed
+        )
 
     def only(self, group: str) -> Strata:
         """The strata of the rows of one group, numbered anew."""
@@ -87,11 +103,16 @@ class Strata:
 
     def resampled(self, statistics: _Floats) -> dict[str, _Floats]:
         """For each group, the sums of its rows' statistics in each resample: `[n, k]` to `[resamples, k]`."""
-        return {name: self._drawn(name, self._summed(name, statistics), "bootstrap") for name in self.rows}
+        return {
+            name: self._drawn(name, self._summed(name, statistics), "bootstrap")
+            for name in self.rows
+        }
 
     def exchanged(self, difference: _Floats) -> _Floats:
         """The sum of `difference` (second less first, `[n, k]`) over the clusters exchanged: `[resamples, k]`."""
-        drawn = [self._drawn(name, self._summed(name, difference), "exchange") for name in self.rows]
+        drawn = [
+            self._drawn(name, self._summed(name, difference), "exchange") for name in self.rows
+        ]
         return np.asarray(np.sum(drawn, axis=0))
 
     def _summed(self, group: str, statistics: _Floats) -> _Floats:
@@ -128,7 +149,9 @@ def interval_around(samples: _Floats, score: float, level: float = 0.95) -> Inte
         ConfigError: A level outside 0 to 1.
     """
     if not 0 < level < 1:
-        raise ConfigError(f"level={level} is no share", hint="Give one between 0 and 1, such as 0.95.")
+        raise ConfigError(
+            f"level={level} is no share", hint="Give one between 0 and 1, such as 0.95."
+        )
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return Interval(min(float(low), score), max(float(high), score))
 
@@ -149,11 +172,14 @@ def mean_interval(
     """Interval of the mean of one number a row.
 
     Raises:
-        ConfigError: No values, values that are not finite numbers, or groups or clusters of another length.
+        ConfigError: No values, values that are not finite numbers, or groups or clusters of another
+            length.
     """
     numbers = _numbers(values)
     strata = Strata.of(len(numbers), groups, clusters, seed)
-    sums = np.sum(list(strata.resampled(np.stack([numbers, np.ones_like(numbers)], 1)).values()), axis=0)
+    sums = np.sum(
+        list(strata.resampled(np.stack([numbers, np.ones_like(numbers)], 1)).values()), axis=0
+    )
     return interval_around(sums[:, 0] / sums[:, 1], float(numbers.mean()), level)
 
 
@@ -172,11 +198,14 @@ def paired_p(
     """
     a, b = _numbers(first), _numbers(second)
     if len(a) != len(b):
-        raise ConfigError(f"{len(a)} values against {len(b)}", hint="A paired test needs the same rows in both.")
+        raise ConfigError(
+            f"{len(a)} values against {len(b)}", hint="A paired test needs the same rows in both."
+        )
     difference = (b - a)[:, None]
     total = float(difference.sum())
     return p_value(
-        total / len(a), (total - 2 * Strata.of(len(a), groups, clusters, seed).exchanged(difference)) / len(a)
+        total / len(a),
+        (total - 2 * Strata.of(len(a), groups, clusters, seed).exchanged(difference)) / len(a),
     )
 
 
@@ -188,5 +217,8 @@ def _blank(cluster: Hashable) -> bool:
 def _numbers(values: ArrayLike) -> _Floats:
     numbers = np.asarray(values, float)
     if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
-        raise ConfigError("The values are not a list of finite numbers", hint="Give one number a row, at least one.")
+        raise ConfigError(
+            "The values are not a list of finite numbers",
+            hint="Give one number a row, at least one.",
+        )
     return numbers

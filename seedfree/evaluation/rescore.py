@@ -69,7 +69,10 @@ class Rescored:
             "part": self.part,
             **pooled([self]),
             "modes": {
-                mode: {m: {"score": getattr(s, m), "interval": list(s.interval(m))} for m in self.metrics}
+                mode: {
+                    m: {"score": getattr(s, m), "interval": list(s.interval(m))}
+                    for m in self.metrics
+                }
                 | {"signature": s.signature}
                 for mode, s in self.modes.items()
             },
@@ -80,7 +83,9 @@ class Rescored:
         }
 
 
-def gather(folder: str | Path) -> tuple[dict[Key, Published], dict[Key, list[Prediction]], list[str]]:
+def gather(
+    folder: str | Path,
+) -> tuple[dict[Key, Published], dict[Key, list[Prediction]], list[str]]:
     """What a folder holds, and of the folders in it the prediction files: published scores, rows, what was left out.
 
     Raises:
@@ -92,7 +97,11 @@ def gather(folder: str | Path) -> tuple[dict[Key, Published], dict[Key, list[Pre
     told: dict[Key, Published] = {}
     files: dict[Key, list[Prediction]] = {}
     notes = []
-    inside = (path for path in folder.glob("*/*") if path.name.startswith("predictions.jsonl") or named(path))
+    inside = (
+        path
+        for path in folder.glob("*/*")
+        if path.name.startswith("predictions.jsonl") or named(path)
+    )
     for path in sorted(path for path in (*folder.iterdir(), *inside) if path.is_file()):
         if path.suffix == ".json":
             told |= {(one.model, one.task, one.part): one for one in read_published(path)}
@@ -100,21 +109,31 @@ def gather(folder: str | Path) -> tuple[dict[Key, Published], dict[Key, list[Pre
             for key, rows in _by_task(read_predictions(path)).items():
                 if key[1] not in TASKS or key[2] not in PARTS:
                     why = (
-                        f"task {key[1]!r}, part {key[2]!r}" if any(key[1:]) else "its name says no known task and part"
+                        f"task {key[1]!r}, part {key[2]!r}"
+                        if any(key[1:])
+                        else "its name says no known task and part"
                     )
                     notes.append(f"Left out: {len(rows)} rows of {path.name} ({why}).")
                 elif key in files:
-                    raise ConfigError(f"{path} has what another file of the folder has", hint="Leave one of them.")
+                    raise ConfigError(
+                        f"{path} has what another file of the folder has", hint="Leave one of them."
+                    )
                 else:
                     files[key] = rows
     if not told and not files:
         hint = "It needs published scores (.json), or files <model>.<task>.<part>.csv, as they are or with .gz."
-        raise ConfigError(". ".join([f"{folder} holds nothing to make a table of", *notes]).rstrip("."), hint=hint)
+        raise ConfigError(
+            ". ".join([f"{folder} holds nothing to make a table of", *notes]).rstrip("."), hint=hint
+        )
     return told, files, notes
 
 
 def rescore(
-    key: Key, rows: Sequence[Prediction], modes: Sequence[Mode], language: str, told: Mapping[str, float]
+    key: Key,
+    rows: Sequence[Prediction],
+    modes: Sequence[Mode],
+    language: str,
+    told: Mapping[str, float],
 ) -> tuple[Rescored, str]:
     """Scores one file, and says what could not be said of it."""
     said, right = [row.prediction for row in rows], [row.answer for row in rows]
@@ -129,7 +148,9 @@ def rescore(
             note = f"No accuracy for {' '.join(key)}: {error.message}."
         if found and found.left_out:
             note = f"Accuracy of {' '.join(key)}: {found.left_out} rows left out, whose references say no choice."
-    scores: dict[str, Scores] = {mode: score(said, right, language, mode, sources=sources) for mode in modes}
+    scores: dict[str, Scores] = {
+        mode: score(said, right, language, mode, sources=sources) for mode in modes
+    }
     return Rescored(*key, scores, cut_off(rows, language), found, told), note
 
 
@@ -145,11 +166,19 @@ def pooled(files: Sequence[Rescored]) -> dict[str, Any]:
     """Rows, characters an answer, unanswered and cut-off shares over files; None where there is none."""
     n = sum(one.scores.n for one in files)
     if not n:
-        return {"n": None, "length": None, "unanswered": None, "cut_off": None, "cut_off_known": False}
+        return {
+            "n": None,
+            "length": None,
+            "unanswered": None,
+            "cut_off": None,
+            "cut_off_known": False,
+        }
     answered = sum(one.scores.n * (1 - one.scores.unanswered) for one in files)
     return {
         "n": n,
-        "length": sum(one.scores.length * one.scores.n * (1 - one.scores.unanswered) for one in files)
+        "length": sum(
+            one.scores.length * one.scores.n * (1 - one.scores.unanswered) for one in files
+        )
         / max(answered, 1),
         "unanswered": 1 - answered / n,
         "cut_off": sum(one.cut_off.share * one.scores.n for one in files) / n,

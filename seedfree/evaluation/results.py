@@ -33,10 +33,12 @@ class Evaluation:
 
     Attributes:
         folder: It holds `predictions.jsonl`, `scores.json`, `evaluation.json` and `ledger.sqlite`.
-        info: What `evaluation.json` says: benchmark, model, decoding, settings that the backend left out.
+        info: What `evaluation.json` says: benchmark, model, decoding, settings that the backend
+            left out.
         questions: Those that were asked, in the benchmark's order.
         predictions: The answers, one for each question; empty for one that failed or was refused.
-        stop_reasons: `"end"`, `"max_tokens"` (cut off), `"refusal"`, `"failed"`, `"rejected"`, or the provider's word.
+        stop_reasons: `"end"`, `"max_tokens"` (cut off), `"refusal"`, `"failed"`, `"rejected"`, or
+            the provider's word.
     """
 
     folder: Path
@@ -55,14 +57,22 @@ class Evaluation:
         folder = Path(folder)
         info = read_info(folder)
         if info is None:
-            raise ConfigError(f"{folder} holds no evaluation", hint="Give the out folder of evaluate().")
+            raise ConfigError(
+                f"{folder} holds no evaluation", hint="Give the out folder of evaluate()."
+            )
         path = folder / "predictions.jsonl"
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            rows = [
+                json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
+            ]
             questions = tuple(_question(row) for row in rows)
-            predictions, stops = (tuple(str(row[name]) for row in rows) for name in ("prediction", "stop_reason"))
+            predictions, stops = (
+                tuple(str(row[name]) for row in rows) for name in ("prediction", "stop_reason")
+            )
         except FileNotFoundError:
-            raise ConfigError(f"The evaluation in {folder} is not finished", hint="Run it again; it goes on.") from None
+            raise ConfigError(
+                f"The evaluation in {folder} is not finished", hint="Run it again; it goes on."
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
         return cls(folder, info, questions, predictions, stops)
@@ -81,7 +91,10 @@ class Evaluation:
     def parts(self) -> Mapping[str, Scores]:
         """The same for each part of the benchmark, where it has parts."""
         names = sorted({one.part for one in self.questions} - {""})
-        return {name: self._score([i for i, one in enumerate(self.questions) if one.part == name]) for name in names}
+        return {
+            name: self._score([i for i, one in enumerate(self.questions) if one.part == name])
+            for name in names
+        }
 
     @functools.cached_property
     def accuracy(self) -> Accuracy | None:
@@ -91,7 +104,8 @@ class Evaluation:
     def table(self, metrics: Sequence[str] | None = None) -> str:
         """Scores with 95 % intervals by part and task, as text.
 
-        Micro is over all rows, macro the mean over the tasks. Length is in characters, of the answered.
+        Micro is over all rows, macro the mean over the tasks. Length is in characters, of the
+        answered.
 
         Args:
             metrics: Of `scores.metrics`; `None`: the leading one, chrF, BLEU and ROUGE-L.
@@ -99,7 +113,10 @@ class Evaluation:
         first = dict.fromkeys((self.scores.leading, "chrf", "bleu", "rougeL"))
         names = list(first if metrics is None else metrics)
         if unknown := [name for name in names if name not in self.scores.metrics]:
-            raise ConfigError(f"Unknown metric {', '.join(unknown)}", hint=f"Known: {', '.join(self.scores.metrics)}.")
+            raise ConfigError(
+                f"Unknown metric {', '.join(unknown)}",
+                hint=f"Known: {', '.join(self.scores.metrics)}.",
+            )
         chosen = self.accuracy is not None
         head = ["part", "task", "n", *names, *(["accuracy", "unparsed"] if chosen else [])]
         lines = [[*head, "length", "unanswered", "cut off"]]
@@ -110,12 +127,24 @@ class Evaluation:
             within = [i for i, one in enumerate(self.questions) if part in ("all", one.part)]
             for task, one in scores.tasks.items():
                 rows = [i for i in within if self.questions[i].task == task]
-                lines.append(self._line(part, task, one, rows, [_cell(one, name) for name in names]))
-            lines.append(self._line(part, "micro", scores, within, [_cell(scores, name) for name in names]))
-            if len(scores.tasks) > 1:
-                macro = [_interval(scores.macro(name), scores.macro_interval(name)) for name in names]
                 lines.append(
-                    [part, "macro", f"{len(scores.tasks)} tasks", *macro, *([""] * (len(lines[0]) - 3 - len(names)))]
+                    self._line(part, task, one, rows, [_cell(one, name) for name in names])
+                )
+            lines.append(
+                self._line(part, "micro", scores, within, [_cell(scores, name) for name in names])
+            )
+            if len(scores.tasks) > 1:
+                macro = [
+                    _interval(scores.macro(name), scores.macro_interval(name)) for name in names
+                ]
+                lines.append(
+                    [
+                        part,
+                        "macro",
+                        f"{len(scores.tasks)} tasks",
+                        *macro,
+                        *([""] * (len(lines[0]) - 3 - len(names))),
+                    ]
                 )
         return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
 
@@ -125,24 +154,31 @@ class Evaluation:
         return {
             "signature": self.scores.signature,
             "stop_reasons": dict(sorted(Counter(self.stop_reasons).items())),
-            "accuracy": None if found is None else {k: v for k, v in asdict(found).items() if k != "hits"},
+            "accuracy": None
+            if found is None
+            else {k: v for k, v in asdict(found).items() if k != "hits"},
             "all": _scores(self.scores),
             "parts": {part: _scores(one) for part, one in self.parts.items()},
         }
 
     def _title(self) -> str:
         left = ", ".join(self.info.get("left_out", ()))
-        settings = ", ".join(f"{k} {v}" for k, v in self.info["decoding"].items() if v is not None and k != "system")
+        settings = ", ".join(
+            f"{k} {v}" for k, v in self.info["decoding"].items() if v is not None and k != "system"
+        )
         said = f"; the backend leaves out {left}" if left else ""
         return f"{self.info['model']} on {self.info['benchmark']} ({settings}{said})"
 
-    def _line(self, part: str, task: str, scores: Scores, rows: Sequence[int], cells: list[str]) -> list[str]:
+    def _line(
+        self, part: str, task: str, scores: Scores, rows: Sequence[int], cells: list[str]
+    ) -> list[str]:
         found = self._accuracy(rows)
         right = [] if self.accuracy is None else ["", ""]
         if found is not None:
             right = [_interval(found.correct, found.interval), f"{found.unparsed:.1%}"]
         if all(self.questions[i].choices for i in rows):
-            cells = [""] * len(cells)  # an answer that is a letter shares nothing with the choice's text
+            # an answer that is a letter shares nothing with the choice's text
+            cells = [""] * len(cells)
         rest = [f"{scores.length:.0f}", f"{scores.unanswered:.1%}", f"{scores.cut_off or 0:.1%}"]
         return [part, task, str(len(rows)), *cells, *right, *rest]
 
@@ -165,7 +201,9 @@ class Evaluation:
         for i in rows:
             if self.questions[i].choices or self.questions[i].task in CHOSEN:
                 tasks.setdefault(self.questions[i].task, []).append(i)
-        found = {task: one for task, at in tasks.items() if (one := self._task_accuracy(at)) is not None}
+        found = {
+            task: one for task, at in tasks.items() if (one := self._task_accuracy(at)) is not None
+        }
         if len(found) < 2:
             return next(iter(found.values()), None)
         n = sum(one.n for one in found.values())
@@ -177,7 +215,8 @@ class Evaluation:
             correct=sum(hits) / n,
             unparsed=sum(one.unparsed * one.n for one in found.values()) / n,
             n=n,
-            # Which rows were left out is not known: without their sources the interval is a little too narrow.
+            # Which rows were left out is not known: without their sources the interval is a little
+            # too narrow.
             interval=mean_interval(
                 [float(hit) for hit in hits],
                 groups=groups,
@@ -230,7 +269,9 @@ def _question(row: Mapping[str, Any]) -> Question:
 
 
 def _scores(scores: Scores) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(scores, name) for name in ("n", "unanswered", "cut_off", "length")}
+    values: dict[str, Any] = {
+        name: getattr(scores, name) for name in ("n", "unanswered", "cut_off", "length")
+    }
     for name in scores.metrics:
         interval = scores.interval(name)
         values[name] = [getattr(scores, name), interval.low, interval.high]

@@ -1,6 +1,7 @@
 """One HTML file in which a native speaker judges rows, and what comes back.
 
-The page is blinded: which data set a row is from, who wrote it and its id stand in the key file beside it alone.
+The page is blinded: which data set a row is from, who wrote it and its id stand in the key file
+    beside it alone.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def review_sheet(
     for given in sets.values():
         check_rows(given)
     if n < 1 or not any(map(len, sets.values())):
-        raise ConfigError("No rows to review", hint="Give a data set with rows, and n of at least 1.")
+        raise ConfigError(
+            "No rows to review", hint="Give a data set with rows, and n of at least 1."
+        )
     drawn = _drawn(sets, n, seed)
     items = [sets[name][row] for name, row in drawn]
     ids = [f"r{number:0{len(str(len(items)))}}" for number in range(1, len(items) + 1)]
@@ -100,15 +103,21 @@ def _drawn(sets: Mapping[str, Rows], n: int, seed: int) -> list[tuple[str, int]]
     """Names and row numbers of what is on the page, in the page's order."""
     counts: Counter[str] = Counter()
     for _ in range(min(n, sum(map(len, sets.values())))):
-        counts[min((name for name in sets if counts[name] < len(sets[name])), key=counts.__getitem__)] += 1
+        counts[
+            min((name for name in sets if counts[name] < len(sets[name])), key=counts.__getitem__)
+        ] += 1
     drawn = []
     for name, count in counts.items():
         tasks: dict[str, list[int]] = {}
         for row, item in enumerate(sets[name]):
             tasks.setdefault(item.task, []).append(row)
-        shares = apportion(Counter({task: len(rows) for task, rows in tasks.items()}), count / len(sets[name]))
+        shares = apportion(
+            Counter({task: len(rows) for task, rows in tasks.items()}), count / len(sets[name])
+        )
         for task, rows in tasks.items():
-            drawn += [(name, row) for row in seeded("review", seed, name, task).sample(rows, shares[task])]
+            drawn += [
+                (name, row) for row in seeded("review", seed, name, task).sample(rows, shares[task])
+            ]
     seeded("review order", seed).shuffle(drawn)
     return drawn
 
@@ -117,7 +126,10 @@ def _shown(item: Instruction) -> dict[str, Any]:
     """What the reviewer sees of a row; a text that the first turn repeats is shown once, apart."""
     text = item.input or (item.context.text if item.context else "")
     joined = f"{item.instruction}\n\n{item.input}"
-    turns = [[m.role, item.instruction if item.input and m.content == joined else m.content] for m in item.messages]
+    turns = [
+        [m.role, item.instruction if item.input and m.content == joined else m.content]
+        for m in item.messages
+    ]
     return {"lang": _tag(item.language), "material": text, "turns": turns}
 
 
@@ -153,8 +165,8 @@ def read_reviews(*paths: str | Path, key: str | Path = "review.key.json") -> Rev
         key: The key file that was written beside the sheet.
 
     Raises:
-        ConfigError: A file cannot be read, lacks a column, is of another sheet, or holds a mark that is none; or two
-            files give different marks under one name.
+        ConfigError: A file cannot be read, lacks a column, is of another sheet, or holds a mark
+            that is none; or two files give different marks under one name.
     """
     wrong = next((path for path in paths if not isinstance(path, str | Path)), None)
     if wrong is not None:
@@ -166,17 +178,26 @@ def read_reviews(*paths: str | Path, key: str | Path = "review.key.json") -> Rev
         for line, row in _read_csv(path):
             where = f"{path}, line {line}"
             if row["sheet"] != known["sheet"]:
-                raise ConfigError(f"{where}: sheet {row['sheet']!r}, not {known['sheet']!r}", hint="Give its own key.")
+                raise ConfigError(
+                    f"{where}: sheet {row['sheet']!r}, not {known['sheet']!r}",
+                    hint="Give its own key.",
+                )
             if row["item"] not in known["items"]:
                 raise ConfigError(f"{where}: the sheet has no item {row['item']!r}")
             if not row["reviewer"]:
-                raise ConfigError(f"{where}: no reviewer", hint="Fill in the column reviewer, one name a file.")
-            fluency, culture, correctness = (_mark(row[question], question, where) for question in QUESTIONS)
+                raise ConfigError(
+                    f"{where}: no reviewer", hint="Fill in the column reviewer, one name a file."
+                )
+            fluency, culture, correctness = (
+                _mark(row[question], question, where) for question in QUESTIONS
+            )
             said = (fluency, culture, correctness, row.get("comment", ""))
             review = Review(row["item"], row["reviewer"], *said, **known["items"][row["item"]])
             if found.setdefault((review.reviewer, review.item), review) != review:
                 hint = "Give each reviewer a name of their own, and of two files by one reviewer the later alone."
-                raise ConfigError(f"{where}: {review.reviewer} marked {review.item} twice, differently", hint=hint)
+                raise ConfigError(
+                    f"{where}: {review.reviewer} marked {review.item} twice, differently", hint=hint
+                )
     order = {item: number for number, item in enumerate(known["items"])}
     names = list(dict.fromkeys(name for name, _ in found))
     rows = sorted(found.values(), key=lambda r: (names.index(r.reviewer), order[r.item]))
@@ -203,17 +224,27 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     columns = [name.strip().lower() for name in lines[0][1]] if lines else []
     missing = [name for name in _COLUMNS if name not in columns]
     if missing:
-        raise ConfigError(f"{path} lacks the column {missing[0]}", hint=f"It needs {', '.join(_COLUMNS)}.")
+        raise ConfigError(
+            f"{path} lacks the column {missing[0]}", hint=f"It needs {', '.join(_COLUMNS)}."
+        )
     for line, cells in lines[1:]:
         if any(map(str.strip, cells)):
-            row = dict(zip(columns, (_FORMULA.sub("", cell, count=1).strip() for cell in cells), strict=False))
+            row = dict(
+                zip(
+                    columns,
+                    (_FORMULA.sub("", cell, count=1).strip() for cell in cells),
+                    strict=False,
+                )
+            )
             yield line, dict.fromkeys(columns, "") | row
 
 
 def _read_key(path: Path) -> dict[str, Any]:
     try:
         key = json.loads(path.read_text("utf-8"))
-        whole = isinstance(key["sheet"], str) and all(isinstance(size, int) for size in key["sizes"].values())
+        whole = isinstance(key["sheet"], str) and all(
+            isinstance(size, int) for size in key["sizes"].values()
+        )
         fields = {"dataset": str, "row": int, "id": str, "task": str, "source": str}
         for origin in key["items"].values():
             whole = whole and {name: type(value) for name, value in origin.items()} == fields
@@ -223,5 +254,7 @@ def _read_key(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
-        raise ConfigError(f"{path} is not the key of a sheet", hint="It is written beside it, as NAME.key.json.")
+        raise ConfigError(
+            f"{path} is not the key of a sheet", hint="It is written beside it, as NAME.key.json."
+        )
     return dict(key)

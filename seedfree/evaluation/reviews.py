@@ -132,13 +132,19 @@ class Agreement:
 
     def interval(self, name: str, level: float = 0.95) -> Interval:
         """Bootstrap interval, over sources, of one of `raw`, `kappa`, `linear`, `quadratic`, `spearman`."""
-        return bootstrap(_known(name, _STATISTICS), *self._sides(name), clusters=self.sources, level=level)
+        return bootstrap(
+            _known(name, _STATISTICS), *self._sides(name), clusters=self.sources, level=level
+        )
 
     def _value(self, name: str) -> float:
         return _STATISTICS[name](*self._sides(name))
 
     def _sides(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (self.first, self.second) if name == "spearman" else (self.first_marks, self.second_marks)
+        return (
+            (self.first, self.second)
+            if name == "spearman"
+            else (self.first_marks, self.second_marks)
+        )
 
     def __str__(self) -> str:
         low, high = self.interval("quadratic")
@@ -153,7 +159,8 @@ class Reviews:
     """The marks that came back.
 
     Attributes:
-        rows: One for each reviewer and row of the sheet, in the order of reviewers, then of the sheet.
+        rows: One for each reviewer and row of the sheet, in the order of reviewers, then of the
+            sheet.
         sizes: Rows of each data set that the sheet was drawn from, by name.
     """
 
@@ -165,7 +172,14 @@ class Reviews:
         """Their names, in the order of the files."""
         return tuple(dict.fromkeys(row.reviewer for row in self.rows))
 
-    def mean(self, question: str, *, dataset: str | None = None, task: str | None = None, level: float = 0.95) -> Mean:
+    def mean(
+        self,
+        question: str,
+        *,
+        dataset: str | None = None,
+        task: str | None = None,
+        level: float = 0.95,
+    ) -> Mean:
         """The mean over rows of the reviewers' mean mark, for all rows or those of a data set or task.
 
         The interval is a bootstrap within data set and task, clustered by source.
@@ -179,10 +193,14 @@ class Reviews:
             return Mean(math.nan, Interval(math.nan, math.nan), 0, 0)
         groups = [f"{first[item].dataset}\x1f{first[item].task}" for item in means]
         clusters = [first[item].source for item in means]
-        interval = mean_interval(list(means.values()), groups=groups, clusters=clusters, level=level)
+        interval = mean_interval(
+            list(means.values()), groups=groups, clusters=clusters, level=level
+        )
         return Mean(sum(means.values()) / len(means), interval, len(means), len(marked))
 
-    def agreement(self, question: str, first: str | None = None, second: str | None = None) -> Agreement:
+    def agreement(
+        self, question: str, first: str | None = None, second: str | None = None
+    ) -> Agreement:
         """Agreement of two reviewers on a question; the two need names where there are more.
 
         Raises:
@@ -190,7 +208,11 @@ class Reviews:
         """
         _known(question, dict.fromkeys(QUESTIONS))
         if (first is None or second is None) and len(self.reviewers) != 2:
-            hint = f"Name two of: {', '.join(self.reviewers)}." if len(self.reviewers) > 2 else "Read two files."
+            hint = (
+                f"Name two of: {', '.join(self.reviewers)}."
+                if len(self.reviewers) > 2
+                else "Read two files."
+            )
             raise ConfigError(f"{len(self.reviewers)} reviewers", hint=hint)
         names = self.reviewers if first is None or second is None else (first, second)
         sides = []
@@ -200,19 +222,24 @@ class Reviews:
         both = [item for item in sides[0] if item in sides[1]]
         marks = tuple(tuple(int(side[item]) for item in both) for side in sides)
         source = {row.item: row.source for row in self.rows}
-        return Agreement(marks[0], marks[1], marks[0], marks[1], tuple(source[item] for item in both))
+        return Agreement(
+            marks[0], marks[1], marks[0], marks[1], tuple(source[item] for item in both)
+        )
 
     def agreement_with(
-        self, marks: Sequence[float | None] | Mapping[str, Any] | Scored, question: str | None = None
+        self,
+        marks: Sequence[float | None] | Mapping[str, Any] | Scored,
+        question: str | None = None,
     ) -> Agreement:
         """Agreement of the reviewers with a judge who marks from 1 to 10.
 
-        The reviewers' mark of a row is their mean; for kappa it is rounded, and the judge's 1 to 10 become 1 to 5 by
-        pairs: 1 and 2 are 1, 9 and 10 are 5.
+        The reviewers' mark of a row is their mean; for kappa it is rounded, and the judge's 1 to 10
+        become 1 to 5 by pairs: 1 and 2 are 1, 9 and 10 are 5.
 
         Args:
-            marks: The judge's marks of all rows of the data set, in its order, or what holds them as `scores`; or marks
-                by id of the row, or by its name on the sheet. Of several data sets: such marks by name of the data set.
+            marks: The judge's marks of all rows of the data set, in its order, or what holds them
+                as `scores`; or marks by id of the row, or by its name on the sheet. Of several data
+                sets: such marks by name of the data set.
             question: The mark to compare with; `None` for the mean of the three.
 
         Raises:
@@ -222,14 +249,23 @@ class Reviews:
             _known(question, dict.fromkeys(QUESTIONS))
         if not isinstance(marks, Mapping) and len(self.sizes) > 1:
             hint = f"Give them by name: {', '.join(self.sizes)}."
-            raise ConfigError(f"The sheet is of {len(self.sizes)} data sets, the marks of one", hint=hint)
+            raise ConfigError(
+                f"The sheet is of {len(self.sizes)} data sets, the marks of one", hint=hint
+            )
         origin = {row.item: row for row in self.rows}
         means = _by_item(self.rows, question).items()
-        judged_too = [(human, self._judged(marks, origin[item]), origin[item].source) for item, human in means]
-        pairs = [(human, judged, source) for human, judged, source in judged_too if judged is not None]
+        judged_too = [
+            (human, self._judged(marks, origin[item]), origin[item].source) for item, human in means
+        ]
+        pairs = [
+            (human, judged, source) for human, judged, source in judged_too if judged is not None
+        ]
         bad = [judged for _, judged, _ in pairs if not 1 <= judged <= 10]
         if bad:
-            raise ConfigError(f"A mark of {bad[0]} is not from 1 to 10", hint="Bring the judge's marks to that scale.")
+            raise ConfigError(
+                f"A mark of {bad[0]} is not from 1 to 10",
+                hint="Bring the judge's marks to that scale.",
+            )
         return Agreement(
             tuple(human for human, _, _ in pairs),
             tuple(judged for _, judged, _ in pairs),
@@ -247,7 +283,9 @@ class Reviews:
             marks = getattr(marks, "scores", marks)
             if len(marks) != self.sizes[row.dataset]:
                 hint = "Give a mark or None for every row of the data set that the sheet was drawn from, in its order."
-                raise ConfigError(f"{len(marks)} marks for {self.sizes[row.dataset]} rows", hint=hint)
+                raise ConfigError(
+                    f"{len(marks)} marks for {self.sizes[row.dataset]} rows", hint=hint
+                )
             mark = marks[row.row]
         return None if mark is None or math.isnan(mark) else float(mark)
 
@@ -261,11 +299,18 @@ class Reviews:
         cuts += [(task, None, task) for task in tasks]
         for title, dataset, task in cuts:
             means = [self.mean(q, dataset=dataset, task=task) for q in QUESTIONS]
-            cells = [f"{m.value:.2f} [{m.interval.low:.2f}, {m.interval.high:.2f}]" if m.items else "–" for m in means]
-            lines.append(f"| {shown(title).replace('|', '/')} | {max(m.items for m in means)} | {' | '.join(cells)} |")
+            cells = [
+                f"{m.value:.2f} [{m.interval.low:.2f}, {m.interval.high:.2f}]" if m.items else "–"
+                for m in means
+            ]
+            lines.append(
+                f"| {shown(title).replace('|', '/')} | {max(m.items for m in means)} | {' | '.join(cells)} |"
+            )
         for first, second in itertools.combinations(self.reviewers, 2):
             lines += ["", f"{shown(first)} and {shown(second)}:", ""]
-            lines += [f"- {question}: {self.agreement(question, first, second)}" for question in QUESTIONS]
+            lines += [
+                f"- {question}: {self.agreement(question, first, second)}" for question in QUESTIONS
+            ]
         return "\n".join(lines)
 
 

@@ -59,7 +59,9 @@ def csv_rows(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, lis
     return rows
 
 
-def json_rows(path: Path, text: str, *, whole: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_rows(
+    path: Path, text: str, *, whole: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects with the line, from 1, on which each stands; of a list on one line, its objects.
 
     Args:

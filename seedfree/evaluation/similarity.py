@@ -1,8 +1,9 @@
 """Closeness of meaning: embedding similarity and BERTScore, each under its own name.
 
-The column "BERTScore" of the paper is embedding similarity with BGE-M3: one vector a text. BERTScore proper
-(Zhang et al. 2020, arXiv 1904.09675) matches token by token. Both rise with the length and the topic of an answer and
-say little about whether it is right: read them beside answer accuracy and output length.
+The column "BERTScore" of the paper is embedding similarity with BGE-M3: one vector a text.
+BERTScore proper (Zhang et al. 2020, arXiv 1904.09675) matches token by token. Both rise with the
+length and the topic of an answer and say little about whether it is right: read them beside answer
+accuracy and output length.
 """
 
 from __future__ import annotations
@@ -80,10 +81,15 @@ def embedding_similarity(
         ConfigError: Unequal lengths, no rows, something else than text or an encoder, or the encoder's package is
             missing.
     """
-    predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
+    predictions, references = (
+        as_texts(predictions, "predictions"),
+        as_texts(references, "references"),
+    )
     said = _said(predictions, references)
     if isinstance(encoder, str) or not isinstance(encoder, Encoder):  # a text has .encode too
-        raise ConfigError(f"encoder is {type(encoder).__name__}", hint="Give an encoder, such as BGEM3Encoder().")
+        raise ConfigError(
+            f"encoder is {type(encoder).__name__}", hint="Give an encoder, such as BGEM3Encoder()."
+        )
     values = np.zeros(len(predictions))
     if said:
         first = np.asarray(encoder.encode([predictions[i] for i in said]), dtype=np.float64)
@@ -119,7 +125,10 @@ def bert_score(
         ConfigError: Unequal lengths, no rows, something else than text, the package is missing, or the model can't be
             loaded.
     """
-    predictions, references = as_texts(predictions, "predictions"), as_texts(references, "references")
+    predictions, references = (
+        as_texts(predictions, "predictions"),
+        as_texts(references, "references"),
+    )
     said = _said(predictions, references)
     scorer = _scorer(str(model), layers, batch_size, device)
     table = np.zeros((3, len(predictions)))
@@ -149,10 +158,14 @@ def _scorer(model: str, layers: int | None, batch_size: int, device: str | None)
         raise missing_extra("bert-score", "eval") from error
     try:
         config = AutoConfig.from_pretrained(model)
-        layers = layers or model2layers.get(model) or max(1, round(config.num_hidden_layers * 2 / 3))
+        layers = (
+            layers or model2layers.get(model) or max(1, round(config.num_hidden_layers * 2 / 3))
+        )
         if not 0 < layers <= config.num_hidden_layers:
             raise ConfigError(f"{model} has {config.num_hidden_layers} layers, not {layers}")
-        scorer = BERTScorer(model_type=model, num_layers=layers, batch_size=batch_size, device=device)
+        scorer = BERTScorer(
+            model_type=model, num_layers=layers, batch_size=batch_size, device=device
+        )
     except (OSError, ValueError, KeyError, AttributeError, AssertionError) as error:
         if isinstance(error, ConfigError):
             raise

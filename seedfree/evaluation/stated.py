@@ -31,7 +31,11 @@ __all__ = ["listed", "stated"]
 
 def _folded(pattern: str) -> re.Pattern[str]:
     """A pattern for folded text, in which SARA AM is two characters and a tone mark comes before NIKHAHIT."""
-    return re.compile(re.sub("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", normalize("NFKC", pattern)))
+    return re.compile(
+        re.sub(
+            "([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", normalize("NFKC", pattern)
+        )
+    )
 
 
 _LATIN, _MOST = "abcdefgh", 8
@@ -59,8 +63,12 @@ _AND = _folded(
     r"[).\]\"']*\s*(?:และ|หรือ|กับ|ถึง|,|/|-|&|\band\b|\bor\b|\bto\b|dan|atau|na|au|và|hoặc|ve|veya)\s*"
     + f"{_ITEM}?{_OPEN}"
 )
-_NOT = _folded(r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)[\s\"'(]*\Z")
-_WRONG = _folded(r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)")
+_NOT = _folded(
+    r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)[\s\"'(]*\Z"
+)
+_WRONG = _folded(
+    r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)"
+)
 _REASON = _folded(
     r"เพราะ|เนื่องจาก|ซึ่ง|โดย|ตาม|ดังนั้น|because|since|which|as\b|so\b|karena|sebab|kwa sababu|vì|çünkü|ເພາະ|ເນື່ອງຈາກ"
     r"|ព្រោះ|ដោយសារ"
@@ -77,7 +85,8 @@ _BECAUSE = _folded("เพราะ|เนื่องจาก|because|since")
 # Below this many letters a choice's words must stand apart to be one ("ต้อง" stands in "ถูกต้อง").
 _SHORT = 10
 _GRAM = 5
-# Of a text that repeats a choice without end, what is looked at; and how far back a denial is looked for.
+# Of a text that repeats a choice without end, what is looked at; and how far back a denial is
+# looked for.
 _SPANS, _BACK = 400, 24
 
 
@@ -99,7 +108,11 @@ class _Text:
     def holds(self, words: str, start: int) -> int | None:
         """Where words without white space that begin at a place of `full` end in it."""
         first = bisect_left(self.at, start)
-        return self.at[first + len(words) - 1] + 1 if words and self.tight.startswith(words, first) else None
+        return (
+            self.at[first + len(words) - 1] + 1
+            if words and self.tight.startswith(words, first)
+            else None
+        )
 
 
 @dataclass(frozen=True)
@@ -116,26 +129,39 @@ class _Labels:
 def _labels(language: Language | str) -> _Labels:
     known = Language.load(language)
     own = {fold(label): place for place, label in enumerate(known.labels)}
-    positions = own | {char: i for i, char in enumerate(_LATIN)} | {str(i + 1): i for i in range(_MOST)}
+    positions = (
+        own | {char: i for i, char in enumerate(_LATIN)} | {str(i + 1): i for i in range(_MOST)}
+    )
     inside = "".join(map(re.escape, positions))
-    # A label is no part of a word or number: vowels above and below are marks, which `\w` leaves out.
+    # A label is no part of a word or number: vowels above and below are marks, which `\w` leaves
+    # out.
     pattern = re.compile(
         rf"([{inside}])(?![\w\u0300-\u036f\u0e30-\u0e4f\u0eb0-\u0ecf\u1000-\u109f\u1780-\u17d3])(?![.,]\d)"
     )
-    form = known.prompts.get("multiple_choice_answer", "").partition("$label")[0].rstrip().rpartition("\n")[2]
+    form = (
+        known.prompts.get("multiple_choice_answer", "")
+        .partition("$label")[0]
+        .rstrip()
+        .rpartition("\n")[2]
+    )
     nouns = f"{_NOUN}|{re.escape(fold(form))}" if form and "$" not in form else _NOUN
     cue = _folded(f"(?:{nouns}){_OPEN}(?:{_ITEM}{_OPEN})?")
     return _Labels(positions, frozenset(own) - set(_LATIN), pattern, cue)
 
 
 def stated(
-    text: str, choices: Sequence[str] = (), language: Language | str = "th", *, reference: bool = False
+    text: str,
+    choices: Sequence[str] = (),
+    language: Language | str = "th",
+    *,
+    reference: bool = False,
 ) -> int | None:
     """The position of the choice that a text means, from 0; `None` where that cannot be told.
 
     Args:
         choices: The choices' texts in order, without labels; without them labels alone are read.
-        reference: The text is a right answer, which says the choice first and then explains at length.
+        reference: The text is a right answer, which says the choice first and then explains at
+            length.
     """
     known, said = _labels(language), _Text.of(text)
     tight = [_Text.of(choice).tight for choice in choices]
@@ -202,7 +228,11 @@ def _label_at(
         if strict or not foreign:
             return None
     other = _second(said.full, label, known)
-    if other and known.positions[other[1]] != place and (other[1] in known.own or _STOP.match(said.full, other.end())):
+    if (
+        other
+        and known.positions[other[1]] != place
+        and (other[1] in known.own or _STOP.match(said.full, other.end()))
+    ):
         return -1
     if _WRONG.match(said.full, rest):
         return None
@@ -219,9 +249,17 @@ def _second(full: str, label: re.Match[str], known: _Labels) -> re.Match[str] | 
 
 def _lists(full: str, label: re.Match[str], known: _Labels) -> bool:
     """A text that goes on with the next label is a list of its own."""
-    following = [key for key, place in known.positions.items() if place == known.positions[label[1]] + 1]
-    kind = [key for key in following if key.isdigit() == label[1].isdigit() and key.isascii() == label[1].isascii()]
-    return any(re.search(rf"(?:\n|\s)[(\[]?{re.escape(key)}[.)\]]", full[label.end() :]) for key in kind)
+    following = [
+        key for key, place in known.positions.items() if place == known.positions[label[1]] + 1
+    ]
+    kind = [
+        key
+        for key in following
+        if key.isdigit() == label[1].isdigit() and key.isascii() == label[1].isascii()
+    ]
+    return any(
+        re.search(rf"(?:\n|\s)[(\[]?{re.escape(key)}[.)\]]", full[label.end() :]) for key in kind
+    )
 
 
 def _worded_at(said: _Text, start: int, tight: list[str]) -> int | None:
@@ -247,7 +285,11 @@ def _apart(full: str, start: int, end: int) -> bool:
         return False
     if _kind(head) == "latin" == _kind(before) or _kind(tail) == "latin" == _kind(after):
         return False
-    return not short or _kind(before) != _kind(head) and (head.isdigit() or _kind(after) != _kind(tail))
+    return (
+        not short
+        or _kind(before) != _kind(head)
+        and (head.isdigit() or _kind(after) != _kind(tail))
+    )
 
 
 def _kind(char: str) -> str:
@@ -270,7 +312,11 @@ def _worded(said: _Text, tight: list[str]) -> int | None:
             if _apart(said.full, start, end) and not _NOT.search(_before(said.full, start)):
                 spans.append((start, end, place))
             first = said.tight.find(words, first + 1)
-    whole = [a for a in spans if not any(b[0] <= a[0] and a[1] <= b[1] and b[1] - b[0] > a[1] - a[0] for b in spans)]
+    whole = [
+        a
+        for a in spans
+        if not any(b[0] <= a[0] and a[1] <= b[1] and b[1] - b[0] > a[1] - a[0] for b in spans)
+    ]
     if not whole:
         return None
     _, end, place = min(whole)
@@ -287,7 +333,9 @@ def _mentioned(said: _Text, known: _Labels, most: int) -> int | None:
         before, bracketed = _before(said.full, label.start()), _CLOSED.match(said.full, label.end())
         item = _NAMED.search(before)
         if (item or bracketed and before.endswith(("(", "["))) and known.positions[label[1]] < most:
-            if _WRONG.match(said.full, label.end()) or _NOT.search(before[: item.start() if item else -1]):
+            if _WRONG.match(said.full, label.end()) or _NOT.search(
+                before[: item.start() if item else -1]
+            ):
                 continue
             named.add(known.positions[label[1]])
             if second := _second(said.full, label, known):

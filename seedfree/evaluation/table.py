@@ -1,7 +1,7 @@
 """The paper's Table 2 from prediction files: `python -m seedfree.evaluation.table DIR`.
 
-`DIR` holds prediction files (`<model>.<task>.<part>.csv`, also `.gz`, `.jsonl`), JSON files with published scores, or
-both. What is printed, and how to read it: docs/paper-table.md.
+`DIR` holds prediction files (`<model>.<task>.<part>.csv`, also `.gz`, `.jsonl`), JSON files with
+published scores, or both. What is printed, and how to read it: docs/paper-table.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Table:
                 for name in (SIMILARITY, *METRICS)
                 if (values := [one.scores[name] for one in mine if name in one.scores])
             }
-            rows.append({"model": model, "part": part, "tasks": len(mine), **pooled(files), "scores": means})
+            rows.append(
+                {"model": model, "part": part, "tasks": len(mine), **pooled(files), "scores": means}
+            )
         return rows
 
     def means(self) -> list[dict[str, Any]]:
@@ -72,10 +74,21 @@ class Table:
                 means = {
                     name: {"mean": fmean(values), "tasks": len(values)}
                     for name in METRICS
-                    if (values := [getattr(one.modes[mode], name) for one in mine if name in one.metrics])
+                    if (
+                        values := [
+                            getattr(one.modes[mode], name) for one in mine if name in one.metrics
+                        ]
+                    )
                 }
                 rows.append(
-                    {"model": model, "part": part, "mode": mode, "tasks": len(mine), **pooled(mine), "scores": means}
+                    {
+                        "model": model,
+                        "part": part,
+                        "mode": mode,
+                        "tasks": len(mine),
+                        **pooled(mine),
+                        "scores": means,
+                    }
                     | {"accuracy": {"mean": fmean(right), "tasks": len(right)} if right else None}
                 )
         return rows
@@ -96,9 +109,14 @@ class Table:
             table = _lines(_published_rows(self.averages()))
             parts.append(f"Published scores, means over tasks (the paper has 7)\n{table}\n{said}")
         if self.rescored:
-            parts.append("Scored anew, means over the tasks that have files\n" + _lines(_mean_rows(self.means())))
+            parts.append(
+                "Scored anew, means over the tasks that have files\n"
+                + _lines(_mean_rows(self.means()))
+            )
             parts += [_file(one) for one in self.rescored]
-            signed = {scores.signature: None for one in self.rescored for scores in one.modes.values()}
+            signed = {
+                scores.signature: None for one in self.rescored for scores in one.modes.values()
+            }
             parts.append("\n".join(signed))
         return shown("\n\n".join([*parts, *("\n".join(self.notes),) * bool(self.notes)])) + "\n"
 
@@ -116,7 +134,9 @@ def make_table(folder: str | Path, modes: Sequence[Mode] = MODES, language: str 
         one, note = rescore(key, files[key], modes, language, scores)
         made.append(one)
         notes += [note] * bool(note)
-    return Table(tuple(told[key] for key in sorted(told, key=_order)), tuple(made), (*notes, *_unlike(told)))
+    return Table(
+        tuple(told[key] for key in sorted(told, key=_order)), tuple(made), (*notes, *_unlike(told))
+    )
 
 
 def _order(key: Key) -> tuple[str, str, str]:
@@ -177,11 +197,21 @@ def _published_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _mean_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    head = ["model", "half", "mode", "tasks", *_ABOUT, "accuracy", *(_TITLES[name] for name in METRICS)]
+    head = [
+        "model",
+        "half",
+        "mode",
+        "tasks",
+        *_ABOUT,
+        "accuracy",
+        *(_TITLES[name] for name in METRICS),
+    ]
     return [head] + [
         [
             *(row["model"], row["part"], row["mode"], str(row["tasks"]), *_shown(row)),
-            f"{row['accuracy']['mean']:.3f} ({row['accuracy']['tasks']})" if row["accuracy"] else _DASH,
+            f"{row['accuracy']['mean']:.3f} ({row['accuracy']['tasks']})"
+            if row["accuracy"]
+            else _DASH,
             *(_cell(name, row["scores"], row["tasks"]) for name in METRICS),
         ]
         for row in rows
@@ -242,15 +272,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m seedfree.evaluation.table", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("folder", help="prediction files, JSON files with published scores, or both")
-    parser.add_argument("--mode", choices=[*MODES, "both"], default="both", help="how to score anew (default: both)")
-    parser.add_argument("--language", default="th", help="code of the language of the answers (default: th)")
+    parser.add_argument(
+        "folder", help="prediction files, JSON files with published scores, or both"
+    )
+    parser.add_argument(
+        "--mode", choices=[*MODES, "both"], default="both", help="how to score anew (default: both)"
+    )
+    parser.add_argument(
+        "--language", default="th", help="code of the language of the answers (default: th)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     given = parser.parse_args(argv)
     modes = MODES if given.mode == "both" else (given.mode,)
     try:
         table = make_table(given.folder, modes, given.language)
-        text = json.dumps(table.to_dict(), ensure_ascii=False, indent=1) + "\n" if given.json else str(table)
+        text = (
+            json.dumps(table.to_dict(), ensure_ascii=False, indent=1) + "\n"
+            if given.json
+            else str(table)
+        )
     except SeedfreeError as error:
         sys.stderr.write(f"{error}\n")
         return 2

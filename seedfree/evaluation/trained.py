@@ -21,7 +21,8 @@ _SETTINGS = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0}
 class TrainedGenerator:
     """Asks a `TrainedModel`, one batch at a time, in a thread.
 
-    An answer depends on the prompt and its seed; in which batch it was made matters by rounding alone.
+    An answer depends on the prompt and its seed; in which batch it was made matters by rounding
+    alone.
 
     Args:
         batch_size: Prompts in one batch at most.

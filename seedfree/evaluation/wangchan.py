@@ -19,11 +19,12 @@ __all__ = ["WangchanThaiInstruct"]
 
 _LOG = logging.getLogger("seedfree")
 _HUB = "airesearch/WangchanThaiInstruct"
-# Each column as the releases spell it, in lower case without anything but letters; the first is the name in errors.
-# Sources: the cards of airesearch/WangchanThaiInstruct ("Thai_Specfic") and airesearch/WangchanThaiInstruct_7.24 on
-# the Hugging Face hub (ID, Domain, Instruction, Input, Output, Tags, Task_type, License; 7.24 has no column of
-# culture), and the evaluation code of the paper's authors (`task_type`, `thai_specific` of YES or NO; question,
-# context, answer in what they published).
+# Each column as the releases spell it, in lower case without anything but letters; the first is the
+# name in errors. Sources: the cards of airesearch/WangchanThaiInstruct ("Thai_Specfic") and
+# airesearch/WangchanThaiInstruct_7.24 on the Hugging Face hub (ID, Domain, Instruction, Input,
+# Output, Tags, Task_type, License; 7.24 has no column of culture), and the evaluation code of the
+# paper's authors (`task_type`, `thai_specific` of YES or NO; question, context, answer in what they
+# published).
 _COLUMNS = {
     "Instruction": ("instruction", "question"),
     "Input": ("input", "context"),
@@ -34,7 +35,11 @@ _COLUMNS = {
     "ID": ("id",),
 }
 # The card lists "Close QA".
-_SPELLINGS = {"close_qa": "closed_qa", "summarisation": "summarization", "multiple_choices": "multiple_choice"}
+_SPELLINGS = {
+    "close_qa": "closed_qa",
+    "summarisation": "summarization",
+    "multiple_choices": "multiple_choice",
+}
 _CULTURE = {"yes", "y", "true", "1", "culture", "cultural"}
 _GENERAL = {"no", "n", "false", "0", "general"}
 # "For research use only" and "academic" too; the Academic Free License allows all use.
@@ -46,12 +51,13 @@ _NONCOMMERCIAL = re.compile(
 class WangchanThaiInstruct:
     """The test split of WangchanThaiInstruct.
 
-    Rows have licences of their own; those that forbid commercial use are left out unless they are asked for. How many
-    they are is logged once, and is `left_out`.
+    Rows have licences of their own; those that forbid commercial use are left out unless they are
+    asked for. How many they are is logged once, and is `left_out`.
 
     Args:
         path: A .csv, .jsonl, .json or .parquet file; `None` for the test split on the hub.
-        part: `"culture"` (written for Thai culture) or `"general"`; `None` for both. The paper reports each.
+        part: `"culture"` (written for Thai culture) or `"general"`; `None` for both. The paper
+            reports each.
         tasks: Some of `task_names`; `None` for all seven.
         noncommercial: Take the rows of non-commercial licence too.
 
@@ -73,9 +79,15 @@ class WangchanThaiInstruct:
     ) -> None:
         if part not in (None, "culture", "general"):
             raise ConfigError(f"part is {part!r}", hint="Give 'culture', 'general' or None.")
-        self.tasks = TASKS if tasks is None else tuple(map(_task, [tasks] if isinstance(tasks, str) else tasks))
+        self.tasks = (
+            TASKS
+            if tasks is None
+            else tuple(map(_task, [tasks] if isinstance(tasks, str) else tasks))
+        )
         if unknown := [task for task in self.tasks if task not in TASKS]:
-            raise ConfigError(f"Unknown task {', '.join(unknown)}", hint=f"There are {', '.join(TASKS)}.")
+            raise ConfigError(
+                f"Unknown task {', '.join(unknown)}", hint=f"There are {', '.join(TASKS)}."
+            )
         self.path, self.part, self.noncommercial = path, part, noncommercial
         self._all_tasks = tasks is None
 
@@ -85,7 +97,8 @@ class WangchanThaiInstruct:
         `source` names the text that a question is about: several are asked about one.
 
         Raises:
-            ConfigError: The file or the hub cannot be read, a column is missing, or a task is unknown.
+            ConfigError: The file or the hub cannot be read, a column is missing, or a task is
+                unknown.
         """
         return self._loaded[0]
 
@@ -108,7 +121,8 @@ class WangchanThaiInstruct:
             hint = "Give tasks=[...] to take the known ones alone."
             raise ConfigError(f"{where} has unknown tasks: {', '.join(odd)[:200]}", hint=hint)
         ids = unique(
-            row.get("ID") or _digest(row["Task_type"], row["Instruction"], row.get("Input", "")) for row in rows
+            row.get("ID") or _digest(row["Task_type"], row["Instruction"], row.get("Input", ""))
+            for row in rows
         )
         asked = [
             (one, row)
@@ -117,7 +131,11 @@ class WangchanThaiInstruct:
             and (row["Instruction"] or row.get("Input"))
             and (self.part is None or _part(row.get("Thai_specific", ""), where) == self.part)
         ]
-        taken = [one for one in asked if self.noncommercial or not _NONCOMMERCIAL.search(one[1]["License"].lower())]
+        taken = [
+            one
+            for one in asked
+            if self.noncommercial or not _NONCOMMERCIAL.search(one[1]["License"].lower())
+        ]
         left_out = len(asked) - len(taken)
         if left_out:
             _LOG.warning(
@@ -125,12 +143,16 @@ class WangchanThaiInstruct:
                 self.name, left_out, len(asked),
             )  # fmt: skip
         if not taken:
-            raise ConfigError(f"{where} has no rows of this part and these tasks, or of a licence to use them")
+            raise ConfigError(
+                f"{where} has no rows of this part and these tasks, or of a licence to use them"
+            )
         return tuple(_question(one, row, where) for one, row in taken), left_out
 
     def _names(self, rows: Sequence[Mapping[str, Any]], where: str) -> dict[str, str]:
         """What each column is called in these rows."""
-        there = {re.sub(r"[^a-z]", "", str(name).lower()): str(name) for row in rows for name in row}
+        there = {
+            re.sub(r"[^a-z]", "", str(name).lower()): str(name) for row in rows for name in row
+        }
         names = {
             known: there[spelling]
             for known, spellings in _COLUMNS.items()
@@ -175,7 +197,9 @@ def _part(value: str, where: str) -> str:
     word = value.lower()
     if word in _CULTURE or word in _GENERAL or not word:
         return "culture" if word in _CULTURE else "general" if word else ""
-    raise ConfigError(f"{where} says {value[:40]!r} of Thai culture", hint="YES or NO is understood.")
+    raise ConfigError(
+        f"{where} says {value[:40]!r} of Thai culture", hint="YES or NO is understood."
+    )
 
 
 def _digest(*parts: str) -> str:

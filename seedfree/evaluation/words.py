@@ -1,7 +1,7 @@
 """Texts to words, by mode: as the paper's scorer cut them, or into the language's words.
 
-Two texts that look alike must count as alike, so `normalize` comes first in mode `"segmented"`. The paper's scorer
-took texts as they were.
+Two texts that look alike must count as alike, so `normalize` comes first in mode `"segmented"`. The
+paper's scorer took texts as they were.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from seedfree.text import clean
 
 __all__ = ["Cutter", "as_texts", "content", "normalize", "paper_cutter", "segmented_cutter"]
 
-# Zero-width spaces and joiners, the soft hyphen, direction marks: unseen, so one writer puts them and another doesn't.
+# Zero-width spaces and joiners, the soft hyphen, direction marks: unseen, so one writer puts them
+# and another doesn't.
 _UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF))
-# Ways to type one Thai or Lao letter: SARA AM in two parts, SARA AE as two SARA E, the tone mark before the vowel.
+# Ways to type one Thai or Lao letter: SARA AM in two parts, SARA AE as two SARA E, the tone mark
+# before the vowel.
 _TYPED = (
     (re.compile("([\u0e48-\u0e4b]?)\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\\2\u0e33"),
     (re.compile("([\u0ec8-\u0ecb]?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\\2\u0eb3"),
@@ -71,7 +73,8 @@ def normalize(text: str) -> str:
 def content(cut: str) -> list[list[str]]:
     """The words of each line in lower case, less punctuation; with it where the text holds nothing else."""
     lines = [line.lower().split() for line in cut.splitlines()]
-    # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full stop.
+    # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full
+    # stop.
     words = [[word.rstrip(".") for word in line if any(map(str.isalnum, word))] for line in lines]
     return words if any(words) else lines
 
@@ -89,7 +92,9 @@ def as_texts(given: Sequence[str | None], name: str) -> list[str]:
         if absent(text):
             text = ""
         if not isinstance(text, str):
-            raise ConfigError(f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts.")
+            raise ConfigError(
+                f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts."
+            )
         texts.append(clean(text))
     return texts
 

@@ -1,11 +1,12 @@
 """Why a row is dropped, one file a filter.
 
-Near-duplicates: in meaning `semantic.py` (with `encoders.py` and `index.py`; `calibration.py` for its threshold), in
-wording `lexical.py`.
+Near-duplicates: in meaning `semantic.py` (with `encoders.py` and `index.py`; `calibration.py` for
+its threshold), in wording `lexical.py`.
 
-To add a filter copy `judge.py` (it asks the LLM) or `language.py` (it does not): a dataclass whose public fields are
-its settings, with `check(item) -> str | None`. The reason reads `"filter: phrase"` or `"filter: phrase (detail)"`;
-drops are counted by the part before the bracket. Define `bind(session)` where the run's language or LLM is needed.
+To add a filter copy `judge.py` (it asks the LLM) or `language.py` (it does not): a dataclass whose
+public fields are its settings, with `check(item) -> str | None`. The reason reads `"filter:
+phrase"` or `"filter: phrase (detail)"`; drops are counted by the part before the bracket. Define
+`bind(session)` where the run's language or LLM is needed.
 """
 
 from __future__ import annotations

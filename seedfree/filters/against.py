@@ -24,8 +24,8 @@ class Against:
     """Rows in the order in which they are given.
 
     Args:
-        given: A run's folder, a `Run`, a `Dataset`, an `Instruction`, the path of a JSONL file of rows; or any number
-            of these and of plain texts.
+        given: A run's folder, a `Run`, a `Dataset`, an `Instruction`, the path of a JSONL file of
+            rows; or any number of these and of plain texts.
 
     Attributes:
         rows: How many there are.
@@ -43,7 +43,10 @@ class Against:
         one = isinstance(given, (Path, Instruction)) or hasattr(given, "dataset")
         for each in [given] if one else _iterated(given):
             self._add(each)
-        forms = [[getattr(i, name) for name in _COMPARED] if isinstance(i, Instruction) else i for i in self._items]
+        forms = [
+            [getattr(i, name) for name in _COMPARED] if isinstance(i, Instruction) else i
+            for i in self._items
+        ]
         contexts = [i.context.text for i in self._items if isinstance(i, Instruction) and i.context]
         self.rows = len(self._items)
         self.digest = hashlib.sha256(json.dumps([forms, contexts]).encode()).hexdigest()[:16]

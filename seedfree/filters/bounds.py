@@ -1,9 +1,10 @@
 """An upper bound of many cosines at once, for an eighth of their price, that cannot be wrong.
 
-Rotate the rows so that a few leading coordinates hold as much of their length as any can (principal components). The
-cosine of two rows is the product of their leading parts plus the product of the rest, and that is at most the product
-of the two rests' lengths (Cauchy and Schwarz). With the length of the rest as one more coordinate, the bound is itself
-a product of rows, of k + 1 numbers in place of d. Only pairs whose bound passes the threshold need the whole product.
+Rotate the rows so that a few leading coordinates hold as much of their length as any can (principal
+components). The cosine of two rows is the product of their leading parts plus the product of the
+rest, and that is at most the product of the two rests' lengths (Cauchy and Schwarz). With the
+length of the rest as one more coordinate, the bound is itself a product of rows, of k + 1 numbers
+in place of d. Only pairs whose bound passes the threshold need the whole product.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ FEWEST = 8192  # Rows below which the whole product costs less than a rotation.
 _SAMPLE = 4096  # Rows that the rotation is learned from.
 _TRIAL = 512  # Rows whose pairs the number of coordinates is chosen by.
 _WIDTHS = (8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256)
-# What scoring one pair in float64 costs, in coordinates of a pair's bound: measured, 4 us against 0.02 ns.
+# What scoring one pair in float64 costs, in coordinates of a pair's bound: measured, 4 us against
+# 0.02 ns.
 _PAIR = 200_000
 
 
@@ -47,7 +49,8 @@ class Bounds:
         spread = rows.double(trial) @ axes
         left, right = spread[:_TRIAL], spread[_TRIAL:]
         near = left @ right.T > threshold
-        costs = {rows.dimensions: 0.9 * rows.dimensions}  # the rows themselves, where little would be gained
+        # the rows themselves, where little would be gained
+        costs = {rows.dimensions: 0.9 * rows.dimensions}
         for k in (k for k in _WIDTHS if k < rows.dimensions):
             bound = left[:, :k] @ right[:, :k].T + np.outer(_rest(left[:, :k]), _rest(right[:, :k]))
             costs[k] = k + _PAIR * float(((bound >= threshold - 1e-5) & ~near).mean())
@@ -77,7 +80,8 @@ class Bounds:
         k = self.axes.shape[1]
         out = np.empty((len(numbers), k + 1), np.float32)
         for part in parts(np.arange(len(numbers)), 2048):
-            leading = self._rows.double(numbers[part]) @ self.axes  # in float64: rounding must not shorten the rest
+            # in float64: rounding must not shorten the rest
+            leading = self._rows.double(numbers[part]) @ self.axes
             out[part, :k], out[part, k] = leading, _rest(leading)
         return out
 

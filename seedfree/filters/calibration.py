@@ -35,7 +35,8 @@ from seedfree.records import seeded
 __all__ = ["Calibration", "calibrate"]
 
 _FEWEST = 100
-_TAIL = 8  # An eighth of the texts, those with the nearest neighbours, is what the tail is fitted to.
+# An eighth of the texts, those with the nearest neighbours, is what the tail is fitted to.
+_TAIL = 8
 _ZERO = 1e-7  # Distances below it are rounding.
 _BLOCK = 1024
 _GRID = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
@@ -56,22 +57,26 @@ def calibrate(
 ) -> Calibration:
     """Measures what thresholds do to texts of one's own, through one encoder.
 
-    False drops: from each text's nearest other text. A threshold of use lies where hardly any of them is, so the
-    share of them above it is extrapolated: the distance 1 - cosine cannot fall below 0, and the smallest values of
-    such a quantity follow a power law (extreme value theory: a Weibull tail with a known end; for rows scattered
-    evenly over d dimensions the power is (d - 1) / 2). The power is fitted to the nearest eighth by maximum
-    likelihood (Hill 1975; Amsaleg et al. 2015, Estimating Local Intrinsic Dimensionality). If a text is that near to
-    one of m others with probability q, then to one of i others with 1 - (1 - q)^(i / m); this is averaged over the
-    places i of the rows. Nearest texts rather than all pairs are fitted, because a few clusters of alike texts hold
-    most of the near pairs. Made from half of 1,855 Thai paragraphs and compared with what the other half showed, in
-    eight splits, the estimate was 0.4 to 3.0 times that.
+    False drops: from each text's nearest other text. A threshold of use lies where hardly any of
+        them is, so the
+    share of them above it is extrapolated: the distance 1 - cosine cannot fall below 0, and the
+    smallest values of such a quantity follow a power law (extreme value theory: a Weibull tail with
+    a known end; for rows scattered evenly over d dimensions the power is (d - 1) / 2). The power is
+    fitted to the nearest eighth by maximum likelihood (Hill 1975; Amsaleg et al. 2015, Estimating
+    Local Intrinsic Dimensionality). If a text is that near to one of m others with probability q,
+    then to one of i others with 1 - (1 - q)^(i / m); this is averaged over the places i of the
+    rows. Nearest texts rather than all pairs are fitted, because a few clusters of alike texts hold
+    most of the near pairs. Made from half of 1,855 Thai paragraphs and compared with what the other
+    half showed, in eight splits, the estimate was 0.4 to 3.0 times that.
 
-    Misses: of edits made here (`typo`: characters swapped, doubled or left out; `marks`: punctuation and spaces;
-    `word`: one word replaced by one of another text), and of paraphrases, the share whose cosine is not above the
-    threshold.
+    Misses: of edits made here (`typo`: characters swapped, doubled or left out; `marks`:
+        punctuation and spaces;
+    `word`: one word replaced by one of another text), and of paraphrases, the share whose cosine is
+    not above the threshold.
 
     Args:
-        texts: At least 100, better 1,000, one from each page, of the kind that a data set holds; equal ones count once.
+        texts: At least 100, better 1,000, one from each page, of the kind that a data set holds;
+            equal ones count once.
         rows: Rows of each task in the data set.
         tasks: Tasks in the data set, whose rows are all compared with each other.
         paraphrases: Pairs of texts that say the same, one of which should go.
@@ -87,18 +92,30 @@ def calibrate(
     for text in texts:
         if not isinstance(text, str):
             raise ConfigError(
-                f"texts holds {type(text).__name__}", hint="Pass strings, such as [row.output for row in rows]."
+                f"texts holds {type(text).__name__}",
+                hint="Pass strings, such as [row.output for row in rows].",
             )
         different.setdefault(squeeze(text), text)
     different.pop("", None)
     sample = list(different.values())
     pairs = [(str(a), str(b)) for a, b in paraphrases]
     if len(sample) < _FEWEST:
-        raise ConfigError(f"There are {len(sample)} different texts", hint=f"Pass {_FEWEST} or more, one from a page.")
+        raise ConfigError(
+            f"There are {len(sample)} different texts",
+            hint=f"Pass {_FEWEST} or more, one from a page.",
+        )
     if rows < 1 or tasks < 1 or edits < 1:
-        raise ConfigError(f"rows is {rows}, tasks {tasks}, edits {edits}", hint="Each is at least 1.")
-    if not isinstance(thresholds, Sequence) or not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
-        raise ConfigError(f"thresholds is {thresholds!r}", hint="Give a list; each lies between 0 and 1.")
+        raise ConfigError(
+            f"rows is {rows}, tasks {tasks}, edits {edits}", hint="Each is at least 1."
+        )
+    if (
+        not isinstance(thresholds, Sequence)
+        or not thresholds
+        or not all(0 < threshold < 1 for threshold in thresholds)
+    ):
+        raise ConfigError(
+            f"thresholds is {thresholds!r}", hint="Give a list; each lies between 0 and 1."
+        )
     drawn = seeded("calibrate", seed).sample(range(len(sample)), min(edits, len(sample)))
     made = {kind: [_edited(kind, sample, i, seed) for i in drawn] for kind in _EDITS}
     vectors = _encoded(encoder, sample)
@@ -165,12 +182,15 @@ class Calibration:
             n: `rows` by default.
         """
         if not 0 <= threshold <= 1:
-            raise ConfigError(f"threshold is {threshold!r}", hint="Use a cosine from 0 to 1, such as 0.95.")
+            raise ConfigError(
+                f"threshold is {threshold!r}", hint="Use a cosine from 0 to 1, such as 0.95."
+            )
         total = (self.rows if n is None else n) * self.tasks
         if total < 1:
             raise ConfigError(f"n is {n}", hint="It is the number of rows of a task, at least 1.")
         rate = -math.log1p(-self._share_near(threshold)) / (self.texts - 1)
-        if total * rate < 1e-6:  # where the difference of two numbers close to 1 would be rounding
+        if total * rate < 1e-6:
+            # where the difference of two numbers close to 1 would be rounding
             return (total - 1) * rate / 2
         return 1 - math.expm1(-rate * total) / math.expm1(-rate) / total
 
@@ -181,7 +201,10 @@ class Calibration:
             n: Rows a task; `rows` by default.
         """
         if not 0 < false_drops < 1:
-            raise ConfigError(f"false_drops is {false_drops!r}", hint="It is a share of the rows, above 0 and below 1.")
+            raise ConfigError(
+                f"false_drops is {false_drops!r}",
+                hint="It is a share of the rows, above 0 and below 1.",
+            )
         low, high = 0, 1000  # A cosine of 1 is above no threshold of 1, so the highest does.
         while low < high:
             middle = (low + high) // 2
@@ -204,12 +227,19 @@ class Calibration:
         grid = np.linspace(min(self.thresholds), 0.999, 200)
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
-        axes.plot(grid, [self.false_drops(None, t) for t in grid], color="black", label="false drops a row")
+        axes.plot(
+            grid,
+            [self.false_drops(None, t) for t in grid],
+            color="black",
+            label="false drops a row",
+        )
         for kind, found in self.similarities.items():
             axes.plot(grid, [(found <= t).mean() for t in grid], "--", label=f"misses: {kind}")
         axes.set(yscale="symlog", ylim=(0, 1), xlabel="threshold (cosine)", ylabel="share")
         axes.set_yscale("symlog", linthresh=1e-4)
-        axes.set_title(f"{self.encoder}, {self.rows:,} rows a task, tasks: {self.tasks}", fontsize=9)
+        axes.set_title(
+            f"{self.encoder}, {self.rows:,} rows a task, tasks: {self.tasks}", fontsize=9
+        )
         axes.legend()
         try:
             figure.savefig(path)
@@ -226,7 +256,10 @@ class Calibration:
             shares = [self.false_drops(None, threshold), *(found[i] for found in misses.values())]
             lines.append([f"{threshold:.3f}", *(f"{share:.2%}" for share in shares)])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        table = [
+            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+            for line in lines
+        ]
         of = f"{self.encoder} on {self.texts:,} texts; {self.rows:,} rows of each of {self.tasks} task(s)"
         return "\n".join([of, *table, f"false drops of at most 1 % from {self.recommend():.3f}"])
 
@@ -268,7 +301,9 @@ def _edited(kind: str, texts: Sequence[str], number: int, seed: int) -> str:
     rng = seeded("calibrate", seed, kind, number)
     text = texts[number]
     for _attempt in range(8):
-        edited = _EDITS[kind](text, texts[(number + rng.randrange(1, len(texts))) % len(texts)], rng)
+        edited = _EDITS[kind](
+            text, texts[(number + rng.randrange(1, len(texts))) % len(texts)], rng
+        )
         if edited != text:
             return edited
     return f"{text}."
@@ -278,7 +313,9 @@ def _typo(text: str, _: str, rng: random.Random) -> str:
     """One error for each 100 characters, at least one: two characters swapped, one doubled or one left out."""
     for _error in range(1 + len(text) // 100):
         i = rng.randrange(max(1, len(text) - 1))
-        changed = rng.choice((text[i : i + 2][::-1], text[i] * 2 + text[i + 1 : i + 2], text[i + 1 : i + 2]))
+        changed = rng.choice(
+            (text[i : i + 2][::-1], text[i] * 2 + text[i + 1 : i + 2], text[i + 1 : i + 2])
+        )
         text = text[:i] + changed + text[i + 2 :]
     return text
 
@@ -320,4 +357,8 @@ def _joins(piece: str, char: str) -> bool:
     return len(piece) < 5 or unicodedata.category(char).startswith("M")
 
 
-_EDITS: Mapping[str, Callable[[str, str, random.Random], str]] = {"typo": _typo, "marks": _marks, "word": _word}
+_EDITS: Mapping[str, Callable[[str, str, random.Random], str]] = {
+    "typo": _typo,
+    "marks": _marks,
+    "word": _word,
+}

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from seedfree.engine.backend import check_positive, find_key, host_of, json_request, keep_key, raise_fault, read_object
+from seedfree.engine.backend import (
+    check_positive,
+    find_key,
+    host_of,
+    json_request,
+    keep_key,
+    raise_fault,
+    read_object,
+)
 from seedfree.engine.limits import Limits
 from seedfree.engine.loop import run_sync, side_by_side
 from seedfree.engine.transport import Answer, Transport, check_url
@@ -34,10 +42,13 @@ class OpenAICompatibleEncoder:
     Attributes:
         base_url: With or without `/v1`. Plain http only on this machine.
         model: As the server names it.
-        api_key: For OpenAI read from `OPENAI_API_KEY` where it is not given; other servers get only the key given here.
+        api_key: For OpenAI read from `OPENAI_API_KEY` where it is not given; other servers get only
+            the key given here.
         batch_size: Texts a request; OpenAI takes 2,048 at most.
-        dimensions: Asked for, from models that can shorten their vectors; by default the model's own.
-        max_length: Characters sent of a text; by default all. Servers refuse texts longer than the model reads.
+        dimensions: Asked for, from models that can shorten their vectors; by default the model's
+            own.
+        max_length: Characters sent of a text; by default all. Servers refuse texts longer than the
+            model reads.
         timeout: Seconds for one request.
 
     Raises:
@@ -52,11 +63,15 @@ class OpenAICompatibleEncoder:
     max_length: int | None = None
     timeout: float = 600.0
 
-    operational: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "batch_size", "timeout"})
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"api_key", "base_url", "batch_size", "timeout"}
+    )
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ConfigError("model is empty", hint="Ask the server for its names: GET /v1/models.")
+            raise ConfigError(
+                "model is empty", hint="Ask the server for its names: GET /v1/models."
+            )
         for name in ("batch_size", "dimensions", "max_length"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
@@ -70,7 +85,11 @@ class OpenAICompatibleEncoder:
     @property
     def identity(self) -> str:
         """Names the vectors: texts encoded under one identity can be compared."""
-        cut = [f"{n} {of}" for n, of in ((self.dimensions, "dimensions"), (self.max_length, "characters")) if n]
+        cut = [
+            f"{n} {of}"
+            for n, of in ((self.dimensions, "dimensions"), (self.max_length, "characters"))
+            if n
+        ]
         return " ".join(["openai-compatible", self.base_url, self.model, *cut])
 
     def ready(self) -> None:
@@ -88,18 +107,26 @@ class OpenAICompatibleEncoder:
         headers = self._headers()
         # Servers refuse empty texts.
         filled = [text[: self.max_length] if text.strip() else " " for text in texts]
-        return in_batches(filled, self.batch_size, lambda batches: run_sync(self._all(batches, headers)))
+        return in_batches(
+            filled, self.batch_size, lambda batches: run_sync(self._all(batches, headers))
+        )
 
-    async def _all(self, batches: list[list[str]], headers: dict[str, str]) -> list[NDArray[np.float32]]:
+    async def _all(
+        self, batches: list[list[str]], headers: dict[str, str]
+    ) -> list[NDArray[np.float32]]:
         transport, limits = Transport(connections=_AT_ONCE, timeout=self.timeout), Limits(_AT_ONCE)
         try:
-            found = await side_by_side(self._send(batch, headers, transport, limits) for batch in batches)
+            found = await side_by_side(
+                self._send(batch, headers, transport, limits) for batch in batches
+            )
         finally:
             await transport.close()
         widths = sorted({vectors.shape[1] for vectors in found})
         if len(widths) > 1 or self.dimensions not in (None, widths[0]):
             wanted = f", not {self.dimensions}" if self.dimensions else ""
-            raise self._wrong(f"gave vectors of {' and '.join(map(str, widths))} dimensions{wanted}")
+            raise self._wrong(
+                f"gave vectors of {' and '.join(map(str, widths))} dimensions{wanted}"
+            )
         return found
 
     async def _send(
@@ -125,14 +152,23 @@ class OpenAICompatibleEncoder:
         try:
             data = read_object(answer.body)
         except RetryableError as error:
-            raise self._wrong(f"gave something else than JSON ({len(answer.body)} bytes)") from error
+            raise self._wrong(
+                f"gave something else than JSON ({len(answer.body)} bytes)"
+            ) from error
         if fault := data.get("error"):
             code = fault.get("code") if isinstance(fault, dict) else None
             status = code if type(code) is int and 400 <= code < 600 else 500
-            raise_fault(status, answer.headers, fault, lambda: [v.removeprefix("Bearer ") for v in headers.values()])
+            raise_fault(
+                status,
+                answer.headers,
+                fault,
+                lambda: [v.removeprefix("Bearer ") for v in headers.values()],
+            )
         found = data.get("data")
         if not isinstance(found, list) or len(found) != n:
-            raise self._wrong(f"gave {len(found) if isinstance(found, list) else 'no'} vectors for {n} texts")
+            raise self._wrong(
+                f"gave {len(found) if isinstance(found, list) else 'no'} vectors for {n} texts"
+            )
         try:
             by_index = {each["index"]: each["embedding"] for each in found}
             vectors = np.array([by_index[i] for i in range(n)], np.float32)

@@ -94,7 +94,13 @@ class BGEM3Encoder:
 
         if self.device:
             return self.device
-        return "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return (
+            "cuda:0"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
 
     def _embedder(self) -> Any:
         if self._loaded is None:
@@ -103,7 +109,11 @@ class BGEM3Encoder:
                 from FlagEmbedding import BGEM3FlagModel
 
                 device = self._device()
-                fp16 = device.startswith("cuda") if self.fp16 is None else self.fp16 and device != "cpu"
+                fp16 = (
+                    device.startswith("cuda")
+                    if self.fp16 is None
+                    else self.fp16 and device != "cpu"
+                )
                 embedder = BGEM3FlagModel(self.model, use_fp16=fp16, devices=device)
                 embedder.model.to(device).eval()
             except Exception as error:
@@ -157,7 +167,9 @@ class SentenceTransformerEncoder:
         return _unknown_share(model.tokenizer, texts, model.max_seq_length or 512)
 
     def _encode(self, texts: list[str]) -> NDArray[Any]:
-        vectors: NDArray[Any] = self._transformer().encode(texts, batch_size=len(texts), show_progress_bar=False)
+        vectors: NDArray[Any] = self._transformer().encode(
+            texts, batch_size=len(texts), show_progress_bar=False
+        )
         return vectors
 
     def _transformer(self) -> Any:
@@ -179,10 +191,11 @@ class SentenceTransformerEncoder:
 class USEEncoder:
     """Universal Sentence Encoder multilingual v3 (512 dimensions), in NumPy, without a download.
 
-    It knows 16 languages: Arabic, Chinese (both scripts), Dutch, English, French, German, Italian, Japanese, Korean,
-    Polish, Portuguese, Russian, Spanish, Thai and Turkish. Of Lao, Khmer and Burmese it sees unknown tokens alone.
-    It reads about 28 paragraphs a second on 2 cores. On Thai, at 0.95, it drops 0.4 % of 5,000 rows falsely and misses
-    0.7 to 4 % of light edits (docs/calibration.md).
+    It knows 16 languages: Arabic, Chinese (both scripts), Dutch, English, French, German, Italian,
+    Japanese, Korean, Polish, Portuguese, Russian, Spanish, Thai and Turkish. Of Lao, Khmer and
+    Burmese it sees unknown tokens alone. It reads about 28 paragraphs a second on 2 cores. On Thai,
+    at 0.95, it drops 0.4 % of 5,000 rows falsely and misses 0.7 to 4 % of light edits
+    (docs/calibration.md).
     """
 
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
@@ -218,7 +231,9 @@ class USEEncoder:
         return self._loaded
 
 
-def in_batches(texts: Sequence[str], size: int, encode: Callable[[list[list[str]]], Iterable[NDArray[Any]]]) -> Vectors:
+def in_batches(
+    texts: Sequence[str], size: int, encode: Callable[[list[list[str]]], Iterable[NDArray[Any]]]
+) -> Vectors:
     """Makes batches, longest texts first, so that one is little padded and a lack of memory shows at once.
 
     Args:
@@ -242,7 +257,9 @@ def _unknown_share(tokenizer: Any, texts: Sequence[str], max_length: int) -> flo
     unknown = tokenizer.unk_token_id
     if unknown is None or not texts:  # Byte-level tokenizers know every text.
         return 0.0
-    ids = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_length)["input_ids"]
+    ids = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_length)[
+        "input_ids"
+    ]
     return _share_of(unknown, ids)
 
 

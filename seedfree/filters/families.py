@@ -1,7 +1,7 @@
 """Which models are akin: a judge prefers what its own kind wrote.
 
-A model knows its own answers again and marks them up (Panickssery et al. 2024, "LLM Evaluators Recognize and Favor
-Their Own Generations", arXiv 2404.13076).
+A model knows its own answers again and marks them up (Panickssery et al. 2024, "LLM Evaluators
+Recognize and Favor Their Own Generations", arXiv 2404.13076).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from seedfree.text import shown
 __all__ = ["families", "named", "related", "warn_of_kin"]
 
 _LOG = logging.getLogger("seedfree")
-# A name may hold several: llama-3-typhoon is kin to both. No letter may stand before or behind, so that
-# "llamacpp", "ollama" and "openai-compatible" are no names of models.
+# A name may hold several: llama-3-typhoon is kin to both. No letter may stand before or behind, so
+# that "llamacpp", "ollama" and "openai-compatible" are no names of models.
 _FAMILIES = {
     "Claude": r"claude",
     "GPT": r"(?:chat)?gpt(?!-?(?:j|neo))|o[1345](?=-(?:mini|pro|preview)|\s|$)",
@@ -44,7 +44,9 @@ _FAMILIES = {
     "WangchanX": r"wangchanx?|wangchanlion",
     "PhoGPT": r"phogpt",
 }
-_PATTERNS = {name: re.compile(rf"(?<![a-z])(?:{text})(?![a-z])") for name, text in _FAMILIES.items()}
+_PATTERNS = {
+    name: re.compile(rf"(?<![a-z])(?:{text})(?![a-z])") for name, text in _FAMILIES.items()
+}
 _URL = re.compile(r"\w+://\S+")
 # The embedded model goes by the hash of its file.
 _HASHED = {"a5fd3b62230aa5ec": "Gemini and Gemma"}
@@ -53,7 +55,8 @@ _HASHED = {"a5fd3b62230aa5ec": "Gemini and Gemma"}
 def families(name: str) -> frozenset[str]:
     """The families that a model's name tells of; none where it tells of none.
 
-    Names, not weights: a fine-tuned model that does not name its base (a bare "typhoon") is kin to its own line alone.
+    Names, not weights: a fine-tuned model that does not name its base (a bare "typhoon") is kin to
+        its own line alone.
     """
     text = name.casefold().replace("_", "-")
     found = {family for family, pattern in _PATTERNS.items() if pattern.search(text)}
@@ -66,12 +69,16 @@ def named(model: object) -> str:
     others = (getattr(model, "model", None), getattr(getattr(model, "base", None), "name", None))
     words = [own, *(PurePath(str(word)).name for word in others if word)]
     unique = [word for i, word in enumerate(words) if i == 0 or word not in own]
-    return shown(" ".join(_URL.sub(" ", " ".join(unique)).split()))[:200] or "a model without a name"
+    return (
+        shown(" ".join(_URL.sub(" ", " ".join(unique)).split()))[:200] or "a model without a name"
+    )
 
 
 def related(judge: object, writer: object) -> bool:
     """Whether both are one model, or their names share a family."""
-    return _identity(judge) == _identity(writer) or bool(families(named(judge)) & families(named(writer)))
+    return _identity(judge) == _identity(writer) or bool(
+        families(named(judge)) & families(named(writer))
+    )
 
 
 def _identity(model: object) -> str:
@@ -85,7 +92,11 @@ def warn_of_kin(judge: object, writers: Iterable[object]) -> bool:
         judge: A generator, or its identity.
         writers: Generators, trained models or identities; empty texts are passed over.
     """
-    kin = list(dict.fromkeys(named(writer) for writer in writers if writer != "" and related(judge, writer)))
+    kin = list(
+        dict.fromkeys(
+            named(writer) for writer in writers if writer != "" and related(judge, writer)
+        )
+    )
     if kin:
         _LOG.warning(
             "The judge (%s) and what it judges (%s) are of one family; models favour what their own kind wrote "

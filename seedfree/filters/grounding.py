@@ -1,7 +1,8 @@
 """Drops rows whose answer is not in their context, or is the context.
 
-Only what can be checked without understanding is checked: numbers, years in either era, and names. A name or number
-that the context has in another wording is dropped too; that is the price of keeping invented ones out.
+Only what can be checked without understanding is checked: numbers, years in either era, and names.
+A name or number that the context has in another wording is dropped too; that is the price of
+keeping invented ones out.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ _PIECE = 20
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _POINT = re.compile("[.,:]")
-_NUMBERING = re.compile(r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE)
+_NUMBERING = re.compile(
+    r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE
+)
 _CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
 _COUNTS = frozenset(map(str, range(11)))
 _YEARS = range(1000, 3000)
-# Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's year before.
+# Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
+# year before.
 _EARLY = re.compile(
     r"มกราคม|ม\.ค\.|กุมภาพันธ์|ก\.พ\.|มีนาคม|มี\.ค\.|ມັງກອນ|ກຸມພາ|ມີນາ|មករា|កុម្ភៈ|មីនា|ဇန်နဝါရီ|ဖေဖော်ဝါရီ|မတ်လ"
     r"|january|february|march|\bjan\b|\bfeb\b|\bmar\b"
@@ -40,7 +44,9 @@ _NEAR = 20
 
 _CASED = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
 _CAPITAL = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
-_QUOTED = re.compile(r"\"([^\"\n]{2,80})\"|“([^“”\n]{2,80})”|«([^«»\n]{2,80})»|「([^「」\n]{2,80})」")
+_QUOTED = re.compile(
+    r"\"([^\"\n]{2,80})\"|“([^“”\n]{2,80})”|«([^«»\n]{2,80})»|「([^「」\n]{2,80})」"
+)
 _OPENERS = frozenset(".!?:;…\"“”'‘([*_•|#>-–—/\n\r")
 # English and Romance ways to make an adjective of a country or a plural of a name.
 _ENDING = re.compile(r"(?:['’]\w*|ese|ian|ean|ish|an|es|s|n)\Z")
@@ -75,9 +81,15 @@ class GroundingFilter:
 
     def __post_init__(self) -> None:
         if isinstance(self.tasks, str):
-            raise ConfigError(f"GroundingFilter(tasks={self.tasks!r}) is one word", hint="Give a set of task names.")
+            raise ConfigError(
+                f"GroundingFilter(tasks={self.tasks!r}) is one word",
+                hint="Give a set of task names.",
+            )
         if not 0 < self.most_copied <= 1:
-            raise ConfigError(f"GroundingFilter(most_copied={self.most_copied!r}) is not a share", hint="Use 0 to 1.")
+            raise ConfigError(
+                f"GroundingFilter(most_copied={self.most_copied!r}) is not a share",
+                hint="Use 0 to 1.",
+            )
 
     def bind(self, session: Session) -> None:
         self._language = session.language
@@ -119,7 +131,9 @@ class GroundingFilter:
         run = max(_LONG, len(answer) // 2)
         # Every piece of that length holds a whole block of half of it, and blocks are few.
         block = (run + 1) // 2
-        if not any(answer[i : i + block] in source for i in range(0, len(answer) - block + 1, block)):
+        if not any(
+            answer[i : i + block] in source for i in range(0, len(answer) - block + 1, block)
+        ):
             return False
         return len(answer) >= run and not set(_pieces(source, run)).isdisjoint(_pieces(answer, run))
 
@@ -134,7 +148,9 @@ def _wrong_choices(item: Instruction) -> list[str]:
     if len(choices) < 2:
         return []
     answer = fold(item.output)
-    named = [(answer.rfind(fold(c)) + len(fold(c)), len(c), c) for c in choices if fold(c) in answer]
+    named = [
+        (answer.rfind(fold(c)) + len(fold(c)), len(c), c) for c in choices if fold(c) in answer
+    ]
     right = max(named)[2] if named else ""
     return [choice for choice in choices if choice != right]
 
@@ -213,7 +229,9 @@ def _capitalised(text: str, *, cased: bool) -> Iterator[str]:
     for match in _CAPITAL.finditer(text):
         word = match[0]
         if cased or script_of(word[0]) in _CASED:
-            word = "".join(char for char in word if script_of(char) in _CASED or char in "'’-").strip("'’-")
+            word = "".join(
+                char for char in word if script_of(char) in _CASED or char in "'’-"
+            ).strip("'’-")
             if len(word) > 1 and word[0].isupper() and not (cased and _starts(text, match.start())):
                 yield word
 

@@ -1,11 +1,12 @@
 """Which rows are near-duplicates of an earlier one, by cosine.
 
-Rows come in order. Row i is dropped if a kept row j < i has a cosine above the threshold; it is then a duplicate of
-the kept row with the highest cosine, the lowest number on a tie.
+Rows come in order. Row i is dropped if a kept row j < i has a cosine above the threshold; it is
+then a duplicate of the kept row with the highest cosine, the lowest number on a tie.
 
-`DiversityIndex` walks through the rows in blocks. For each block a search finds the nearest rows among those kept so
-far, `_settle` decides the block row by row, and what was kept goes into the search. Whatever a search finds is scored
-again in float64, so that it can miss a neighbour but never invent one.
+`DiversityIndex` walks through the rows in blocks. For each block a search finds the nearest rows
+among those kept so far, `_settle` decides the block row by row, and what was kept goes into the
+search. Whatever a search finds is scored again in float64, so that it can miss a neighbour but
+never invent one.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from seedfree.records import Selection
 __all__ = ["DiversityIndex", "check_index", "check_threshold", "greedy_select"]
 
 INDEXES = ("auto", "exact", "hnsw")
-# Rows times numbers a bound takes, above which a graph is quicker: `benchmarks/diversity.py`, see docs/diversity.md.
+# Rows times numbers a bound takes, above which a graph is quicker: `benchmarks/diversity.py`, see
+# docs/diversity.md.
 _CROSSOVER, _OVERHEAD = 200_000_000, 24
-_DENSE = 16  # Pairs a row above which one product in float64 costs less than the pairs one by one.
+# Pairs a row above which one product in float64 costs less than the pairs one by one.
+_DENSE = 16
 _RECALL = 500  # Rows that recall is measured on.
 
 
@@ -46,7 +49,8 @@ def greedy_select(
 ) -> Selection:
     """Keeps each row that has no kept row before it with a cosine above the threshold.
 
-    Decisions and similarities are those of float64, whatever the precision of the products that lead to them.
+    Decisions and similarities are those of float64, whatever the precision of the products that
+    lead to them.
 
     | input | answer |
     |---|---|
@@ -61,16 +65,18 @@ def greedy_select(
     Args:
         vectors: Shape [n, d], rows of length 1. A memory-mapped file may be given.
         threshold: 0 to 1; or one for each row.
-        index: `"exact"` compares every row with every kept one, at the price of a few leading coordinates for most
-            pairs (`bounds.py`). `"hnsw"` looks neighbours up in an approximate graph of the kept rows (hnswlib), and
-            measures its recall on a sample: it may miss a neighbour and keep a duplicate, or name a neighbour that is
-            not the very nearest. Its graph is built by one thread, so equal input gives an equal answer. `"auto"` is
-            exact unless rows times coordinates pass the measured crossover and hnswlib is installed; the answer's
-            `index` says which it was.
-        against: Shape [m, d]: rows that are there already, such as an earlier data set. All stay, whatever their
-            cosines, and they come first; a row dropped for row j of them has `duplicate_of` n + j.
-        block: Rows decided at a time. Takes about block * (10 block + 4,096 + 20 d) bytes, 36 MB at 1,024 and
-            d = 1,024, beside 700 bytes a row.
+        index: `"exact"` compares every row with every kept one, at the price of a few leading
+            coordinates for most pairs (`bounds.py`). `"hnsw"` looks neighbours up in an approximate
+            graph of the kept rows (hnswlib), and measures its recall on a sample: it may miss a
+            neighbour and keep a duplicate, or name a neighbour that is not the very nearest. Its
+            graph is built by one thread, so equal input gives an equal answer. `"auto"` is exact
+            unless rows times coordinates pass the measured crossover and hnswlib is installed; the
+            answer's `index` says which it was.
+        against: Shape [m, d]: rows that are there already, such as an earlier data set. All stay,
+            whatever their cosines, and they come first; a row dropped for row j of them has
+            `duplicate_of` n + j.
+        block: Rows decided at a time. Takes about block * (10 block + 4,096 + 20 d) bytes, 36 MB at
+            1,024 and d = 1,024, beside 700 bytes a row.
 
     Raises:
         ConfigError: A threshold outside 0 to 1, an unknown index, or hnswlib missing for `"hnsw"`.
@@ -102,7 +108,8 @@ class DiversityIndex:
         self._rows = Rows()
         self._search: Search | None = None
         self._duplicate_of: Ints = np.empty(0, np.int64)
-        # Rows that no earlier kept row has a cosine of 1 with, if they were kept: what equals one duplicates it.
+        # Rows that no earlier kept row has a cosine of 1 with, if they were kept: what equals one
+        # duplicates it.
         self._first: NDArray[np.bool_] = np.empty(0, bool)
         self._chosen_at = 0  # rows there were when the search was chosen
 
@@ -145,7 +152,8 @@ class DiversityIndex:
         try:
             self._rows.add(array)
             return self._add(first, limits)
-        except BaseException:  # Ctrl-C too: rows that nobody decided about must not count as kept
+        except BaseException:
+            # Ctrl-C too: rows that nobody decided about must not count as kept
             self.cut(first)
             raise
 
@@ -180,8 +188,14 @@ class DiversityIndex:
 
     def save(self, path: str | Path) -> None:
         """Writes all but the vectors to an `.npz` file."""
-        state: dict[str, Any] = self._search.state() if isinstance(self._search, ExactSearch) else {}
-        state |= {"index": np.array(self.index), "duplicate_of": self._duplicate_of, "lengths": self._rows.lengths}
+        state: dict[str, Any] = (
+            self._search.state() if isinstance(self._search, ExactSearch) else {}
+        )
+        state |= {
+            "index": np.array(self.index),
+            "duplicate_of": self._duplicate_of,
+            "lengths": self._rows.lengths,
+        }
         state["first"] = self._first
         with open(path, "wb") as file:
             np.savez(file, **state, twins=self._rows.twins, digests=self._rows.digests())
@@ -191,7 +205,8 @@ class DiversityIndex:
         """Reads what `save` wrote.
 
         Args:
-            vectors: The same rows again, such as a memory-mapped file; they are read only where they are compared.
+            vectors: The same rows again, such as a memory-mapped file; they are read only where
+                they are compared.
 
         Raises:
             ConfigError: The file does not hold an index of so many rows.
@@ -209,7 +224,9 @@ class DiversityIndex:
             if "features" in state:
                 made._search = ExactSearch.restore(made._rows, state)
         except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
-            raise ConfigError(f"{path} holds no index of these vectors: {error}", hint="Delete it.") from error
+            raise ConfigError(
+                f"{path} holds no index of these vectors: {error}", hint="Delete it."
+            ) from error
         return made
 
     def _searched(self, threshold: float, first: int) -> Search:
@@ -220,10 +237,16 @@ class DiversityIndex:
         if search is None or (grown and search.name == "exact" and search.bounds.tight):
             self._chosen_at = len(self)
             exact = self._wanted == "exact" or find_spec("hnswlib") is None
-            bounds = Bounds(self._rows) if self._wanted == "hnsw" else Bounds.learn(self._rows, threshold)
+            bounds = (
+                Bounds(self._rows)
+                if self._wanted == "hnsw"
+                else Bounds.learn(self._rows, threshold)
+            )
             large = len(self._rows) * (bounds.width + _OVERHEAD) > _CROSSOVER
             graph = self._wanted == "hnsw" or (large and not exact)
-            search = self._search = HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
+            search = self._search = (
+                HnswSearch(self._rows) if graph else ExactSearch(self._rows, bounds)
+            )
             self._take_in(search, 0, first)
         return search
 
@@ -243,7 +266,8 @@ class DiversityIndex:
         of, cosine = np.full(len(numbers), -1, np.int64), np.full(len(numbers), -1.0)
         known = rows.twins[numbers].copy()
         known[(known >= start) | (limits >= 1)] = -1
-        known[~self._first[known] | (self._duplicate_of[known] >= 0)] = -1  # it was itself dropped, say: search
+        # it was itself dropped, say: search
+        known[~self._first[known] | (self._duplicate_of[known] >= 0)] = -1
         found = known >= 0
         of[found], cosine[found] = known[found], 1.0
         left = np.flatnonzero(~found)
@@ -284,15 +308,23 @@ def check_threshold(threshold: object) -> float:
     Raises:
         ConfigError: It is not a number from 0 to 1.
     """
-    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
-        raise ConfigError(f"threshold is {threshold!r}", hint="Use a cosine from 0 to 1, such as 0.95.")
+    if (
+        isinstance(threshold, bool)
+        or not isinstance(threshold, Real)
+        or not 0 <= float(threshold) <= 1
+    ):
+        raise ConfigError(
+            f"threshold is {threshold!r}", hint="Use a cosine from 0 to 1, such as 0.95."
+        )
     return float(threshold)
 
 
 def check_index(index: str) -> None:
     """Raises `ConfigError` for an unknown index, or for one whose package is not installed."""
     if index not in INDEXES:
-        raise ConfigError(f"index is {index!r}", hint=f"Use one of {', '.join(map(repr, INDEXES))}.")
+        raise ConfigError(
+            f"index is {index!r}", hint=f"Use one of {', '.join(map(repr, INDEXES))}."
+        )
     if index == "hnsw" and find_spec("hnswlib") is None:
         raise missing_extra("hnswlib", "embed")
 
@@ -302,12 +334,21 @@ def _limits(threshold: float | Sequence[float], n: int) -> Floats:
         return np.full(n, check_threshold(threshold))
     limits = [check_threshold(each) for each in cast("Sequence[float]", threshold)]
     if len(limits) != n:
-        raise ConfigError(f"There are {len(limits)} thresholds for {n} rows", hint="Give one, or one for each row.")
+        raise ConfigError(
+            f"There are {len(limits)} thresholds for {n} rows",
+            hint="Give one, or one for each row.",
+        )
     return np.array(limits, np.float64)
 
 
 def _settle(
-    rows: Rows, bounds: Bounds, limits: Floats, numbers: Ints, features: Singles, best: Floats, which: Ints
+    rows: Rows,
+    bounds: Bounds,
+    limits: Floats,
+    numbers: Ints,
+    features: Singles,
+    best: Floats,
+    which: Ints,
 ) -> NDArray[np.bool_]:
     """Decides a block in order, given its nearest kept rows before the block; updates them by those in the block."""
     alive = best <= limits

@@ -30,7 +30,9 @@ class Verdict(BaseModel):  # noqa: D101
 
 def parts(item: Instruction) -> dict[str, str]:
     """What a judge sees of a row: instruction, input, and the answer, which is all turns after the first."""
-    said = "\n\n".join(m.content for m in item.messages[1:]) if len(item.messages) > 2 else item.output
+    said = (
+        "\n\n".join(m.content for m in item.messages[1:]) if len(item.messages) > 2 else item.output
+    )
     return {"instruction": item.instruction, "input": item.input or "-", "output": said}
 
 
@@ -48,14 +50,16 @@ def judge_prompt(
 
     Args:
         name: The template: `"judge"` or `"judge_pair"`.
-        shown: Its placeholders. Each text stands in a block that it cannot close: what it says is data.
+        shown: Its placeholders. Each text stands in a block that it cannot close: what it says is
+            data.
         language: Of the answers.
         prompts: The language that the judge is asked in.
         reference: A good answer to compare with.
         seed: Names the blocks.
     """
     blocks = {
-        key: Context(text=text or ("-" if key == "input" else ""), seed=seed).block() for key, text in shown.items()
+        key: Context(text=text or ("-" if key == "input" else ""), seed=seed).block()
+        for key, text in shown.items()
     }
     user = prompts.text(name, **blocks)
     if reference is not None:
@@ -85,7 +89,9 @@ class JudgeFilter:
 
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= 10:
-            raise ConfigError(f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10.")
+            raise ConfigError(
+                f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10."
+            )
 
     def ready(self) -> None:
         """Checks the judge's own LLM."""
@@ -111,12 +117,18 @@ class JudgeFilter:
         """
         session = self._session
         if session is None:
-            raise ConfigError("JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...]).")
+            raise ConfigError(
+                "JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...])."
+            )
         if not self._warned and item.generator:
             self._warned = warn_of_kin(self.generator or item.generator, [item.generator])
         language = session.language
-        prompt = judge_prompt("judge", Verdict, parts(item), language=language, prompts=language, seed=session.seed)
-        reply = await session.generate(prompt, check=lambda text: parse(text, Verdict), generator=self.generator)
+        prompt = judge_prompt(
+            "judge", Verdict, parts(item), language=language, prompts=language, seed=session.seed
+        )
+        reply = await session.generate(
+            prompt, check=lambda text: parse(text, Verdict), generator=self.generator
+        )
         if reply.error is not None:
             return f"judge: no verdict ({reply.error})"
         score = parse(reply.text, Verdict).score

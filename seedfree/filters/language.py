@@ -17,7 +17,14 @@ from threading import Lock
 from typing import Any
 
 from seedfree.errors import ConfigError
-from seedfree.filters.normalize import answers, count_scripts, language_of, outside_code, questions, script_of
+from seedfree.filters.normalize import (
+    answers,
+    count_scripts,
+    language_of,
+    outside_code,
+    questions,
+    script_of,
+)
 from seedfree.languages import Language
 from seedfree.protocols import Session
 from seedfree.records import Instruction
@@ -57,7 +64,10 @@ class LanguageFilter:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_share < 1:
-            raise ConfigError(f"LanguageFilter(min_share={self.min_share!r}) is not a share", hint="Use 0 to below 1.")
+            raise ConfigError(
+                f"LanguageFilter(min_share={self.min_share!r}) is not a share",
+                hint="Use 0 to below 1.",
+            )
 
     def bind(self, session: Session) -> None:
         self._language = session.language
@@ -90,7 +100,9 @@ class LanguageFilter:
                     return f"a sentence in another language ({where})"
         if total - own < _SENTENCE_WORDS:
             return None
-        return f"a passage in another script ({where})" if _switches(prose, language.script) else None
+        return (
+            f"a passage in another script ({where})" if _switches(prose, language.script) else None
+        )
 
 
 def _identify(text: str, language: Language) -> str | None:
@@ -166,6 +178,7 @@ def _load_zawgyi() -> Any:
     from myanmartools import ZawgyiDetector
 
     with warnings.catch_warnings():
-        # It reads its model through a function of importlib.resources that Python 3.11 and 3.12 call deprecated.
+        # It reads its model through a function of importlib.resources that Python 3.11 and 3.12
+        # call deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         return ZawgyiDetector()

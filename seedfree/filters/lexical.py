@@ -25,7 +25,8 @@ __all__ = ["CapDiversityFilter", "ExactDiversityFilter", "LexicalDiversityFilter
 
 _FIELDS = ("instruction", "input", "output", "evidence", "topic")
 _HASHES = 128
-_RECALL = 0.99  # Of pairs exactly at the threshold, the share that the bands of hashes must find.
+# Of pairs exactly at the threshold, the share that the bands of hashes must find.
+_RECALL = 0.99
 _LOWEST = 0.1  # Below it nearly every pair would be a candidate.
 
 
@@ -33,8 +34,9 @@ _LOWEST = 0.1  # Below it nearly every pair would be a candidate.
 class ExactDiversityFilter:
     """Drops a row whose text is that of an earlier row.
 
-    Two texts are the same if only case, white space, kinds of quotation marks, dashes and digits, invisible characters
-    or typing variants of the same letters tell them apart. A row without text in the fields is kept.
+    Two texts are the same if only case, white space, kinds of quotation marks, dashes and digits,
+    invisible characters or typing variants of the same letters tell them apart. A row without text
+    in the fields is kept.
 
     Attributes:
         fields: Texts of a row that count, all of which must be the same.
@@ -60,15 +62,18 @@ class ExactDiversityFilter:
 class LexicalDiversityFilter:
     """Drops a row whose wording is nearly that of an earlier kept row.
 
-    The similarity of two texts is the share of their character n-grams that both hold (Jaccard). Characters need no
-    word segmenter; case, white space and whatever else `ExactDiversityFilter` overlooks is left out first. Candidates
-    come from MinHash in bands (Broder 1997; Leskovec et al., Mining of Massive Datasets, 3.4; the library datasketch),
-    and each is then compared in full: a row is never dropped at or below the threshold. Of the pairs just above it at
-    most 1 % go unnoticed, of the nearer ones hardly any. The answer is the same every time. It takes 0.5 to 1 ms a row.
+    The similarity of two texts is the share of their character n-grams that both hold (Jaccard).
+    Characters need no word segmenter; case, white space and whatever else `ExactDiversityFilter`
+    overlooks is left out first. Candidates come from MinHash in bands (Broder 1997; Leskovec et
+    al., Mining of Massive Datasets, 3.4; the library datasketch), and each is then compared in
+    full: a row is never dropped at or below the threshold. Of the pairs just above it at most 1 %
+    go unnoticed, of the nearer ones hardly any. The answer is the same every time. It takes 0.5 to
+    1 ms a row.
 
     Attributes:
         threshold: Jaccard similarity above which a row is dropped, 0.1 to 1.
-        fields: Texts of a row that count, joined by line breaks. A row without text in them is kept.
+        fields: Texts of a row that count, joined by line breaks. A row without text in them is
+            kept.
         size: Characters of an n-gram.
     """
 
@@ -83,9 +88,13 @@ class LexicalDiversityFilter:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float)):
             raise ConfigError(f"threshold is {self.threshold!r}", hint="Use a number such as 0.8.")
         if not _LOWEST <= self.threshold <= 1:
-            raise ConfigError(f"threshold is {self.threshold!r}", hint=f"It lies between {_LOWEST} and 1.")
+            raise ConfigError(
+                f"threshold is {self.threshold!r}", hint=f"It lies between {_LOWEST} and 1."
+            )
         if not _whole(self.size):
-            raise ConfigError(f"size is {self.size!r}", hint="It is a number of characters, at least 1.")
+            raise ConfigError(
+                f"size is {self.size!r}", hint="It is a number of characters, at least 1."
+            )
 
     def ready(self) -> None:
         """Raises `ConfigError` where datasketch is missing."""
@@ -106,7 +115,10 @@ class LexicalDiversityFilter:
         bands, rows = _bands(self.threshold)
         near = MinHashLSH(num_perm=bands * rows, params=(bands, rows))
         empty = MinHash(num_perm=bands * rows, seed=1, hashfunc=zlib.crc32)
-        of, similarity = np.full(len(items), -1, np.int64), np.full(len(items), float(self.threshold))
+        of, similarity = (
+            np.full(len(items), -1, np.int64),
+            np.full(len(items), float(self.threshold)),
+        )
         for number, text in enumerate(texts):
             if not text:
                 continue
@@ -127,8 +139,9 @@ class LexicalDiversityFilter:
 class CapDiversityFilter:
     """Keeps the first rows of each source page and of each topic.
 
-    It counts the rows that it keeps, so it stands last in a list of filters. A page is told by its URL and title, in
-    any revision; a text that the LLM wrote by itself. Rows without a text, or without a topic, are not capped there.
+    It counts the rows that it keeps, so it stands last in a list of filters. A page is told by its
+    URL and title, in any revision; a text that the LLM wrote by itself. Rows without a text, or
+    without a topic, are not capped there.
 
     Attributes:
         per_page, per_topic: Rows at most; `None` for no limit. At least one is set.
@@ -142,7 +155,9 @@ class CapDiversityFilter:
             raise ConfigError("CapDiversityFilter has no limit", hint="Set per_page or per_topic.")
         for name, limit in (("per_page", self.per_page), ("per_topic", self.per_topic)):
             if limit is not None and not _whole(limit):
-                raise ConfigError(f"{name} is {limit!r}", hint="It is a number of rows, at least 1, or None.")
+                raise ConfigError(
+                    f"{name} is {limit!r}", hint="It is a number of rows, at least 1, or None."
+                )
 
     def select(self, items: Sequence[Instruction]) -> Selection:
         """Decides over all rows, in order; `duplicate_of` is the last row kept of the full page or topic."""
@@ -158,7 +173,14 @@ class CapDiversityFilter:
                 )
                 if group is not None and limit is not None
             ]
-            full = next(((kept[group], reason) for group, limit, reason in groups if len(kept[group]) >= limit), None)
+            full = next(
+                (
+                    (kept[group], reason)
+                    for group, limit, reason in groups
+                    if len(kept[group]) >= limit
+                ),
+                None,
+            )
             if full is not None:
                 of[number], reasons[number] = full[0][-1], full[1]
             else:
@@ -196,9 +218,13 @@ def _bands(threshold: float) -> tuple[int, int]:
     )
 
 
-def _selection(of: NDArray[np.int64], similarity: Any, index: str, reasons: Sequence[str] | None = None) -> Selection:
+def _selection(
+    of: NDArray[np.int64], similarity: Any, index: str, reasons: Sequence[str] | None = None
+) -> Selection:
     kept = of < 0
-    return Selection(np.flatnonzero(kept), of, np.where(kept, np.nan, similarity), index, reasons=reasons)
+    return Selection(
+        np.flatnonzero(kept), of, np.where(kept, np.nan, similarity), index, reasons=reasons
+    )
 
 
 def _checked(fields: str | Sequence[str]) -> tuple[str, ...]:

@@ -19,11 +19,12 @@ _BLOCK = 2048  # Rows whose cosines are held at a time, with as many others.
 def mean_nearest(vectors: ArrayLike) -> float:
     """The mean, over rows, of the highest cosine with another row; lower is more varied.
 
-    (1 / n) * sum over i of max over j != i of cos(i, j): -1 to 1, NaN for fewer than two rows. The products are of
-    float32, so that it is right to 1e-5. Takes n * (4 d + 700) bytes and 16 MB for a block; n * n is never held.
+    (1 / n) * sum over i of max over j != i of cos(i, j): -1 to 1, NaN for fewer than two rows. The
+    products are of float32, so that it is right to 1e-5. Takes n * (4 d + 700) bytes and 16 MB for
+    a block; n * n is never held.
 
-    Source: the nearest-neighbour similarity by which near-duplicates are dropped (arXiv 2411.15484, section 3.4),
-    over all rows that are there.
+    Source: the nearest-neighbour similarity by which near-duplicates are dropped (arXiv 2411.15484,
+    section 3.4), over all rows that are there.
 
     Args:
         vectors: Shape [n, d], rows of length 1.
@@ -77,11 +78,11 @@ def vendi(vectors: ArrayLike) -> float:
 def distinct(texts: Sequence[Sequence[str]], n: int, budget: int, seed: int = 0) -> float:
     """Distinct-n: the number of different n-grams over the number of words; higher is more varied.
 
-    0 to 1. The words are the first `budget` of the texts in a seeded order, since the measure falls as texts grow
-    more. No n-gram goes across two texts.
+    0 to 1. The words are the first `budget` of the texts in a seeded order, since the measure falls
+    as texts grow more. No n-gram goes across two texts.
 
-    Source: Li et al., A Diversity-Promoting Objective Function for Neural Conversation Models, NAACL 2016, which
-    divides by words too, and counts all of them.
+    Source: Li et al., A Diversity-Promoting Objective Function for Neural Conversation Models,
+    NAACL 2016, which divides by words too, and counts all of them.
 
     Args:
         texts: The words of each. Only those that are needed are looked at.
@@ -101,7 +102,9 @@ def distinct(texts: Sequence[Sequence[str]], n: int, budget: int, seed: int = 0)
         left -= len(words)
         if not left:
             return len(seen) / budget
-    raise ConfigError(f"The texts have {budget - left} words, fewer than the budget of {budget}", hint="Lower it.")
+    raise ConfigError(
+        f"The texts have {budget - left} words, fewer than the budget of {budget}", hint="Lower it."
+    )
 
 
 def _rows(vectors: ArrayLike) -> Rows:

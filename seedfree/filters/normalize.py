@@ -11,11 +11,21 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction
 
-__all__ = ["answers", "count_scripts", "fold", "language_of", "outside_code", "questions", "script_of", "squeeze"]
+__all__ = [
+    "answers",
+    "count_scripts",
+    "fold",
+    "language_of",
+    "outside_code",
+    "questions",
+    "script_of",
+    "squeeze",
+]
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 _DIGIT = re.compile(r"[^\D0-9]")
-# Zero-width spaces and joiners, direction marks, soft hyphens: unseen, and put in or left out at will.
+# Zero-width spaces and joiners, direction marks, soft hyphens: unseen, and put in or left out at
+# will.
 _INVISIBLE = dict.fromkeys(
     (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
 )
@@ -25,7 +35,8 @@ _ALIKE = {
     **dict.fromkeys(map(ord, "‐‑‒–—―−"), "-"),
 }
 _UNLIKE = re.compile(f"[{''.join(map(chr, [*_INVISIBLE, *_ALIKE]))}]")
-# Two ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after NIKHAHIT.
+# Two ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after
+# NIKHAHIT.
 _TYPED = ((re.compile("\u0e40\u0e40"), "\u0e41"), (re.compile("\u0ec0\u0ec0"), "\u0ec1"))
 _TONES = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
 _SCRIPT_NAMES = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
@@ -36,8 +47,8 @@ _NEUTRAL = Language(code="und", name="Undetermined", native="", script="", perso
 def fold(text: str) -> str:
     """A text with everything removed in which two copies of it may differ; idempotent.
 
-    Compatibility forms (NFKC), case, digits of any script, quotation marks, dashes, invisible characters, white
-    space and the typing variants of Thai and Lao.
+    Compatibility forms (NFKC), case, digits of any script, quotation marks, dashes, invisible
+    characters, white space and the typing variants of Thai and Lao.
     """
     for _ in range(8):
         folded = _fold_once(text)
@@ -48,7 +59,8 @@ def fold(text: str) -> str:
 
 
 def _fold_once(text: str) -> str:
-    if _UNLIKE.search(text):  # most texts hold none of these, and to look is a hundred times quicker than to replace
+    if _UNLIKE.search(text):
+        # most texts hold none of these, and to look is a hundred times quicker than to replace
         text = text.translate(_INVISIBLE).translate(_ALIKE)
     text = unicodedata.normalize("NFKC", text).casefold()
     text = _DIGIT.sub(lambda m: str(unicodedata.decimal(m[0])), unicodedata.normalize("NFKC", text))
@@ -67,12 +79,20 @@ def squeeze(text: str) -> str:
 def script_of(char: str) -> str:
     """Unicode script of a letter, `"Thai"`, `"Latin"`, `"Han"`; `""` for anything but a letter.
 
-    Read from the character's Unicode name, which begins with its script, so that every script is known without a table.
+    Read from the character's Unicode name, which begins with its script, so that every script is
+    known without a table.
     """
     if not char.isalpha():
         return ""
     words = unicodedata.name(char, "").split()
-    if words and words[0] in ("FULLWIDTH", "HALFWIDTH", "MODIFIER", "MATHEMATICAL", "FEMININE", "MASCULINE"):
+    if words and words[0] in (
+        "FULLWIDTH",
+        "HALFWIDTH",
+        "MODIFIER",
+        "MATHEMATICAL",
+        "FEMININE",
+        "MASCULINE",
+    ):
         words = unicodedata.name(unicodedata.normalize("NFKC", char)[0], "").split()
     return _SCRIPT_NAMES.get(words[0], words[0].capitalize()) if words else ""
 
@@ -100,7 +120,9 @@ def questions(item: Instruction) -> list[str]:
 
 def answers(item: Instruction) -> list[str]:
     """The output, then what else the assistant says in a conversation."""
-    return list(dict.fromkeys([item.output, *(m.content for m in item.messages if m.role == "assistant")]))
+    return list(
+        dict.fromkeys([item.output, *(m.content for m in item.messages if m.role == "assistant")])
+    )
 
 
 def language_of(item: Instruction, bound: Language | None) -> Language:

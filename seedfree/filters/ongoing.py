@@ -25,8 +25,8 @@ _BY_ROW = ("keys", "limits", "similarity", "duplicate_of")
 class Ongoing:
     """What was decided so far, about rows that are known by their keys.
 
-    A row's fate depends on the rows before it alone. So the longest beginning that rows have in common with those of
-    an earlier call keeps its answer, and the rest is decided anew.
+    A row's fate depends on the rows before it alone. So the longest beginning that rows have in
+    common with those of an earlier call keeps its answer, and the rest is decided anew.
 
     Args:
         index: See `greedy_select`.
@@ -49,7 +49,9 @@ class Ongoing:
         """Rows decided so far, with those held."""
         return len(self._of)
 
-    def select(self, held: int, keys: Keys, limits: Floats, vectors: Callable[[slice], Singles]) -> Selection:
+    def select(
+        self, held: int, keys: Keys, limits: Floats, vectors: Callable[[slice], Singles]
+    ) -> Selection:
         """Decides over rows.
 
         Args:
@@ -73,7 +75,9 @@ class Ongoing:
             self._cut(known)
         if known < held:
             self._index.hold(vectors(slice(known, held)))
-            self._note(keys[:held], limits[:held], np.full(held - known, -1), np.full(held - known, np.nan))
+            self._note(
+                keys[:held], limits[:held], np.full(held - known, -1), np.full(held - known, np.nan)
+            )
             known = held
         if known < total:
             found = self._index.add(vectors(slice(known, total)), limits[known:].tolist())
@@ -81,7 +85,13 @@ class Ongoing:
             self._note(keys, limits, found.duplicate_of, found.similarity)
         n, of = total - held, self._of[held:total]
         of = np.where(of < 0, -1, np.where(of < held, n + of, of - held))
-        return Selection(np.flatnonzero(of < 0), of, self._similarity[held:total], self._index.index, self._recall)
+        return Selection(
+            np.flatnonzero(of < 0),
+            of,
+            self._similarity[held:total],
+            self._index.index,
+            self._recall,
+        )
 
     def _known(self, held: int, keys: Keys, limits: Floats) -> int:
         """How many rows, from the first on, are those of an earlier call."""
@@ -154,7 +164,8 @@ class Ongoing:
             if rows is None or len({len(state[name]) for name in _BY_ROW}) != 1:
                 return made
             loaded = DiversityIndex.load(path, rows)
-        except (ConfigError, OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # a cache: made again
+        except (ConfigError, OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+            # a cache: made again
             return made
         if index in ("auto", loaded.index):
             made._index, made._held = loaded, int(state["held"])

@@ -1,7 +1,8 @@
 """Drops rows that can be seen to be broken without knowing what they say.
 
-Everything works on characters, so that languages written without spaces need no segmenter. The limits are set so that
-of paragraphs of Thai Wikipedia, taken as answers, less than one in two hundred is dropped.
+Everything works on characters, so that languages written without spaces need no segmenter. The
+limits are set so that of paragraphs of Thai Wikipedia, taken as answers, less than one in two
+hundred is dropped.
 """
 
 from __future__ import annotations
@@ -74,9 +75,13 @@ class RuleFilter:
         for name in ("instruction_chars", "output_chars"):
             fewest, most = getattr(self, name)
             if not 0 <= fewest <= most:
-                raise ConfigError(f"RuleFilter({name}={(fewest, most)}) is no range", hint="Give (fewest, most).")
+                raise ConfigError(
+                    f"RuleFilter({name}={(fewest, most)}) is no range", hint="Give (fewest, most)."
+                )
         if not 0 <= self.distinct <= 1:
-            raise ConfigError(f"RuleFilter(distinct={self.distinct!r}) is not a share", hint="Use 0 to 1.")
+            raise ConfigError(
+                f"RuleFilter(distinct={self.distinct!r}) is not a share", hint="Use 0 to 1."
+            )
 
     def bind(self, session: Session) -> None:
         self._language = session.language
@@ -111,7 +116,9 @@ class RuleFilter:
             return reason
         if markup(text):
             return "markup"
-        return self._copies[language.code].find(text) or ("repetition" if _repeats(text, self.distinct) else None)
+        return self._copies[language.code].find(text) or (
+            "repetition" if _repeats(text, self.distinct) else None
+        )
 
 
 def _size(text: str, limits: tuple[int, int]) -> str | None:
@@ -157,7 +164,9 @@ def _repeats(text: str, distinct: float) -> bool:
         return True
     # The search is slow. Rules of a table repeat without saying anything twice.
     loops = _LOOP.finditer(folded) if again >= _LOOP_PIECES else ()
-    return any(len(loop[0]) >= _LOOP_CHARS and any(char.isalpha() for char in loop[1]) for loop in loops)
+    return any(
+        len(loop[0]) >= _LOOP_CHARS and any(char.isalpha() for char in loop[1]) for loop in loops
+    )
 
 
 def _cut_off(text: str, language: Language) -> str | None:

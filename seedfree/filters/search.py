@@ -43,15 +43,19 @@ class ExactSearch:
     def __init__(self, rows: Rows, bounds: Bounds) -> None:
         self._rows, self.bounds = rows, bounds
         self._numbers: Ints = np.empty(0, np.int64)
-        # Where the bound is tight the features are the rows, which are read again rather than held twice.
+        # Where the bound is tight the features are the rows, which are read again rather than held
+        # twice.
         self._features: Singles = np.empty((0, 0 if bounds.tight else bounds.width), np.float32)
         self._count = 0
 
     def nearest(self, numbers: Ints, features: Singles, limits: Floats) -> tuple[Floats, Ints]:
-        # A thread for each core with its own rows, each product in one thread: BLAS's own threads wait for each other.
+        # A thread for each core with its own rows, each product in one thread: BLAS's own threads
+        # wait for each other.
         shares = [share for share in np.array_split(np.arange(len(numbers)), THREADS) if share.size]
         with ThreadPoolExecutor(THREADS) as pool:
-            found = list(pool.map(lambda at: self._nearest(numbers[at], features[at], limits[at]), shares))
+            found = list(
+                pool.map(lambda at: self._nearest(numbers[at], features[at], limits[at]), shares)
+            )
         best, which = zip(*found, strict=True)
         return np.concatenate(best), np.concatenate(which)
 
@@ -60,15 +64,28 @@ class ExactSearch:
         room = np.empty((len(numbers), _COLUMNS), np.float32)
         for start in range(0, self._count, _COLUMNS):
             columns = self._numbers[start : min(start + _COLUMNS, self._count)]
-            there = self._rows.single(columns) if self.bounds.tight else self._features[start : start + len(columns)]
+            there = (
+                self._rows.single(columns)
+                if self.bounds.tight
+                else self._features[start : start + len(columns)]
+            )
             scores = np.matmul(features, there.T, out=room if len(columns) == _COLUMNS else None)
-            near = np.flatnonzero(scores.max(axis=1) >= np.maximum(best, limits) - self.bounds.margin)
+            near = np.flatnonzero(
+                scores.max(axis=1) >= np.maximum(best, limits) - self.bounds.margin
+            )
             if near.size:
                 self._raise(numbers, columns, near, scores[near], limits, best, which)
         return best, which
 
     def _raise(
-        self, numbers: Ints, columns: Ints, near: Ints, scores: NDArray[Any], limits: Floats, best: Floats, which: Ints
+        self,
+        numbers: Ints,
+        columns: Ints,
+        near: Ints,
+        scores: NDArray[Any],
+        limits: Floats,
+        best: Floats,
+        which: Ints,
     ) -> None:
         margin, tight = self.bounds.margin, self.bounds.tight
         floor = np.maximum(best[near], limits[near]) - margin
@@ -79,7 +96,8 @@ class ExactSearch:
             floor = np.maximum(best[near], limits[near]) - margin
             found = scores >= floor[:, None].astype(np.float32)
         if tight:
-            # The highest cosine is among the pairs whose score is within two margins of the highest score.
+            # The highest cosine is among the pairs whose score is within two margins of the highest
+            # score.
             found &= scores >= (scores.max(axis=1, keepdims=True) - np.float32(2 * margin))
             if np.count_nonzero(found) > _DENSE * len(near):
                 wide = self._rows.double(numbers[near]) @ self._rows.double(columns).T
@@ -91,8 +109,12 @@ class ExactSearch:
         count = self._count + len(numbers)
         if count > len(self._numbers):
             room = max(4096, count + count // 2)
-            self._numbers = np.resize(self._numbers, room) if len(self._numbers) else np.zeros(room, np.int64)
-            grown = np.zeros((0 if self.bounds.tight else room, self._features.shape[1]), np.float32)
+            self._numbers = (
+                np.resize(self._numbers, room) if len(self._numbers) else np.zeros(room, np.int64)
+            )
+            grown = np.zeros(
+                (0 if self.bounds.tight else room, self._features.shape[1]), np.float32
+            )
             grown[: len(self._features)] = self._features[: len(grown)]
             self._features = grown
         self._numbers[self._count : count] = numbers

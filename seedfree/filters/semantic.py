@@ -18,7 +18,13 @@ from seedfree.filters.encoders import BGEM3Encoder
 from seedfree.filters.index import check_index, check_threshold, greedy_select
 from seedfree.filters.ongoing import Ongoing
 from seedfree.filters.store import VectorStore
-from seedfree.filters.suitability import ALTERNATIVES, judge_tokens, judge_vectors, phrases, unit_rows
+from seedfree.filters.suitability import (
+    ALTERNATIVES,
+    judge_tokens,
+    judge_vectors,
+    phrases,
+    unit_rows,
+)
 from seedfree.filters.vectors import Floats, Ints
 from seedfree.languages import Language
 from seedfree.protocols import Encoder, Session
@@ -35,14 +41,16 @@ _FIELDS = ("instruction", "input", "output", "evidence", "topic")
 class SemanticDiversityFilter:
     """Drops a row whose cosine with an earlier kept row is above the threshold.
 
-    An encoder that does not know the language puts all its texts in one place, and the filter would drop nearly
-    everything. So an encoder is refused where more than 5 % of its tokens are unknown, or where more than a fifth of
-    at least 20 pairs of unrelated rows are above the threshold. Two rows are unrelated if they differ in topic and
-    page (where these are known) and share less than 0.3 of their character trigrams, so that neither copies nor
-    edits of a text count. `bind` tries the encoder on the language's own phrases, before anything is paid for.
+    An encoder that does not know the language puts all its texts in one place, and the filter would
+    drop nearly everything. So an encoder is refused where more than 5 % of its tokens are unknown,
+    or where more than a fifth of at least 20 pairs of unrelated rows are above the threshold. Two
+    rows are unrelated if they differ in topic and page (where these are known) and share less than
+    0.3 of their character trigrams, so that neither copies nor edits of a text count. `bind` tries
+    the encoder on the language's own phrases, before anything is paid for.
 
-    In a run, vectors and decisions are kept in its folder `vectors` (see `store.py`): no text is encoded twice, and
-    rows that come again in the same order are not compared again, whichever process did so before.
+    In a run, vectors and decisions are kept in its folder `vectors` (see `store.py`): no text is
+    encoded twice, and rows that come again in the same order are not compared again, whichever
+    process did so before.
 
     | input | answer |
     |---|---|
@@ -54,18 +62,22 @@ class SemanticDiversityFilter:
     What single rows and thresholds of 0 and 1 give stands at `greedy_select`.
 
     Attributes:
-        threshold: Cosine, 0 to 1; what it means depends on the encoder. Or one for each task by its name, with `"*"`
-            for the tasks that are not named.
-        encoder: `BGEM3Encoder()` by default. Its `identity` names its vectors; without one, its class does.
+        threshold: Cosine, 0 to 1; what it means depends on the encoder. Or one for each task by its
+            name, with `"*"` for the tasks that are not named.
+        encoder: `BGEM3Encoder()` by default. Its `identity` names its vectors; without one, its
+            class does.
         fields: Texts of a row that count, joined by line breaks; or `"paper"` for the paper's
-            `Instruction: … Context: … Output: …`, under which different questions on one page are near-duplicates.
+            `Instruction: … Context: … Output: …`, under which different questions on one page are
+            near-duplicates.
         index: See `greedy_select`.
-        against: Rows that are there already: a run's folder, a `Run`, a `Dataset`, a JSONL file of rows; or a list of
-            these, of `Instruction` and of plain texts. A row too close to one of them is dropped. Their vectors are
-            taken from their run's folder where they are there. Published rows carry no contexts, so that with
-            `fields="paper"` they are compared by their input instead.
-        measured_by: A second encoder, whose vectors of the same rows are kept with the run, so that diversity can be
-            measured by another encoder than the one that filtered. Decides nothing.
+        against: Rows that are there already: a run's folder, a `Run`, a `Dataset`, a JSONL file of
+            rows; or a list of these, of `Instruction` and of plain texts. A row too close to one of
+            them is dropped. Their vectors are taken from their run's folder where they are there.
+            Published rows carry no contexts, so that with `fields="paper"` they are compared by
+            their input instead.
+        measured_by: A second encoder, whose vectors of the same rows are kept with the run, so that
+            diversity can be measured by another encoder than the one that filtered. Decides
+            nothing.
     """
 
     threshold: float | Mapping[str, float] = 0.95
@@ -87,14 +99,18 @@ class SemanticDiversityFilter:
         if self.measured_by is not None:
             _checked(self.measured_by, "measured_by")
             if _identity(self.measured_by) == _identity(self.encoder):
-                raise ConfigError("measured_by is the filter's own encoder", hint="Measure by another one, or by none.")
+                raise ConfigError(
+                    "measured_by is the filter's own encoder",
+                    hint="Measure by another one, or by none.",
+                )
         if self.against is not None and not isinstance(self.against, Against):
             self.against = Against(self.against)
         if self.fields != "paper":
             self.fields = (self.fields,) if isinstance(self.fields, str) else tuple(self.fields)
             if not self.fields or not set(self.fields) <= set(_FIELDS):
                 raise ConfigError(
-                    f"fields is {self.fields!r}", hint=f"Use 'paper', or one or more of {', '.join(_FIELDS)}."
+                    f"fields is {self.fields!r}",
+                    hint=f"Use 'paper', or one or more of {', '.join(_FIELDS)}.",
                 )
         check_index(self.index)
         self._open(None)
@@ -112,17 +128,23 @@ class SemanticDiversityFilter:
         self.ready()
         tasks = getattr(session, "tasks", ())
         self._check_tasks(tasks)
-        strange = sorted(set(self.threshold) - {"*", *tasks}) if isinstance(self.threshold, Mapping) and tasks else []
+        strange = (
+            sorted(set(self.threshold) - {"*", *tasks})
+            if isinstance(self.threshold, Mapping) and tasks
+            else []
+        )
         if strange:
             raise ConfigError(
                 f"threshold names the task {strange[0]}, which the run does not have",
                 hint=f"Its tasks are {', '.join(sorted(tasks))}.",
             )
         folder = getattr(session, "folder", None)
-        # In memory, vectors depend in their last bits on what they were encoded with: every run starts from none.
+        # In memory, vectors depend in their last bits on what they were encoded with: every run
+        # starts from none.
         self._open(Path(folder) / "vectors" if folder is not None else None)
         if self._store.folder is not None:
-            for stale in self._store.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            for stale in self._store.folder.glob(".*.tmp"):
+                # of a process that was killed while it wrote
                 stale.unlink(missing_ok=True)
         self.probe(session.language)
         self._held = self._hold()
@@ -130,7 +152,8 @@ class SemanticDiversityFilter:
     def close(self) -> None:
         """Keeps the index in the run's folder."""
         if self._ongoing is not None and self._store.folder is not None:
-            with contextlib.suppress(ConfigError):  # it can be made again, and the run itself is over
+            with contextlib.suppress(ConfigError):
+                # it can be made again, and the run itself is over
                 self._ongoing.save(self._store.path("index.npz"))
 
     @property
@@ -142,7 +165,8 @@ class SemanticDiversityFilter:
         """Tries the encoder on phrases of the language.
 
         Raises:
-            EncoderError: It does not know the language, or returns something else than unit vectors.
+            EncoderError: It does not know the language, or returns something else than unit
+                vectors.
             ConfigError: It can't be loaded.
         """
         texts = phrases(language)
@@ -157,8 +181,10 @@ class SemanticDiversityFilter:
         """Decides over all rows, in order.
 
         Raises:
-            EncoderError: The encoder does not know the rows' language, or returns something else than unit vectors.
-            ConfigError: The encoder can't be loaded, a task has no threshold, or the run's folder holds other vectors.
+            EncoderError: The encoder does not know the rows' language, or returns something else
+                than unit vectors.
+            ConfigError: The encoder can't be loaded, a task has no threshold, or the run's folder
+                holds other vectors.
         """
         limits = self._limits(items)
         texts = [self._text(item) for item in items]
@@ -195,7 +221,9 @@ class SemanticDiversityFilter:
             self._ongoing = Ongoing(self.index)
         held = len(self._held)
         numbers, limits = np.append(self._held, numbers), np.append(np.ones(held), limits)
-        selection = self._ongoing.select(held, store.keys(numbers), limits, lambda rows: store.take(numbers[rows]))
+        selection = self._ongoing.select(
+            held, store.keys(numbers), limits, lambda rows: store.take(numbers[rows])
+        )
         if store.folder is not None:
             self._ongoing.save(store.path("index.npz"), growth=0.1)
         return selection
@@ -218,7 +246,8 @@ class SemanticDiversityFilter:
             missing = sorted(set(names) - set(self.threshold))
             if missing:
                 raise ConfigError(
-                    f"threshold names no cosine for the task {missing[0]}", hint="Add it, or '*' for all others."
+                    f"threshold names no cosine for the task {missing[0]}",
+                    hint="Add it, or '*' for all others.",
                 )
 
     def _limits(self, items: Sequence[Instruction]) -> Floats:
@@ -239,7 +268,9 @@ class SemanticDiversityFilter:
         return lambda rows: self._store.take(numbers[rows])
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        return unit_rows(self.encoder, texts, self._store.dimensions if self._store.folder is None else 0)
+        return unit_rows(
+            self.encoder, texts, self._store.dimensions if self._store.folder is None else 0
+        )
 
     def _encode_measured(self, texts: list[str]) -> NDArray[np.float32]:
         return unit_rows(self.measured_by, texts)
@@ -262,7 +293,9 @@ def _thresholds(given: float | Mapping[str, float]) -> float | Mapping[str, floa
     if not isinstance(given, Mapping):
         return check_threshold(given)
     if not given:
-        raise ConfigError("threshold names no task", hint="Give a cosine, or one by task, such as {'*': 0.95}.")
+        raise ConfigError(
+            "threshold names no task", hint="Give a cosine, or one by task, such as {'*': 0.95}."
+        )
     return {str(task): check_threshold(each) for task, each in given.items()}
 
 

@@ -48,7 +48,8 @@ class VectorStore:
         dimensions: 0 while there are no vectors.
 
     Raises:
-        ConfigError: The folder's files can't be read, or hold something else than vectors of length 1.
+        ConfigError: The folder's files can't be read, or hold something else than vectors of length
+            1.
     """
 
     def __init__(self, folder: str | Path | None, identity: str) -> None:
@@ -69,7 +70,11 @@ class VectorStore:
         Raises:
             ConfigError: As for one store.
         """
-        paths = [path for path in sorted(Path(folder).glob("*.json")) if not path.name.endswith(".rows.json")]
+        paths = [
+            path
+            for path in sorted(Path(folder).glob("*.json"))
+            if not path.name.endswith(".rows.json")
+        ]
         stores = [cls(folder, _described(path)[0]) for path in paths]
         for path, store in zip(paths, stores, strict=True):
             if path.stem != store.name:
@@ -88,11 +93,12 @@ class VectorStore:
         """Shape [n, d], float32. Only texts that are missing are encoded.
 
         Args:
-            encode: Gives unit rows [n, d] for at most 1,024 texts; what it raises passes through, and the texts
-                before stay encoded.
+            encode: Gives unit rows [n, d] for at most 1,024 texts; what it raises passes through,
+                and the texts before stay encoded.
 
         Raises:
-            ConfigError: The vectors have other dimensions than those in the store, or can't be written.
+            ConfigError: The vectors have other dimensions than those in the store, or can't be
+                written.
         """
         return self.take(self.numbers(texts, encode))
 
@@ -111,7 +117,9 @@ class VectorStore:
 
     def keys(self, numbers: Ints) -> NDArray[np.uint8]:
         """The keys of rows, shape [n, 32]."""
-        return np.frombuffer(b"".join(self._keys[number] for number in numbers), np.uint8).reshape(-1, _KEY)
+        return np.frombuffer(b"".join(self._keys[number] for number in numbers), np.uint8).reshape(
+            -1, _KEY
+        )
 
     def take(self, numbers: Ints) -> Singles:
         """Vectors of rows, shape [n, d]; a view of the file where they stand in it one after another."""
@@ -125,7 +133,9 @@ class VectorStore:
         keys = dict.fromkeys(map(_key, texts))
         new = [key for key in keys if key not in self._numbers and key in other._numbers]
         for part in _parts(new):
-            self._append(part, other.take(np.array([other._numbers[key] for key in part], np.int64)))
+            self._append(
+                part, other.take(np.array([other._numbers[key] for key in part], np.int64))
+            )
 
     def keep_rows(self, ids: Iterable[str], numbers: Ints) -> None:
         """Writes which data-set rows the vectors belong to, in the filter's order; nothing without a folder."""
@@ -144,7 +154,10 @@ class VectorStore:
         path = self.path("rows.json")
         try:
             pairs = json.loads(path.read_bytes())
-            ids, numbers = [str(name) for name, _ in pairs], np.array([number for _, number in pairs], np.int64)
+            ids, numbers = (
+                [str(name) for name, _ in pairs],
+                np.array([number for _, number in pairs], np.int64),
+            )
         except (OSError, ValueError, TypeError) as error:
             raise _wrong(path, "is not a list of row ids and numbers") from error
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
@@ -163,11 +176,18 @@ class VectorStore:
         n = min(len(keys) // _KEY, size // (4 * self.dimensions))
         self._keys = [keys[at : at + _KEY] for at in range(0, n * _KEY, _KEY)]
         self._numbers = {key: number for number, key in enumerate(self._keys)}
-        look = self._array()[np.unique(np.linspace(0, n - 1, _LOOK).astype(np.int64))] if n else self._array()
+        look = (
+            self._array()[np.unique(np.linspace(0, n - 1, _LOOK).astype(np.int64))]
+            if n
+            else self._array()
+        )
         with np.errstate(all="ignore"):  # other bytes may make any number
             lengths = np.linalg.norm(look.astype(np.float64), axis=1)
         if not (np.abs(lengths - 1) < 0.01).all():
-            raise _wrong(self.path("f32"), f"does not hold vectors of length 1 in {self.dimensions} dimensions")
+            raise _wrong(
+                self.path("f32"),
+                f"does not hold vectors of length 1 in {self.dimensions} dimensions",
+            )
 
     def _array(self) -> Singles:
         """All vectors, shape [n, d]."""
@@ -184,7 +204,10 @@ class VectorStore:
             )
         if self.dimensions not in (0, vectors.shape[1]):
             place = self.path("f32") if self.folder is not None else "The store"
-            raise _wrong(place, f"holds {self.dimensions} dimensions, but the encoder gives {vectors.shape[1]}")
+            raise _wrong(
+                place,
+                f"holds {self.dimensions} dimensions, but the encoder gives {vectors.shape[1]}",
+            )
         rows = np.ascontiguousarray(vectors, "<f4")
         if self.folder is None:
             self._hold(rows)
@@ -250,4 +273,6 @@ def _described(path: Path) -> tuple[str, int]:
 
 
 def _wrong(what: Path | str, why: str) -> ConfigError:
-    return ConfigError(f"{what} {why}", hint="Delete the folder of vectors: the texts are then encoded again.")
+    return ConfigError(
+        f"{what} {why}", hint="Delete the folder of vectors: the texts are then encoded again."
+    )

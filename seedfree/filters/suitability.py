@@ -48,17 +48,24 @@ def unit_rows(encoder: Any, texts: list[str], dimensions: int = 0) -> Singles:
     d = dimensions or (vectors.shape[-1] if vectors.ndim else 0)
     if vectors.shape != (len(texts), d) or not d:
         wanted = f"[{len(texts)}, {d or 'd'}]"
-        raise _unusable(encoder, f"returned shape {list(vectors.shape)} for {len(texts)} texts, not {wanted}")
+        raise _unusable(
+            encoder, f"returned shape {list(vectors.shape)} for {len(texts)} texts, not {wanted}"
+        )
     if vectors.dtype.kind != "f":
         raise _unusable(encoder, f"returned {vectors.dtype} numbers, not float32")
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     for wrong, what in (
         (~np.isfinite(lengths), "NaN or infinity"),
         (lengths == 0, "zeros alone"),
-        (np.abs(lengths - 1) > 0.01, f"vectors that do not have length 1 ({lengths.min():.3g} to {lengths.max():.3g})"),
+        (
+            np.abs(lengths - 1) > 0.01,
+            f"vectors that do not have length 1 ({lengths.min():.3g} to {lengths.max():.3g})",
+        ),
     ):
         if wrong.any():
-            raise _unusable(encoder, f"returned {what} for {int(wrong.sum())} of {len(texts)} texts")
+            raise _unusable(
+                encoder, f"returned {what} for {int(wrong.sum())} of {len(texts)} texts"
+            )
     return vectors.astype(np.float32, copy=False)
 
 
@@ -71,7 +78,10 @@ def judge_tokens(encoder: object, texts: Sequence[str], of: str = "") -> None:
     share_of = getattr(encoder, "unknown_share", None)
     share = share_of([texts[i] for i in _sample(len(texts))]) if share_of is not None else 0.0
     if share > _UNKNOWN:
-        raise _unusable(encoder, f"does not know {share:.0%} of the tokens{of} (at most {_UNKNOWN:.0%} is of use)")
+        raise _unusable(
+            encoder,
+            f"does not know {share:.0%} of the tokens{of} (at most {_UNKNOWN:.0%} is of use)",
+        )
 
 
 def judge_vectors(
@@ -103,7 +113,9 @@ def judge_vectors(
     limit = limits[np.maximum(left, right)]
     above = float((cosines > limit).mean())
     if above > _ABOVE:
-        threshold = " to ".join(f"{each:g}" for each in sorted({float(limit.min()), float(limit.max())}))
+        threshold = " to ".join(
+            f"{each:g}" for each in sorted({float(limit.min()), float(limit.max())})
+        )
         raise _unusable(
             encoder,
             f"puts {above:.0%} of {len(pairs)} pairs of unrelated texts{of} above the threshold {threshold} "
@@ -124,7 +136,9 @@ def phrases(language: Language) -> list[str]:
         *(word for words in language.facets.values() for word in words[:8]),
     ]
     plain = (" ".join(re.sub(r"\$\{?\w+\}?", " ", text).split())[:300] for text in texts)
-    return list(dict.fromkeys(text for text in plain if text))[:120] or [language.native or language.name]
+    return list(dict.fromkeys(text for text in plain if text))[:120] or [
+        language.native or language.name
+    ]
 
 
 def _unusable(encoder: object, what: str, advice: str = "Use") -> EncoderError:
@@ -139,5 +153,7 @@ def _sample(n: int) -> list[int]:
 
 def _overlap(a: str, b: str) -> float:
     """Jaccard similarity of the texts' character trigrams, 0 to 1."""
-    left, right = ({text[i : i + 3] for i in range(min(len(text), 2000) - 2)} or {text} for text in (a, b))
+    left, right = (
+        {text[i : i + 3] for i in range(min(len(text), 2000) - 2)} or {text} for text in (a, b)
+    )
     return len(left & right) / len(left | right)

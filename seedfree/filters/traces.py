@@ -59,9 +59,12 @@ _MARKUP_SIGN = re.compile(r"[<&[\]{}|'=]")
 _FENCE = re.compile(r"^\s*```", re.MULTILINE)
 _PLACEHOLDER = re.compile(rf"\n|\$\{{?(?:{_VALUES})\}}?")
 
-_SPOKEN = frozenset({"instruction", "output", "question", "explanation", "user", "assistant", "text"})
+_SPOKEN = frozenset(
+    {"instruction", "output", "question", "explanation", "user", "assistant", "text"}
+)
 _WINDOW, _WHOLE, _INSIDE = 40, 12, 24
-# Wherever 24 characters begin, 12 of them begin at a multiple of 13: one look in 13 rules out most texts.
+# Wherever 24 characters begin, 12 of them begin at a multiple of 13: one look in 13 rules out most
+# texts.
 _PART = 12
 
 
@@ -70,7 +73,11 @@ def refuses(text: str, language: Language) -> bool:
     folded = fold(text)
     for phrase in map(fold, (*language.refusals, *_REFUSALS)):
         at = folded.find(phrase) if phrase else -1
-        if at >= 0 and not _quoted(folded, at) and (at <= _OPENING or 3 * len(phrase) >= len(folded)):
+        if (
+            at >= 0
+            and not _quoted(folded, at)
+            and (at <= _OPENING or 3 * len(phrase) >= len(folded))
+        ):
             return True
     return False
 
@@ -89,7 +96,9 @@ def leaks(text: str) -> str | None:
 
 def markup(text: str) -> bool:
     """HTML, wiki markup or half a code fence; Markdown and code between fences or backticks may stand."""
-    return len(_FENCE.findall(text)) % 2 == 1 or bool(_MARKUP_SIGN.search(text) and _MARKUP.search(outside_code(text)))
+    return len(_FENCE.findall(text)) % 2 == 1 or bool(
+        _MARKUP_SIGN.search(text) and _MARKUP.search(outside_code(text))
+    )
 
 
 def bare(text: str) -> str:
@@ -112,7 +121,10 @@ class Copies:
                 if key in _SPOKEN and len(bare(text)) >= _WHOLE:
                     self._whole.add(bare(text))
         # The wording of a multiple-choice question and of its answer is meant to be published.
-        for text in (language.persona, *(t for name, t in language.prompts.items() if "choice_" not in name)):
+        for text in (
+            language.persona,
+            *(t for name, t in language.prompts.items() if "choice_" not in name),
+        ):
             for line in _PLACEHOLDER.split(text):
                 self._add(line, self._prompt)
 
@@ -126,7 +138,9 @@ class Copies:
         squeezed, said = squeeze(text), bare(text)
         if said in self._whole:
             return "copied example"
-        if self._parts.isdisjoint(squeezed[i : i + _PART] for i in range(0, len(squeezed), _PART + 1)):
+        if self._parts.isdisjoint(
+            squeezed[i : i + _PART] for i in range(0, len(squeezed), _PART + 1)
+        ):
             return None
         if any(len(w) >= _INSIDE and w in squeezed for w in self._whole):
             return "copied example"

@@ -36,7 +36,9 @@ def matrix(vectors: ArrayLike) -> NDArray[Any]:
     except (TypeError, ValueError) as error:
         raise EncoderError(f"The vectors are not an array of real numbers: {error}") from error
     if array.ndim != 2:
-        raise EncoderError(f"The vectors have shape {list(array.shape)}", hint="Give one row a text: [n, d].")
+        raise EncoderError(
+            f"The vectors have shape {list(array.shape)}", hint="Give one row a text: [n, d]."
+        )
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
@@ -45,7 +47,8 @@ class Rows:
 
     Attributes:
         lengths: Shape [n], float64.
-        twins: Shape [n]: for each row the first row that holds the same bytes, -1 where it is itself the first.
+        twins: Shape [n]: for each row the first row that holds the same bytes, -1 where it is
+            itself the first.
     """
 
     def __init__(self) -> None:
@@ -67,8 +70,9 @@ class Rows:
     def margin(self) -> float:
         """How far a float32 product of two rows can be from their cosine, at least 1e-6.
 
-        In any order of summation the error of d products is at most d units of rounding (Higham, Accuracy and
-        Stability of Numerical Algorithms, 3.1); the rows' own rounding and scaling adds six.
+        In any order of summation the error of d products is at most d units of rounding (Higham,
+        Accuracy and Stability of Numerical Algorithms, 3.1); the rows' own rounding and scaling
+        adds six.
         """
         units = (self.dimensions + 8) * 2.0**-24
         return 1e-6 + units / (1 - units)
@@ -123,7 +127,9 @@ class Rows:
         digests = np.frombuffer(b"".join(self._seen), np.uint8).reshape(-1, 16)
         return np.hstack([digests, numbers.view(np.uint8).reshape(-1, 8)])
 
-    def restore(self, vectors: NDArray[Any], lengths: Floats, twins: Ints, digests: NDArray[np.uint8]) -> None:
+    def restore(
+        self, vectors: NDArray[Any], lengths: Floats, twins: Ints, digests: NDArray[np.uint8]
+    ) -> None:
         """Takes in rows that were checked before.
 
         Raises:

@@ -32,17 +32,29 @@ __all__ = ["ClaudeGenerator"]
 _VERSION = "2023-06-01"
 # Models that take a temperature; every later one answers 400 to it.
 _TEMPERATURE = frozenset(
-    {"claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-6", "claude-opus-4-5", "claude-opus-4-6"}
+    {
+        "claude-haiku-4-5",
+        "claude-sonnet-4-5",
+        "claude-sonnet-4-6",
+        "claude-opus-4-5",
+        "claude-opus-4-6",
+    }
 )
-# Models that think unless told otherwise, and the word that stops them. Thinking shares `max_tokens` with the answer.
-# Opus 5.5 and the Fable and Mythos models always think and refuse any such word.
+# Models that think unless told otherwise, and the word that stops them. Thinking shares
+# `max_tokens` with the answer. Opus 5.5 and the Fable and Mythos models always think and refuse any
+# such word.
 _NO_THINKING = {
     "claude-haiku-5-5": "disabled",
     "claude-sonnet-5-5": "between_tools",
     "claude-sonnet-5": "disabled",
     "claude-opus-5": "disabled",
 }
-_STOP = {"end_turn": "end", "stop_sequence": "end", "max_tokens": "max_tokens", "refusal": "refusal"}
+_STOP = {
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "max_tokens": "max_tokens",
+    "refusal": "refusal",
+}
 _STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -104,7 +116,9 @@ class ClaudeGenerator:
         self.api_key = keep_key(self.api_key)
         check_price(self.price)
         check_positive(timeout=self.timeout)
-        check_positive(requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute)
+        check_positive(
+            requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute
+        )
         self.identity = self.identity or f"anthropic {self.base_url} {self.model}"
 
     def ready(self) -> None:
@@ -115,7 +129,8 @@ class ClaudeGenerator:
         """POST /v1/messages.
 
         Raises:
-            ConfigError: The key is missing, or the schema has a form that the provider does not take.
+            ConfigError: The key is missing, or the schema has a form that the provider does not
+                take.
         """
         family = _SNAPSHOT.sub("", self.model)
         body: dict[str, Any] = {"model": self.model, "max_tokens": prompt.max_tokens}
@@ -127,7 +142,9 @@ class ClaudeGenerator:
         if prompt.temperature is not None and family in _TEMPERATURE:
             body["temperature"] = prompt.temperature
         if prompt.json_schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": closed_schema(prompt.json_schema)}}
+            body["output_config"] = {
+                "format": {"type": "json_schema", "schema": closed_schema(prompt.json_schema)}
+            }
         headers = {"anthropic-version": _VERSION}
         if key := self._key():
             headers["x-api-key"] = key
@@ -151,14 +168,20 @@ class ClaudeGenerator:
         blocks = data.get("content")
         if not isinstance(blocks, list):
             raise RetryableError("The server's answer holds no content")
-        texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+        texts = [
+            block.get("text")
+            for block in blocks
+            if isinstance(block, dict) and block.get("type") == "text"
+        ]
         usage = data.get("usage")
         usage = usage if isinstance(usage, dict) else {}
         inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         stop = data.get("stop_reason")
         return Reply(
             text="".join(text for text in texts if isinstance(text, str)),
-            usage=Usage(sum(count(usage.get(name)) for name in inputs), count(usage.get("output_tokens"))),
+            usage=Usage(
+                sum(count(usage.get(name)) for name in inputs), count(usage.get("output_tokens"))
+            ),
             stop_reason=_STOP.get(stop, stop) if isinstance(stop, str) else "end",
             model=model if isinstance(model := data.get("model"), str) else self.model,
         )
@@ -174,5 +197,7 @@ class ClaudeGenerator:
     def _key(self) -> str | None:
         key = find_key(keep_key(self.api_key), self._variable)
         if key is None and self._variable:
-            raise ConfigError("No API key for Claude", hint=f"Set {self._variable} or pass api_key=...")
+            raise ConfigError(
+                "No API key for Claude", hint=f"Set {self._variable} or pass api_key=..."
+            )
         return key

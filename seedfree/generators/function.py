@@ -23,7 +23,8 @@ class FunctionGenerator:
 
     Attributes:
         fn: A plain function runs in a thread, as many side by side as the run's `concurrency`.
-        name: Names the model in the ledger and on every row; the function's own name where it is not given.
+        name: Names the model in the ledger and on every row; the function's own name where it is
+            not given.
         price: USD per million tokens, one number or (input, output).
 
     Raises:
@@ -37,14 +38,18 @@ class FunctionGenerator:
     _calls: list[Prompt] = field(default_factory=list, init=False, repr=False, compare=False)
 
     operational: ClassVar[frozenset[str]] = frozenset({"fn", "price"})
-    terms: ClassVar[str] = "Written by a function of the data set's author; the terms of what it calls apply."
+    terms: ClassVar[str] = (
+        "Written by a function of the data set's author; the terms of what it calls apply."
+    )
 
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise ConfigError(f"fn is {type(self.fn).__name__}, not a function")
         self.name = self.name or getattr(self.fn, "__name__", "<none>")
         if self.name.startswith("<"):
-            raise ConfigError("The function has no name for the ledger", hint="Pass name= to FunctionGenerator.")
+            raise ConfigError(
+                "The function has no name for the ledger", hint="Pass name= to FunctionGenerator."
+            )
         self.identity = f"function:{self.name}"
 
     @property
@@ -70,4 +75,6 @@ class FunctionGenerator:
             return answer
         if isinstance(answer, str):
             return Reply(answer, model=self.identity)
-        raise TypeError(f"{self.name} returned {type(answer).__name__}; return a str or a seedfree.Reply")
+        raise TypeError(
+            f"{self.name} returned {type(answer).__name__}; return a str or a seedfree.Reply"
+        )

@@ -1,7 +1,8 @@
 """JSON schema to GBNF, llama.cpp's grammar language (llama.cpp/grammars/README.md).
 
-The grammar admits compact JSON alone: keys in the schema's order, every string and list bounded, no free white
-space. A small model that may put white space between the tokens drifts off in it and never closes the object.
+The grammar admits compact JSON alone: keys in the schema's order, every string and list bounded, no
+free white space. A small model that may put white space between the tokens drifts off in it and
+never closes the object.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ escaped ::= "\\" ["\\]
 """
 
 
-def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, most: int = _ITEMS, quoted: str = "") -> str:
+def grammar(
+    schema: Mapping[str, Any], *, longest: int = _LONGEST, most: int = _ITEMS, quoted: str = ""
+) -> str:
     r"""The grammar of the replies that fit a schema.
 
-    What it admits is valid, except for what no small grammar can hold: `pattern`, `format`, `multipleOf`,
-    `uniqueItems`, bounds of fractions, and bounds of integers other than 0, 1, or two that are at most 1,000 apart.
-    Strings without `maxLength` end after 400 characters, lists without `maxItems` after 20. No string begins with
-    white space; only `\"`, `\\` and `\n` are escaped.
+    What it admits is valid, except for what no small grammar can hold: `pattern`, `format`,
+    `multipleOf`, `uniqueItems`, bounds of fractions, and bounds of integers other than 0, 1, or two
+    that are at most 1,000 apart. Strings without `maxLength` end after 400 characters, lists
+    without `maxItems` after 20. No string begins with white space; only `\"`, `\\` and `\n` are
+    escaped.
 
     Args:
         schema: Of an object.
@@ -49,7 +53,12 @@ def grammar(schema: Mapping[str, Any], *, longest: int = _LONGEST, most: int = _
     """
     writer = _Writer(longest, most, _clauses(quoted))
     root = writer.value(closed_schema(schema, keep=CONSTRAINTS))
-    return "\n".join([f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(writer.items))]) + _COMMON
+    return (
+        "\n".join(
+            [f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(writer.items))]
+        )
+        + _COMMON
+    )
 
 
 @dataclass
@@ -68,7 +77,10 @@ class _Writer:
             return _literal(node["const"])
         match node["type"]:
             case "object":
-                pairs = (f'{_literal(key)} ":" {self.value(value)}' for key, value in node["properties"].items())
+                pairs = (
+                    f'{_literal(key)} ":" {self.value(value)}'
+                    for key, value in node["properties"].items()
+                )
                 return f'"{{" {_COMMA.join(pairs)} "}}"'
             case "array":
                 return self._list(node)
@@ -88,7 +100,8 @@ class _Writer:
                 return '"null"'
 
     def _list(self, node: Mapping[str, Any]) -> str:
-        # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever the rule holds.
+        # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever
+        # the rule holds.
         self.items.append(self.value(node["items"]))
         item = f"item{len(self.items) - 1}"
         low, high = node.get("minItems", 0), min(node.get("maxItems", _ITEMS), self.most)

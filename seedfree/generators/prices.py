@@ -22,8 +22,10 @@ class TokenPrice:
     """USD per million tokens.
 
     Attributes:
-        over: A prompt of more input tokens than this costs `over_input` and `over_output` throughout.
-        checked: When the price was read from the provider's list, as an ISO date; empty for a user's own.
+        over: A prompt of more input tokens than this costs `over_input` and `over_output`
+            throughout.
+        checked: When the price was read from the provider's list, as an ISO date; empty for a
+            user's own.
     """
 
     input: float

@@ -1,8 +1,8 @@
 """What the library knows of each language: one TOML file a language, all of the same form.
 
-To add a language copy `en.toml` to `<code>.toml`, translate what is in it, and leave out what does not
-apply. Prompts that a file leaves out are asked in English with an order to answer in the language.
-`th.toml` is the complete one.
+To add a language copy `en.toml` to `<code>.toml`, translate what is in it, and leave out what does
+not apply. Prompts that a file leaves out are asked in English with an order to answer in the
+language. `th.toml` is the complete one.
 """
 
 from __future__ import annotations
@@ -67,15 +67,18 @@ class Language:
         script: Unicode script names, `"Thai"`, `"Latin"`.
         wikipedia: Subdomain of its Wikipedia; `""` for none.
         persona: System prompt: a native speaker who answers in the language only.
-        segmenter: Name of the word segmenter (`segment.py`); `"space"` for languages that write spaces.
+        segmenter: Name of the word segmenter (`segment.py`); `"space"` for languages that write
+            spaces.
         digits: Ten digits, 0 to 9, where the language has its own.
-        era_offset: Year of the local era minus the Gregorian year (543 for the Buddhist era), 0 for none.
+        era_offset: Year of the local era minus the Gregorian year (543 for the Buddhist era), 0 for
+            none.
         close: Codes of languages that language identification cannot tell from this one.
         labels: How choices are labelled.
         end_sections: Headings at which an encyclopedia article's text ends ("see also").
         refusals: Phrases, in lower case, with which a model declines.
         name_markers: Words before a name, for scripts without capitals.
-        facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`, `registers`, `lengths`.
+        facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
+            `registers`, `lengths`.
         prompts: Templates by name, with `$placeholders`.
         styles: Kinds of text for written contexts.
         format_examples: By task, for base models.
@@ -98,7 +101,9 @@ class Language:
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)
-    format_examples: Mapping[str, tuple[FormatExample, ...]] = field(default_factory=dict, repr=False)
+    format_examples: Mapping[str, tuple[FormatExample, ...]] = field(
+        default_factory=dict, repr=False
+    )
 
     @classmethod
     def load(cls, language: str | Language) -> Language:
@@ -127,7 +132,8 @@ class Language:
         """Reads a TOML file of the form of `en.toml`.
 
         Raises:
-            ConfigError: No such file, not TOML, or a field that is missing, unknown or of the wrong type.
+            ConfigError: No such file, not TOML, or a field that is missing, unknown or of the wrong
+                type.
         """
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -139,7 +145,9 @@ class Language:
         except (ValidationError, TypeError) as error:
             what = error.errors()[0] if isinstance(error, ValidationError) else None
             where = ".".join(map(str, what["loc"])) + ": " + what["msg"] if what else str(error)
-            raise ConfigError(f"Language file {path}: {where}", hint="Copy the form of en.toml.") from error
+            raise ConfigError(
+                f"Language file {path}: {where}", hint="Copy the form of en.toml."
+            ) from error
 
     def text(self, name: str, /, **values: object) -> str:
         """The prompt template `name` with its `$placeholders` filled in; values are never expanded again.
@@ -166,7 +174,8 @@ class Language:
         """Words of a text, in order, without white space.
 
         Raises:
-            ConfigError: The segmenter's package is not installed; the message names the pip command.
+            ConfigError: The segmenter's package is not installed; the message names the pip
+                command.
         """
         return segment(text, self.segmenter)
 

@@ -1,9 +1,10 @@
 """Kinds of instruction, one file a task.
 
-To add a task copy `conversation.py` (from a topic) or `closed_qa.py` (from a text): name it, write what the LLM must
-answer as `Fields`, and make the prompt and the rows. The words of a prompt stand in the language's file
-(`languages/<code>.toml`), so that a native speaker reviews all of a language in one place. Set `grounded = True` where
-the answer must stand in the context. `examples/own_task.py` is a whole task outside the library.
+To add a task copy `conversation.py` (from a topic) or `closed_qa.py` (from a text): name it, write
+what the LLM must answer as `Fields`, and make the prompt and the rows. The words of a prompt stand
+in the language's file (`languages/<code>.toml`), so that a native speaker reviews all of a language
+in one place. Set `grounded = True` where the answer must stand in the context.
+`examples/own_task.py` is a whole task outside the library.
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ __all__ = ["Brainstorming"]
 class Brainstorming(TaskTemplate):
     """Asks for a task and the finished work, from the topic alone.
 
-    What the task asks for (a list of ideas, a plan, a poem, a letter ...) is drawn from the language's
-    `creative_kinds`, each equally often. The paper's code asks for tasks first and answers each in a second request;
-    here both come in one, since the drawn kind takes over what the first request was for.
+    What the task asks for (a list of ideas, a plan, a poem, a letter ...) is drawn from the
+    language's `creative_kinds`, each equally often. The paper's code asks for tasks first and
+    answers each in a second request; here both come in one, since the drawn kind takes over what
+    the first request was for.
 
     Attributes:
         temperature: 0 to 2, where the model takes one.
@@ -43,12 +44,16 @@ class Brainstorming(TaskTemplate):
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"Brainstorming(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+            raise ConfigError(
+                f"Brainstorming(temperature={self.temperature!r}) is out of range",
+                hint="Use 0 to 2.",
+            )
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         topic = context.subject()
         asker, kind, length = (
-            context.draw(language.facet(name), self.name, name) for name in ("askers", "creative_kinds", "lengths")
+            context.draw(language.facet(name), self.name, name)
+            for name in ("askers", "creative_kinds", "lengths")
         )
         return Prompt(
             user=language.text("brainstorming", topic=topic, asker=asker, kind=kind, length=length),

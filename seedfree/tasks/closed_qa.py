@@ -35,8 +35,9 @@ class _Pair(BaseModel):
 class ClosedQA(TaskTemplate):
     """Asks for questions about a text, each with its evidence and its answer.
 
-    The question stands alone, but the row's `input` carries the text: the answer was written from the text, and a
-    model that is trained on such answers without it learns to make facts up. This is also the paper's form.
+    The question stands alone, but the row's `input` carries the text: the answer was written from
+    the text, and a model that is trained on such answers without it learns to make facts up. This
+    is also the paper's form.
 
     Attributes:
         pairs: Questions in one prompt, 1 to 10; the paper asks for 5.
@@ -61,9 +62,13 @@ class ClosedQA(TaskTemplate):
 
     def __post_init__(self) -> None:
         if not 1 <= self.pairs <= _MOST_PAIRS:
-            raise ConfigError(f"ClosedQA(pairs={self.pairs!r}) is out of range", hint=f"Use 1 to {_MOST_PAIRS}.")
+            raise ConfigError(
+                f"ClosedQA(pairs={self.pairs!r}) is out of range", hint=f"Use 1 to {_MOST_PAIRS}."
+            )
         if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"ClosedQA(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+            raise ConfigError(
+                f"ClosedQA(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2."
+            )
         self.rows = self.pairs
 
     def prompt(self, context: Context, language: Language) -> Prompt:
@@ -74,7 +79,12 @@ class ClosedQA(TaskTemplate):
             user = language.text("closed_qa", context=context.block(), asker=asker, length=length)
         else:
             user = language.text("closed_qa_pairs", context=context.block(), count=self.pairs)
-            pairs = {"type": "array", "items": schema, "minItems": self.pairs, "maxItems": self.pairs}
+            pairs = {
+                "type": "array",
+                "items": schema,
+                "minItems": self.pairs,
+                "maxItems": self.pairs,
+            }
             schema = {"type": "object", "properties": {"pairs": pairs}, "required": ["pairs"]}
         return Prompt(
             user=user,
@@ -94,7 +104,9 @@ class ClosedQA(TaskTemplate):
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
         for pair in fields.pairs[: self.pairs]:
-            yield Instruction(self.name, pair.instruction, pair.output, input=context.text, evidence=pair.evidence)
+            yield Instruction(
+                self.name, pair.instruction, pair.output, input=context.text, evidence=pair.evidence
+            )
 
 
 def _listed(reply: str) -> str:

@@ -31,8 +31,8 @@ class _Turn(BaseModel):
 class Conversation(TaskTemplate):
     """Asks for a conversation between a person and an assistant, from the topic alone.
 
-    A row's `instruction` and `output` are the first question and its answer, which make sense without the rest;
-    `messages` holds all turns.
+    A row's `instruction` and `output` are the first question and its answer, which make sense
+    without the rest; `messages` holds all turns.
 
     Attributes:
         turns: Questions with their answers in a conversation, 1 to 10; the paper has 1.
@@ -52,12 +52,23 @@ class Conversation(TaskTemplate):
 
     def __post_init__(self) -> None:
         if not 1 <= self.turns <= _MOST_TURNS:
-            raise ConfigError(f"Conversation(turns={self.turns!r}) is out of range", hint=f"Use 1 to {_MOST_TURNS}.")
+            raise ConfigError(
+                f"Conversation(turns={self.turns!r}) is out of range",
+                hint=f"Use 1 to {_MOST_TURNS}.",
+            )
         if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"Conversation(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+            raise ConfigError(
+                f"Conversation(temperature={self.temperature!r}) is out of range",
+                hint="Use 0 to 2.",
+            )
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        turns = {"type": "array", "items": schema_of(_Turn), "minItems": self.turns, "maxItems": self.turns}
+        turns = {
+            "type": "array",
+            "items": schema_of(_Turn),
+            "minItems": self.turns,
+            "maxItems": self.turns,
+        }
         values: dict[str, Any] = {
             "topic": context.subject(),
             "asker": context.draw(language.facet("askers"), self.name, "asker"),
@@ -78,5 +89,7 @@ class Conversation(TaskTemplate):
         if len(fields.turns) < self.turns:
             raise ValueError(f"{len(fields.turns)} turns, {self.turns} were asked for")
         turns = fields.turns[: self.turns]
-        messages = tuple(m for t in turns for m in (Message("user", t.user), Message("assistant", t.assistant)))
+        messages = tuple(
+            m for t in turns for m in (Message("user", t.user), Message("assistant", t.assistant))
+        )
         yield Instruction(self.name, turns[0].user, turns[0].assistant, messages=messages)

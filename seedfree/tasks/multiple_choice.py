@@ -44,7 +44,9 @@ class MultipleChoice(TaskTemplate):
 
         model_config = ConfigDict(str_strip_whitespace=True)
 
-        evidence: str = Field(min_length=1, max_length=600, json_schema_extra={"format": "verbatim"})
+        evidence: str = Field(
+            min_length=1, max_length=600, json_schema_extra={"format": "verbatim"}
+        )
         question: str = Field(min_length=1, max_length=400)
         correct: _Choice
         wrong: list[_Choice] = Field(min_length=1, max_length=_MOST_CHOICES - 1)
@@ -52,9 +54,14 @@ class MultipleChoice(TaskTemplate):
 
     def __post_init__(self) -> None:
         if not 2 <= self.choices <= _MOST_CHOICES:
-            raise ConfigError(f"MultipleChoice(choices={self.choices!r}) is out of range", hint="Use 2 to 6.")
+            raise ConfigError(
+                f"MultipleChoice(choices={self.choices!r}) is out of range", hint="Use 2 to 6."
+            )
         if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"MultipleChoice(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+            raise ConfigError(
+                f"MultipleChoice(temperature={self.temperature!r}) is out of range",
+                hint="Use 0 to 2.",
+            )
 
     def bind(self, session: Session) -> None:
         """Takes the run's language, which may be a user's own."""
@@ -67,7 +74,9 @@ class MultipleChoice(TaskTemplate):
         schema = schema_of(self.Fields)
         schema["properties"]["wrong"] |= {"minItems": wrong, "maxItems": wrong}
         return Prompt(
-            user=language.text("multiple_choice", context=context.block(), asker=asker, wrong=wrong),
+            user=language.text(
+                "multiple_choice", context=context.block(), asker=asker, wrong=wrong
+            ),
             system=language.persona,
             schema=schema,
             temperature=self.temperature,
@@ -86,12 +95,17 @@ class MultipleChoice(TaskTemplate):
         ordered.insert(place, choices[0])
         language = self._language or Language.load(context.language or "en")
         labels = self._labels(language)
-        lines = "\n".join(f"{label}. {choice}" for label, choice in zip(labels, ordered, strict=True))
+        lines = "\n".join(
+            f"{label}. {choice}" for label, choice in zip(labels, ordered, strict=True)
+        )
         yield Instruction(
             self.name,
             language.text("multiple_choice_question", question=fields.question, choices=lines),
             language.text(
-                "multiple_choice_answer", explanation=fields.explanation, label=labels[place], choice=choices[0]
+                "multiple_choice_answer",
+                explanation=fields.explanation,
+                label=labels[place],
+                choice=choices[0],
             ),
             evidence=fields.evidence,
         )

@@ -41,7 +41,10 @@ class Summarization(TaskTemplate):
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"Summarization(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2.")
+            raise ConfigError(
+                f"Summarization(temperature={self.temperature!r}) is out of range",
+                hint="Use 0 to 2.",
+            )
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         form = context.draw(language.facet("summary_forms"), self.name, "form")

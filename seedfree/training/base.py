@@ -53,7 +53,9 @@ def quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.filterwarnings("ignore", module=r"(peft|trl|transformers|bitsandbytes|torch|accelerate)\b")
+            warnings.filterwarnings(
+                "ignore", module=r"(peft|trl|transformers|bitsandbytes|torch|accelerate)\b"
+            )
             yield
     finally:
         kernels.setLevel(level)
@@ -102,7 +104,8 @@ class BaseModel:
         """Reads `config.json` and looks whether this is what can be trained.
 
         Raises:
-            ConfigError: No folder and no name on the hub, no causal language model, an adapter, or no safetensors.
+            ConfigError: No folder and no name on the hub, no causal language model, an adapter, or
+                no safetensors.
         """
         from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -112,21 +115,33 @@ class BaseModel:
         if folder.is_dir():
             _check_folder(folder)
         elif folder.is_file():
-            raise ConfigError(f"{text} is a file", hint="Give the folder that holds config.json and *.safetensors.")
+            raise ConfigError(
+                f"{text} is a file",
+                hint="Give the folder that holds config.json and *.safetensors.",
+            )
         elif not _HUB_ID.fullmatch(text) or text.startswith("."):
-            raise ConfigError(f"There is no folder {text}", hint="Give a model's folder, or its name on the hub.")
+            raise ConfigError(
+                f"There is no folder {text}", hint="Give a model's folder, or its name on the hub."
+            )
         try:
             with quiet():
                 config = AutoConfig.from_pretrained(str(folder) if folder.is_dir() else text)
         except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
             hint = "Give a model's folder, or its name on the hub (and log in for one with a licence to accept)."
-            raise ConfigError(f"{text} is no model that can be read: {_first(error)}", hint=hint) from error
+            raise ConfigError(
+                f"{text} is no model that can be read: {_first(error)}", hint=hint
+            ) from error
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             hint = "Choose a causal one, such as Llama, Gemma or Qwen."
-            raise ConfigError(f"{text} ({config.model_type}) is no language model that generates", hint=hint)
+            raise ConfigError(
+                f"{text} ({config.model_type}) is no language model that generates", hint=hint
+            )
         quantized = getattr(config, "quantization_config", None)
         if quantized:
-            raise ConfigError(f"{text} is quantized already", hint="Give the original; it is quantized when it loads.")
+            raise ConfigError(
+                f"{text} is quantized already",
+                hint="Give the original; it is quantized when it loads.",
+            )
         return cls(text, config)
 
     def tokenizer(self) -> Any:
@@ -141,7 +156,9 @@ class BaseModel:
             with quiet():
                 return AutoTokenizer.from_pretrained(self._place())
         except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ConfigError(f"{self.name} has no tokenizer that can be read: {_first(error)}") from error
+            raise ConfigError(
+                f"{self.name} has no tokenizer that can be read: {_first(error)}"
+            ) from error
 
     def _place(self) -> str:
         folder = Path(self.name).expanduser()
@@ -155,14 +172,19 @@ class BaseModel:
         from huggingface_hub import snapshot_download
 
         try:
-            return Path(snapshot_download(self.name, ignore_patterns=["*/*", "*.bin", "*.pth", "*.pt", "*.gguf"]))
+            return Path(
+                snapshot_download(
+                    self.name, ignore_patterns=["*/*", "*.bin", "*.pth", "*.pt", "*.gguf"]
+                )
+            )
         except (OSError, ValueError) as error:
             raise ConfigError(f"{self.name} cannot be fetched: {_first(error)}") from error
 
     def digest(self) -> str:
         """16 hexadecimal digits that tell this model from others.
 
-        They come from its configuration, the sizes of its weight files and 16 samples of each: gigabytes are not read.
+        They come from its configuration, the sizes of its weight files and 16 samples of each:
+            gigabytes are not read.
         """
         folder, found = self.folder(), hashlib.sha256()
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -190,17 +212,23 @@ def _check_folder(folder: Path) -> None:
         hint = f"Give {base} itself, or merge the adapter first: sf.TrainedModel.open(folder).merge(out)."
         raise ConfigError(f"{folder} is an adapter, not a base model", hint=hint)
     if not (folder / "config.json").exists():
-        raise ConfigError(f"{folder} is no model: it holds no config.json", hint="Give a model's folder.")
+        raise ConfigError(
+            f"{folder} is no model: it holds no config.json", hint="Give a model's folder."
+        )
     if not any(folder.glob("*.safetensors")):
         hint = "Save it with transformers' save_pretrained; pickled weights are not read."
         raise ConfigError(f"{folder} holds no weights as *.safetensors", hint=hint)
 
 
 def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
 
 
-def load(base: BaseModel, place: str, *, config: QLoRAConfig | None = None, tokens: int | None = None) -> Any:
+def load(
+    base: BaseModel, place: str, *, config: QLoRAConfig | None = None, tokens: int | None = None
+) -> Any:
     """The model with its weights, in NF4 where `config` says how.
 
     On a GPU it computes in bf16 (float32 on those that have none), on a CPU in float32.
@@ -229,8 +257,8 @@ def load(base: BaseModel, place: str, *, config: QLoRAConfig | None = None, toke
         )
     model = AutoModelForCausalLM.from_pretrained(str(base.folder()), **settings)
     for module in model.modules():
-        # Else bitsandbytes repacks a CPU's weights at the first evaluation and rounds their scales to bf16 on the way,
-        # so that a training would go on with other weights than it began with.
+        # Else bitsandbytes repacks a CPU's weights at the first evaluation and rounds their scales
+        # to bf16 on the way, so that a training would go on with other weights than it began with.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     if tokens is not None and tokens > model.get_input_embeddings().num_embeddings:

@@ -39,9 +39,12 @@ def model_card(
     Args:
         dataset: All rows, those held out too.
         base_model: Name on the hub, or a path, of which the card shows the last part alone.
-        license: The hub's word for the licence of the adapter, such as `apache-2.0`; that of the base model binds it.
-        terms: What the providers of the generators say about the use of their outputs, in a sentence or two.
-        figures: Of the training, in the order to show them: losses, steps, rows cut, the data set's digest.
+        license: The hub's word for the licence of the adapter, such as `apache-2.0`; that of the
+            base model binds it.
+        terms: What the providers of the generators say about the use of their outputs, in a
+            sentence or two.
+        figures: Of the training, in the order to show them: losses, steps, rows cut, the data set's
+            digest.
         versions: Of the packages that trained, by name.
         curve: File name of a picture of the losses, beside the card.
     """
@@ -58,14 +61,26 @@ def model_card(
         _rows(dataset),
         _sources(dataset),
         "## Recipe",
-        table([["setting", "value"], *([name, _value(value)] for name, value in config.model_dump().items())]),
+        table(
+            [
+                ["setting", "value"],
+                *([name, _value(value)] for name, value in config.model_dump().items()),
+            ]
+        ),
     ]
     if figures:
-        parts += ["## Training", table([["of the training", "value"], *([k, _value(v)] for k, v in figures.items())])]
+        parts += [
+            "## Training",
+            table([["of the training", "value"], *([k, _value(v)] for k, v in figures.items())]),
+        ]
     if curve:
         parts += [f"![Loss by step]({curve})"]
     if versions:
-        parts += ["Made with " + ", ".join(f"{plain(name)} {plain(v)}" for name, v in versions.items()) + "."]
+        parts += [
+            "Made with "
+            + ", ".join(f"{plain(name)} {plain(v)}" for name, v in versions.items())
+            + "."
+        ]
     parts += ["## Licence and terms", _terms(base, terms), "## Known limits", _LIMITS]
     return "\n\n".join(parts) + "\n"
 
@@ -107,12 +122,16 @@ def _rows(dataset: Dataset) -> str:
     lines = [["task", "by a model", "by people", "all"]]
     for task, n in dataset.by_task.items():
         lines.append([task, f"{n - people[task]:,}", f"{people[task]:,}", f"{n:,}"])
-    lines.append(["all", f"{len(dataset) - people.total():,}", f"{people.total():,}", f"{len(dataset):,}"])
+    lines.append(
+        ["all", f"{len(dataset) - people.total():,}", f"{people.total():,}", f"{len(dataset):,}"]
+    )
     return table(lines)
 
 
 def _sources(dataset: Dataset) -> str:
-    found = Counter((one.source.kind, one.generator or "unknown", one.source.license or "") for one in dataset)
+    found = Counter(
+        (one.source.kind, one.generator or "unknown", one.source.license or "") for one in dataset
+    )
     lines = [["source", "written by", "licence of the text", "rows"]]
     for (kind, generator, license), n in sorted(found.items()):
         none = "no outside text" if kind in ("written", "topic") else "not on record"
@@ -121,7 +140,10 @@ def _sources(dataset: Dataset) -> str:
 
 
 def _terms(base: str, terms: str) -> str:
-    said = plain(terms, longest=2_000) or "Their terms are not on record here; read them before you use the model."
+    said = (
+        plain(terms, longest=2_000)
+        or "Their terms are not on record here; read them before you use the model."
+    )
     return (
         f"The licence of {plain(base)} binds its adapters. The rows stay under the licence of their texts. The terms"
         " of those that wrote the rows bind those who train on them; some forbid training models that compete "

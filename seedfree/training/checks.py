@@ -22,17 +22,25 @@ def check_language(dataset: Dataset, wanted: str | None) -> None:
     """Looks at the language that the rows name, and at the script of their answers.
 
     Raises:
-        ConfigError: No rows, rows of several languages or another one, or answers in another script.
+        ConfigError: No rows, rows of several languages or another one, or answers in another
+            script.
     """
     if not len(dataset):
-        raise ConfigError("The data set is empty", hint="Give a run's dataset, or Dataset.from_jsonl(path).")
-    codes = [code for code, _ in Counter(one.language for one in dataset if one.language).most_common()]
+        raise ConfigError(
+            "The data set is empty", hint="Give a run's dataset, or Dataset.from_jsonl(path)."
+        )
+    codes = [
+        code for code, _ in Counter(one.language for one in dataset if one.language).most_common()
+    ]
     wanted = Language.load(wanted).code if wanted else codes[0] if codes else None
     others = [code for code in codes if code != wanted]
     if others:
         count = sum(one.language in others for one in dataset)
         hint = "Leave them out, or say QLoRAConfig(language=...) and give rows of that language."
-        raise ConfigError(f"{count} of {len(dataset)} rows are in {', '.join(sorted(others))}, not {wanted}", hint=hint)
+        raise ConfigError(
+            f"{count} of {len(dataset)} rows are in {', '.join(sorted(others))}, not {wanted}",
+            hint=hint,
+        )
     try:
         script = Language.load(wanted).script if wanted else ""
     except ConfigError:
@@ -61,7 +69,9 @@ def _share(dataset: Dataset, script: str) -> float | None:
     return own / total if total else None
 
 
-def split(dataset: Dataset, validation: Dataset | None, config: QLoRAConfig) -> tuple[Dataset, Dataset]:
+def split(
+    dataset: Dataset, validation: Dataset | None, config: QLoRAConfig
+) -> tuple[Dataset, Dataset]:
     """Rows to train on and rows held out, by task.
 
     Raises:
@@ -69,8 +79,14 @@ def split(dataset: Dataset, validation: Dataset | None, config: QLoRAConfig) -> 
     """
     if validation is not None:
         if not len(validation):
-            raise ConfigError("The validation rows are empty", hint="Leave validation out for a share of the rows.")
-        check_language(validation, config.language or next((one.language for one in dataset if one.language), None))
+            raise ConfigError(
+                "The validation rows are empty",
+                hint="Leave validation out for a share of the rows.",
+            )
+        check_language(
+            validation,
+            config.language or next((one.language for one in dataset if one.language), None),
+        )
         return dataset, validation
     if not config.validation_share:
         return dataset, Dataset()

@@ -45,27 +45,44 @@ class QLoRAConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(32, ge=1, le=1024, description="Rank of each adapter: a linear layer [o, i] gets r (o + i).")
+    rank: int = Field(
+        32, ge=1, le=1024, description="Rank of each adapter: a linear layer [o, i] gets r (o + i)."
+    )
     alpha: float = Field(32, gt=0, description="The adapter's output is scaled by alpha / rank.")
-    dropout: float = Field(0.05, ge=0, lt=1, description="Share of an adapter's inputs that are zeroed in training.")
+    dropout: float = Field(
+        0.05, ge=0, lt=1, description="Share of an adapter's inputs that are zeroed in training."
+    )
     target_modules: Literal["all-linear"] | _Modules = Field(
         "all-linear", description="Layers with adapters, by the end of their names; never lm_head."
     )
     modules_to_save: tuple[str, ...] = Field(
-        (), description="Layers trained in full. Where tokens are added, embed_tokens and lm_head are, named or not."
+        (),
+        description="Layers trained in full. Where tokens are added, embed_tokens and lm_head are, named or not.",
     )
-    double_quant: bool = Field(True, description="NF4's scales in 8 bits: 0.52 bytes a weight in place of 0.56.")
+    double_quant: bool = Field(
+        True, description="NF4's scales in 8 bits: 0.52 bytes a weight in place of 0.56."
+    )
     adapter_dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of the trained weights where the base computes in bf16 (a GPU); a CPU has float32."
+        "float32",
+        description="Of the trained weights where the base computes in bf16 (a GPU); a CPU has float32.",
     )
     chat_template: str | None = Field(
-        None, description="None: the tokenizer's own. 'chatml': ChatML. Otherwise a template's Jinja text."
+        None,
+        description="None: the tokenizer's own. 'chatml': ChatML. Otherwise a template's Jinja text.",
     )
-    system: str | None = Field(None, description="System prompt of rows that have none; also when it generates.")
-    language: str | None = Field(None, description="Code that every row must have; None: the commonest one.")
-    max_length: int = Field(4096, ge=8, description="Tokens of a sequence; longer rows are cut, and counted.")
+    system: str | None = Field(
+        None, description="System prompt of rows that have none; also when it generates."
+    )
+    language: str | None = Field(
+        None, description="Code that every row must have; None: the commonest one."
+    )
+    max_length: int = Field(
+        4096, ge=8, description="Tokens of a sequence; longer rows are cut, and counted."
+    )
     packing: bool = Field(True, description="Several rows in a sequence; no row sees another.")
-    pad_to_max_length: bool = Field(False, description="Every row is padded to max_length; not with packing.")
+    pad_to_max_length: bool = Field(
+        False, description="Every row is padded to max_length; not with packing."
+    )
     batch_size: int = Field(1, ge=1, description="Sequences a forward pass, on each device.")
     accumulation: int = Field(2, ge=1, description="Forward passes a step.")
     epochs: float = Field(2.0, gt=0, description="Passes over the training rows.")
@@ -73,18 +90,28 @@ class QLoRAConfig(BaseModel):
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="How the rate goes on after the warm-up."
     )
-    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="Share of the steps in which the rate rises.")
+    warmup_ratio: float = Field(
+        0.03, ge=0, lt=1, description="Share of the steps in which the rate rises."
+    )
     optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit"] = Field(
-        "adamw_torch", description="AdamW with states of 32 or 8 bits; paged ones go to main memory under pressure."
+        "adamw_torch",
+        description="AdamW with states of 32 or 8 bits; paged ones go to main memory under pressure.",
     )
     weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     gradient_checkpointing: bool = Field(
-        True, description="Activations are computed again in the backward pass: a third more time, far less memory."
+        True,
+        description="Activations are computed again in the backward pass: a third more time, far less memory.",
     )
-    validation_share: float = Field(0.05, ge=0, lt=1, description="Of the rows, by task; 0 for no validation.")
-    checkpoints: int = Field(10, ge=1, le=1000, description="How often in a run it is validated and saved.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Of the split, the order, the adapter and the dropout.")
+    validation_share: float = Field(
+        0.05, ge=0, lt=1, description="Of the rows, by task; 0 for no validation."
+    )
+    checkpoints: int = Field(
+        10, ge=1, le=1000, description="How often in a run it is validated and saved."
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Of the split, the order, the adapter and the dropout."
+    )
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -92,8 +119,14 @@ class QLoRAConfig(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             where = f"{first['loc'][0]}: " if first["loc"] else ""
-            known = f"Known: {', '.join(type(self).model_fields)}." if first["type"] == "extra_forbidden" else None
-            raise ConfigError(f"QLoRAConfig: {where}{first['msg'].removeprefix('Value error, ')}", hint=known) from None
+            known = (
+                f"Known: {', '.join(type(self).model_fields)}."
+                if first["type"] == "extra_forbidden"
+                else None
+            )
+            raise ConfigError(
+                f"QLoRAConfig: {where}{first['msg'].removeprefix('Value error, ')}", hint=known
+            ) from None
 
     @model_validator(mode="after")
     def _fits_together(self) -> QLoRAConfig:

@@ -1,8 +1,8 @@
 """The same training by other tools: their config and data files, instead of a training here.
 
-Config keys are those of axolotl 0.19 (https://docs.axolotl.ai/docs/config-reference.html) and LLaMA-Factory 0.9.5
-(https://llamafactory.readthedocs.io, `data/README.md` of its repository). Paths in the files are relative, so that
-the folder can be moved to the machine that trains.
+Config keys are those of axolotl 0.19 (https://docs.axolotl.ai/docs/config-reference.html) and
+LLaMA-Factory 0.9.5 (https://llamafactory.readthedocs.io, `data/README.md` of its repository). Paths
+in the files are relative, so that the folder can be moved to the machine that trains.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class _Export(ABC):
     file: ClassVar[str]
 
     def __init__(self, base_model: str | Path, config: QLoRAConfig | None = None) -> None:
-        self.base_model = str(Path(base_model).resolve()) if Path(base_model).is_dir() else str(base_model)
+        self.base_model = (
+            str(Path(base_model).resolve()) if Path(base_model).is_dir() else str(base_model)
+        )
         self.config = config or QLoRAConfig.recommended()
 
     def write(self, dataset: Dataset, out: str | Path) -> Path:
@@ -50,7 +52,8 @@ class _Export(ABC):
         Rows are split for validation as `QLoRATrainer` splits them, by task.
 
         Raises:
-            ConfigError: A row or a setting is one that the tool would skip or misread, or nothing can be written.
+            ConfigError: A row or a setting is one that the tool would skip or misread, or nothing
+                can be written.
         """
         check_language(dataset, self.config.language)
         train, validation = split(_fit(dataset, self.config.system), None, self.config)
@@ -67,7 +70,9 @@ class _Export(ABC):
     def train(self, dataset: Dataset, out: str | Path) -> NoReturn:
         """Raises `ConfigError`: the tool trains, not this class."""
         hint = f"Call write(dataset, out), then in that folder run: {self.command}"
-        raise ConfigError(f"{type(self).__name__} writes files for {self.tool} and trains nothing", hint=hint)
+        raise ConfigError(
+            f"{type(self).__name__} writes files for {self.tool} and trains nothing", hint=hint
+        )
 
     @abstractmethod
     def _config(self, *, validated: bool) -> dict[str, Any]: ...
@@ -83,21 +88,25 @@ class _Export(ABC):
 class AxolotlExport(_Export):
     """Writes `axolotl.yaml`, `train.jsonl` and `validation.jsonl` for axolotl.
 
-    Loss is on the assistant's turns and the token that ends them; rows longer than `max_length` are cut, not dropped.
-    Where ChatML brings new tokens, name `embed_tokens` and `lm_head` in `modules_to_save`: axolotl refuses otherwise.
+    Loss is on the assistant's turns and the token that ends them; rows longer than `max_length` are
+    cut, not dropped. Where ChatML brings new tokens, name `embed_tokens` and `lm_head` in
+    `modules_to_save`: axolotl refuses otherwise.
 
     Args:
         base_model: Folder, or name on the hub.
         config: `QLoRAConfig.recommended()` where none is given.
-        stop: The token that ends a turn in the chat template, where that is not the tokenizer's end of sequence, such
-            as Gemma's `<end_of_turn>`; axolotl leaves it out of the loss unless it is named. ChatML's is known.
+        stop: The token that ends a turn in the chat template, where that is not the tokenizer's end
+            of sequence, such as Gemma's `<end_of_turn>`; axolotl leaves it out of the loss unless
+            it is named. ChatML's is known.
     """
 
     tool = "axolotl"
     file = "axolotl.yaml"
     command = "axolotl train axolotl.yaml"
 
-    def __init__(self, base_model: str | Path, config: QLoRAConfig | None = None, *, stop: str | None = None) -> None:
+    def __init__(
+        self, base_model: str | Path, config: QLoRAConfig | None = None, *, stop: str | None = None
+    ) -> None:
         super().__init__(base_model, config)
         self.stop = stop
 
@@ -110,7 +119,10 @@ class AxolotlExport(_Export):
             "base_model": self.base_model,
             "adapter": "qlora",
             "load_in_4bit": True,
-            "bnb_config_kwargs": {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": c.double_quant},
+            "bnb_config_kwargs": {
+                "bnb_4bit_quant_type": "nf4",
+                "bnb_4bit_use_double_quant": c.double_quant,
+            },
             "lora_r": c.rank,
             "lora_alpha": _whole(c.alpha),
             "lora_dropout": c.dropout,
@@ -133,7 +145,12 @@ class AxolotlExport(_Export):
         if self.stop:
             config["eot_tokens"] = [self.stop]
         # axolotl trains on the assistant's turns unless it is told otherwise.
-        rows = {"ds_type": "json", "type": "chat_template", "field_messages": "messages", "train_on_eos": "turn"}
+        rows = {
+            "ds_type": "json",
+            "type": "chat_template",
+            "field_messages": "messages",
+            "train_on_eos": "turn",
+        }
         config["datasets"] = [{"path": "train.jsonl", **rows}]
         if validated:
             config["test_datasets"] = [{"path": "validation.jsonl", "split": "train", **rows}]
@@ -181,7 +198,11 @@ class LlamaFactoryExport(_Export):
     command = "llamafactory-cli train llamafactory.yaml"
 
     def __init__(
-        self, base_model: str | Path, config: QLoRAConfig | None = None, *, template: str | None = None
+        self,
+        base_model: str | Path,
+        config: QLoRAConfig | None = None,
+        *,
+        template: str | None = None,
     ) -> None:
         super().__init__(base_model, config)
         self.template = template
@@ -191,7 +212,11 @@ class LlamaFactoryExport(_Export):
 
     def _write_more(self, out: Path, *, validated: bool) -> None:
         sets = {
-            name: {"file_name": f"{name}.jsonl", "formatting": "sharegpt", "columns": {"messages": "conversations"}}
+            name: {
+                "file_name": f"{name}.jsonl",
+                "formatting": "sharegpt",
+                "columns": {"messages": "conversations"},
+            }
             for name in ("train", "validation")[: 1 + validated]
         }
         write_atomic(out / "dataset_info.json", [json.dumps(sets, indent=2) + "\n"])
@@ -199,9 +224,15 @@ class LlamaFactoryExport(_Export):
     def _config(self, *, validated: bool) -> dict[str, Any]:
         c = self.config
         template = self.template or c.chat_template
-        if not self.template and c.chat_template == "chatml" and _EMBEDDINGS & set(c.modules_to_save):
+        if (
+            not self.template
+            and c.chat_template == "chatml"
+            and _EMBEDDINGS & set(c.modules_to_save)
+        ):
             hint = "Use AxolotlExport, or chat_template=None with a base model that has a template."
-            raise ConfigError("LLaMA-Factory cannot add ChatML's tokens to a 4-bit model", hint=hint)
+            raise ConfigError(
+                "LLaMA-Factory cannot add ChatML's tokens to a 4-bit model", hint=hint
+            )
         if not self.template and c.chat_template not in (None, "chatml"):
             hint = "Name one of its own with template=..., or use AxolotlExport."
             raise ConfigError("LLaMA-Factory takes no template as Jinja text", hint=hint)
@@ -217,13 +248,19 @@ class LlamaFactoryExport(_Export):
             "lora_rank": c.rank,
             "lora_alpha": _whole(c.alpha),
             "lora_dropout": c.dropout,
-            "lora_target": "all" if c.target_modules == "all-linear" else ",".join(c.target_modules),
+            "lora_target": "all"
+            if c.target_modules == "all-linear"
+            else ",".join(c.target_modules),
         }
         if c.modules_to_save:
             config["additional_target"] = ",".join(c.modules_to_save)
         config |= {"dataset_dir": ".", "dataset": "train"}
         if validated:
-            config |= {"eval_dataset": "validation", "eval_strategy": "steps", "eval_steps": 1 / c.checkpoints}
+            config |= {
+                "eval_dataset": "validation",
+                "eval_strategy": "steps",
+                "eval_steps": 1 / c.checkpoints,
+            }
             config["per_device_eval_batch_size"] = c.batch_size
         if template:
             config["template"] = template
@@ -254,7 +291,9 @@ class LlamaFactoryExport(_Export):
 
 def _whole(alpha: float) -> int:
     if alpha != int(alpha):
-        raise ConfigError(f"alpha={alpha} is not a whole number, as this tool wants it", hint="Round it.")
+        raise ConfigError(
+            f"alpha={alpha} is not a whole number, as this tool wants it", hint="Round it."
+        )
     return int(alpha)
 
 
@@ -264,7 +303,9 @@ def _fit(dataset: Dataset, system: str | None) -> Dataset:
     for number, one in enumerate(dataset):
         if not in_turn(one.messages):
             hint = "Take it out: the tool would skip it in silence, or fail."
-            raise ConfigError(f"Row {number} ({one.id}): its turns are not a user's and an assistant's", hint=hint)
+            raise ConfigError(
+                f"Row {number} ({one.id}): its turns are not a user's and an assistant's", hint=hint
+            )
         added = [Message("system", system)] if system and one.messages[0].role != "system" else []
         messages = (*added, *(Message(m.role, unmarked(m.content)) for m in one.messages))
         rows.append(altered(one, messages=messages))

@@ -44,17 +44,25 @@ def digest(dataset: Dataset) -> str:
 
 def check_same(was: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Raises `ConfigMismatchError` with the fields in which two trainings differ."""
-    fields = [name for name in ("base_model", "dataset", "validation") if was.get(name) != now[name]]
+    fields = [
+        name for name in ("base_model", "dataset", "validation") if was.get(name) != now[name]
+    ]
     old = was.get("config", {})
-    fields += [name for name in {**old, **now["config"]} if old.get(name) != now["config"].get(name)]
+    fields += [
+        name for name in {**old, **now["config"]} if old.get(name) != now["config"].get(name)
+    ]
     if fields:
         hint = "Give the same again, or a new folder."
-        raise ConfigMismatchError(f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint)
+        raise ConfigMismatchError(
+            f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint
+        )
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The last that is whole: its state is written at its end."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
+    for path in sorted(
+        folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True
+    ):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):

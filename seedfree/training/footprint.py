@@ -1,10 +1,11 @@
 """What a training will take, from the base model's `config.json` alone: parameters, memory, time.
 
-Parameters are counted on a model without weights, by the shape of every layer, and exact, as are the bytes of weights,
-adapter, gradients and optimizer. Activations and logits are a model of what PyTorch and TRL keep: on a CPU, with 100
-million parameters and sequences of 1,024 tokens, trainings with and without gradient checkpointing and with whole
-embeddings took 0.9 to 1.1 of the estimate; on a GPU nobody has compared yet. The time rests on a product of matrices
-that is timed on the spot, and is right within a factor of three.
+Parameters are counted on a model without weights, by the shape of every layer, and exact, as are
+the bytes of weights, adapter, gradients and optimizer. Activations and logits are a model of what
+PyTorch and TRL keep: on a CPU, with 100 million parameters and sequences of 1,024 tokens, trainings
+with and without gradient checkpointing and with whole embeddings took 0.9 to 1.1 of the estimate;
+on a GPU nobody has compared yet. The time rests on a product of matrices that is timed on the spot,
+and is right within a factor of three.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _GIB = 2**30
 _TILE = (4096, 32768)
 _GPU_CONTEXT = 0.7 * _GIB
 _CPU_PACKAGES = 0.5 * _GIB
-# What of the timed product's speed a whole step reaches: dequantizing, normalizing and attention take their share.
+# What of the timed product's speed a whole step reaches: dequantizing, normalizing and attention
+# take their share.
 _REACHED = 0.5
 
 
@@ -41,7 +43,8 @@ class Shape:
         full: Of the layers that are trained in full.
         layers, hidden, vocabulary: As the configuration says.
         largest: Of the largest quantized layer.
-        inputs, outputs: Sum over the quantized layers of a block of the values that go in and come out, a token.
+        inputs, outputs: Sum over the quantized layers of a block of the values that go in and come
+            out, a token.
     """
 
     linear: int
@@ -110,7 +113,11 @@ class Footprint:
         """Why it cannot be trained here; `None` where it can."""
         if self.fits:
             return None
-        where = "this machine (no GPU was found)" if self.device == "cpu" else f"the GPU ({self.device})"
+        where = (
+            "this machine (no GPU was found)"
+            if self.device == "cpu"
+            else f"the GPU ({self.device})"
+        )
         return (
             f"Training {self.base_model} ({self.shape.total / 1e9:.2f} billion parameters) takes about "
             f"{self.bytes / _GIB:.1f} GiB, and {where} has {self.free / _GIB:.1f} GiB free"
@@ -156,14 +163,18 @@ def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
         ):
             adapter += config.rank * sum(through)
     tied = head is not None and head.weight is embedding.weight
-    every = sum({id(p): p.numel() for p in model.parameters()}.values()) + grown * text.hidden_size * (1 if tied else 2)
+    every = sum(
+        {id(p): p.numel() for p in model.parameters()}.values()
+    ) + grown * text.hidden_size * (1 if tied else 2)
     full, seen = 0, set()
     for name, module in model.named_modules():
         if name.rsplit(".", 1)[-1] in names:
             for weight in module.parameters():
                 if id(weight) not in seen:
                     seen.add(id(weight))
-                    full += weight.numel() + (grown * text.hidden_size if module in (embedding, head) else 0)
+                    full += weight.numel() + (
+                        grown * text.hidden_size if module in (embedding, head) else 0
+                    )
     blocks = text.num_hidden_layers
     return Shape(
         linear=linear,
@@ -181,7 +192,9 @@ def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
 
 def full_modules(config: QLoRAConfig, *, added: bool) -> tuple[str, ...]:
     """Layers that are trained in full: where tokens were added, nothing else could learn them."""
-    return tuple(dict.fromkeys((*config.modules_to_save, *(("embed_tokens", "lm_head") if added else ()))))
+    return tuple(
+        dict.fromkeys((*config.modules_to_save, *(("embed_tokens", "lm_head") if added else ())))
+    )
 
 
 def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dict[str, float]:
@@ -192,7 +205,8 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
     """
     number = 4 if device == "cpu" else 2
     trained = 4 if device == "cpu" or config.adapter_dtype == "float32" else 2
-    # 4 bits a weight and a scale for 64 of them; double quantization makes the scale 8 bits, with one more for 256.
+    # 4 bits a weight and a scale for 64 of them; double quantization makes the scale 8 bits, with
+    # one more for 256.
     quantized = 0.5 + (1 / 64 + 4 / (64 * 256) if config.double_quant else 4 / 64)
     state = 8 if config.optimizer == "adamw_torch" else 2 + 8 / 256
     rows = length * config.batch_size
@@ -201,7 +215,8 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
     kept = size.layers * rows * size.hidden * number + 1.5 * block
     activations = kept if config.gradient_checkpointing else size.layers * block
     mask = rows * length if config.packing else 0.0
-    # TRL makes the logits in tiles; without Triton a tile is held a dozen times over in the backward pass.
+    # TRL makes the logits in tiles; without Triton a tile is held a dozen times over in the
+    # backward pass.
     tall, wide = min(rows, _TILE[0]), min(size.vocabulary, _TILE[1])
     logits = 12 * tall * wide * 4.0 if device == "cpu" else (tall + size.hidden) * _TILE[1] * 6.0
     if size.full:
@@ -235,10 +250,13 @@ def seconds(size: Shape, config: QLoRAConfig, *, tokens: int, length: int, devic
         float((left @ right)[0, 0])
         best, tries = min(best, time.perf_counter() - start), tries + 1
     speed = 2 * rows * wide * narrow / best * _REACHED
-    # Forward, and backward through weights that stand still; once more forward where activations are made again.
+    # Forward, and backward through weights that stand still; once more forward where activations
+    # are made again.
     passes = 3 if config.gradient_checkpointing else 2
     attention = 2 * size.layers * size.hidden * length
-    per_token = 2 * passes * (size.linear + size.vocabulary * size.hidden + attention) + 2 * size.full
+    per_token = (
+        2 * passes * (size.linear + size.vocabulary * size.hidden + attention) + 2 * size.full
+    )
     return tokens * per_token / speed
 
 

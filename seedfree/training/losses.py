@@ -40,7 +40,10 @@ def read_log(history: Iterable[Mapping[str, Any]]) -> tuple[Loss, ...]:
         for key, name in (("loss", "training"), ("eval_loss", "validation")):
             if key in line:
                 found.setdefault(int(line["step"]), {})[name] = float(line[key])
-    return tuple(Loss(step, values.get("training"), values.get("validation")) for step, values in sorted(found.items()))
+    return tuple(
+        Loss(step, values.get("training"), values.get("validation"))
+        for step, values in sorted(found.items())
+    )
 
 
 def plot(losses: Sequence[Loss], path: Path) -> None:
@@ -56,7 +59,9 @@ def plot(losses: Sequence[Loss], path: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, style in (("training", "-"), ("validation", "o-")):
-        points = [(one.step, getattr(one, name)) for one in losses if getattr(one, name) is not None]
+        points = [
+            (one.step, getattr(one, name)) for one in losses if getattr(one, name) is not None
+        ]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name, markersize=4)
     axes.set_xlabel("step")

@@ -29,7 +29,9 @@ _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-ggu
 
 def _without_paths(value: dict[str, Any]) -> dict[str, Any]:
     names = ("base_model", "base_model_name_or_path", "name")
-    return value | {key: told(one) for key, one in value.items() if key in names and isinstance(one, str)}
+    return value | {
+        key: told(one) for key, one in value.items() if key in names and isinstance(one, str)
+    }
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,24 @@ class TrainedModel:
         folder = Path(path)
         info = read_info(folder)
         if info is None:
-            raise ConfigError(f"{folder} holds no training", hint="Give the out folder of QLoRATrainer.train.")
-        if info.get("status") != "complete" or not (folder / "adapter" / "adapter_model.safetensors").exists():
-            raise ConfigError(f"The training in {folder} is not finished", hint="Run it again; it goes on.")
+            raise ConfigError(
+                f"{folder} holds no training", hint="Give the out folder of QLoRATrainer.train."
+            )
+        if (
+            info.get("status") != "complete"
+            or not (folder / "adapter" / "adapter_model.safetensors").exists()
+        ):
+            raise ConfigError(
+                f"The training in {folder} is not finished", hint="Run it again; it goes on."
+            )
         base = BaseModel.find(base_model or info["base"]["name"])
         found, wanted = base.digest(), info["base"]["digest"]
         if found != wanted:
             hint = f"Give the base model it was trained on: {info['base']['name']}."
-            raise ConfigError(f"The adapter in {folder} was trained on another base model than {base.name}", hint=hint)
+            raise ConfigError(
+                f"The adapter in {folder} was trained on another base model than {base.name}",
+                hint=hint,
+            )
         return cls(folder, base, info)
 
     @property
@@ -91,7 +103,9 @@ class TrainedModel:
     def model(self) -> Any:
         """The quantized base with the adapter, a peft model ready to generate; loaded once."""
         if "model" not in self._loaded:
-            self._loaded["model"] = self._with_adapter(QLoRAConfig(**self.info["config"]), device()).eval()
+            self._loaded["model"] = self._with_adapter(
+                QLoRAConfig(**self.info["config"]), device()
+            ).eval()
         return self._loaded["model"]
 
     def _with_adapter(self, config: QLoRAConfig | None, place: str) -> Any:
@@ -126,12 +140,19 @@ class TrainedModel:
             raise ConfigError(_RANGES)
         asked = [[Message("user", p)] if isinstance(p, str) else p for p in prompts]
         seeds = [seeded(seed, place).getrandbits(31) for place in range(len(asked))]
-        settings = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
+        settings = {
+            "temperature": temperature,
+            "top_p": top_p,
+            "repetition_penalty": repetition_penalty,
+        }
         return [
             reply.text
             for start in range(0, len(asked), batch_size)
             for reply in self.replies(
-                asked[start : start + batch_size], seeds[start:], max_new_tokens=max_new_tokens, **settings
+                asked[start : start + batch_size],
+                seeds[start:],
+                max_new_tokens=max_new_tokens,
+                **settings,
             )
         ]
 
@@ -148,7 +169,8 @@ class TrainedModel:
         """Answers to one batch of conversations, with their tokens and whether they were cut off.
 
         Args:
-            seeds: One for each prompt: what is drawn for it does not depend on what else is in the batch.
+            seeds: One for each prompt: what is drawn for it does not depend on what else is in the
+                batch.
 
         Raises:
             ConfigError: A setting is outside its range.
@@ -191,8 +213,8 @@ class TrainedModel:
     def merge(self, out: str | Path) -> Path:
         """Writes a full model: the base as it was before NF4, with the adapter in its weights.
 
-        It computes nearly as base and adapter do: the adapter learnt on rounded weights. Main memory must hold the
-        model (4 bytes a parameter).
+        It computes nearly as base and adapter do: the adapter learnt on rounded weights. Main
+        memory must hold the model (4 bytes a parameter).
 
         Raises:
             ConfigError: `out` holds something already.
@@ -213,7 +235,8 @@ class TrainedModel:
         """Merges, and converts for llama.cpp with its converter, where that is on the PATH.
 
         Args:
-            out: The file; the merged model is put beside it, in a folder of the same name and `-merged`.
+            out: The file; the merged model is put beside it, in a folder of the same name and
+                `-merged`.
             kind: What the converter calls `--outtype`: f32, f16, bf16, q8_0.
 
         Raises:
@@ -229,10 +252,16 @@ class TrainedModel:
             hint = f"Run: python llama.cpp/convert_hf_to_gguf.py {' '.join(arguments)}"
             raise ConfigError("llama.cpp's converter is not on the PATH", hint=hint)
         command = [sys.executable, converter] if converter.endswith(".py") else [converter]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode or not path.exists():
-            last = (done.stderr.strip() or done.stdout.strip() or "it wrote nothing").splitlines()[-1]
-            raise ConfigError(f"{converter} failed: {last}", hint=f"The merged model is in {merged}.")
+            last = (done.stderr.strip() or done.stdout.strip() or "it wrote nothing").splitlines()[
+                -1
+            ]
+            raise ConfigError(
+                f"{converter} failed: {last}", hint=f"The merged model is in {merged}."
+            )
         return path
 
     def _public(self, scratch: Path) -> Path:
@@ -287,5 +316,7 @@ class _Draw:
         share = ordered.softmax(dim=-1)
         outside = (share.cumsum(dim=-1) - share) >= self._top_p
         scores = scores.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
-        noise = torch.stack([torch.empty(scores.shape[-1]).exponential_(generator=one) for one in self._random])
+        noise = torch.stack(
+            [torch.empty(scores.shape[-1]).exponential_(generator=one) for one in self._random]
+        )
         return scores - noise.to(scores.device).log()

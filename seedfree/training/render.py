@@ -82,7 +82,10 @@ class RenderReport:
     def total(self) -> TaskTokens:
         """All tasks as one."""
         tasks = self.tasks.values()
-        sums = {name: sum(getattr(t, name) for t in tasks) for name in ("rows", "tokens", "loss_tokens", "cut")}
+        sums = {
+            name: sum(getattr(t, name) for t in tasks)
+            for name in ("rows", "tokens", "loss_tokens", "cut")
+        }
         answers = (sum(t.answers[0] for t in tasks), sum(t.answers[1] for t in tasks))
         return TaskTokens(
             **sums,
@@ -109,7 +112,10 @@ class RenderReport:
 
 
 def _row(one: TaskTokens) -> dict[str, Any]:
-    values = {name: getattr(one, name) for name in ("rows", "tokens", "loss_tokens", "cut", "masked", "longest")}
+    values = {
+        name: getattr(one, name)
+        for name in ("rows", "tokens", "loss_tokens", "cut", "masked", "longest")
+    }
     return values | {"tokens_per_character": round(one.tokens_per_character, 4)}
 
 
@@ -122,14 +128,17 @@ def add_template(tokenizer: Any, template: str | None) -> list[str]:
         Tokens that it did not know before.
 
     Raises:
-        ConfigError: It has no template, no token to pad with, or gives no places of tokens in the text.
+        ConfigError: It has no template, no token to pad with, or gives no places of tokens in the
+            text.
     """
     added: list[str] = []
     if template == "chatml":
         known = tokenizer.get_vocab()
         added = [token for token in _CHATML_TOKENS if token not in known]
         # Those that were plain words before are marks of turns from here on.
-        tokenizer.add_special_tokens({"additional_special_tokens": _CHATML_TOKENS}, replace_extra_special_tokens=False)
+        tokenizer.add_special_tokens(
+            {"additional_special_tokens": _CHATML_TOKENS}, replace_extra_special_tokens=False
+        )
         tokenizer.chat_template = CHATML
     elif template is not None:
         tokenizer.chat_template = template
@@ -139,20 +148,25 @@ def add_template(tokenizer: Any, template: str | None) -> list[str]:
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             hint = "Set one in its tokenizer_config.json."
-            raise ConfigError("The tokenizer has neither a padding token nor an end token", hint=hint)
+            raise ConfigError(
+                "The tokenizer has neither a padding token nor an end token", hint=hint
+            )
         tokenizer.pad_token = tokenizer.eos_token
     if not tokenizer.is_fast:
         hint = "Save it as tokenizer.json: transformers' AutoTokenizer does so for most models."
-        raise ConfigError("The tokenizer does not say where its tokens stand in the text", hint=hint)
+        raise ConfigError(
+            "The tokenizer does not say where its tokens stand in the text", hint=hint
+        )
     return added
 
 
 class Renderer:
     """Renders rows by a tokenizer's chat template.
 
-    Where the template marks what the model generates (`{% generation %}`), that is what carries loss; elsewhere it is
-    what the template writes after the generation prompt. Either way it ends with the stop token: a template may mark
-    the answer without it, and a model that never sees it never stops.
+    Where the template marks what the model generates (`{% generation %}`), that is what carries
+    loss; elsewhere it is what the template writes after the generation prompt. Either way it ends
+    with the stop token: a template may mark the answer without it, and a model that never sees it
+    never stops.
 
     Args:
         tokenizer: See `add_template`.
@@ -160,21 +174,32 @@ class Renderer:
         max_length: Tokens at which a row is cut.
 
     Attributes:
-        stop: The text that ends an answer: the first special token that the template writes after it, or the
-            tokenizer's end token, added after the last answer, where there is none.
+        stop: The text that ends an answer: the first special token that the template writes after
+            it, or the tokenizer's end token, added after the last answer, where there is none.
 
     Raises:
         ConfigError: The template cannot be used.
     """
 
-    def __init__(self, tokenizer: Any, *, system: str | None = None, max_length: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, *, system: str | None = None, max_length: int | None = None
+    ) -> None:
         self._tokenizer, self._system, self._max_length = tokenizer, system, max_length
         self._marked = bool(_MARKER.search(tokenizer.chat_template))
         added = tokenizer.added_tokens_decoder.values()
-        special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)")
+        special = {
+            *tokenizer.all_special_tokens,
+            *(token.content for token in added if token.special),
+        }
+        self._special = re.compile(
+            "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)"
+        )
         text = self._text([Message("user", _PROBE), Message("assistant", _PROBE)])
-        found = self._special.search(text, text.rfind(_PROBE) + len(_PROBE)) if text.count(_PROBE) > 1 else None
+        found = (
+            self._special.search(text, text.rfind(_PROBE) + len(_PROBE))
+            if text.count(_PROBE) > 1
+            else None
+        )
         self._closes = found is not None
         self.stop: str = found[0] if found else tokenizer.eos_token or ""
         if not self.stop:
@@ -183,7 +208,9 @@ class Renderer:
     def _text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         return self._render(messages, prompt)[0]
 
-    def _render(self, messages: Sequence[Message], prompt: bool = False) -> tuple[str, list[tuple[int, int]]]:
+    def _render(
+        self, messages: Sequence[Message], prompt: bool = False
+    ) -> tuple[str, list[tuple[int, int]]]:
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -199,7 +226,9 @@ class Renderer:
             )
         except (TemplateError, TypeError, ValueError) as error:
             hint = "Give another QLoRAConfig(chat_template=...), or system=None if it takes no system prompt."
-            raise ConfigError(f"The chat template cannot be rendered: {error}", hint=hint) from error
+            raise ConfigError(
+                f"The chat template cannot be rendered: {error}", hint=hint
+            ) from error
         return texts[0], [(a, b) for a, b in marks[0]] if mask else []
 
     def _clean(self, messages: Iterable[Message]) -> tuple[list[Message], bool]:
@@ -207,7 +236,10 @@ class Renderer:
         found = list(messages)
         if self._system and (not found or found[0].role != "system"):
             found.insert(0, Message("system", self._system))
-        cleaned = [Message(m.role, self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", m.content)) for m in found]
+        cleaned = [
+            Message(m.role, self._special.sub(lambda t: f"{t[0][0]} {t[0][1:]}", m.content))
+            for m in found
+        ]
         return cleaned, cleaned != found
 
     def prompt(self, messages: Iterable[Message]) -> list[int]:
@@ -216,7 +248,9 @@ class Renderer:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _spans(self, messages: Sequence[Message], text: str, marks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _spans(
+        self, messages: Sequence[Message], text: str, marks: list[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
         """Places of the answers in the text, from the generation prompt to the stop token."""
         if not self._marked:
             for number, message in enumerate(messages):
@@ -228,9 +262,14 @@ class Renderer:
             return marks
         # No text of a message holds the stop token, so that the next one is the answer's own.
         ends = [text.find(self.stop, start) for start, _ in marks]
-        return [(a, end + len(self.stop) if end >= 0 else b) for (a, b), end in zip(marks, ends, strict=True)]
+        return [
+            (a, end + len(self.stop) if end >= 0 else b)
+            for (a, b), end in zip(marks, ends, strict=True)
+        ]
 
-    def row(self, messages: Iterable[Message], counts: TaskTokens, report: RenderReport) -> Encoded | None:
+    def row(
+        self, messages: Iterable[Message], counts: TaskTokens, report: RenderReport
+    ) -> Encoded | None:
         """One conversation; `None` where no token carries loss. What happened is added to `counts` and `report`."""
         cleaned, marked = self._clean(messages)
         text, marks = self._render(cleaned)
@@ -241,7 +280,8 @@ class Renderer:
             spans[-1] = (spans[-1][0], len(text))
         made = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, places = made["input_ids"], made["offset_mapping"]
-        # A token carries loss if any character of it is the answer's: letters of several bytes are several tokens.
+        # A token carries loss if any character of it is the answer's: letters of several bytes are
+        # several tokens.
         loss = [any(a < end and b > start for start, end in spans) for a, b in places]
         labels = [token if carries else IGNORED for token, carries in zip(ids, loss, strict=True)]
         limit = self._max_length or len(ids)
@@ -250,7 +290,10 @@ class Renderer:
         counts.longest = max(counts.longest, len(ids))
         counts.cut += len(ids) > limit
         characters = sum(len(m.content) for m in cleaned if m.role == "assistant")
-        counts.answers = (counts.answers[0] + characters, counts.answers[1] + sum(loss) - len(spans))
+        counts.answers = (
+            counts.answers[0] + characters,
+            counts.answers[1] + sum(loss) - len(spans),
+        )
         report.marked += marked
         report.merged += sum(a < start < b for start, _ in spans for a, b in places)
         if all(label == IGNORED for label in labels[:limit]):
@@ -279,7 +322,8 @@ class Renderer:
         report.unknown = min(1.0, report.unknown / total) if total else 0.0
         if not made:
             raise ConfigError(
-                f"No token of {report.total.rows} rows carries loss", hint="Raise max_length, or look at the rows."
+                f"No token of {report.total.rows} rows carries loss",
+                hint="Raise max_length, or look at the rows.",
             )
         if report.unknown > _UNKNOWN:
             raise ConfigError(

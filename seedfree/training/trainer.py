@@ -22,7 +22,14 @@ from seedfree.training.base import BaseModel, check_packages, device, load, main
 from seedfree.training.card import model_card
 from seedfree.training.checks import check_language, split
 from seedfree.training.config import QLoRAConfig
-from seedfree.training.folder import check_same, digest, last_checkpoint, read_info, versions, write_info
+from seedfree.training.folder import (
+    check_same,
+    digest,
+    last_checkpoint,
+    read_info,
+    versions,
+    write_info,
+)
 from seedfree.training.footprint import Footprint, free_memory, full_modules, memory, seconds, shape
 from seedfree.training.losses import plot, read_log
 from seedfree.training.model import TrainedModel
@@ -58,15 +65,16 @@ class QLoRATrainer:
 
     Attributes:
         base_model: A model's folder, or its name on the Hugging Face hub.
-        progress: Called after every step that is logged; what it raises stops the training, which goes on from its last
-            checkpoint when it is run again.
+        progress: Called after every step that is logged; what it raises stops the training, which
+            goes on from its last checkpoint when it is run again.
         show: A bar: `None` for a terminal alone.
         license: Of the adapter, by the hub's word, for the card; that of the base model binds it.
-        terms: What the providers of the rows' generators say about training on them, for the card; left out, what is
-            known of each `generator`.
-        benchmarks: What the model will be judged by: rows that overlap with them are counted, kept in `training.json`,
-            and warned about before a weight is read.
-        allow_contamination: Says that such rows are meant to be there: they are counted, without a warning.
+        terms: What the providers of the rows' generators say about training on them, for the card;
+            left out, what is known of each `generator`.
+        benchmarks: What the model will be judged by: rows that overlap with them are counted, kept
+            in `training.json`, and warned about before a weight is read.
+        allow_contamination: Says that such rows are meant to be there: they are counted, without a
+            warning.
     """
 
     base_model: str | Path
@@ -87,7 +95,9 @@ class QLoRATrainer:
         self._check(dataset, validation)
         return self._plan(dataset, validation).footprint
 
-    def train(self, dataset: Dataset, out: str | Path, *, validation: Dataset | None = None) -> TrainedModel:
+    def train(
+        self, dataset: Dataset, out: str | Path, *, validation: Dataset | None = None
+    ) -> TrainedModel:
         """Trains, or goes on from the last checkpoint in `out`; a finished training is opened as it is.
 
         Args:
@@ -103,8 +113,12 @@ class QLoRATrainer:
         identity = self._identity(dataset, validation)
         info = read_info(folder)
         if info is None:
-            if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
-                raise ConfigError(f"{folder} is not empty and no training", hint="Give a new folder.")
+            if folder.exists() and (
+                not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())
+            ):
+                raise ConfigError(
+                    f"{folder} is not empty and no training", hint="Give a new folder."
+                )
         else:
             check_same(info["identity"], identity, folder)
             if info["status"] == "complete":
@@ -140,7 +154,9 @@ class QLoRATrainer:
             hint = "Give a QLoRAConfig, such as QLoRAConfig.recommended(rank=16)."
             raise ConfigError(f"config is {type(self.config).__name__}", hint=hint)
         if not isinstance(self.benchmarks, Sequence):
-            raise ConfigError(f"benchmarks is {type(self.benchmarks).__name__}", hint="Give a list of them.")
+            raise ConfigError(
+                f"benchmarks is {type(self.benchmarks).__name__}", hint="Give a list of them."
+            )
 
     def _identity(self, dataset: Dataset, validation: Dataset | None) -> dict[str, Any]:
         return {
@@ -179,7 +195,13 @@ class QLoRATrainer:
         )
 
     def _footprint(
-        self, base: BaseModel, tokens: int, place: str, rows: Sequence[Encoded], held: int, report: RenderReport
+        self,
+        base: BaseModel,
+        tokens: int,
+        place: str,
+        rows: Sequence[Encoded],
+        held: int,
+        report: RenderReport,
     ) -> Footprint:
         config = self.config
         with quiet():
@@ -190,16 +212,24 @@ class QLoRATrainer:
         sequences = math.ceil(sum(lengths) / config.max_length) if config.packing else len(rows)
         computed = len(rows) * config.max_length if config.pad_to_max_length else sum(lengths)
         world = int(os.environ.get("WORLD_SIZE", "1"))
-        steps = math.ceil(math.ceil(sequences / (config.batch_size * world * config.accumulation)) * config.epochs)
+        steps = math.ceil(
+            math.ceil(sequences / (config.batch_size * world * config.accumulation)) * config.epochs
+        )
         length = min(length, sum(lengths))
-        took = seconds(size, config, tokens=computed, length=length, device=place) * config.epochs / world
+        took = (
+            seconds(size, config, tokens=computed, length=length, device=place)
+            * config.epochs
+            / world
+        )
         needs = memory(size, config, length=length, device=place)
         free = free_memory(place)
         return Footprint(
             base.name, size, place, needs, free, len(rows), held, computed, steps, took, report
         )  # fmt: skip
 
-    def _run(self, plan: _Plan, folder: Path, identity: Mapping[str, Any], base_digest: str) -> TrainedModel:
+    def _run(
+        self, plan: _Plan, folder: Path, identity: Mapping[str, Any], base_digest: str
+    ) -> TrainedModel:
         info = {
             "status": "running",
             "identity": identity,
@@ -208,7 +238,9 @@ class QLoRATrainer:
             "chat_template": plan.tokenizer.chat_template,
             "added_tokens": plan.added,
             "report": plan.report.to_dict(),
-            "validation_report": plan.validation_report.to_dict() if plan.validation_report else None,
+            "validation_report": plan.validation_report.to_dict()
+            if plan.validation_report
+            else None,
             "overlapping_rows": plan.overlaps,
             "versions": versions(),
             "device": plan.footprint.device,
@@ -227,7 +259,11 @@ class QLoRATrainer:
             losses = read_log(trainer.state.log_history)
             if main_process():
                 self._save(trainer, plan, folder)
-                info |= {"status": "complete", "ran": _ran(trainer), "losses": [one.to_dict() for one in losses]}
+                info |= {
+                    "status": "complete",
+                    "ran": _ran(trainer),
+                    "losses": [one.to_dict() for one in losses],
+                }
                 try:
                     plot(losses, folder / "loss.png")
                 except ConfigError as error:
@@ -249,13 +285,17 @@ class QLoRATrainer:
             "tokens a character of the answers": round(total.tokens_per_character, 2),
         }
         if held:
-            figures["validation loss before"], figures["validation loss after"] = round(held[0], 3), round(held[-1], 3)
+            figures["validation loss before"], figures["validation loss after"] = (
+                round(held[0], 3),
+                round(held[-1], 3),
+            )
         card = model_card(
             plan.rows,
             base_model=plan.base.name,
             config=self.config,
             license=self.license,
-            terms=self.terms or " ".join(sorted(filter(None, {terms_of(one.generator) for one in plan.rows}))),
+            terms=self.terms
+            or " ".join(sorted(filter(None, {terms_of(one.generator) for one in plan.rows}))),
             figures=figures,
             versions=info["versions"],
             curve="loss.png" if (folder / "loss.png").exists() else "",
@@ -267,7 +307,8 @@ class QLoRATrainer:
         shutil.rmtree(new, ignore_errors=True)
         model = trainer.accelerator.unwrap_model(trainer.model)
         model.peft_config["default"].base_model_name_or_path = plan.base.name
-        # Whole embeddings are saved where they were trained; copies of the base's own would treble the file.
+        # Whole embeddings are saved where they were trained; copies of the base's own would treble
+        # the file.
         model.save_pretrained(str(new), save_embedding_layers=False)
         (new / "README.md").unlink(missing_ok=True)
         plan.tokenizer.save_pretrained(str(new))
@@ -283,7 +324,9 @@ class QLoRATrainer:
 
         config, place = self.config, plan.footprint.device
         set_seed(config.seed)
-        model = load(plan.base, place, config=config, tokens=len(plan.tokenizer) if plan.added else None)
+        model = load(
+            plan.base, place, config=config, tokens=len(plan.tokenizer) if plan.added else None
+        )
         model.config.use_cache = False
         tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
         modules, targets = full_modules(config, added=bool(plan.added)), config.target_modules
@@ -373,8 +416,16 @@ def _hf(datasets: Any, rows: Sequence[Encoded]) -> Any:
 
 def _ran(trainer: Any) -> dict[str, Any]:
     """What the device made of the settings: a CPU pages nothing and computes in float32."""
-    dtypes = {str(weight.dtype).removeprefix("torch.") for weight in trainer.model.parameters() if weight.requires_grad}
-    return {"optimizer": trainer.args.optim.value, "trained_in": sorted(dtypes), "bf16": trainer.args.bf16}
+    dtypes = {
+        str(weight.dtype).removeprefix("torch.")
+        for weight in trainer.model.parameters()
+        if weight.requires_grad
+    }
+    return {
+        "optimizer": trainer.args.optim.value,
+        "trained_in": sorted(dtypes),
+        "bf16": trainer.args.bf16,
+    }
 
 
 def _tell(report: RenderReport) -> None:

@@ -52,18 +52,30 @@ def make_callback(tell: Callable[[TrainingProgress], object] | None, show: bool 
             if show or (show is None and sys.stderr.isatty()):
                 from tqdm.auto import tqdm
 
-                self.bar = tqdm(total=state.max_steps, initial=self.first, unit="step", desc="training")
+                self.bar = tqdm(
+                    total=state.max_steps, initial=self.first, unit="step", desc="training"
+                )
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             self.loss = (logs or {}).get("loss", self.loss)
             self.validation = (logs or {}).get("eval_loss", self.validation)
             done = state.global_step - self.first
-            left = (state.max_steps - state.global_step) * (time.monotonic() - self.begun) / done if done else None
-            self.report(TrainingProgress(state.global_step, state.max_steps, self.loss, self.validation, left))
+            left = (
+                (state.max_steps - state.global_step) * (time.monotonic() - self.begun) / done
+                if done
+                else None
+            )
+            self.report(
+                TrainingProgress(
+                    state.global_step, state.max_steps, self.loss, self.validation, left
+                )
+            )
 
         def report(self, now: TrainingProgress) -> None:
             facts = {"loss": now.loss, "validation": now.validation_loss}
-            shown = {name: f"{float(value):.3f}" for name, value in facts.items() if value is not None}
+            shown = {
+                name: f"{float(value):.3f}" for name, value in facts.items() if value is not None
+            }
             if now.seconds_left is not None:
                 shown["left"] = str(timedelta(seconds=round(now.seconds_left)))
             if self.bar is not None:
@@ -71,7 +83,12 @@ def make_callback(tell: Callable[[TrainingProgress], object] | None, show: bool 
                 self.bar.set_postfix(shown)
             elif show is not False and time.monotonic() >= self.next:
                 self.next = time.monotonic() + _EVERY
-                _LOG.info("step %d of %d; %s", now.step, now.steps, ", ".join(f"{k} {v}" for k, v in shown.items()))
+                _LOG.info(
+                    "step %d of %d; %s",
+                    now.step,
+                    now.steps,
+                    ", ".join(f"{k} {v}" for k, v in shown.items()),
+                )
             if tell:
                 tell(now)
 

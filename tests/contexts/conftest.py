@@ -29,7 +29,9 @@ THAI = Language(
     facets={"text_lengths": ("สั้น ๆ", "ยาว ๆ")},
     prompts={"written": "$request ความยาว $length"},
     styles=tuple(Style(f"แบบ {n}", f"แบบที่ {n} เรื่อง $topic ราคา $$5") for n in range(13)),
-    format_examples={"written": tuple(FormatExample(f"เรื่อง {n}", {"text": f"ข้อความ {n}"}) for n in range(3))},
+    format_examples={
+        "written": tuple(FormatExample(f"เรื่อง {n}", {"text": f"ข้อความ {n}"}) for n in range(3))
+    },
 )
 
 
@@ -61,13 +63,20 @@ class FakeWiki:
     """The answers of an `api.php` with these pages: `pages` by id, `hits` by search words."""
 
     def __init__(self):
-        self.url = f"https://wiki{next(_NUMBERS)}.example/w/api.php"  # a host's pace is shared by the process
+        # a host's pace is shared by the process
+        self.url = f"https://wiki{next(_NUMBERS)}.example/w/api.php"
         self.pages, self.hits, self.random, self.requests, self.faults = {}, {}, [], [], []
         self.busy = self.busiest = 0
         self.clock = FakeClock()
 
     def add(self, page_id, title, text, **more):
-        page = {"pageid": page_id, "ns": 0, "title": title, "extract": text, "revisions": [{"revid": page_id * 10}]}
+        page = {
+            "pageid": page_id,
+            "ns": 0,
+            "title": title,
+            "extract": text,
+            "revisions": [{"revid": page_id * 10}],
+        }
         self.pages[page_id] = {**page, "fullurl": f"https://wiki.example/{page_id}", **more}
 
     async def __call__(self, request):
@@ -78,15 +87,24 @@ class FakeWiki:
         self.busy -= 1
         if self.faults:
             return self.faults.pop(0)
-        return httpx.Response(200, json={"batchcomplete": True, "query": self.answer(dict(request.url.params))})
+        return httpx.Response(
+            200, json={"batchcomplete": True, "query": self.answer(dict(request.url.params))}
+        )
 
     def answer(self, params):
         if params.get("list") == "search":
-            hits = [{"ns": 0, "pageid": i} for i in self.hits.get(params["srsearch"], [])][: int(params["srlimit"])]
+            hits = [{"ns": 0, "pageid": i} for i in self.hits.get(params["srsearch"], [])][
+                : int(params["srlimit"])
+            ]
             same = [p for p in self.pages.values() if p["title"] == params["titles"]]
-            return {"search": hits, "pages": same or [{"ns": 0, "title": params["titles"], "missing": True}]}
+            return {
+                "search": hits,
+                "pages": same or [{"ns": 0, "title": params["titles"], "missing": True}],
+            }
         if params.get("list") == "random":
-            return {"random": [{"id": self.random.pop(0), "ns": 0}]} if self.random else {"random": []}
+            return (
+                {"random": [{"id": self.random.pop(0), "ns": 0}]} if self.random else {"random": []}
+            )
         page_id = int(params["pageids"])
         return {"pages": [self.pages.get(page_id, {"pageid": page_id, "missing": True})]}
 

@@ -33,7 +33,11 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     assert source.topics() == [Topic("ก", "given", 0), Topic("ผ้า ไหม", "given", 1)]
     (context,) = source.contexts(Topic("ผ้า ไหม"))
     assert context.text == SILK.strip()
-    assert (context.source.kind, context.source.title, context.source.url) == ("document", "ผ้า ไหม", "ข/ผ้า_ไหม.txt")
+    assert (context.source.kind, context.source.title, context.source.url) == (
+        "document",
+        "ผ้า ไหม",
+        "ข/ผ้า_ไหม.txt",
+    )
     assert context.source.revision == hashlib.sha256(SILK.encode()).hexdigest()[:16]
     assert context.source.retrieved_at is None
 
@@ -45,7 +49,11 @@ def test_markdown_gives_a_topic_for_every_section(tmp_path):
     assert texts(source) == ["ของดีอีสาน: บทนำ", "ของดีอีสาน: ผ้าไหม"]
     (context,) = source.contexts(source.topics()[1])
     assert context.text == SILK.strip()
-    assert (context.title, context.source.title, context.source.license) == ("ของดีอีสาน: ผ้าไหม", "ของดีอีสาน", "CC0-1.0")
+    assert (context.title, context.source.title, context.source.license) == (
+        "ของดีอีสาน: ผ้าไหม",
+        "ของดีอีสาน",
+        "CC0-1.0",
+    )
 
 
 def test_a_markdown_title_is_not_said_twice(tmp_path):
@@ -97,7 +105,11 @@ def test_equal_titles_keep_their_own_sections(tmp_path):
 def test_other_topics_get_the_sections_that_resemble_them(tmp_path):
     put(tmp_path, "1.txt", RICE)
     put(tmp_path, "2.txt", SILK)
-    put(tmp_path, "3.txt", "The Mekong giant catfish is among the largest freshwater fish in the world. " * 2)
+    put(
+        tmp_path,
+        "3.txt",
+        "The Mekong giant catfish is among the largest freshwater fish in the world. " * 2,
+    )
     source = DocumentSource(tmp_path)
     assert [c.title for c in source.contexts(Topic("ช่างทอผ้าไหม"))] == ["2"]
     assert [c.title for c in source.contexts(Topic("ทุ่งกุลา ร้องไห้"))] == ["1"]
@@ -110,7 +122,11 @@ def test_other_topics_get_the_sections_that_resemble_them(tmp_path):
 def test_a_resembling_topic_gets_at_most_so_many(tmp_path):
     for n in range(5):
         put(tmp_path, f"{n}.txt", f"{RICE} {n}")
-    assert [c.title for c in DocumentSource(tmp_path, sections=3).contexts(Topic("ข้าวหอมมะลิ"))] == ["0", "1", "2"]
+    assert [c.title for c in DocumentSource(tmp_path, sections=3).contexts(Topic("ข้าวหอมมะลิ"))] == [
+        "0",
+        "1",
+        "2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +161,14 @@ def test_an_empty_or_missing_folder_is_refused_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"share": 0}, {"sections": 0}, {"min_chars": 0}, {"max_chars": 50}, {"resemblance": 0}, {"resemblance": 1.1}],
+    [
+        {"share": 0},
+        {"sections": 0},
+        {"min_chars": 0},
+        {"max_chars": 50},
+        {"resemblance": 0},
+        {"resemblance": 1.1},
+    ],
 )
 def test_a_wrong_setting_is_refused(tmp_path, wrong):
     put(tmp_path, "a.txt", RICE)
@@ -158,7 +181,11 @@ def test_a_wrong_setting_is_refused(tmp_path, wrong):
 def test_any_text_is_read_and_any_topic_answered(tmp_path, bodies, topic):
     for name in ("a.md", "a.txt"):
         put(tmp_path, name, ("x" * 100 + "\n\n".join(bodies)).encode("utf-8", "replace"))
-    put(tmp_path, "a.jsonl", "\n".join(json.dumps({"text": "y" * 100 + body, "title": body}) for body in bodies))
+    put(
+        tmp_path,
+        "a.jsonl",
+        "\n".join(json.dumps({"text": "y" * 100 + body, "title": body}) for body in bodies),
+    )
     source = DocumentSource(tmp_path, max_chars=150)
     for own in source.topics():
         (context,) = source.contexts(own)

@@ -84,9 +84,19 @@ def test_the_pace_holds_across_event_loops(wiki):
         (httpx.Response(200, json=LAG, headers={"retry-after": "9"}), 9.0),
         (httpx.Response(200, json=LAG), 5.0),
         (httpx.Response(429, headers={"retry-after": "30"}), 30.0),
-        (httpx.Response(429, headers={"retry-after": email.utils.formatdate(1_800_000_020, usegmt=True)}), 20.0),
+        (
+            httpx.Response(
+                429, headers={"retry-after": email.utils.formatdate(1_800_000_020, usegmt=True)}
+            ),
+            20.0,
+        ),
         (httpx.Response(503), 1.0),
-        (httpx.Response(200, json={"error": {"code": "internal_api_error_DBQueryError", "info": "x"}}), 1.0),
+        (
+            httpx.Response(
+                200, json={"error": {"code": "internal_api_error_DBQueryError", "info": "x"}}
+            ),
+            1.0,
+        ),
         (httpx.Response(200, json={"error": {"code": "ratelimited", "info": "x"}}), 1.0),
         (httpx.Response(200, text="<html>busy</html>"), 1.0),
     ],
@@ -108,7 +118,14 @@ def test_everyone_waits_as_long_as_one_was_told(wiki):
 
     async def go():
         transport = httpx.MockTransport(handler)
-        each = Wiki(wiki.url, agent="x", requests_per_minute=None, timeout=9, clock=wiki.clock, transport=transport)
+        each = Wiki(
+            wiki.url,
+            agent="x",
+            requests_per_minute=None,
+            timeout=9,
+            clock=wiki.clock,
+            transport=transport,
+        )
         await asyncio.gather(*(each.query(list="random", rnlimit=i) for i in range(12)))
 
     asyncio.run(go())
@@ -123,7 +140,14 @@ def test_network_failures_are_tried_six_times(wiki):
 
     async def go():
         transport = httpx.MockTransport(handler)
-        each = Wiki(wiki.url, agent="x", requests_per_minute=None, timeout=9, clock=wiki.clock, transport=transport)
+        each = Wiki(
+            wiki.url,
+            agent="x",
+            requests_per_minute=None,
+            timeout=9,
+            clock=wiki.clock,
+            transport=transport,
+        )
         await each.query(list="random")
 
     with pytest.raises(RequestError, match="in 6 attempts"):
@@ -143,14 +167,20 @@ def test_an_hour_is_not_waited(wiki):
     ("fault", "error", "words"),
     [
         (
-            httpx.Response(200, json={"error": {"code": "badvalue", "info": "Unrecognized\nvalue"}}),
+            httpx.Response(
+                200, json={"error": {"code": "badvalue", "info": "Unrecognized\nvalue"}}
+            ),
             RequestError,
             "badvalue",
         ),
         (httpx.Response(200, json={"error": "odd"}), RequestError, "odd"),
         (httpx.Response(403, text="<b>Please set a user-agent</b>"), StopRunError, "contact"),
         (httpx.Response(404), StopRunError, "api_url"),
-        (httpx.Response(302, headers={"location": "https://elsewhere.example/"}), StopRunError, "api_url"),
+        (
+            httpx.Response(302, headers={"location": "https://elsewhere.example/"}),
+            StopRunError,
+            "api_url",
+        ),
         (httpx.Response(414), RequestError, "414"),
     ],
 )

@@ -3,15 +3,38 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.contexts.sections import Section, cut_point, fit, markdown_sections, opening, wiki_sections
+from seedfree.contexts.sections import (
+    Section,
+    cut_point,
+    fit,
+    markdown_sections,
+    opening,
+    wiki_sections,
+)
 
 PAGE = "บทนำ\n\n\n== ประวัติ ==\nเก่าแก่\n=== ยุคแรก ===\nนานมาแล้ว\n== ดูเพิ่ม ==\nลิงก์\n== หลังจบ ==\nไม่เอา"
 
 marks = st.sampled_from(
-    ["== ก ==", "== See also ==", "=== ข ===", "====", "# ค", "## ง", "```", "\n", "\n\n", " ", "เ", "\u0e33"]
+    [
+        "== ก ==",
+        "== See also ==",
+        "=== ข ===",
+        "====",
+        "# ค",
+        "## ง",
+        "```",
+        "\n",
+        "\n\n",
+        " ",
+        "เ",
+        "\u0e33",
+    ]
 )
-texts = st.lists(st.one_of(marks, st.text(max_size=30), st.text("กขเแ่้ำะ ๆ", max_size=60)), max_size=25).map("\n".join)
-# Code points that are letters to Unicode and still belong to their neighbour, as the Thai and Lao standards have it.
+texts = st.lists(
+    st.one_of(marks, st.text(max_size=30), st.text("กขเแ่้ำะ ๆ", max_size=60)), max_size=25
+).map("\n".join)
+# Code points that are letters to Unicode and still belong to their neighbour, as the Thai and Lao
+# standards have it.
 AFTER, BEFORE = set("ะัาำๆະາຳ"), set("เแโใไເແໂໃໄ")
 
 
@@ -41,7 +64,10 @@ def test_markdown_headings_inside_a_fence_are_text():
 
 def test_short_sections_join_the_one_before():
     sections = [Section("", "x" * 30), Section("สั้น", "y" * 5), Section("ยาว", "z" * 20)]
-    assert fit(sections, 20, 100) == [Section("", "x" * 30 + "\n\nสั้น\n" + "y" * 5), Section("ยาว", "z" * 20)]
+    assert fit(sections, 20, 100) == [
+        Section("", "x" * 30 + "\n\nสั้น\n" + "y" * 5),
+        Section("ยาว", "z" * 20),
+    ]
 
 
 def test_short_sections_add_up_and_a_short_first_one_is_dropped():
@@ -54,7 +80,9 @@ def test_short_sections_add_up_and_a_short_first_one_is_dropped():
 
 def test_a_long_section_is_cut_between_paragraphs_then_words():
     paragraphs = "\n".join("ก" * 30 for _ in range(5))
-    assert [s.text for s in fit([Section("t", paragraphs)], 5, 70)] == ["ก" * 30 + "\n" + "ก" * 30] * 2 + ["ก" * 30]
+    assert [s.text for s in fit([Section("t", paragraphs)], 5, 70)] == [
+        "ก" * 30 + "\n" + "ก" * 30
+    ] * 2 + ["ก" * 30]
     words = "abcdefg " * 20
     for section in fit([Section("t", words)], 5, 30):
         assert set(section.text.split()) == {"abcdefg"}
@@ -100,6 +128,11 @@ def test_cuts_are_within_the_limit_and_between_letters(text, data):
 
 
 def test_long_lines_take_no_long_time():
-    for text in ("== " + " " * 200_000 + "x", "=" * 200_000, "`" * 200_000, "ก" + "\u0e48" * 20_000):
+    for text in (
+        "== " + " " * 200_000 + "x",
+        "=" * 200_000,
+        "`" * 200_000,
+        "ก" + "\u0e48" * 20_000,
+    ):
         fit(wiki_sections(text), 250, 4000)
         fit(markdown_sections(text), 250, 4000)

@@ -24,7 +24,12 @@ class Shelf:
     """Answers at once or late, with as many texts as asked for."""
 
     def __init__(
-        self, name: str, share: float = 1.0, n: int = 1, knows: Any = lambda _: True, late: bool = False
+        self,
+        name: str,
+        share: float = 1.0,
+        n: int = 1,
+        knows: Any = lambda _: True,
+        late: bool = False,
     ) -> None:
         self.name, self.share, self._n, self._knows, self._late = name, share, n, knows, late
         self._asked: list[str] = []
@@ -33,7 +38,11 @@ class Shelf:
         self._asked.append(topic.text)
         if self._late and topic.position % 2:
             await asyncio.sleep(0)
-        return [Context(text=f"{self.name} {topic.text} {i}") for i in range(self._n) if self._knows(topic)]
+        return [
+            Context(text=f"{self.name} {topic.text} {i}")
+            for i in range(self._n)
+            if self._knows(topic)
+        ]
 
 
 def _take(
@@ -43,7 +52,9 @@ def _take(
         with Ledger(tmp_path, clock=FakeClock()) as ledger:
             runner = Runner(ledger, concurrency=4)
             session = RunSession(runner, thai_llm(), Language.load("th"), seed)
-            stream = ContextStream([(s, s.name) for s in sources], GivenTopics(topics), session, runner)
+            stream = ContextStream(
+                [(s, s.name) for s in sources], GivenTopics(topics), session, runner
+            )
             first = list(await stream.take(n // 2))
             whole = list(await stream.take(n))
             assert whole[: n // 2] == first
@@ -57,7 +68,9 @@ def test_contexts_come_in_the_order_of_their_topics_with_their_place(tmp_path: P
     contexts = _take(tmp_path, [Shelf("a", n=2, late=True)], 30)
     assert [c.text for c in contexts] == [f"a topic {i // 2} {i % 2}" for i in range(30)]
     assert [c.position for c in contexts] == list(range(30))
-    assert all(c.language == "th" and c.source.retrieved_at == "2026-01-01T00:00:00Z" for c in contexts)
+    assert all(
+        c.language == "th" and c.source.retrieved_at == "2026-01-01T00:00:00Z" for c in contexts
+    )
 
 
 def test_shares_hold_early_on(tmp_path: Path) -> None:
@@ -102,8 +115,12 @@ def test_a_source_is_asked_first_about_the_topics_it_brought(tmp_path: Path) -> 
     assert {c.text.split()[0] for c in contexts} == {"b"}
 
 
-@pytest.mark.parametrize(("given", "kind"), [(Source(), "Quiet"), (Source("archive", retrieved_at="2020"), "archive")])
-def test_where_a_text_comes_from_is_kept_or_filled_in(tmp_path: Path, given: Source, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "kind"), [(Source(), "Quiet"), (Source("archive", retrieved_at="2020"), "archive")]
+)
+def test_where_a_text_comes_from_is_kept_or_filled_in(
+    tmp_path: Path, given: Source, kind: str
+) -> None:
     class Quiet(Shelf):
         async def contexts(self, topic: Topic) -> list[Context]:
             return [Context(text=topic.text, source=given)]

@@ -28,7 +28,9 @@ def test_a_context_names_page_revision_and_license(wiki, source):
     wiki.hits["ข้าว"] = [1]
     wiki.add(1, "ข้าวไทย", f"{LONG}\n== ประวัติ ==\n{LONG}\n== อ้างอิง ==\n{LONG}")
     first, second = find(source())
-    assert first.source == Source("wikipedia", "ข้าวไทย", "https://wiki.example/1", "10", "CC-BY-SA-4.0")
+    assert first.source == Source(
+        "wikipedia", "ข้าวไทย", "https://wiki.example/1", "10", "CC-BY-SA-4.0"
+    )
     assert (first.title, second.title) == ("ข้าวไทย", "ข้าวไทย: ประวัติ")
     assert first.text == second.text == LONG.strip()
     assert first.source.retrieved_at is None
@@ -60,7 +62,9 @@ def test_topics_with_the_same_hits_get_different_pages(wiki, source):
 def test_sections_come_in_the_order_of_the_page(wiki, source):
     wiki.hits["ข้าว"] = [1]
     wiki.add(1, "ข้าว", "\n".join(f"== {n:02} ==\n{LONG}" for n in range(20)))
-    picked = [[c.title for c in find(source(sections=3), Topic("ข้าว", position=i))] for i in range(10)]
+    picked = [
+        [c.title for c in find(source(sections=3), Topic("ข้าว", position=i))] for i in range(10)
+    ]
     assert all(titles == sorted(titles) and len(titles) == 3 for titles in picked)
     assert len({title for titles in picked for title in titles}) > 8
 
@@ -136,7 +140,9 @@ def test_a_closed_source_forgets_its_run(wiki, source, session):
     assert run.kept == {}
 
 
-@pytest.mark.parametrize("text", ["", "  ", '"', "-|#:*", "\x00", "ก" * 5000, "a|b", "Category:x [[y]]", "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", '"', "-|#:*", "\x00", "ก" * 5000, "a|b", "Category:x [[y]]", "\ud800"]
+)
 def test_any_topic_is_searched_for_without_operators(wiki, source, text):
     assert find(source(), Topic(text)) == []
     for request in wiki.requests:
@@ -167,7 +173,9 @@ def test_a_wiki_without_plain_text_stops_the_run(wiki, source):
         find(source())
 
 
-@pytest.mark.parametrize("query", [{"search": [3]}, {"search": 5}, {"pages": {"1": {}}}, {"search": None}])
+@pytest.mark.parametrize(
+    "query", [{"search": [3]}, {"search": 5}, {"pages": {"1": {}}}, {"search": None}]
+)
 def test_an_unknown_form_is_one_line(wiki, source, query):
     wiki.faults = [httpx.Response(200, json={"query": query})]
     with pytest.raises(RequestError, match="unknown form"):

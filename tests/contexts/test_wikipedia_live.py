@@ -28,7 +28,9 @@ def titles(live_wiki):
 
 
 def test_titles_are_found_and_their_revisions_kept(live_wiki, titles, thai):
-    source = WikipediaSource(api_url=live_wiki, language=thai, requests_per_minute=None, timeout=120)
+    source = WikipediaSource(
+        api_url=live_wiki, language=thai, requests_per_minute=None, timeout=120
+    )
 
     async def go():
         return [await source.contexts(Topic(title, position=i)) for i, title in enumerate(titles)]
@@ -51,7 +53,9 @@ def test_random_pages_fill_in_where_nothing_is_found(live_wiki, thai):
 
 
 def test_every_row_of_a_run_carries_title_url_and_revision(live_wiki, tmp_path):
-    wiki = WikipediaSource(api_url=live_wiki, random_fallback=True, requests_per_minute=None, timeout=120)
+    wiki = WikipediaSource(
+        api_url=live_wiki, random_fallback=True, requests_per_minute=None, timeout=120
+    )
     pipeline = sf.Pipeline(
         "th",
         thai_llm(),
@@ -64,7 +68,15 @@ def test_every_row_of_a_run_carries_title_url_and_revision(live_wiki, tmp_path):
     run = pipeline.run(size=2, out=tmp_path)
     assert run.status == "complete"
     for row in run.dataset:
-        assert row.source.kind == "wikipedia" and row.source.title and row.source.license == "CC-BY-SA-4.0"
-        assert row.source.url.startswith("http") and row.source.revision.isdecimal() and row.source.retrieved_at
+        assert (
+            row.source.kind == "wikipedia"
+            and row.source.title
+            and row.source.license == "CC-BY-SA-4.0"
+        )
+        assert (
+            row.source.url.startswith("http")
+            and row.source.revision.isdecimal()
+            and row.source.retrieved_at
+        )
     card = (tmp_path / "README.md").read_text()
     assert all(row.source.revision in card for row in run.dataset)

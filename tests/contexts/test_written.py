@@ -32,7 +32,10 @@ def test_the_prompt_is_the_language_s_own(session, thai):
     (context,) = write(source)
     (prompt,) = run.prompts
     assert context.text == TEXT.strip()
-    assert (context.source.kind, context.source.title) == ("written", prompt.user.split(" เรื่อง")[0].replace("ที่", ""))
+    assert (context.source.kind, context.source.title) == (
+        "written",
+        prompt.user.split(" เรื่อง")[0].replace("ที่", ""),
+    )
     assert "เรื่อง ขนมจีน ราคา $5 ความยาว " in prompt.user
     assert prompt.user.split()[-2:] in ([word, "ๆ"] for word in ("สั้น", "ยาว"))
     assert (prompt.system, prompt.cue, prompt.temperature) == (thai.persona, "ขนมจีน", 0.8)
@@ -62,14 +65,18 @@ def test_a_topic_is_never_a_template(session):
     assert "$length ${request} $$ {0}" in run.prompts[0].user
 
 
-@pytest.mark.parametrize("text", ["", "ไม่ใช่ JSON", '{"text": "สั้น"}', '{"text": 5}', '{"txt": "x"}', '{"text": "'])
+@pytest.mark.parametrize(
+    "text", ["", "ไม่ใช่ JSON", '{"text": "สั้น"}', '{"text": 5}', '{"txt": "x"}', '{"text": "']
+)
 def test_a_useless_reply_gives_no_context(session, text):
     source, _ = bind(session, lambda prompt: text)
     assert write(source) == []
 
 
 def test_a_language_without_styles_borrows_the_english_ones(session):
-    language = Language(code="xx", name="Xish", native="Xish", script="Latin", persona="You speak Xish.")
+    language = Language(
+        code="xx", name="Xish", native="Xish", script="Latin", persona="You speak Xish."
+    )
     source, run = bind(session, language=language)
     assert write(source)
     assert "Xish" in run.prompts[0].user
@@ -87,7 +94,15 @@ def test_an_unknown_style_names_the_known_ones(session):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"styles": []}, {"styles": "poem"}, {"share": 0}, {"share": -1}, {"min_chars": 0}, {"max_tokens": 0}]
+    "settings",
+    [
+        {"styles": []},
+        {"styles": "poem"},
+        {"share": 0},
+        {"share": -1},
+        {"min_chars": 0},
+        {"max_tokens": 0},
+    ],
 )
 def test_a_wrong_setting_is_refused(settings):
     with pytest.raises(ConfigError):

@@ -20,7 +20,10 @@ class OwnBenchmark:
     language = "th"
 
     def questions(self):
-        return [Question("1", "open_qa", "ถามอะไร", "ตอบ"), Question("2", "open_qa", "ถามอะไรอีก", "ตอบอีก")]
+        return [
+            Question("1", "open_qa", "ถามอะไร", "ตอบ"),
+            Question("2", "open_qa", "ถามอะไรอีก", "ตอบอีก"),
+        ]
 
     def prompt(self, question):
         return Prompt(question.question)
@@ -28,8 +31,12 @@ class OwnBenchmark:
 
 BENCHMARKS = {
     "own": lambda folder: OwnBenchmark(),
-    "wangchan": lambda folder: WangchanThaiInstruct(write_jsonl(folder / "w.jsonl", wangchan_rows())),
-    "belebele": lambda folder: Belebele("th", write_jsonl(folder / "tha_Thai.jsonl", belebele_rows())),
+    "wangchan": lambda folder: WangchanThaiInstruct(
+        write_jsonl(folder / "w.jsonl", wangchan_rows())
+    ),
+    "belebele": lambda folder: Belebele(
+        "th", write_jsonl(folder / "tha_Thai.jsonl", belebele_rows())
+    ),
 }
 FILES = {"wangchan": WangchanThaiInstruct, "belebele": lambda path: Belebele("th", path)}
 
@@ -55,7 +62,13 @@ def test_questions_have_an_id_of_their_own_a_task_and_an_answer(benchmark):
     assert len(questions) > 0
     assert len({one.id for one in questions}) == len(questions)
     for one in questions:
-        assert isinstance(one, Question) and one.id and one.task and one.question.strip() and one.answer.strip()
+        assert (
+            isinstance(one, Question)
+            and one.id
+            and one.task
+            and one.question.strip()
+            and one.answer.strip()
+        )
         assert not one.choices or one.answer in one.choices
 
 

@@ -18,8 +18,21 @@ from seedfree.languages import Language
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Reply, Topic
 
-TEXT = "Bread is baked from flour, water, salt and yeast, and rises for two hours before it is baked. " * 4
-HOSTILE = ["", " ", "\x00", "../../etc/passwd", "$topic ${x} {0}", '"*|#<>', "\ud800", "ก" * 3000, "a\nb"]
+TEXT = (
+    "Bread is baked from flour, water, salt and yeast, and rises for two hours before it is baked. "
+    * 4
+)
+HOSTILE = [
+    "",
+    " ",
+    "\x00",
+    "../../etc/passwd",
+    "$topic ${x} {0}",
+    '"*|#<>',
+    "\ud800",
+    "ก" * 3000,
+    "a\nb",
+]
 
 
 class Session:
@@ -46,7 +59,13 @@ class Session:
 
 def _wiki(request):
     params = request.url.params
-    page = {"pageid": 3, "ns": 0, "title": "Bread", "extract": TEXT, "fullurl": "https://w.example/Bread"}
+    page = {
+        "pageid": 3,
+        "ns": 0,
+        "title": "Bread",
+        "extract": TEXT,
+        "fullurl": "https://w.example/Bread",
+    }
     query = {"pages": [{**page, "revisions": [{"revid": 44}]}]}
     if "list" in params:
         query = {"search": [{"pageid": 3}] if "bread" in params["srsearch"] else []}
@@ -64,7 +83,11 @@ def _documents(folder):
     return DocumentSource(folder)
 
 
-SOURCES = {"wikipedia": _wikipedia, "documents": _documents, "written": lambda folder: WrittenContexts()}
+SOURCES = {
+    "wikipedia": _wikipedia,
+    "documents": _documents,
+    "written": lambda folder: WrittenContexts(),
+}
 
 
 @pytest.fixture(params=SOURCES)
@@ -100,12 +123,16 @@ def test_a_context_holds_text_and_where_it_is_from(source):
         assert context.source.kind in ("wikipedia", "document", "written")
         assert context.source.title
         assert context.source.retrieved_at is None, "the run fills it in"
-        assert (context.topic, context.position, context.language) == (None, 0, ""), "the run fills them in"
+        assert (context.topic, context.position, context.language) == (None, 0, ""), (
+            "the run fills them in"
+        )
 
 
 def test_the_same_place_in_the_run_gives_the_same_contexts(source):
     bind(source)
-    assert [contexts(source, position=i) for i in range(5)] == [contexts(source, position=i) for i in range(5)]
+    assert [contexts(source, position=i) for i in range(5)] == [
+        contexts(source, position=i) for i in range(5)
+    ]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

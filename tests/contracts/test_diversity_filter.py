@@ -5,7 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from seedfree.filters.lexical import CapDiversityFilter, ExactDiversityFilter, LexicalDiversityFilter
+from seedfree.filters.lexical import (
+    CapDiversityFilter,
+    ExactDiversityFilter,
+    LexicalDiversityFilter,
+)
 from seedfree.filters.semantic import SemanticDiversityFilter
 from seedfree.protocols import DiversityFilter
 from seedfree.records import Instruction, Selection, Source
@@ -16,7 +20,10 @@ class Letters:
     """An encoder that counts letters."""
 
     def encode(self, texts):
-        counts = np.array([[1e-3 + text.count(chr(code)) for code in range(97, 123)] for text in texts], np.float32)
+        counts = np.array(
+            [[1e-3 + text.count(chr(code)) for code in range(97, 123)] for text in texts],
+            np.float32,
+        )
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
@@ -45,7 +52,16 @@ class ExactDuplicates:
         lambda: CapDiversityFilter(per_topic=1),
         ExactDuplicates,
     ],
-    ids=["semantic", "semantic hnsw", "exact", "lexical", "lexical output", "per page", "per topic", "a user's"],
+    ids=[
+        "semantic",
+        "semantic hnsw",
+        "exact",
+        "lexical",
+        "lexical output",
+        "per page",
+        "per topic",
+        "a user's",
+    ],
 )
 def make(request):
     return request.param
@@ -54,7 +70,13 @@ def make(request):
 def rows(outputs):
     """A page and a topic for each output, so that a cap has the same to drop as the others."""
     return [
-        Instruction(task="t", instruction="i", output=output, topic=output, source=Source("document", title=output))
+        Instruction(
+            task="t",
+            instruction="i",
+            output=output,
+            topic=output,
+            source=Source("document", title=output),
+        )
         for output in outputs
     ]
 

@@ -20,8 +20,8 @@ TEXTS = [
 ]
 
 
-# llama.cpp's own server in embedding mode. One sequence at a time and one thread: vectors of a sequence differ with
-# those that are worked on beside it, by a tenth with this model.
+# llama.cpp's own server in embedding mode. One sequence at a time and one thread: vectors of a
+# sequence differ with those that are worked on beside it, by a tenth with this model.
 EMBEDDINGS = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
@@ -65,12 +65,18 @@ def save_tiny_xlm_roberta(folder):
     special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     letters = ["▁", *(chr(code) for code in range(0x0E01, 0x0E5C))]
     tokenizer = Tokenizer(
-        models.Unigram([(piece, 0.0) for piece in special.values()] + [(c, -1.0) for c in letters], 3)
+        models.Unigram(
+            [(piece, 0.0) for piece in special.values()] + [(c, -1.0) for c in letters], 3
+        )
     )
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="<s>", sep_token="</s>", **special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, cls_token="<s>", sep_token="</s>", **special
+    )
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = XLMRobertaConfig(
@@ -110,7 +116,9 @@ def make(tmp_path_factory, request):
         if not (folder / "m3").exists():
             save_tiny_xlm_roberta(folder / "m3")
         if name == "m3":
-            return BGEM3Encoder(str(folder / "m3"), device="cpu", batch_size=batch_size, max_length=128)
+            return BGEM3Encoder(
+                str(folder / "m3"), device="cpu", batch_size=batch_size, max_length=128
+            )
         if not (folder / "st").exists():
             save_tiny_sentence_transformer(folder / "st", folder / "m3")
         return SentenceTransformerEncoder(str(folder / "st"), device="cpu", batch_size=batch_size)
@@ -136,7 +144,9 @@ def test_a_text_has_its_vector_whatever_stands_beside_it(encoders):
     whole = encoders[0].encode(TEXTS)
     np.testing.assert_allclose(encoders[1].encode(TEXTS), whole, atol=1e-4)
     np.testing.assert_allclose(encoders[0].encode(TEXTS[::-1])[::-1], whole, atol=1e-4)
-    np.testing.assert_allclose(np.concatenate([encoders[0].encode([text]) for text in TEXTS]), whole, atol=1e-4)
+    np.testing.assert_allclose(
+        np.concatenate([encoders[0].encode([text]) for text in TEXTS]), whole, atol=1e-4
+    )
 
 
 def test_different_texts_have_different_vectors(encoders):
@@ -151,7 +161,10 @@ def test_no_texts_give_no_rows_of_the_same_width(encoders):
 def test_unknown_tokens_are_counted(encoders):
     if not hasattr(encoders[0], "unknown_share"):
         pytest.skip("a server does not say which tokens it knows")
-    thai, lao = encoders[0].unknown_share(TEXTS[:2]), encoders[0].unknown_share(["ວຽງຈັນ ແມ່ນ ນະຄອນຫຼວງ", "ປະເທດລາວ"])
+    thai, lao = (
+        encoders[0].unknown_share(TEXTS[:2]),
+        encoders[0].unknown_share(["ວຽງຈັນ ແມ່ນ ນະຄອນຫຼວງ", "ປະເທດລາວ"]),
+    )
     assert 0 <= thai < 0.05 < 0.3 < lao <= 1
 
 

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedfree.filters import GroundingFilter, JudgeFilter, LanguageFilter, RuleFilter, default_filters
+from seedfree.filters import (
+    GroundingFilter,
+    JudgeFilter,
+    LanguageFilter,
+    RuleFilter,
+    default_filters,
+)
 from seedfree.languages import Language, languages
 from seedfree.protocols import Filter
 from seedfree.records import Context, Instruction, Reply
@@ -35,7 +41,9 @@ class Session:
 
 
 MAKERS = [RuleFilter, LanguageFilter, GroundingFilter, JudgeFilter, Mine]
-CONTEXT = Context(text="วัดอรุณตั้งอยู่ริมแม่น้ำเจ้าพระยา พระปรางค์สูงราว 82 เมตร สร้างเสร็จในรัชกาลที่ 3", title="วัดอรุณ")
+CONTEXT = Context(
+    text="วัดอรุณตั้งอยู่ริมแม่น้ำเจ้าพระยา พระปรางค์สูงราว 82 เมตร สร้างเสร็จในรัชกาลที่ 3", title="วัดอรุณ"
+)
 GOOD = Instruction(
     "closed_qa", "พระปรางค์วัดอรุณสูงเท่าใด", "พระปรางค์สูงประมาณ 82 เมตร", language="th", context=CONTEXT,
     evidence="พระปรางค์สูงราว 82 เมตร",
@@ -78,7 +86,9 @@ def test_any_text_gets_an_answer(each, text):
     for row in (
         replace(GOOD, output=text, messages=()),
         replace(GOOD, instruction=text, evidence=text, messages=()),
-        replace(GOOD, output=f"ตอบว่า {text}", context=replace(CONTEXT, text=f"ตอบ {text}"), messages=()),
+        replace(
+            GOOD, output=f"ตอบว่า {text}", context=replace(CONTEXT, text=f"ตอบ {text}"), messages=()
+        ),
     ):
         reason = verdict(each, row)
         assert reason is None or is_reason(reason)
@@ -99,12 +109,16 @@ def is_reason(reason):
     )
 
 
-@pytest.mark.parametrize("make", [RuleFilter, LanguageFilter, GroundingFilter], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [RuleFilter, LanguageFilter, GroundingFilter], ids=lambda make: make.__name__
+)
 @pytest.mark.parametrize("code", ["th", "en"])
 @settings(max_examples=60)
 @given(text=st.text(max_size=200), other=st.text(max_size=200))
 def test_random_text_gets_the_same_answer_again(make, code, text, other):
-    item = Instruction("summarization", other, text, evidence=other[:5], context=Context(text=text + other))
+    item = Instruction(
+        "summarization", other, text, evidence=other[:5], context=Context(text=text + other)
+    )
     reason = bound(make, code).check(item)
     assert reason is None or is_reason(reason)
     assert bound(make, code).check(item) == reason
@@ -132,13 +146,18 @@ def test_the_answers_that_native_readers_wrote_pass(code):
         assert bound(RuleFilter, code).check(row).startswith("rules: copied example")
     for example in pack.format_examples["multiple_choice"]:
         fields = json.loads(example.reply)
-        choices = "\n".join(map(". ".join, zip(pack.labels, [*fields["wrong"], fields["correct"]], strict=False)))
+        choices = "\n".join(
+            map(". ".join, zip(pack.labels, [*fields["wrong"], fields["correct"]], strict=False))
+        )
         right = pack.labels[len(fields["wrong"])]
         row = Instruction(
             "multiple_choice",
             pack.text("multiple_choice_question", question=fields["question"], choices=choices),
             pack.text(
-                "multiple_choice_answer", explanation=fields["explanation"], label=right, choice=fields["correct"]
+                "multiple_choice_answer",
+                explanation=fields["explanation"],
+                label=right,
+                choice=fields["correct"],
             ),
             evidence=fields["evidence"],
             context=Context(text=example.given),

@@ -34,14 +34,20 @@ def fake(prompt):
     words = ['{"city":"กรุงเทพฯ","river":"เจ้าพระยา"}'] if prompt.schema else ["คำ"] * 20
     cut = len(words) > prompt.max_tokens
     text = " ".join(words[: prompt.max_tokens])
-    return Reply(text, Usage(len(prompt.user), min(len(words), prompt.max_tokens)), "max_tokens" if cut else "end")
+    return Reply(
+        text,
+        Usage(len(prompt.user), min(len(words), prompt.max_tokens)),
+        "max_tokens" if cut else "end",
+    )
 
 
 BACKENDS = {
     "function": lambda llama: FunctionGenerator(fake),
     "claude": lambda llama: ClaudeGenerator("gemma", base_url=llama.base_url),
     "openai": lambda llama: OpenAICompatibleGenerator(llama.base_url, "gemma", seed=0),
-    "openai-prompt": lambda llama: OpenAICompatibleGenerator(llama.base_url, "gemma", structured="prompt", seed=0),
+    "openai-prompt": lambda llama: OpenAICompatibleGenerator(
+        llama.base_url, "gemma", structured="prompt", seed=0
+    ),
     "llamacpp": lambda llama: llama,
 }
 # llama.cpp ignores Anthropic's `output_config`, and a prompt alone enforces nothing.
@@ -86,13 +92,20 @@ def test_a_reply_holds_text_tokens_and_a_reason_to_stop(generator):
 
 
 def test_any_text_can_be_asked(generator):
-    awkward = Prompt('"{}" \\ \x00 😀 \ud83d <|im_end|> ' + "ก" * 20, system="\u200b{x}", max_tokens=2, temperature=0.5)
+    awkward = Prompt(
+        '"{}" \\ \x00 😀 \ud83d <|im_end|> ' + "ก" * 20,
+        system="\u200b{x}",
+        max_tokens=2,
+        temperature=0.5,
+    )
     assert ask(generator, awkward).error is None
 
 
 def test_a_schema_is_answered_in_its_form(generator, backend):
     limit = 48 if backend in ENFORCES else 8
-    prompt = Prompt("กรุงเทพฯ", schema=City, examples=EXAMPLES, max_tokens=limit, temperature=0.2, seed=3)
+    prompt = Prompt(
+        "กรุงเทพฯ", schema=City, examples=EXAMPLES, max_tokens=limit, temperature=0.2, seed=3
+    )
     reply = ask(generator, prompt)
     assert reply.stop_reason in ("end", "max_tokens")
     if backend in ENFORCES:
@@ -120,5 +133,7 @@ def test_through_the_engine_every_prompt_gets_its_reply_and_is_paid_for_once(gen
     assert all(reply.usage.output_tokens for reply in replies)
     calls = list(getattr(generator, "calls", ()))
     silent = Transport(transport=httpx.MockTransport(refuse))
-    assert generate_all(generator, prompts, out=tmp_path, concurrency=1, transport=silent) == replies
+    assert (
+        generate_all(generator, prompts, out=tmp_path, concurrency=1, transport=silent) == replies
+    )
     assert list(getattr(generator, "calls", ())) == calls

@@ -45,16 +45,28 @@ def answer(task: TaskTemplate) -> dict[str, Any]:
     match task.name:
         case "closed_qa":
             return (
-                _PAIR if task.rows == 1 else {"pairs": [{**_PAIR, "instruction": f"ข้อ {i}"} for i in range(task.rows)]}
+                _PAIR
+                if task.rows == 1
+                else {"pairs": [{**_PAIR, "instruction": f"ข้อ {i}"} for i in range(task.rows)]}
             )
         case "conversation":
             return {"turns": [turn] * getattr(task, "turns", 1)}
         case "multiple_choice":
-            wrong = ["ปลาดุก", "ปลาช่อน", "ปลานิล", "ปลาหมอ", "ปลาสวาย"][: getattr(task, "choices", 4) - 1]
+            wrong = ["ปลาดุก", "ปลาช่อน", "ปลานิล", "ปลาหมอ", "ปลาสวาย"][
+                : getattr(task, "choices", 4) - 1
+            ]
             question = {"question": "น้ำบูดูทำจากปลาอะไร", "correct": "ปลากะตัก", "wrong": wrong}
-            return {"evidence": _PAIR["evidence"], **question, "explanation": "น้ำบูดูหมักจากปลากะตักกับเกลือ"}
+            return {
+                "evidence": _PAIR["evidence"],
+                **question,
+                "explanation": "น้ำบูดูหมักจากปลากะตักกับเกลือ",
+            }
         case "proverb":
-            return {"proverb": "น้ำขึ้นให้รีบตัก", "meaning": "มีโอกาสดีให้รีบทำ", "situation": "ร้านลดราคาวันสุดท้าย"}
+            return {
+                "proverb": "น้ำขึ้นให้รีบตัก",
+                "meaning": "มีโอกาสดีให้รีบทำ",
+                "situation": "ร้านลดราคาวันสุดท้าย",
+            }
         case _:
             return {"instruction": "สรุปเรื่องน้ำบูดู", "output": "น้ำบูดูหมักจากปลากะตัก"}
 
@@ -63,7 +75,9 @@ TASKS: list[TaskTemplate] = [
     ClosedQA(), ClosedQA(pairs=5), Summarization(), Conversation(), Conversation(turns=3), MultipleChoice(),
     MultipleChoice(choices=2), MultipleChoice(choices=6), Brainstorming(), own_task(),
 ]  # fmt: skip
-every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: repr(task).partition(" object")[0])
+every_task = pytest.mark.parametrize(
+    "task", TASKS, ids=lambda task: repr(task).partition(" object")[0]
+)
 
 CONTEXT = Context(
     text="น้ำบูดูทำจากปลากะตักหมักกับเกลือในโอ่ง นานหลายเดือน",
@@ -115,7 +129,9 @@ def test_a_fitting_answer_passes_the_schema_and_gives_full_rows(task: TaskTempla
 def test_evidence_comes_first_in_the_schema(task: TaskTemplate) -> None:
     text = json.dumps(task.prompt(CONTEXT, THAI).schema or {})
     if '"evidence"' in text:
-        assert text.index('"evidence"') < text.index('"instruction"' if '"instruction"' in text else '"question"')
+        assert text.index('"evidence"') < text.index(
+            '"instruction"' if '"instruction"' in text else '"question"'
+        )
 
 
 @every_task
@@ -143,7 +159,10 @@ def test_no_text_leaves_its_delimiters(task: TaskTemplate, text: str) -> None:
     opening, closing = block.partition("\n")[0], block.rpartition("\n")[2]
     before, inside, after = prompt.user.partition(block)
     assert inside and "OWNED" not in before + after
-    assert closing == opening.replace("<", "</") and prompt.user.count(opening) == prompt.user.count(closing) == 1
+    assert (
+        closing == opening.replace("<", "</")
+        and prompt.user.count(opening) == prompt.user.count(closing) == 1
+    )
 
 
 @every_task
@@ -154,7 +173,10 @@ def test_malformed_answers_raise_value_errors_only(task: TaskTemplate, data: st.
         st.text(max_size=3) | st.dictionaries(st.sampled_from(["user", "assistant", "output"]), st.text(max_size=3)),
         max_size=3,
     )  # fmt: skip
-    fields = {**answer(task), **data.draw(st.dictionaries(st.sampled_from(sorted(answer(task))), values, min_size=1))}
+    fields = {
+        **answer(task),
+        **data.draw(st.dictionaries(st.sampled_from(sorted(answer(task))), values, min_size=1)),
+    }
     try:
         rows = list(task.instructions(task.Fields.model_validate(fields), CONTEXT))
     except ValueError:
@@ -167,7 +189,13 @@ def test_the_users_own_task_runs_in_a_pipeline(tmp_path: Path) -> None:
     task = own_task()
     generator = FunctionGenerator(lambda prompt: json.dumps(answer(task)), name="fixed")
     pipeline = Pipeline(
-        "th", generator, contexts=[], tasks=[task], topics=["โอกาส", "เวลา"], filters="default", diversity=None
+        "th",
+        generator,
+        contexts=[],
+        tasks=[task],
+        topics=["โอกาส", "เวลา"],
+        filters="default",
+        diversity=None,
     )
     run = pipeline.run(size=2, out=tmp_path / "run", progress=False)
     assert run.status == "complete" and {row.topic for row in run.dataset} == {"โอกาส", "เวลา"}

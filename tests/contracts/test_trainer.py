@@ -40,9 +40,13 @@ def test_the_model_is_in_the_folder(model):
 
 
 def test_run_again_it_opens_what_is_there(trainer, model):
-    before = {path: path.stat().st_mtime_ns for path in model.folder.rglob("*") if path.name != ".lock"}
+    before = {
+        path: path.stat().st_mtime_ns for path in model.folder.rglob("*") if path.name != ".lock"
+    }
     assert trainer.train(ROWS, str(model.folder)).info == model.info
-    assert before == {path: path.stat().st_mtime_ns for path in model.folder.rglob("*") if path.name != ".lock"}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in model.folder.rglob("*") if path.name != ".lock"
+    }
 
 
 def test_mistakes_are_one_line_and_leave_no_folder(trainer, tmp_path):

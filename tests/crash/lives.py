@@ -15,7 +15,17 @@ from pathlib import Path
 
 from tests.crash.worker import CONCURRENCY
 
-__all__ = ["PUBLISHED", "Life", "Undisturbed", "Worker", "Workers", "calls_of", "torn", "undisturbed", "wrong"]
+__all__ = [
+    "PUBLISHED",
+    "Life",
+    "Undisturbed",
+    "Worker",
+    "Workers",
+    "calls_of",
+    "torn",
+    "undisturbed",
+    "wrong",
+]
 
 PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md", "manifest.json")
 
@@ -60,8 +70,14 @@ class Worker:
     """A warm process, see `tests/crash/worker.py`."""
 
     def __init__(self) -> None:
-        # A home without previews, and no threads of the numerics: a fork would find their locks taken.
-        environment = {**os.environ, "XDG_CACHE_HOME": "/nowhere", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # A home without previews, and no threads of the numerics: a fork would find their locks
+        # taken.
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": "/nowhere",
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from tests.crash.worker import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
@@ -122,7 +138,10 @@ def calls_of(folder: Path) -> list[str]:
 def _made(folder: Path, life: Life) -> dict[str, bytes]:
     """All that a life leaves for its owner: the result, and the published files of a run."""
     files = {name: (folder / "out" / name) for name in PUBLISHED}
-    return {"result": life.result.encode(), **{name: f.read_bytes() for name, f in files.items() if f.exists()}}
+    return {
+        "result": life.result.encode(),
+        **{name: f.read_bytes() for name, f in files.items() if f.exists()},
+    }
 
 
 def undisturbed(workers: Workers, work: str, folder: Path) -> Undisturbed:

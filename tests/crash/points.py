@@ -1,7 +1,7 @@
 """Numbered points in a process's life at which it can be killed, counted from outside the library.
 
-A point stands before and after every statement that changes a SQLite file, every sync, rename and removal, every
-opening of a file for writing, and wherever the caller puts one (`points("asked")`).
+A point stands before and after every statement that changes a SQLite file, every sync, rename and
+removal, every opening of a file for writing, and wherever the caller puts one (`points("asked")`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from typing import Any
 
 __all__ = ["Points"]
 
-_CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "remove", "pwrite", "mkdir", "ftruncate")
+_CALLS = (
+    "fsync",
+    "fdatasync",
+    "replace",
+    "rename",
+    "unlink",
+    "remove",
+    "pwrite",
+    "mkdir",
+    "ftruncate",
+)
 
 
 class Points:
@@ -66,7 +76,9 @@ class Points:
             def close(self) -> None:
                 points._around("close", super().close)()
 
-        sqlite3.connect = lambda *args, **options: connect(*args, **{"factory": Connection, **options})
+        sqlite3.connect = lambda *args, **options: connect(
+            *args, **{"factory": Connection, **options}
+        )
 
     def __call__(self, what: str) -> None:
         with self._lock:
@@ -78,7 +90,11 @@ class Points:
     def _around(self, what: str, fn: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(fn)
         def counted(*args: Any, **options: Any) -> Any:
-            named = f"{what} {Path(args[0]).name}" if args and isinstance(args[0], (str, Path)) else what
+            named = (
+                f"{what} {Path(args[0]).name}"
+                if args and isinstance(args[0], (str, Path))
+                else what
+            )
             self(f"before {named}")
             result = fn(*args, **options)
             self(f"after {named}")

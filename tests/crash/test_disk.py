@@ -46,7 +46,8 @@ def test_nothing_is_sent_once_a_commit_has_failed(
     ("lives", "most"),
     [
         ([("long", "shut:0")], 0),
-        # A hasty clock has the status written after every reply; else publishing is the first to fail.
+        # A hasty clock has the status written after every reply; else publishing is the first to
+        # fail.
         ([("hasty", "shut:1")], 1 + CONCURRENCY),
         ([("hasty", "shut:20")], 20 + CONCURRENCY),
         ([("long", "shut:20")], 99),
@@ -63,7 +64,9 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_one_line(
     _goes_on(workers, folder / "cut", whole, ends=len(lives))
 
 
-def test_a_disk_that_is_full_at_the_start_is_no_damage(workers: Workers, folder: Path, whole: Undisturbed) -> None:
+def test_a_disk_that_is_full_at_the_start_is_no_damage(
+    workers: Workers, folder: Path, whole: Undisturbed
+) -> None:
     life = _lives(workers, folder / "cut", ("long", "full:150000"), ("long", "full:1000"))
     why = life.error or life.message
     assert life.asked == 0 and life.kind != "LedgerDamagedError"
@@ -71,7 +74,9 @@ def test_a_disk_that_is_full_at_the_start_is_no_damage(workers: Workers, folder:
     _goes_on(workers, folder / "cut", whole)
 
 
-def test_a_ledger_that_could_not_be_tidied_up_is_whole(workers: Workers, folder: Path, whole: Undisturbed) -> None:
+def test_a_ledger_that_could_not_be_tidied_up_is_whole(
+    workers: Workers, folder: Path, whole: Undisturbed
+) -> None:
     """A run ended with a long write-ahead log, and the next found a disk where the database itself cannot grow."""
     _lives(workers, folder / "cut", ("hasty", "shut:20"))
     (folder / "cut" / "out").chmod(0o700)

@@ -23,10 +23,9 @@ from tests.fakes import fill
 
 LIMIT = 20.0
 CTRL_C = b"\x03"
-# Makes standard input the process's terminal, as a shell would, and becomes the command that follows.
-TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
-)
+# Makes standard input the process's terminal, as a shell would, and becomes the command that
+# follows.
+TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
 
 
 class _Server(ThreadingHTTPServer):
@@ -136,10 +135,15 @@ run: {{size: 12, out: "{folder / name}", concurrency: 4}}
 def _published(folder: Path) -> dict[str, str]:
     """Published files. When a text was retrieved is the one thing that two runs have different."""
     names = ("dataset.jsonl", "dropped.jsonl", "README.md")
-    return {name: re.sub(r"20\d\d-[\d-]+T[\d:]+Z", "TIME", (folder / name).read_text()) for name in names}
+    return {
+        name: re.sub(r"20\d\d-[\d-]+T[\d:]+Z", "TIME", (folder / name).read_text())
+        for name in names
+    }
 
 
-def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(tmp_path: Path, server: _Server) -> None:
+def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(
+    tmp_path: Path, server: _Server
+) -> None:
     whole, cut = _config(tmp_path, server, "whole"), _config(tmp_path, server, "cut")
     assert _Terminal("-m", "seedfree.cli", "run", whole).end() == 0
     needed = len(server.asked)
@@ -150,7 +154,10 @@ def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(tmp_path
     assert server.held.wait(LIMIT)
     terminal.press(CTRL_C)
     assert terminal.end() == 130, terminal.shown
-    assert "run the same command again to go on" in terminal.shown and "Traceback" not in terminal.shown
+    assert (
+        "run the same command again to go on" in terminal.shown
+        and "Traceback" not in terminal.shown
+    )
     stopped = sf.Run.open(tmp_path / "cut")
     assert stopped.status == "stopped" and 0 < len(stopped.dataset) < 12
     assert stopped.manifest["rows"] == len(stopped.dataset)

@@ -51,7 +51,9 @@ def test_a_kill_at_any_point_costs_no_more_than_what_was_in_flight(
         ("map", 30),
     ],
 )
-def test_killed_again_and_again_a_run_still_ends(workers: Workers, folder: Path, work: str, more: int) -> None:
+def test_killed_again_and_again_a_run_still_ends(
+    workers: Workers, folder: Path, work: str, more: int
+) -> None:
     """Every life gets `more` points beyond those that opening and publishing a finished run takes."""
     whole = undisturbed(workers, work, folder / "whole")
     place, kills = folder / "again", 0
@@ -62,7 +64,9 @@ def test_killed_again_and_again_a_run_still_ends(workers: Workers, folder: Path,
         reach = len(idle.points) + more
         while (life := worker.live(work, place, reach)).killed:
             kills += 1
-            assert kills < 100, f"no progress in lives of {reach} points: the last ended at {life.points[-1]}"
+            assert kills < 100, (
+                f"no progress in lives of {reach} points: the last ended at {life.points[-1]}"
+            )
     assert kills and not wrong(life, place, whole, kills), (kills, wrong(life, place, whole, kills))
 
 
@@ -71,7 +75,11 @@ def test_a_killed_process_leaves_no_litter_behind(workers: Workers, folder: Path
     files = sorted(path.name for path in (folder / "whole" / "out").iterdir())
     with workers.one() as worker:
         points = worker.live("run", folder / "whole").points
-        rename = next(n for n, point in enumerate(points, 1) if point.startswith("before replace .dataset.jsonl"))
+        rename = next(
+            n
+            for n, point in enumerate(points, 1)
+            if point.startswith("before replace .dataset.jsonl")
+        )
         assert worker.live("run", folder / "whole", kill_at=rename).killed
         assert worker.live("run", folder / "whole").result == "complete"
     assert sorted(path.name for path in (folder / "whole" / "out").iterdir()) == files

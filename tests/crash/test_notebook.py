@@ -61,7 +61,9 @@ class _Notebook:
                 printed += content["text"]
             elif message["msg_type"] == "status" and content["execution_state"] == "idle":
                 break
-        while (reply := self._client.get_shell_msg(timeout=LIMIT))["parent_header"].get("msg_id") != cell:
+        while (reply := self._client.get_shell_msg(timeout=LIMIT))["parent_header"].get(
+            "msg_id"
+        ) != cell:
             pass
         return printed, reply["content"].get("ename", "")
 
@@ -84,7 +86,9 @@ def notebook() -> Iterator[_Notebook]:
     notebook.end()
 
 
-def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(tmp_path: Path, notebook: _Notebook) -> None:
+def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(
+    tmp_path: Path, notebook: _Notebook
+) -> None:
     bell, out = tmp_path / "bell", tmp_path / "run"
     os.mkfifo(bell)
     notebook.run(SETUP.format(root=str(Path(__file__).parents[2]), bell=str(bell), out=str(out)))
@@ -102,7 +106,8 @@ def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(tmp_path: 
 
     before, status, rows = notebook.run(f"print(len(asked)); hold = 10**9; run()\n{look}").split()
     assert status == "complete" and int(rows) == 40
-    # The whole run in another folder, in a kernel whose own loop is running: all that was paid for twice was in flight.
+    # The whole run in another folder, in a kernel whose own loop is running: all that was paid for
+    # twice was in flight.
     after = int(notebook.run("print(len(asked))"))
     whole = int(
         notebook.run(

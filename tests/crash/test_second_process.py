@@ -94,11 +94,15 @@ def test_reading_the_folder_in_the_same_process_leaves_the_lock_in_force(
     assert not wrong(again, live.folder, whole, ends=0)
 
 
-def test_a_copy_of_a_live_folder_is_a_run_that_goes_on(workers: Workers, live: _Live, whole: Undisturbed) -> None:
+def test_a_copy_of_a_live_folder_is_a_run_that_goes_on(
+    workers: Workers, live: _Live, whole: Undisturbed
+) -> None:
     copy = live.folder.with_name("copy")
     shutil.copytree(live.folder, copy)
     asked = live.asked
     life = _another(workers, copy)
     assert life.result == "complete" and life.asked <= whole.calls - asked + CONCURRENCY
     assert live.end() == "complete"
-    assert (copy / "out" / "dataset.jsonl").read_bytes() == (live.folder / "out" / "dataset.jsonl").read_bytes()
+    assert (copy / "out" / "dataset.jsonl").read_bytes() == (
+        live.folder / "out" / "dataset.jsonl"
+    ).read_bytes()

@@ -62,7 +62,9 @@ def _model(
 
 def pipeline(model: sf.FunctionGenerator, source: Any = None) -> sf.Pipeline:
     diversity, sources = sf.SemanticDiversityFilter(encoder=LetterEncoder()), [source or _Texts()]
-    return sf.Pipeline("th", model, contexts=sources, tasks=[Riddle(), sf.Summarization()], diversity=diversity)
+    return sf.Pipeline(
+        "th", model, contexts=sources, tasks=[Riddle(), sf.Summarization()], diversity=diversity
+    )
 
 
 class _Hasty(FakeClock):
@@ -74,9 +76,15 @@ class _Hasty(FakeClock):
 
 
 def _run(
-    out: Path, model: sf.FunctionGenerator, rows: int = 4, source: Any = None, clock: FakeClock | None = None
+    out: Path,
+    model: sf.FunctionGenerator,
+    rows: int = 4,
+    source: Any = None,
+    clock: FakeClock | None = None,
 ) -> tuple[str, str]:
-    run = pipeline(model, source).run(rows, out, concurrency=CONCURRENCY, progress=False, clock=clock or FakeClock())
+    run = pipeline(model, source).run(
+        rows, out, concurrency=CONCURRENCY, progress=False, clock=clock or FakeClock()
+    )
     return run.status, run.message
 
 

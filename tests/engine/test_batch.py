@@ -73,7 +73,9 @@ def test_a_prompt_may_be_retried_and_then_fail_without_harm_to_others(tmp_path: 
     assert [r.text for r in again] == ["now", "good", "now"]
 
 
-def test_replies_that_break_the_schema_are_sampled_again_three_times_at_most(tmp_path: Path) -> None:
+def test_replies_that_break_the_schema_are_sampled_again_three_times_at_most(
+    tmp_path: Path,
+) -> None:
     texts = iter(["no json", '{"a": 1}', 'Here: {"a": "yes"}'])
     llm = FunctionGenerator(lambda _: next(texts), name="texts")
     (reply,) = generate_all(llm, [Prompt("x", schema=SCHEMA)], tmp_path / "a")
@@ -86,7 +88,11 @@ def test_replies_that_break_the_schema_are_sampled_again_three_times_at_most(tmp
 def test_a_cut_reply_is_asked_for_with_more_room_and_never_accepted(tmp_path: Path) -> None:
     def needs(tokens: int) -> FunctionGenerator:
         def fn(prompt: Prompt) -> Reply:
-            return Reply("whole") if prompt.max_tokens >= tokens else Reply("wh", stop_reason="max_tokens")
+            return (
+                Reply("whole")
+                if prompt.max_tokens >= tokens
+                else Reply("wh", stop_reason="max_tokens")
+            )
 
         return FunctionGenerator(fn, name=f"needs{tokens}")
 
@@ -111,14 +117,19 @@ def _server(handler: object) -> Transport:
 
 def _openai(text: str = "hello") -> httpx.Response:
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return httpx.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    return httpx.Response(
+        200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    )
 
 
 LLM = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
 
 
 def test_everyone_waits_as_long_as_the_provider_says(tmp_path: Path) -> None:
-    clock, answers = FakeClock(), iter([httpx.Response(429, headers={"retry-after": "7"}), _openai(), _openai()])
+    clock, answers = (
+        FakeClock(),
+        iter([httpx.Response(429, headers={"retry-after": "7"}), _openai(), _openai()]),
+    )
     replies = generate_all(
         LLM,
         [Prompt("a"), Prompt("b")],
@@ -137,7 +148,9 @@ def test_an_error_inside_a_success_is_retried_also_by_a_later_run(tmp_path: Path
         LLM, [Prompt("a")], tmp_path, clock=FakeClock(), transport=_server(lambda _: answers.pop(0))
     )
     assert reply.text == "fine"
-    (reply,) = generate_all(LLM, [Prompt("a")], tmp_path, transport=_server(lambda _: answers.pop(0)))
+    (reply,) = generate_all(
+        LLM, [Prompt("a")], tmp_path, transport=_server(lambda _: answers.pop(0))
+    )
     assert reply.text == "fine"
 
 
@@ -160,13 +173,19 @@ def test_a_refused_key_stops_at_once_and_the_run_goes_on_later(tmp_path: Path) -
 
     def closing(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return _openai() if len(seen) <= 5 else httpx.Response(401, json={"error": {"message": "no such key"}})
+        return (
+            _openai()
+            if len(seen) <= 5
+            else httpx.Response(401, json={"error": {"message": "no such key"}})
+        )
 
     with pytest.raises(StopRunError, match="no such key"):
         generate_all(LLM, prompts, tmp_path, transport=_server(closing), concurrency=1)
     assert len(seen) == 6
     seen.clear()
-    replies = generate_all(LLM, prompts, tmp_path, transport=_server(lambda r: seen.append(r) or _openai()))
+    replies = generate_all(
+        LLM, prompts, tmp_path, transport=_server(lambda r: seen.append(r) or _openai())
+    )
     assert len(seen) == 15 and all(r.text == "hello" for r in replies)
 
 

@@ -20,7 +20,9 @@ BLOCK = 4096
 def _body(i: int) -> bytes:
     """Small, and sometimes of many pages."""
     draw = random.Random(i)
-    return draw.randbytes(draw.choice([30, 200, 900, 1500, 3000]) if i % 12 else draw.randrange(5_000, 30_000))
+    return draw.randbytes(
+        draw.choice([30, 200, 900, 1500, 3000]) if i % 12 else draw.randrange(5_000, 30_000)
+    )
 
 
 def _new(i: int) -> Entry:
@@ -31,13 +33,17 @@ def _new(i: int) -> Entry:
 def _append(ledger: Ledger, numbers: range) -> None:
     async def work() -> None:
         for start in range(numbers.start, numbers.stop, 7):
-            await asyncio.gather(*(ledger.append(_new(i)) for i in range(start, min(start + 7, numbers.stop))))
+            await asyncio.gather(
+                *(ledger.append(_new(i)) for i in range(start, min(start + 7, numbers.stop)))
+            )
 
     asyncio.run(work())
 
 
 def _content(ledger: Ledger) -> list[Entry]:
-    return sorted((e for kind in ("config", "request", "reply") for e in ledger.entries(kind)), key=_number)
+    return sorted(
+        (e for kind in ("config", "request", "reply") for e in ledger.entries(kind)), key=_number
+    )
 
 
 def _number(entry: Entry) -> int:
@@ -67,7 +73,9 @@ def _damage(folder: Path, draw: random.Random) -> str:
         case "flip" | "flips":
             # Half of them in the first bytes, where the headers are.
             for _ in range(1 if kind == "flip" else 20):
-                data[draw.randrange(draw.choice([min(len(data), 120), len(data)]))] ^= draw.randrange(1, 256)
+                data[draw.randrange(draw.choice([min(len(data), 120), len(data)]))] ^= (
+                    draw.randrange(1, 256)
+                )
         case "zero":
             start = draw.randrange(0, len(data), 512)
             end = min(start + draw.choice([512, BLOCK]), len(data))
@@ -106,7 +114,9 @@ def _salvaged(folder: Path, out: Path, entries: list[Entry]) -> float:
 
 
 @pytest.mark.parametrize("case", range(CASES))
-def test_right_data_or_one_error_and_salvage(case: int, whole: tuple[Path, list[Entry]], tmp_path: Path) -> None:
+def test_right_data_or_one_error_and_salvage(
+    case: int, whole: tuple[Path, list[Entry]], tmp_path: Path
+) -> None:
     source, entries = whole
     draw = random.Random(case)
     shutil.copytree(source / draw.choice(["closed", "killed", "killed"]), tmp_path / "run")
@@ -129,13 +139,17 @@ def test_right_data_or_one_error_and_salvage(case: int, whole: tuple[Path, list[
 
 
 @pytest.mark.parametrize("state", ["closed", "killed"])
-def test_of_one_bad_block_nine_tenths_come_back(state: str, whole: tuple[Path, list[Entry]], tmp_path: Path) -> None:
+def test_of_one_bad_block_nine_tenths_come_back(
+    state: str, whole: tuple[Path, list[Entry]], tmp_path: Path
+) -> None:
     source, entries = whole
     shares = []
     for name in ("ledger.sqlite", "ledger.sqlite-wal"):
         path = source / state / name
         blocks = -(-path.stat().st_size // BLOCK) if path.exists() else 0
-        for block in sorted({0, 1, 2, *random.Random(blocks).sample(range(blocks), 5)} if blocks else ()):
+        for block in sorted(
+            {0, 1, 2, *random.Random(blocks).sample(range(blocks), 5)} if blocks else ()
+        ):
             run = tmp_path / f"{name}-{block}"
             shutil.copytree(source / state, run)
             data = bytearray(path.read_bytes())

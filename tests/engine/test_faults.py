@@ -26,25 +26,36 @@ Server = Callable[[httpx.Request], httpx.Response]
 
 def _good(text: str = "hello", finish: str = "stop") -> httpx.Response:
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    return httpx.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    return httpx.Response(
+        200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    )
 
 
 def _error(status: int, message: str = "no", code: str = "", **headers: str) -> httpx.Response:
-    return httpx.Response(status, json={"error": {"message": message, "code": code}}, headers=headers)
+    return httpx.Response(
+        status, json={"error": {"message": message, "code": code}}, headers=headers
+    )
 
 
 def _raise(error: Exception) -> httpx.Response:
     raise error
 
 
-def _ask(server: Server, out: Path, n: int = 1, *, concurrency: int = 1, clock: FakeClock | None = None) -> Replies:
+def _ask(
+    server: Server, out: Path, n: int = 1, *, concurrency: int = 1, clock: FakeClock | None = None
+) -> Replies:
     transport = Transport(transport=httpx.MockTransport(server))
     prompts = [Prompt(f"p{i}") for i in range(n)]
-    return generate_all(LLM, prompts, out, clock=clock or FakeClock(), transport=transport, concurrency=concurrency)
+    return generate_all(
+        LLM, prompts, out, clock=clock or FakeClock(), transport=transport, concurrency=concurrency
+    )
 
 
 PASSING: dict[str, Callable[[], httpx.Response]] = {
-    **{str(status): (lambda status=status: _error(status)) for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)},
+    **{
+        str(status): (lambda status=status: _error(status))
+        for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)
+    },
     "reset": lambda: _raise(httpx.ReadError("reset")),
     "no connection": lambda: _raise(httpx.ConnectError("refused")),
     "timeout": lambda: _raise(httpx.ReadTimeout("slow")),
@@ -53,7 +64,9 @@ PASSING: dict[str, Callable[[], httpx.Response]] = {
     "cut": lambda: httpx.Response(200, content=b'{"choices": [{"mess'),
     "list": lambda: httpx.Response(200, json=[]),
     "empty object": lambda: httpx.Response(200, json={}),
-    "error in a 200": lambda: httpx.Response(200, json={"error": {"message": "overloaded", "type": "server_error"}}),
+    "error in a 200": lambda: httpx.Response(
+        200, json={"error": {"message": "overloaded", "type": "server_error"}}
+    ),
 }
 
 
@@ -68,7 +81,12 @@ def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_
         return PASSING[fault]()
 
     (reply,) = _ask(failing, tmp_path, clock=clock)
-    assert reply.text == "" and str(reply.error).startswith("failed: ") and len(sent) == 8 and len(set(sent)) == 1
+    assert (
+        reply.text == ""
+        and str(reply.error).startswith("failed: ")
+        and len(sent) == 8
+        and len(set(sent)) == 1
+    )
     assert [0.5 * 2**i <= wait <= 2**i for i, wait in enumerate(clock.slept)] == [True] * 7
     assert len(set(clock.slept)) == 7
     (reply,) = _ask(lambda _: _good("at last"), tmp_path)
@@ -106,7 +124,9 @@ def test_what_is_wrong_with_one_request_fails_it_once(tmp_path: Path, status: in
         lambda: _error(429, code="insufficient_quota"),
         lambda: _error(429, code="enforced_spend_limit_reached"),
         lambda: _error(400, "Your credit balance is too low"),
-        lambda: httpx.Response(200, json={"error": {"message": "pay", "code": "insufficient_quota"}}),
+        lambda: httpx.Response(
+            200, json={"error": {"message": "pay", "code": "insufficient_quota"}}
+        ),
         lambda: _error(429, **{"retry-after": "86400"}),
     ],
 )
@@ -123,17 +143,28 @@ def test_what_no_request_can_get_past_stops_the_run_at_once_and_it_goes_on_later
         _ask(closing, tmp_path, 30)
     assert "\n" not in str(caught.value) and caught.value.hint and len(sent) == 4
     sent.clear()
-    assert all(r.text == "hello" for r in _ask(lambda r: sent.append(r) or _good(), tmp_path, 30)) and len(sent) == 27
+    assert (
+        all(r.text == "hello" for r in _ask(lambda r: sent.append(r) or _good(), tmp_path, 30))
+        and len(sent) == 27
+    )
 
 
 def test_the_same_faults_of_claude(tmp_path: Path) -> None:
     def claude(kind: str, status: int) -> Replies:
-        answer = httpx.Response(status, json={"type": "error", "error": {"type": kind, "message": "m"}})
+        answer = httpx.Response(
+            status, json={"type": "error", "error": {"type": kind, "message": "m"}}
+        )
         transport = Transport(transport=httpx.MockTransport(lambda _: answer))
         llm = ClaudeGenerator(api_key="k" * 20)
-        return generate_all(llm, [Prompt("q")], tmp_path / kind, clock=FakeClock(), transport=transport)
+        return generate_all(
+            llm, [Prompt("q")], tmp_path / kind, clock=FakeClock(), transport=transport
+        )
 
-    for kind, status in (("authentication_error", 401), ("billing_error", 402), ("permission_error", 403)):
+    for kind, status in (
+        ("authentication_error", 401),
+        ("billing_error", 402),
+        ("permission_error", 403),
+    ):
         with pytest.raises(StopRunError):
             claude(kind, status)
         with pytest.raises(StopRunError):
@@ -144,18 +175,27 @@ def test_the_same_faults_of_claude(tmp_path: Path) -> None:
 
 def test_waits_are_those_of_the_provider_in_all_its_spellings(tmp_path: Path) -> None:
     for i, (value, seconds) in enumerate(
-        {"7": 7.0, "0.25": 0.25, "Thu, 01 Jan 1970 00:16:50 GMT": 10.0}.items()  # the clock starts at 1,000 s
+        # the clock starts at 1,000 s
+        {"7": 7.0, "0.25": 0.25, "Thu, 01 Jan 1970 00:16:50 GMT": 10.0}.items()
     ):
         clock, answers = FakeClock(), iter([_error(429, **{"retry-after": value}), _good()])
-        assert _ask(lambda _, answers=answers: next(answers), tmp_path / str(i), clock=clock)[0].text == "hello"
+        assert (
+            _ask(lambda _, answers=answers: next(answers), tmp_path / str(i), clock=clock)[0].text
+            == "hello"
+        )
         assert clock.slept == [seconds]
     for i, nonsense in enumerate(["soon", "-5", "nan", "1e999", ""]):
         clock, answers = FakeClock(), iter([_error(429, **{"retry-after": nonsense}), _good()])
-        assert _ask(lambda _, answers=answers: next(answers), tmp_path / f"n{i}", clock=clock)[0].text == "hello"
+        assert (
+            _ask(lambda _, answers=answers: next(answers), tmp_path / f"n{i}", clock=clock)[0].text
+            == "hello"
+        )
         assert len(clock.slept) == 1 and 0.5 <= clock.slept[0] <= 1
 
 
-def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(tmp_path: Path) -> None:
+def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(
+    tmp_path: Path,
+) -> None:
     """Faults are drawn by request and attempt, so they are the same whatever the order."""
     tries: Counter[bytes] = Counter()
     faulty, lock = Counter[str](), threading.Lock()
@@ -180,7 +220,9 @@ def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(tmp
 
     transport = Transport(transport=httpx.MockTransport(server))
     prompts = [Prompt(f"p{i}", schema=SCHEMA) for i in range(1000)]
-    replies = generate_all(LLM, prompts, tmp_path, clock=FakeClock(), transport=transport, concurrency=64)
+    replies = generate_all(
+        LLM, prompts, tmp_path, clock=FakeClock(), transport=transport, concurrency=64
+    )
     done = sum(r.error is None and json.loads(r.text) == {"a": "yes"} for r in replies)
     rejected = sum(str(r.error).startswith(("invalid", "cut off", "rejected")) for r in replies)
     failed = sum(str(r.error).startswith("failed") for r in replies)

@@ -11,14 +11,22 @@ from pathlib import Path
 import pytest
 
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, LedgerLockedError, StopRunError
+from seedfree.errors import (
+    ConfigError,
+    LedgerDamagedError,
+    LedgerError,
+    LedgerLockedError,
+    StopRunError,
+)
 
 
 def _fill(folder: Path, n: int = 20) -> None:
     with Ledger(folder) as ledger:
 
         async def work() -> None:
-            await asyncio.gather(*(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n)))
+            await asyncio.gather(
+                *(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n))
+            )
 
         asyncio.run(work())
 
@@ -92,12 +100,16 @@ def test_a_file_that_only_claims_to_be_read_only_is_damaged(tmp_path: Path) -> N
         Ledger(tmp_path)
 
 
-def test_a_second_process_is_turned_away_and_a_copy_of_the_lock_file_changes_nothing(tmp_path: Path) -> None:
+def test_a_second_process_is_turned_away_and_a_copy_of_the_lock_file_changes_nothing(
+    tmp_path: Path,
+) -> None:
     code = f"from seedfree.engine.ledger import Ledger; Ledger({str(tmp_path)!r})"
     with Ledger(tmp_path):
         shutil.copy(tmp_path / ".lock", tmp_path / "copy")
         (tmp_path / ".lock").read_bytes()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
         assert "LedgerLockedError" in done.stderr
         with pytest.raises(LedgerLockedError):
             Ledger(tmp_path)
@@ -191,8 +203,12 @@ def test_a_folder_in_place_of_a_file_are_settings(tmp_path: Path) -> None:
             Ledger(tmp_path / name)
 
 
-@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN])
-def test_a_full_or_read_only_disk_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+@pytest.mark.parametrize(
+    "code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN]
+)
+def test_a_full_or_read_only_disk_is_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     def connect(*_: object, **__: object) -> None:
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = code

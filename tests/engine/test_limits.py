@@ -19,7 +19,9 @@ def _crowded(**wait: float) -> RetryableError:
     return RetryableError("slow down", status=429, **wait)
 
 
-async def _refused(limits: Limits, clock: VirtualClock, error: RetryableError, attempt: int = 0) -> int:
+async def _refused(
+    limits: Limits, clock: VirtualClock, error: RetryableError, attempt: int = 0
+) -> int:
     """A request that is refused after half a second; the number of its next attempt."""
     try:
         async with limits.slot() as slot:
@@ -117,7 +119,9 @@ def test_the_whole_provider_waits_as_long_as_it_says() -> None:
 def test_a_longer_wait_than_the_cap_stops_the_run() -> None:
     clock = VirtualClock()
     with pytest.raises(StopRunError, match="3600 s.*again later"):
-        asyncio.run(_refused(Limits(4, clock=clock, longest_wait=60), clock, _crowded(retry_after=3600.0)))
+        asyncio.run(
+            _refused(Limits(4, clock=clock, longest_wait=60), clock, _crowded(retry_after=3600.0))
+        )
 
 
 @settings(max_examples=40)
@@ -134,7 +138,10 @@ def test_no_minute_holds_more_requests_than_the_cap(cap: int, width: int, seed: 
     for first, after in zip(provider.sent, provider.sent[cap:], strict=False):
         assert after - first >= 60 - 1e-6
     # The cap, or the slots, and not some lesser rate decide how long it takes.
-    assert provider.sent[-1] - 1000 <= 1.05 * max(60 * n / cap, n / width * provider.seconds) + provider.seconds
+    assert (
+        provider.sent[-1] - 1000
+        <= 1.05 * max(60 * n / cap, n / width * provider.seconds) + provider.seconds
+    )
 
 
 @settings(max_examples=30)
@@ -163,9 +170,27 @@ SOON = datetime.fromtimestamp(NOW + 20, UTC).isoformat().replace("+00:00", "Z")
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
-        ({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": SOON}, 20),
-        ({"Anthropic-Ratelimit-Output-Tokens-Remaining": "90", "anthropic-ratelimit-output-tokens-reset": SOON}, 20),
-        ({"anthropic-ratelimit-requests-remaining": "5", "anthropic-ratelimit-requests-reset": SOON}, 0),
+        (
+            {
+                "anthropic-ratelimit-requests-remaining": "0",
+                "anthropic-ratelimit-requests-reset": SOON,
+            },
+            20,
+        ),
+        (
+            {
+                "Anthropic-Ratelimit-Output-Tokens-Remaining": "90",
+                "anthropic-ratelimit-output-tokens-reset": SOON,
+            },
+            20,
+        ),
+        (
+            {
+                "anthropic-ratelimit-requests-remaining": "5",
+                "anthropic-ratelimit-requests-reset": SOON,
+            },
+            0,
+        ),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0.5s"}, 360.5),
         ({"x-ratelimit-remaining-tokens": "99", "x-ratelimit-reset-tokens": "17ms"}, 0.017),
         ({"x-ratelimit-remaining-tokens": "100", "x-ratelimit-reset-tokens": "17ms"}, 0),
@@ -186,7 +211,10 @@ def test_what_providers_say_is_left(headers: dict[str, str], seconds: float) -> 
 
 
 @given(
-    st.sampled_from(["x-ratelimit-reset", "x-ratelimit-reset-tokens", "anthropic-ratelimit-tokens-reset"]), st.text()
+    st.sampled_from(
+        ["x-ratelimit-reset", "x-ratelimit-reset-tokens", "anthropic-ratelimit-tokens-reset"]
+    ),
+    st.text(),
 )
 def test_a_reset_is_a_finite_time_whatever_a_server_sends(name: str, value: str) -> None:
     left = name.replace("reset", "remaining")
@@ -203,7 +231,9 @@ def test_nothing_is_sent_while_the_provider_has_nothing_left() -> None:
         async with limits.slot() as slot:
             sent.append(clock.monotonic())
             left = b"0" if len(sent) == 4 else b"9"
-            limits.succeeded(slot, 0, [(b"x-ratelimit-remaining", left), (b"x-ratelimit-reset", b"40")])
+            limits.succeeded(
+                slot, 0, [(b"x-ratelimit-remaining", left), (b"x-ratelimit-reset", b"40")]
+            )
 
     _together(*(ask() for _ in range(10)))
     assert sent == pytest.approx([1000] * 4 + [1040] * 6)

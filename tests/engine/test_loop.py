@@ -37,7 +37,9 @@ class _Slow:
         return thai(prompt)
 
 
-def test_a_blocking_call_in_an_async_component_is_an_error_and_not_a_deadlock(tmp_path: Path) -> None:
+def test_a_blocking_call_in_an_async_component_is_an_error_and_not_a_deadlock(
+    tmp_path: Path,
+) -> None:
     seen: list[str] = []
 
     class Nested:
@@ -107,7 +109,10 @@ def test_a_time_out_waits_for_the_files_too(tmp_path: Path) -> None:
         try:
             async with asyncio.timeout(None) as limit:
                 threading.Thread(
-                    target=lambda: slow.waits.wait() and loop.call_soon_threadsafe(limit.reschedule, loop.time())
+                    target=lambda: (
+                        slow.waits.wait()
+                        and loop.call_soon_threadsafe(limit.reschedule, loop.time())
+                    )
                 ).start()
                 await _pipeline(slow.llm).arun(size=40, out=tmp_path, concurrency=3)
         except TimeoutError:
@@ -128,7 +133,9 @@ def test_a_second_cancellation_ends_the_wait(tmp_path: Path) -> None:
             raise RuntimeError("too late to matter")
 
     async def caller() -> bool:
-        task = asyncio.create_task(_pipeline(slow.llm, diversity=Stuck()).arun(size=40, out=tmp_path, concurrency=3))
+        task = asyncio.create_task(
+            _pipeline(slow.llm, diversity=Stuck()).arun(size=40, out=tmp_path, concurrency=3)
+        )
         await asyncio.to_thread(slow.waits.wait)
         task.cancel()
         await asyncio.to_thread(stuck.wait)
@@ -159,7 +166,10 @@ assert _pipeline().run(size=2, out=out / "after").status == "complete"
 sys.exit(os.waitstatus_to_exitcode(status))
 """
     process = os.posix_spawn(
-        sys.executable, [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], {**os.environ}, setpgroup=0
+        sys.executable,
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        {**os.environ},
+        setpgroup=0,
     )
     timer = threading.Timer(30, os.killpg, (process, signal.SIGKILL))
     timer.start()
@@ -168,12 +178,16 @@ sys.exit(os.waitstatus_to_exitcode(status))
     finally:
         timer.cancel()
     assert os.waitstatus_to_exitcode(status) == 0
-    files = [(tmp_path / name / "dataset.jsonl").read_bytes() for name in ("before", "child", "after")]
+    files = [
+        (tmp_path / name / "dataset.jsonl").read_bytes() for name in ("before", "child", "after")
+    ]
     assert len({len(f.splitlines()) for f in files}) == 1
 
 
 @pytest.mark.parametrize("wrong", [SystemExit(3), KeyboardInterrupt()])
-def test_a_component_that_exits_ends_its_call_and_not_the_loop(tmp_path: Path, wrong: BaseException) -> None:
+def test_a_component_that_exits_ends_its_call_and_not_the_loop(
+    tmp_path: Path, wrong: BaseException
+) -> None:
     def leave(prompt: Prompt) -> Reply:
         raise wrong
 

@@ -30,14 +30,21 @@ LLM = sf.OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
 
 def test_the_page_names_tests_that_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "durability.md").read_text("utf-8")))
-    written = {name for f in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", f.read_text())}
+    written = {
+        name
+        for f in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"def (test_\w+)", f.read_text())
+    }
     assert named and not named - written
 
 
 def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
     for _ in range(2):  # as it is made, and as it is opened again
         with Ledger(tmp_path) as ledger:
-            found = [ledger._writes.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")]
+            found = [
+                ledger._writes.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("synchronous", "journal_mode")
+            ]
             assert found == [2, "wal"]  # 2 is FULL
 
 
@@ -45,7 +52,9 @@ def test_a_loss_of_power_within_a_commit_loses_nothing_that_was_told(tmp_path: P
     """Of the last commit, which nobody was told of yet, any sectors reached the disk; of the head, the one before."""
     with Ledger(tmp_path / "live") as ledger:
         for i in range(5):
-            asyncio.run(ledger.append(Entry("reply", f"k{i}", random.Random(i).randbytes(3000), 200)))
+            asyncio.run(
+                ledger.append(Entry("reply", f"k{i}", random.Random(i).randbytes(3000), 200))
+            )
         shutil.copytree(tmp_path / "live", tmp_path / "before")
         asyncio.run(ledger.append(Entry("reply", "k5", random.Random(5).randbytes(9000), 200)))
         shutil.copytree(tmp_path / "live", tmp_path / "after")
@@ -53,7 +62,11 @@ def test_a_loss_of_power_within_a_commit_loses_nothing_that_was_told(tmp_path: P
     told, all_ = ((tmp_path / state / name).read_bytes() for state in ("before", "after"))
     assert all_.startswith(told)
     sectors = range(len(told), len(all_), SECTOR)
-    logs = [all_] + [all_[:at] for at in sectors] + [all_[:at] + bytes(SECTOR) + all_[at + SECTOR :] for at in sectors]
+    logs = (
+        [all_]
+        + [all_[:at] for at in sectors]
+        + [all_[:at] + bytes(SECTOR) + all_[at + SECTOR :] for at in sectors]
+    )
     for i, log in enumerate(logs):
         run = tmp_path / str(i)
         shutil.copytree(tmp_path / "before", run)
@@ -81,7 +94,11 @@ def test_a_published_file_is_synced_before_its_name_and_its_name_before_the_next
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", replace)
     write_atomic(tmp_path / "rows.jsonl", ["text"])
-    assert seen == [f"sync .rows.jsonl.{os.getpid()}.tmp", "rename rows.jsonl", f"sync {tmp_path.name}"]
+    assert seen == [
+        f"sync .rows.jsonl.{os.getpid()}.tmp",
+        "rename rows.jsonl",
+        f"sync {tmp_path.name}",
+    ]
 
 
 def test_prompts_are_read_as_requests_are_sent(tmp_path: Path) -> None:
@@ -97,7 +114,11 @@ def test_prompts_are_read_as_requests_are_sent(tmp_path: Path) -> None:
 
     with pytest.raises(StopRunError):
         generate_all(
-            LLM, prompts(), tmp_path, concurrency=4, transport=Transport(transport=httpx.MockTransport(refuse))
+            LLM,
+            prompts(),
+            tmp_path,
+            concurrency=4,
+            transport=Transport(transport=httpx.MockTransport(refuse)),
         )
     assert len(read) < 20
 
@@ -119,14 +140,17 @@ def test_a_generators_own_pace_is_kept(tmp_path: Path) -> None:
     clock = VirtualClock()
     sent: list[float] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:  # on the event loop: no thread races the clock
+    def answer(request: httpx.Request) -> httpx.Response:
+        # on the event loop: no thread races the clock
         sent.append(clock.monotonic())
         return httpx.Response(400)
 
     llm = sf.OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
     llm.requests_per_minute = 30  # type: ignore[attr-defined]
     transport = Transport(transport=httpx.MockTransport(answer))
-    generate_all(llm, [Prompt(str(i)) for i in range(10)], tmp_path, clock=clock, transport=transport)
+    generate_all(
+        llm, [Prompt(str(i)) for i in range(10)], tmp_path, clock=clock, transport=transport
+    )
     assert len(sent) == 10 and min(b - a for a, b in zip(sent, sent[1:], strict=False)) > 2 - 1e-6
 
 

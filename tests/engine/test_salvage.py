@@ -24,7 +24,9 @@ def _fill(folder: Path, n: int = 40) -> None:
     with Ledger(folder, clock=FakeClock()) as ledger:
 
         async def work() -> None:
-            await asyncio.gather(*(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n)))
+            await asyncio.gather(
+                *(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n))
+            )
 
         asyncio.run(work())
 
@@ -51,12 +53,19 @@ class _Source:
 
 def _run(llm: Any, out: Path, **settings: Any) -> sf.Run:
     pipeline = sf.Pipeline(
-        "th", llm, contexts=[_Source()], filters=[], diversity=None, tasks=[sf.Summarization(), sf.ClosedQA()]
+        "th",
+        llm,
+        contexts=[_Source()],
+        filters=[],
+        diversity=None,
+        tasks=[sf.Summarization(), sf.ClosedQA()],
     )
     return pipeline.run(size=30, out=out, clock=FakeClock(), concurrency=1, **settings)
 
 
-def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost(tmp_path: Path) -> None:
+def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost(
+    tmp_path: Path,
+) -> None:
     whole = thai_llm()
     _run(whole, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "bad")
@@ -76,7 +85,10 @@ def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost
         again = thai_llm()
         run = _run(again, tmp_path / name, **settings)
         assert run.status == "complete" and 0 < len(again.calls) == replies < len(whole.calls)
-        assert all((tmp_path / name / f).read_bytes() == (tmp_path / "whole" / f).read_bytes() for f in PUBLISHED)
+        assert all(
+            (tmp_path / name / f).read_bytes() == (tmp_path / "whole" / f).read_bytes()
+            for f in PUBLISHED
+        )
 
 
 def test_generate_all_goes_on_too(tmp_path: Path) -> None:
@@ -105,7 +117,9 @@ def test_generate_all_goes_on_too(tmp_path: Path) -> None:
         ("UPDATE entries SET kind = 'fetch', key = 'x' WHERE n = 0", {"k0"}),
     ],
 )
-def test_a_damaged_entry_costs_at_most_itself_and_the_next(tmp_path: Path, damage: str, lost: set[str]) -> None:
+def test_a_damaged_entry_costs_at_most_itself_and_the_next(
+    tmp_path: Path, damage: str, lost: set[str]
+) -> None:
     _fill(tmp_path / "a")
     _execute(tmp_path / "a", damage)
     before = _bytes(tmp_path / "a")
@@ -153,7 +167,9 @@ def test_what_cannot_be_salvaged_is_refused(tmp_path: Path) -> None:
         salvage(tmp_path / "a", tmp_path / "out")
 
 
-def test_the_command_says_what_was_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_was_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _fill(tmp_path / "a")
     _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 39")
     assert main(["salvage", str(tmp_path / "a"), str(tmp_path / "b")]) == 0

@@ -99,16 +99,21 @@ leaves = st.one_of(
         },
     ),
     st.fixed_dictionaries(
-        {"type": st.sampled_from(["integer", "number"])}, optional={"minimum": st.integers(), "multipleOf": st.just(2)}
+        {"type": st.sampled_from(["integer", "number"])},
+        optional={"minimum": st.integers(), "multipleOf": st.just(2)},
     ),
     st.fixed_dictionaries({"enum": st.just(["a", None, 1])}),
-    st.fixed_dictionaries({"type": st.just(["string", "null"])}, optional={"maxLength": st.just(3)}),
+    st.fixed_dictionaries(
+        {"type": st.just(["string", "null"])}, optional={"maxLength": st.just(3)}
+    ),
 )
 
 
 def _grow(inner):
     return st.one_of(
-        st.fixed_dictionaries({"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 4)}),
+        st.fixed_dictionaries(
+            {"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 4)}
+        ),
         st.lists(inner, min_size=1, max_size=3).map(lambda options: {"anyOf": options}),
         st.lists(inner, min_size=1, max_size=3).map(lambda options: {"oneOf": options}),
         inner.map(lambda one: {"allOf": [one]}),
@@ -134,7 +139,17 @@ def nodes(schema):
         yield from nodes(schema["items"])
 
 
-ALLOWED = {"type", "enum", "const", "description", "anyOf", "properties", "required", "additionalProperties", "items"}
+ALLOWED = {
+    "type",
+    "enum",
+    "const",
+    "description",
+    "anyOf",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+}
 
 
 @given(schemas)

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.engine.transport import MAX_BODY, Answer, Transport, check_url, classify, explain, open_files, retry_after
+from seedfree.engine.transport import (
+    MAX_BODY,
+    Answer,
+    Transport,
+    check_url,
+    classify,
+    explain,
+    open_files,
+    retry_after,
+)
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError
 
 
@@ -75,7 +84,9 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 
 @given(st.text())
 def test_retry_after_is_never_negative_whatever_a_server_sends(value: str) -> None:
-    found = retry_after(httpx.Headers([(b"retry-after", value.encode("utf-8", "replace"))]), now=0.0)
+    found = retry_after(
+        httpx.Headers([(b"retry-after", value.encode("utf-8", "replace"))]), now=0.0
+    )
     assert found is None or 0 <= found < float("inf")
 
 
@@ -91,7 +102,14 @@ def test_any_body_is_explained_in_one_short_line(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org", "ftp://example.org", "example.org", "https://u:p@example.org", "https://x.org/?key=1"]
+    "url",
+    [
+        "http://example.org",
+        "ftp://example.org",
+        "example.org",
+        "https://u:p@example.org",
+        "https://x.org/?key=1",
+    ],
 )
 def test_urls_that_leak_or_lead_nowhere_are_refused(url: str) -> None:
     with pytest.raises(ConfigError):
@@ -109,7 +127,9 @@ def _send(handler: object, **settings: float) -> Answer:
     async def work() -> Answer:
         transport = Transport(transport=httpx.MockTransport(handler), **settings)  # type: ignore[arg-type]
         try:
-            return await transport.send(httpx.Request("POST", "https://api.example/v1", content=b"{}"))
+            return await transport.send(
+                httpx.Request("POST", "https://api.example/v1", content=b"{}")
+            )
         finally:
             await transport.close()
 
@@ -250,7 +270,9 @@ def test_a_refused_connection_is_retryable() -> None:
         asyncio.run(work())
 
 
-def test_the_environments_proxy_is_used_but_not_for_this_machine(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_is_used_but_not_for_this_machine(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", wire.url.removesuffix("/v1"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"

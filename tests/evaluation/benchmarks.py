@@ -5,8 +5,24 @@ import json
 # Spelled as on the hub. One text has two questions; one row may not be used commercially.
 WANGCHAN = [
     ("a1", "Open QA", "ข้าวเหนียวมะม่วงกินในฤดูใด", "", "ฤดูร้อน เพราะมะม่วงสุก", "YES", "cc-by-sa-4.0"),
-    ("a2", "Closed QA", "ตลาดเปิดวันใด", "ตลาดน้ำเปิดวันเสาร์และอาทิตย์", "วันเสาร์และอาทิตย์", "YES", "cc-by-4.0"),
-    ("a3", "Summarization", "สรุปสั้น ๆ", "ตลาดน้ำเปิดวันเสาร์และอาทิตย์", "ตลาดเปิดสองวัน", "YES", "cc-by-4.0"),
+    (
+        "a2",
+        "Closed QA",
+        "ตลาดเปิดวันใด",
+        "ตลาดน้ำเปิดวันเสาร์และอาทิตย์",
+        "วันเสาร์และอาทิตย์",
+        "YES",
+        "cc-by-4.0",
+    ),
+    (
+        "a3",
+        "Summarization",
+        "สรุปสั้น ๆ",
+        "ตลาดน้ำเปิดวันเสาร์และอาทิตย์",
+        "ตลาดเปิดสองวัน",
+        "YES",
+        "cc-by-4.0",
+    ),
     (
         "a4",
         "Multiple choice",
@@ -18,7 +34,15 @@ WANGCHAN = [
     ),
     ("a5", "Classification", "ข้อความนี้บวกหรือลบ", "อร่อยมาก", "บวก", "NO", "CC BY-NC 4.0"),
     ("a6", "Creative writing", "แต่งประโยคเรื่องฝน", "", "ฝนโปรยลงบนหลังคาสังกะสี", "NO", "cc-by-sa-4.0"),
-    ("a7", "Brainstorming", "คิดวิธีประหยัดน้ำสองข้อ", None, "ปิดก๊อกให้สนิท และรองน้ำฝนไว้ใช้", "NO", "cc-by-sa-4.0"),
+    (
+        "a7",
+        "Brainstorming",
+        "คิดวิธีประหยัดน้ำสองข้อ",
+        None,
+        "ปิดก๊อกให้สนิท และรองน้ำฝนไว้ใช้",
+        "NO",
+        "cc-by-sa-4.0",
+    ),
 ]
 COLUMNS = ("ID", "Task_type", "Instruction", "Input", "Output", "Thai_Specfic", "License")
 
@@ -28,7 +52,9 @@ def wangchan_rows(columns=COLUMNS):
 
 
 def write_jsonl(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 

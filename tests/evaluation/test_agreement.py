@@ -27,8 +27,9 @@ def test_kappa_of_a_table_worked_out_by_hand():
 
 
 def test_weights_go_by_the_distance_of_the_values():
-    # 1, 2, 5 against 1, 5, 5: one disagreement at distance 3. By chance, the mean of all nine distances:
-    # 1-1 0, 1-5 4, 1-5 4, 2-1 1, 2-5 3, 2-5 3, 5-1 4, 5-5 0, 5-5 0, which is 19/9; squared 67/9.
+    # 1, 2, 5 against 1, 5, 5: one disagreement at distance 3. By chance, the mean of all nine
+    # distances: 1-1 0, 1-5 4, 1-5 4, 2-1 1, 2-5 3, 2-5 3, 5-1 4, 5-5 0, 5-5 0, which is 19/9;
+    # squared 67/9.
     assert kappa([1, 2, 5], [1, 5, 5], "linear") == pytest.approx(1 - (3 / 3) / (19 / 9))
     assert kappa([1, 2, 5], [1, 5, 5], "quadratic") == pytest.approx(1 - (9 / 3) / (67 / 9))
 
@@ -39,7 +40,11 @@ def test_what_is_defined_to_be_what():
     assert kappa([1, 2, 1, 2], [3, 3, 3, 3]) == 0
     assert math.isnan(kappa([], [])) and math.isnan(kappa([4, 4], [4, 4], "linear"))
     assert math.isnan(raw_agreement([None], [3])) and raw_agreement([4, 4], [4, 4]) == 1
-    assert math.isnan(spearman([1], [2])) and math.isnan(spearman([1, 2], [3, 3])) and math.isnan(spearman([], []))
+    assert (
+        math.isnan(spearman([1], [2]))
+        and math.isnan(spearman([1, 2], [3, 3]))
+        and math.isnan(spearman([], []))
+    )
     assert spearman([1, 2, 3], [10, 20, 90]) == 1 and spearman([1, 2, 3], [3, 2, 1]) == -1
     # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(4.5 * 5).
     assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / math.sqrt(22.5))
@@ -99,10 +104,14 @@ def test_raters_can_be_swapped(marks):
 def test_the_interval_holds_the_value_and_narrows_with_more_items():
     few, many = bootstrap(kappa, *YES_NO), bootstrap(kappa, *(side * 16 for side in YES_NO))
     assert few[0] < 0.4 < few[1] and many[0] < 0.4 < many[1]
-    # Cohen's standard error, sqrt(0.7 * 0.3 / 50) / (1 - 0.5), is 0.13; a quarter of it for 16 times the items.
+    # Cohen's standard error, sqrt(0.7 * 0.3 / 50) / (1 - 0.5), is 0.13; a quarter of it for 16
+    # times the items.
     assert few[1] - few[0] == pytest.approx(2 * 1.96 * 0.13, rel=0.15)
     assert many[1] - many[0] == pytest.approx((few[1] - few[0]) / 4, rel=0.2)
     assert bootstrap(kappa, *YES_NO) == few != bootstrap(kappa, *YES_NO, seed=1)
-    copies = [mark for mark in YES_NO[0] for _ in range(16)], [mark for mark in YES_NO[1] for _ in range(16)]
+    copies = (
+        [mark for mark in YES_NO[0] for _ in range(16)],
+        [mark for mark in YES_NO[1] for _ in range(16)],
+    )
     assert bootstrap(kappa, *copies, clusters=[i // 16 for i in range(800)]) == pytest.approx(few)
     assert all(map(math.isnan, [*bootstrap(kappa, [], []), *bootstrap(kappa, [2, 2], [2, 2])]))

@@ -41,7 +41,9 @@ def test_every_language_of_the_packs_is_asked_in_itself_with_its_own_labels(tmp_
         question = benchmark.questions()[1]
         prompt = benchmark.prompt(question)
         labels = Language.load(code).labels[:4]
-        wanted = "\n".join(f"{label}. {choice}" for label, choice in zip(labels, question.choices, strict=True))
+        wanted = "\n".join(
+            f"{label}. {choice}" for label, choice in zip(labels, question.choices, strict=True)
+        )
         order, passage, asked, choices = prompt.user.split("\n\n")
         assert (passage, asked, choices) == (question.context, question.question, wanted)
         assert (benchmark.name, benchmark.language) == (f"belebele-{code}", code)

@@ -16,7 +16,12 @@ from seedfree.languages import Language, languages
 
 RIVERS = ("แม่น้ำปิง", "แม่น้ำวัง", "แม่น้ำยม", "แม่น้ำน่าน")
 COUNTS = ("5 วิธี", "2 วิธี", "4 วิธี", "3 วิธี")
-RULES = ("ทำได้ เพราะเป็นที่ดินของตน", "ทำได้ แต่ต้องขออนุญาตก่อน", "ทำไม่ได้ เพราะเป็นที่สาธารณะ", "ทั้ง (ก) และ (ข)")
+RULES = (
+    "ทำได้ เพราะเป็นที่ดินของตน",
+    "ทำได้ แต่ต้องขออนุญาตก่อน",
+    "ทำไม่ได้ เพราะเป็นที่สาธารณะ",
+    "ทั้ง (ก) และ (ข)",
+)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,23 @@ def test_nothing_and_twice_the_same_are_no_choice():
 
 @pytest.mark.parametrize(
     "piece",
-    ["คำตอบคือ ", "แม่น้ำวัง ", "ก. ", "(ก) และ ", "ไม่ใช่", "a", "1.", "\n", " ", "_", ".", "-", "ข้อ", "( [", "คำตอบของ"],
+    [
+        "คำตอบคือ ",
+        "แม่น้ำวัง ",
+        "ก. ",
+        "(ก) และ ",
+        "ไม่ใช่",
+        "a",
+        "1.",
+        "\n",
+        " ",
+        "_",
+        ".",
+        "-",
+        "ข้อ",
+        "( [",
+        "คำตอบของ",
+    ],
 )
 def test_long_texts_are_read_in_time(piece):
     started = time.perf_counter()
@@ -157,7 +178,11 @@ def test_the_third_choice_in_other_languages(code, text):
 
 def test_choices_are_read_from_labelled_lines():
     assert listed("เลือกข้อที่ถูก\nก. หนึ่ง\nข.  สอง\n\nค. สาม") == ("หนึ่ง", " สอง".strip(), "สาม")
-    assert listed("(A) one\n(B) two\nand more\n(C) three", "en") == ("one", "two\nand more", "three")
+    assert listed("(A) one\n(B) two\nand more\n(C) three", "en") == (
+        "one",
+        "two\nand more",
+        "three",
+    )
     assert listed("1. ข้อแรก\n2. ข้อสอง มีดังนี้\n(1) ย่อย\n(2) ย่อย\n3. ข้อสาม") == (
         "ข้อแรก",
         "ข้อสอง มีดังนี้\n(1) ย่อย\n(2) ย่อย",
@@ -174,11 +199,20 @@ def test_a_reference_says_the_choice_first():
 
 
 LABELS = ("กขคงจฉ", "ABCDEF", "abcdef", "123456", "๑๒๓๔๕๖")
-FORMS = ("{}", "({})", "**{})**", "ข้อ {}", "ตอบ {}", "คำตอบที่ถูกต้องคือ {}. เพราะมีเหตุผล", "The answer is ({}).")
+FORMS = (
+    "{}",
+    "({})",
+    "**{})**",
+    "ข้อ {}",
+    "ตอบ {}",
+    "คำตอบที่ถูกต้องคือ {}. เพราะมีเหตุผล",
+    "The answer is ({}).",
+)
 
 
 @given(
-    st.text(max_size=80) | st.text("กขค1ABคำตอบคือไม่ข้อ .()\n*", max_size=60), st.lists(st.text(max_size=20), max_size=5)
+    st.text(max_size=80) | st.text("กขค1ABคำตอบคือไม่ข้อ .()\n*", max_size=60),
+    st.lists(st.text(max_size=20), max_size=5),
 )
 def test_any_text_means_one_of_the_choices_or_none(text, choices):
     for reference in (False, True):
@@ -192,17 +226,25 @@ def test_every_way_to_label_means_the_same(place, labels, form):
     assert stated(form.format(labels[place]), RIVERS) == stated(form.format(labels[place])) == place
 
 
-@given(st.permutations(range(4)), st.integers(0, 3), st.sampled_from(["{}", "คำตอบคือ {}", "{} เพราะใกล้กว่า"]))
+@given(
+    st.permutations(range(4)),
+    st.integers(0, 3),
+    st.sampled_from(["{}", "คำตอบคือ {}", "{} เพราะใกล้กว่า"]),
+)
 def test_another_order_moves_the_answer_with_its_choice(order, place, form):
     assert stated(form.format(RIVERS[place]), [RIVERS[i] for i in order]) == order.index(place)
 
 
 def test_accuracy_counts_an_unparsed_answer_as_wrong():
-    found = accuracy(["ข", "ค", "ไม่ทราบ", ""], ["ข", "คำตอบคือ ข. เพราะใกล้", "ก", "ก"], choices=[RIVERS] * 4)
+    found = accuracy(
+        ["ข", "ค", "ไม่ทราบ", ""], ["ข", "คำตอบคือ ข. เพราะใกล้", "ก", "ก"], choices=[RIVERS] * 4
+    )
     assert (found.correct, found.unparsed, found.n, found.left_out) == (0.25, 0.5, 4, 0)
     assert found.hits == (True, False, False, False)
     assert 0 <= found.interval.low <= 0.25 <= found.interval.high <= 1
-    assert found == accuracy(["ข", "ค", "ไม่ทราบ", ""], ["ข", "คำตอบคือ ข. เพราะใกล้", "ก", "ก"], choices=[RIVERS] * 4)
+    assert found == accuracy(
+        ["ข", "ค", "ไม่ทราบ", ""], ["ข", "คำตอบคือ ข. เพราะใกล้", "ก", "ก"], choices=[RIVERS] * 4
+    )
 
 
 def test_without_choices_labels_decide():
@@ -252,14 +294,16 @@ def test_empty_cells_of_a_table_are_empty_answers():
         accuracy([1], ["ก"])
 
 
-# Read one by one, not by the parser: the choice, from 1, that each of the first 64 published answers means.
-# 0 where it means none or two.
+# Read one by one, not by the parser: the choice, from 1, that each of the first 64 published
+# answers means. 0 where it means none or two.
 READ = "2222311202434123014401432132411211034110012022224110124411103211"
 THAIEVAL = os.environ.get("SEEDFREE_THAIEVAL", "")
 FILE = "llama3_clsit.multiple_choice.culture.csv.gz"
 
 
-@pytest.mark.skipif(not THAIEVAL, reason="SEEDFREE_THAIEVAL names no folder with the published prediction files")
+@pytest.mark.skipif(
+    not THAIEVAL, reason="SEEDFREE_THAIEVAL names no folder with the published prediction files"
+)
 def test_the_parser_agrees_with_a_reading_of_published_answers():
     rows = read_predictions(Path(THAIEVAL) / FILE).rows
     choices = [listed(row.context) for row in rows]
@@ -268,9 +312,12 @@ def test_the_parser_agrees_with_a_reading_of_published_answers():
     mine = [int(digit) - 1 if digit != "0" else None for digit in READ]
     apart = [i for i, (one, two) in enumerate(zip(said, mine, strict=False)) if one != two]
     assert len(apart) <= 4
-    # One answer copies a choice and then names another: the parser believes the name, the reading none.
+    # One answer copies a choice and then names another: the parser believes the name, the reading
+    # none.
     assert [i for i in apart if said[i] is not None] == [16]
 
-    found = accuracy([row.prediction for row in rows], [row.answer for row in rows], choices=choices)
+    found = accuracy(
+        [row.prediction for row in rows], [row.answer for row in rows], choices=choices
+    )
     assert found.n == 172 and found.left_out == 0
     assert 0.28 < found.correct < 0.36 and 0.15 < found.unparsed < 0.35

@@ -44,9 +44,16 @@ def body(generator, prompt):
 
 
 def test_the_paper_s_settings_are_a_preset():
-    assert (PAPER.temperature, PAPER.top_p, PAPER.repetition_penalty, PAPER.max_tokens) == (0.05, 0.9, 1.15, 512)
+    assert (PAPER.temperature, PAPER.top_p, PAPER.repetition_penalty, PAPER.max_tokens) == (
+        0.05,
+        0.9,
+        1.15,
+        512,
+    )
     assert PAPER.system is None
-    assert Decoding.paper(system=True).system.startswith("Below is an instruction that describes a task")
+    assert Decoding.paper(system=True).system.startswith(
+        "Below is an instruction that describes a task"
+    )
     assert Decoding.greedy().temperature == 0
 
 
@@ -58,7 +65,10 @@ def test_settings_are_put_into_a_prompt_and_what_they_leave_open_stays():
     kept = Decoding(max_tokens=9).apply(PROMPT)
     assert (kept.temperature, kept.top_p, kept.max_tokens, kept.system) == (0.5, None, 9, "ระบบ")
     assert Decoding.paper(system=True).apply(PROMPT).system == "ระบบ"
-    assert Decoding.paper(system=True).apply(Prompt("ถาม")).system == Decoding.paper(system=True).system
+    assert (
+        Decoding.paper(system=True).apply(Prompt("ถาม")).system
+        == Decoding.paper(system=True).system
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,13 +86,19 @@ def test_settings_outside_their_range_are_refused(settings):
 @pytest.mark.parametrize(
     ("backend", "sent"),
     [
-        ("vllm", {"temperature": 0.05, "top_p": 0.9, "repetition_penalty": 1.15, "repeat_penalty": 1.15}),
+        (
+            "vllm",
+            {"temperature": 0.05, "top_p": 0.9, "repetition_penalty": 1.15, "repeat_penalty": 1.15},
+        ),
         ("openai", {"temperature": 0.05, "top_p": 0.9}),
         ("reasoning", {}),
         ("openrouter", {"temperature": 0.05, "top_p": 0.9, "repetition_penalty": 1.15}),
         ("claude", {}),
         ("older claude", {"temperature": 0.05}),
-        ("llamacpp", {"temperature": 0.05, "top_p": 0.9, "repeat_penalty": 1.15, "repeat_last_n": 32_768}),
+        (
+            "llamacpp",
+            {"temperature": 0.05, "top_p": 0.9, "repeat_penalty": 1.15, "repeat_last_n": 32_768},
+        ),
     ],
 )
 def test_each_backend_is_sent_what_it_takes_and_the_rest_is_named(backend, sent):
@@ -108,7 +124,8 @@ def test_a_function_is_given_all():
     assert PAPER.left_out(FunctionGenerator(lambda prompt: "", name="f"), Prompt("ถาม")) == ()
 
 
-# As the versions before top_p and repetition_penalty sent them: the keys of the ledger are made from these bytes.
+# As the versions before top_p and repetition_penalty sent them: the keys of the ledger are made
+# from these bytes.
 BEFORE = {
     "vllm": '{"model":"m","messages":[{"role":"system","content":"ระบบ"},{"role":"user","content":"ถาม"}],'
     '"max_tokens":7,"temperature":0.5}',
@@ -116,9 +133,7 @@ BEFORE = {
     '"messages":[{"role":"user","content":"ถาม"}],"temperature":0.5}',
     "llamacpp": '{"seed":3,"prompt":"ถาม\\n","n_predict":7,"temperature":0.5,"repeat_penalty":1.0}',
 }
-FUNCTION = (
-    '{"user":"ถาม","system":"ระบบ","schema":null,"temperature":0.5,"max_tokens":7,"examples":[],"cue":null,"seed":3}'
-)
+FUNCTION = '{"user":"ถาม","system":"ระบบ","schema":null,"temperature":0.5,"max_tokens":7,"examples":[],"cue":null,"seed":3}'
 
 
 @pytest.mark.parametrize("backend", BEFORE)
@@ -136,12 +151,17 @@ def test_replies_that_functions_gave_before_are_still_found(tmp_path):
     with Ledger(tmp_path) as ledger:
         assert key in ledger
     assert asked(PROMPT, "หลัง") == ("แรก", 0)
-    assert asked(Decoding(top_p=0.5, temperature=0.5, max_tokens=7).apply(PROMPT), "หลัง") == ("หลัง", 1)
+    assert asked(Decoding(top_p=0.5, temperature=0.5, max_tokens=7).apply(PROMPT), "หลัง") == (
+        "หลัง",
+        1,
+    )
 
 
 def test_prompts_that_differ_in_them_alone_are_different_questions(tmp_path):
     seen = []
-    generator = FunctionGenerator(lambda prompt: seen.append((prompt.top_p, prompt.seed)) or "ตอบ", name="f")
+    generator = FunctionGenerator(
+        lambda prompt: seen.append((prompt.top_p, prompt.seed)) or "ตอบ", name="f"
+    )
     prompts = [Prompt("ถาม"), Prompt("ถาม", top_p=0.5), Prompt("ถาม", repetition_penalty=1.5)]
     generate_all(generator, prompts, tmp_path, concurrency=1)
     assert len({seed for _, seed in seen}) == 1  # each is sample 0 of its own question
@@ -151,14 +171,22 @@ def test_once_takes_the_first_reply_as_it_comes(tmp_path):
     def reply(text, stop):
         return {"choices": [{"message": {"content": text}, "finish_reason": stop}]}
 
-    answers = {"ก": reply("ยังไม่จบ", "length"), "ข": reply("", "stop"), "ค": reply("ขออภัย", "content_filter")}
+    answers = {
+        "ก": reply("ยังไม่จบ", "length"),
+        "ข": reply("", "stop"),
+        "ค": reply("ขออภัย", "content_filter"),
+    }
 
     def serve(request):
-        return httpx.Response(200, json=answers[json.loads(request.content)["messages"][0]["content"]])
+        return httpx.Response(
+            200, json=answers[json.loads(request.content)["messages"][0]["content"]]
+        )
 
     generator = OpenAICompatibleGenerator(URL, "m")
     transport = Transport(transport=httpx.MockTransport(serve))
-    replies = generate_all(generator, [Prompt(text) for text in answers], tmp_path, once=True, transport=transport)
+    replies = generate_all(
+        generator, [Prompt(text) for text in answers], tmp_path, once=True, transport=transport
+    )
     assert [(one.text, one.stop_reason, one.error) for one in replies] == [
         ("ยังไม่จบ", "max_tokens", None), ("", "end", None), ("ขออภัย", "refusal", None),
     ]  # fmt: skip

@@ -28,7 +28,9 @@ from tests.evaluation.benchmarks import belebele_rows, wangchan_rows, write_json
 
 @pytest.fixture
 def wangchan(tmp_path):
-    return WangchanThaiInstruct(write_jsonl(tmp_path / "w.jsonl", wangchan_rows()), noncommercial=True)
+    return WangchanThaiInstruct(
+        write_jsonl(tmp_path / "w.jsonl", wangchan_rows()), noncommercial=True
+    )
 
 
 @pytest.fixture
@@ -47,7 +49,10 @@ def test_a_perfect_model_has_full_scores_and_every_question_is_asked_once(wangch
     found = evaluate(model, wangchan, tmp_path / "out")
     assert len(model.calls) == 7
     assert found.predictions == tuple(one.answer for one in wangchan.questions())
-    assert found.scores.chrf == pytest.approx(100) and found.scores.unanswered == found.scores.cut_off == 0
+    assert (
+        found.scores.chrf == pytest.approx(100)
+        and found.scores.unanswered == found.scores.cut_off == 0
+    )
     assert set(found.scores.tasks) == set(WangchanThaiInstruct.task_names)
     assert set(found.parts) == {"culture", "general"} and found.parts["culture"].n == 3
     assert (found.accuracy.correct, found.accuracy.n) == (1, 2)
@@ -58,7 +63,12 @@ def test_the_paper_s_settings_reach_the_model_unless_others_are_given(wangchan, 
     evaluate(model, wangchan, tmp_path / "a", limit=1)
     evaluate(model, wangchan, tmp_path / "b", limit=1, decoding=Decoding.greedy(64))
     first, second = model.calls
-    assert (first.temperature, first.top_p, first.repetition_penalty, first.max_tokens) == (0.05, 0.9, 1.15, 512)
+    assert (first.temperature, first.top_p, first.repetition_penalty, first.max_tokens) == (
+        0.05,
+        0.9,
+        1.15,
+        512,
+    )
     assert (second.temperature, second.top_p, second.max_tokens) == (0.0, None, 64)
 
 
@@ -71,7 +81,9 @@ def test_the_folder_holds_all_and_opens_without_asking_again(wangchan, tmp_path)
     assert opened.table() == found.table() and opened.scores.chrf == found.scores.chrf
     rows = read_predictions(opened.path).rows
     assert [row.prediction for row in rows] == list(found.predictions)
-    assert [(row.id, row.task, row.part) for row in rows] == [(q.id, q.task, q.part) for q in wangchan.questions()]
+    assert [(row.id, row.task, row.part) for row in rows] == [
+        (q.id, q.task, q.part) for q in wangchan.questions()
+    ]
     scores = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
     assert scores["signature"] == found.scores.signature and scores["accuracy"]["n"] == 2
     value, low, high = scores["parts"]["general"]["tasks"]["brainstorming"]["chrf"]
@@ -118,8 +130,16 @@ evaluate(FunctionGenerator(answer, name="f"), benchmark, sys.argv[2], concurrenc
 
 
 def test_killed_it_goes_on_with_what_is_missing(wangchan, tmp_path):
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(wangchan.path), str(tmp_path / "out")]
-    done = subprocess.run(command, env={"PYTHONPATH": ":".join(filter(None, sys.path))}, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(KILLED),
+        str(wangchan.path),
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": ":".join(filter(None, sys.path))}, check=False
+    )
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(ConfigError, match="is not finished"):
         Evaluation.open(tmp_path / "out")
@@ -143,8 +163,13 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append(body)
         good = len(self.server.asked) < self.server.breaks
-        message = {"message": {"content": f"ตอบ {body['messages'][-1]['content'][:9]}"}, "finish_reason": "stop"}
-        said = json.dumps({"choices": [message]} if good else {"error": {"message": "wrong key"}}).encode()
+        message = {
+            "message": {"content": f"ตอบ {body['messages'][-1]['content'][:9]}"},
+            "finish_reason": "stop",
+        }
+        said = json.dumps(
+            {"choices": [message]} if good else {"error": {"message": "wrong key"}}
+        ).encode()
         self.send_response(200 if good else 401)
         self.send_header("content-length", str(len(said)))
         self.end_headers()
@@ -173,12 +198,16 @@ def test_over_http_a_run_that_stopped_pays_nothing_twice(server, wangchan, tmp_p
     server.asked.clear()
     server.breaks = 10**6
     found = evaluate(model, wangchan, tmp_path / "out", concurrency=1)
-    assert len(server.asked) == 4 and not [one for one in server.asked if one["messages"] in answered]
+    assert len(server.asked) == 4 and not [
+        one for one in server.asked if one["messages"] in answered
+    ]
     assert all(one["top_p"] == 0.9 and one["repetition_penalty"] == 1.15 for one in server.asked)
     assert found.scores.unanswered == 0 and found.info["left_out"] == []
 
 
-def test_failed_refused_and_empty_answers_are_counted_and_cut_off_ones_kept(wangchan, tmp_path, caplog):
+def test_failed_refused_and_empty_answers_are_counted_and_cut_off_ones_kept(
+    wangchan, tmp_path, caplog
+):
     def answer(prompt: Prompt) -> Reply | str:
         match prompt.user[:6]:
             case "ข้าวเห":
@@ -197,7 +226,9 @@ def test_failed_refused_and_empty_answers_are_counted_and_cut_off_ones_kept(wang
     assert len(model.calls) == 7  # neither the empty nor the cut-off answer is asked for again
     assert found.predictions == ("", "", "ตลาดเปิด", "ตอบ", "ตอบ", "", "ตอบ")
     assert found.stop_reasons == ("failed", "refusal", "max_tokens", "end", "end", "end", "end")
-    assert found.scores.unanswered == pytest.approx(3 / 7) and found.scores.cut_off == pytest.approx(1 / 7)
+    assert found.scores.unanswered == pytest.approx(
+        3 / 7
+    ) and found.scores.cut_off == pytest.approx(1 / 7)
     assert "2 of 7 questions have no answer: 1 failed, 1 refusal" in caplog.text
     assert "broken" in found.path.read_text("utf-8")
     lines = [line.split() for line in found.table().splitlines()]
@@ -216,19 +247,25 @@ def test_a_failed_question_is_asked_again_next_time(wangchan, tmp_path):
 
 
 def test_belebele_is_measured_by_the_choice_that_an_answer_means(belebele, tmp_path):
-    found = evaluate(FunctionGenerator(lambda prompt: "ตอบ ก.", name="f"), belebele, tmp_path / "out")
+    found = evaluate(
+        FunctionGenerator(lambda prompt: "ตอบ ก.", name="f"), belebele, tmp_path / "out"
+    )
     assert (found.accuracy.correct, found.accuracy.unparsed, found.accuracy.n) == (0.25, 0, 4)
     header, line = (found.table().splitlines()[i].split() for i in (1, 2))
     assert header[:3] == ["part", "task", "n"] and line[:3] == ["all", "multiple_choice", "4"]
     assert line[3] == "0.250"  # no overlap of words with the text of the choice is shown
     said = evaluate(perfect(belebele), belebele, tmp_path / "said")
     assert said.accuracy.correct == 1
-    dumb = evaluate(FunctionGenerator(lambda prompt: "ไม่ทราบ", name="g"), belebele, tmp_path / "dumb")
+    dumb = evaluate(
+        FunctionGenerator(lambda prompt: "ไม่ทราบ", name="g"), belebele, tmp_path / "dumb"
+    )
     assert (dumb.accuracy.correct, dumb.accuracy.unparsed) == (0, 1)
 
 
 def test_choices_that_stand_in_the_text_are_read_from_it(wangchan, tmp_path):
-    found = evaluate(FunctionGenerator(lambda prompt: "มะม่วง", name="f"), wangchan, tmp_path / "out")
+    found = evaluate(
+        FunctionGenerator(lambda prompt: "มะม่วง", name="f"), wangchan, tmp_path / "out"
+    )
     lines = [line.split() for line in found.table(metrics=["chrf"]).splitlines()]
     (line,) = [line for line in lines if line[:2] == ["general", "multiple_choice"]]
     assert line[6:10] == ["1.000", "[1.000,", "1.000]", "0.0%"]
@@ -236,12 +273,19 @@ def test_choices_that_stand_in_the_text_are_read_from_it(wangchan, tmp_path):
 
 def test_choices_stand_in_the_question_where_the_context_has_none(tmp_path):
     rows = wangchan_rows()[3:4]
-    rows[0] |= {"Instruction": "ข้อใดเป็นผลไม้\nก. มะม่วง\nข. โต๊ะ\nค. รถ", "Input": "ตลาดน้ำเปิดวันเสาร์และอาทิตย์"}
+    rows[0] |= {
+        "Instruction": "ข้อใดเป็นผลไม้\nก. มะม่วง\nข. โต๊ะ\nค. รถ",
+        "Input": "ตลาดน้ำเปิดวันเสาร์และอาทิตย์",
+    }
     benchmark = WangchanThaiInstruct(write_jsonl(tmp_path / "x.jsonl", rows))
-    found = evaluate(FunctionGenerator(lambda prompt: "มะม่วง", name="f"), benchmark, tmp_path / "out")
+    found = evaluate(
+        FunctionGenerator(lambda prompt: "มะม่วง", name="f"), benchmark, tmp_path / "out"
+    )
     assert (found.accuracy.correct, found.accuracy.unparsed) == (1, 0)
     head = found.table().splitlines()[1].split()
-    assert head == "part task n rougeL chrf bleu accuracy unparsed length unanswered cut off".split()
+    assert (
+        head == "part task n rougeL chrf bleu accuracy unparsed length unanswered cut off".split()
+    )
 
 
 def test_a_benchmark_without_choices_has_no_accuracy(wangchan, tmp_path):
@@ -265,7 +309,10 @@ def test_what_the_backend_leaves_out_is_said_once(wangchan, tmp_path, caplog, se
 
 def test_a_folder_is_of_one_model_one_benchmark_one_decoding(wangchan, belebele, tmp_path):
     evaluate(perfect(wangchan), wangchan, tmp_path / "out")
-    other = {"model": (perfect(wangchan, "other"), wangchan, {}), "seed": (perfect(wangchan), wangchan, {"seed": 1})}
+    other = {
+        "model": (perfect(wangchan, "other"), wangchan, {}),
+        "seed": (perfect(wangchan), wangchan, {"seed": 1}),
+    }
     other["decoding"] = (perfect(wangchan), wangchan, {"decoding": Decoding.greedy()})
     for field, (model, benchmark, settings) in other.items():
         with pytest.raises(ConfigMismatchError) as caught:
@@ -307,7 +354,9 @@ def test_a_model_or_a_benchmark_that_is_none_is_told(wangchan, tmp_path):
         evaluate(perfect(wangchan), Blank(), tmp_path / "out")
     with pytest.raises(ConfigError, match="benchmark is list"):
         evaluate(perfect(wangchan), list(wangchan.questions()), tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"benchmark is the class Blank\. Make one of it: Blank\(\)\."):
+    with pytest.raises(
+        ConfigError, match=r"benchmark is the class Blank\. Make one of it: Blank\(\)\."
+    ):
         evaluate(perfect(wangchan), Blank, tmp_path / "out")
 
 
@@ -325,11 +374,21 @@ class Own:
     ("questions", "prompt", "said"),
     [
         ([{"id": "1"}], Prompt("ก"), "own holds dict"),
-        ([Question("1", "qa", "ก", "ข"), Question("1", "qa", "ค", "ง")], Prompt("ก"), "two questions with the id '1'"),
-        ([Question("1", "qa", "ก", "ข")], "ก", r"own\.prompt\(\) gives str\. Return sf\.Prompt\(text\)\."),
+        (
+            [Question("1", "qa", "ก", "ข"), Question("1", "qa", "ค", "ง")],
+            Prompt("ก"),
+            "two questions with the id '1'",
+        ),
+        (
+            [Question("1", "qa", "ก", "ข")],
+            "ก",
+            r"own\.prompt\(\) gives str\. Return sf\.Prompt\(text\)\.",
+        ),
     ],
 )
-def test_a_benchmark_of_ones_own_that_is_wrong_is_one_line(wangchan, tmp_path, questions, prompt, said):
+def test_a_benchmark_of_ones_own_that_is_wrong_is_one_line(
+    wangchan, tmp_path, questions, prompt, said
+):
     model = perfect(wangchan)
     with pytest.raises(ConfigError, match=said) as caught:
         evaluate(model, Own(questions, prompt), tmp_path / "out")
@@ -344,7 +403,9 @@ def test_the_warning_of_failed_questions_says_why(tmp_path, caplog):
     asked = [Question("1", "qa", "ก", "ข")]
     evaluate(FunctionGenerator(broken, name="broken"), Own(asked, Prompt("ก")), tmp_path / "out")
     warned = [one for one in caplog.messages if "have no answer" in one]
-    assert len(warned) == 1 and "1 failed" in warned[0] and "ZeroDivisionError: by zero" in warned[0]
+    assert (
+        len(warned) == 1 and "1 failed" in warned[0] and "ZeroDivisionError: by zero" in warned[0]
+    )
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{", '{"model": "m"}'])

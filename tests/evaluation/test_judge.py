@@ -45,7 +45,9 @@ def test_marks_come_in_order_with_their_reasons(tmp_path):
     assert marks.scores == (1, 2, 3, 4, 5, 6) and marks.mean == 3.5 and marks.missing == 0
     assert set(marks.rationales) == {"เพราะตอบตรงคำถาม"} and set(marks.errors) == {None}
     assert 1 <= marks.interval.low < 3.5 < marks.interval.high <= 6
-    assert [shown(prompt)[0] for prompt in sorted(generator.calls, key=lambda p: shown(p)[0])] == QUESTIONS
+    assert [
+        shown(prompt)[0] for prompt in sorted(generator.calls, key=lambda p: shown(p)[0])
+    ] == QUESTIONS
     assert list(generator.calls[0].schema["properties"]) == ["rationale", "score"]
 
 
@@ -75,7 +77,9 @@ def test_judging_again_asks_nothing_and_more_answers_only_for_themselves(tmp_pat
 def test_what_is_no_verdict_is_asked_for_again_and_never_made_up(text, asked, tmp_path):
     generator = llm(lambda prompt: text if shown(prompt)[0] == QUESTIONS[2] else by_length(prompt))
     marks = Judge(generator).mark(QUESTIONS, ANSWERS, tmp_path)
-    assert marks.scores == (1, 2, None, 4, 5, 6) and marks.rationales[2] is None and marks.missing == 1
+    assert (
+        marks.scores == (1, 2, None, 4, 5, 6) and marks.rationales[2] is None and marks.missing == 1
+    )
     assert marks.mean == pytest.approx(18 / 5)
     assert marks.errors[2].split(":")[0] == ("invalid" if asked == 3 else "refused")
     assert sum(shown(prompt)[0] == QUESTIONS[2] for prompt in generator.calls) == asked
@@ -115,10 +119,21 @@ def test_questions_of_a_benchmark(tmp_path):
         Question("3", "multiple_choice", "สีใด", "แดง", choices=("แดง", "ดำ"), source="p2"),
     ]
     generator = llm()
-    marks = Judge(generator).mark(questions, ["ก", "กก", "กกกกกก"], tmp_path, references=[q.answer for q in questions])
-    assert marks.mean == 3 and marks.macro == pytest.approx((1.5 + 6) / 2) and marks.sources == ("p1", "p1", "p2")
-    assert {task: each.scores for task, each in marks.tasks.items()} == {"closed_qa": (1, 2), "multiple_choice": (6,)}
-    one, _, three = sorted(map(shown, (prompt for prompt in generator.calls)), key=lambda texts: len(texts[-1]))
+    marks = Judge(generator).mark(
+        questions, ["ก", "กก", "กกกกกก"], tmp_path, references=[q.answer for q in questions]
+    )
+    assert (
+        marks.mean == 3
+        and marks.macro == pytest.approx((1.5 + 6) / 2)
+        and marks.sources == ("p1", "p1", "p2")
+    )
+    assert {task: each.scores for task, each in marks.tasks.items()} == {
+        "closed_qa": (1, 2),
+        "multiple_choice": (6,),
+    }
+    one, _, three = sorted(
+        map(shown, (prompt for prompt in generator.calls)), key=lambda texts: len(texts[-1])
+    )
     assert one == ["ฉัน", "ใคร", "ฉันเอง", "ก"] and three[:3] == ["แดง", "สีใด\n\nก. แดง\nข. ดำ", "-"]
 
 
@@ -155,13 +170,19 @@ def test_the_filter_and_the_judge_ask_the_same(tmp_path):
     each.bind(session)
     asyncio.run(each.check(row))
     sent = generator.calls[0]
-    assert (sent.user, sent.system, sent.schema) == (session.prompt.user, session.prompt.system, session.prompt.schema)
+    assert (sent.user, sent.system, sent.schema) == (
+        session.prompt.user,
+        session.prompt.system,
+        session.prompt.schema,
+    )
 
 
 def test_what_the_filter_of_a_run_asked_is_not_paid_for_again(tmp_path):
     generator = thai_llm()
     settings = {"tasks": [sf.ClosedQA()], "contexts": [sf.WrittenContexts()], "diversity": None}
-    run = sf.Pipeline("th", generator, filters=[JudgeFilter(minimum=1)], **settings).run(size=2, out=tmp_path, seed=3)
+    run = sf.Pipeline("th", generator, filters=[JudgeFilter(minimum=1)], **settings).run(
+        size=2, out=tmp_path, seed=3
+    )
     asked = len(generator.calls)
     marks = Judge(generator, seed=3).mark(run.dataset, None, tmp_path)
     assert marks.missing == 0 and len(marks) == 2 and len(generator.calls) == asked
@@ -182,7 +203,9 @@ def test_prompts_in_a_language_of_choice(prompts, asked, tmp_path):
 def test_every_language_has_a_judge_who_is_never_ordered_to_translate_the_verdict(code, tmp_path):
     generator = llm(lambda prompt: verdict(5))
     for references in (None, ["r"]):
-        assert Judge(generator, code).mark(["q"], ["a"], tmp_path, references=references).scores == (5,)
+        assert Judge(generator, code).mark(
+            ["q"], ["a"], tmp_path, references=references
+        ).scores == (5,)
     assert not any("Write every value" in prompt.user for prompt in generator.calls)
 
 
@@ -203,12 +226,19 @@ def test_marks_go_into_kappa_as_they_are(tmp_path):
 
 def test_a_judge_of_the_writers_family_is_warned_of_once(tmp_path, caplog):
     rows = [
-        Instruction("a", f"q{i}", "x", generator="anthropic https://api.anthropic.com claude-haiku-5-5") for i in "12"
+        Instruction(
+            "a", f"q{i}", "x", generator="anthropic https://api.anthropic.com claude-haiku-5-5"
+        )
+        for i in "12"
     ]
     with caplog.at_level(logging.WARNING, "seedfree"):
-        Judge(llm(lambda p: verdict(5), "gpt-5")).mark(rows, None, tmp_path, generators=["google gemini-3"])
+        Judge(llm(lambda p: verdict(5), "gpt-5")).mark(
+            rows, None, tmp_path, generators=["google gemini-3"]
+        )
         assert not caplog.records
-        Judge(llm(lambda p: verdict(5), "claude-opus")).mark(rows, None, tmp_path, generators=[llm(name="claude-x")])
+        Judge(llm(lambda p: verdict(5), "claude-opus")).mark(
+            rows, None, tmp_path, generators=[llm(name="claude-x")]
+        )
     (record,) = caplog.records
     assert "claude-haiku-5-5" in record.getMessage() and "claude-x" in record.getMessage()
     assert "https" not in record.getMessage()
@@ -226,7 +256,9 @@ def test_a_judge_of_the_writers_family_is_warned_of_once(tmp_path, caplog):
         (["q"], ["a"], {"references": []}, "references: 0"),
     ],
 )
-def test_wrong_arguments_are_refused_before_anything_is_asked(questions, answers, settings, message, tmp_path):
+def test_wrong_arguments_are_refused_before_anything_is_asked(
+    questions, answers, settings, message, tmp_path
+):
     generator = llm()
     with pytest.raises(ConfigError, match=message):
         Judge(generator).mark(questions, answers, tmp_path, **settings)
@@ -239,9 +271,12 @@ def test_a_judge_that_is_no_generator_is_refused_and_not_a_verdict_missing():
 
 
 @pytest.mark.parametrize(
-    "language, references, lacking", [("th", None, "judge_persona"), ("lo", ["r"], "judge_reference")]
+    "language, references, lacking",
+    [("th", None, "judge_persona"), ("lo", ["r"], "judge_reference")],
 )
-def test_prompts_that_a_language_lacks_are_refused_where_it_was_asked_for(language, references, lacking, tmp_path):
+def test_prompts_that_a_language_lacks_are_refused_where_it_was_asked_for(
+    language, references, lacking, tmp_path
+):
     with pytest.raises(ConfigError, match=f"Lao has no prompt '{lacking}'"):
         Judge(llm(), language, "lo").mark(["q"], ["a"], tmp_path, references=references)
 
@@ -253,6 +288,8 @@ def test_a_real_models_verdict_can_be_read(llama, tmp_path):
 
 
 def test_one_writer_need_not_stand_in_a_list(tmp_path, caplog):
-    judge = Judge(FunctionGenerator(lambda prompt: '{"rationale": "ดี", "score": 8}', name="gemma-judge"))
+    judge = Judge(
+        FunctionGenerator(lambda prompt: '{"rationale": "ดี", "score": 8}', name="gemma-judge")
+    )
     judge.mark(["ก"], ["ข"], tmp_path, generators=FunctionGenerator(str, name="gemma-writer"))
     assert "are of one family" in caplog.text

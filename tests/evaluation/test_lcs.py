@@ -19,8 +19,12 @@ SCORER = RougeScorer(["rougeL", "rougeLsum"], tokenizer=Spaces())
 @given(LINES, LINES)
 def test_equal_to_rouge_score(candidate, reference):
     expected = SCORER.score(*("\n".join(map(" ".join, lines)) for lines in (reference, candidate)))
-    assert rouge_lsum(candidate, reference) == pytest.approx(expected["rougeLsum"].fmeasure, abs=1e-12)
-    assert rouge_l(sum(candidate, []), sum(reference, [])) == pytest.approx(expected["rougeL"].fmeasure, abs=1e-12)
+    assert rouge_lsum(candidate, reference) == pytest.approx(
+        expected["rougeLsum"].fmeasure, abs=1e-12
+    )
+    assert rouge_l(sum(candidate, []), sum(reference, [])) == pytest.approx(
+        expected["rougeL"].fmeasure, abs=1e-12
+    )
 
 
 def test_long_texts_cost_little():

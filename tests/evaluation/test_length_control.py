@@ -43,7 +43,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 def test_copies_of_a_source_do_not_narrow_the_interval():
     outcomes, d = planted(0.3, 1.0, 100, n=100)
     rate, alone = length_controlled(outcomes, d)
-    copied, clustered = length_controlled(np.tile(outcomes, 4), np.tile(d, 4), clusters=list(range(100)) * 4)
+    copied, clustered = length_controlled(
+        np.tile(outcomes, 4), np.tile(d, 4), clusters=list(range(100)) * 4
+    )
     _, naive = length_controlled(np.tile(outcomes, 4), np.tile(d, 4))
     assert copied == pytest.approx(rate, abs=0.01) and clustered == pytest.approx(alone, abs=0.02)
     assert naive[1] - naive[0] < 0.6 * (clustered[1] - clustered[0])
@@ -67,7 +69,9 @@ def test_copies_of_a_source_do_not_narrow_the_interval():
 def test_edges(outcomes, differences, rate):
     found, (low, high) = length_controlled(outcomes, differences)
     assert found == pytest.approx(rate, nan_ok=True)
-    assert math.isnan(rate) == math.isnan(low) == math.isnan(high) and (math.isnan(rate) or low <= found <= high)
+    assert math.isnan(rate) == math.isnan(low) == math.isnan(high) and (
+        math.isnan(rate) or low <= found <= high
+    )
 
 
 def test_where_length_tells_every_outcome_the_interval_owns_to_knowing_nothing():
@@ -76,7 +80,13 @@ def test_where_length_tells_every_outcome_the_interval_owns_to_knowing_nothing()
     assert low < 0.25 and high > 0.75
 
 
-@given(st.lists(st.tuples(st.sampled_from([0, 0.5, 1]), st.integers(-10_000, 10_000)), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 0.5, 1]), st.integers(-10_000, 10_000)),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_the_rate_is_a_share_and_turns_with_the_sides(pairs):
     outcomes, d = zip(*pairs, strict=True)
     rate, (low, high) = length_controlled(outcomes, d)

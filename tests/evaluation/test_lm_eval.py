@@ -32,7 +32,8 @@ class Quiz:
         ]  # fmt: skip
         answers = answers or [f"{SENTENCES[n % 6]} {HOSTILE}" for n in range(texts)]
         self._questions += [
-            Question(id=f"t{n}", task="tell", question=f"เล่าเรื่องที่ {n}", answer=one) for n, one in enumerate(answers)
+            Question(id=f"t{n}", task="tell", question=f"เล่าเรื่องที่ {n}", answer=one)
+            for n, one in enumerate(answers)
         ]
 
     def questions(self):
@@ -51,17 +52,26 @@ def read(folder, name):
 def test_files_name_columns_and_hold_no_code_and_no_templates(tmp_path):
     quiz = Quiz(choices=3, texts=2, system="ตอบสั้น ๆ")
     assert export_lm_eval(quiz, tmp_path, shots=1) == ["tiny_quiz_choice", "tiny_quiz_text"]
-    for name, wanted, n in (("tiny_quiz_choice", "multiple_choice", 3), ("tiny_quiz_text", "generate_until", 2)):
+    for name, wanted, n in (
+        ("tiny_quiz_choice", "multiple_choice", 3),
+        ("tiny_quiz_text", "generate_until", 2),
+    ):
         config, rows = read(tmp_path, name)
         assert config["output_type"] == wanted and len(rows) == n and config["num_fewshot"] == 1
         for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
             assert config.get(key, "prompt") in rows[0]
         text = (tmp_path / f"{name}.yaml").read_text("utf-8")
-        assert not any(mark in text for mark in ("!function", "{{", "{%", "trust_remote_code", "ข้อ"))
-        assert config["dataset_path"] == "json" and os.path.isabs(config["dataset_kwargs"]["data_files"]["test"])
+        assert not any(
+            mark in text for mark in ("!function", "{{", "{%", "trust_remote_code", "ข้อ")
+        )
+        assert config["dataset_path"] == "json" and os.path.isabs(
+            config["dataset_kwargs"]["data_files"]["test"]
+        )
     rows = read(tmp_path, "tiny_quiz_choice")[1]
     assert rows[2]["prompt"] == f"ตอบสั้น ๆ\n\nข้อ 2 {HOSTILE}\nคำตอบ:" and rows[2]["label"] == 2
-    assert [one["choices"][one["label"]] for one in rows] == [one.answer for one in quiz.questions()[:3]]
+    assert [one["choices"][one["label"]] for one in rows] == [
+        one.answer for one in quiz.questions()[:3]
+    ]
     assert export_lm_eval(Quiz(choices=2), tmp_path, name="of mine/ข้าว") == ["of_mine_ข้าว"]
 
 
@@ -108,7 +118,9 @@ print("\\n" + json.dumps(keep, default=str))
 def harness(base, folder, names, home):
     if find_spec("lm_eval") is None:
         pytest.skip("lm_eval is not installed")
-    offline = dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "DO_NOT_TRACK"), "1")
+    offline = dict.fromkeys(
+        ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "DO_NOT_TRACK"), "1"
+    )
     environment = os.environ | offline | {"HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", RUN, base, folder, ",".join(names)],
@@ -137,12 +149,17 @@ def log_likelihoods(base, prompts, choices):
     from seedfree.training.base import quiet
 
     with quiet():
-        model, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+        model, tokenizer = (
+            AutoModelForCausalLM.from_pretrained(base),
+            AutoTokenizer.from_pretrained(base),
+        )
     for prompt, each in zip(prompts, choices, strict=True):
         start = len(tokenizer(prompt, add_special_tokens=False).input_ids)
         found = []
         for choice in each:
-            ids = torch.tensor([tokenizer(f"{prompt} {choice}", add_special_tokens=False).input_ids])
+            ids = torch.tensor(
+                [tokenizer(f"{prompt} {choice}", add_special_tokens=False).input_ids]
+            )
             with torch.no_grad():
                 logs = model(ids).logits[0, :-1].log_softmax(-1)
             found.append(logs.gather(1, ids[0, 1:, None])[start - 1 :].sum().item())
@@ -155,14 +172,16 @@ def test_the_harness_gives_the_accuracy_that_log_likelihoods_give(ran):
     prompts = [quiz.prompt(one).user for one in asked]
     scores = list(log_likelihoods(base, prompts, [one.choices for one in asked]))
     right = [
-        max(range(4), key=one.__getitem__) == q.choices.index(q.answer) for one, q in zip(scores, asked, strict=True)
+        max(range(4), key=one.__getitem__) == q.choices.index(q.answer)
+        for one, q in zip(scores, asked, strict=True)
     ]
     assert 0 < sum(right) < 12  # a model that is always right or wrong would prove little
     name = names[0]
     assert found["results"][name]["acc,none"] == pytest.approx(sum(right) / 12)
     assert found["n-samples"][name] == {"original": 12, "effective": 12}
     for sample in found["samples"][name]:
-        assert sample["arguments"][0][0] == prompts[sample["doc_id"]]  # to the letter: nothing was rendered
+        # to the letter: nothing was rendered
+        assert sample["arguments"][0][0] == prompts[sample["doc_id"]]
         said = [one[0] for one in sample["filtered_resps"]]
         assert said == pytest.approx(scores[sample["doc_id"]], abs=1e-3)
 

@@ -26,8 +26,12 @@ def test_corpus_scores_are_sacrebleu_s(pairs):
     cutter = segmented_cutter("en")
     rows = segmented_rows(predictions, references, cutter)
     cut = [[cutter.cut(text) for text in texts] for texts in (predictions, references)]
-    assert of(rows, "bleu") == pytest.approx(BLEU(tokenize="none").corpus_score(cut[0], [cut[1]]).score, abs=1e-9)
-    assert of(rows, "chrf") == pytest.approx(CHRF().corpus_score(predictions, [references]).score, abs=1e-9)
+    assert of(rows, "bleu") == pytest.approx(
+        BLEU(tokenize="none").corpus_score(cut[0], [cut[1]]).score, abs=1e-9
+    )
+    assert of(rows, "chrf") == pytest.approx(
+        CHRF().corpus_score(predictions, [references]).score, abs=1e-9
+    )
 
 
 def test_value_takes_many_sums_at_once():
@@ -43,15 +47,20 @@ def test_meteor_without_synonyms_or_stems():
     assert of(rows, "meteor") == pytest.approx(0.75 * (1 - 0.5 / 27))
     # Porter's stemmer would join "runs" and "running"; it is for English.
     assert of(segmented_rows(["runs"], ["running"], cutter), "meteor") == 0
-    assert of(segmented_rows(["runs"], ["running"], segmented_cutter("en")), "meteor") == pytest.approx(0.5)
+    assert of(
+        segmented_rows(["runs"], ["running"], segmented_cutter("en")), "meteor"
+    ) == pytest.approx(0.5)
 
 
 def test_squad_by_hand():
     english = segmented_rows(["The cat, a big one!"], ["big cat"], segmented_cutter("en"))
-    assert of(english, "squad_f1") == pytest.approx(80) and of(english, "squad_em") == 0  # 2/3 and 2/2
+    # 2/3 and 2/2
+    assert of(english, "squad_f1") == pytest.approx(80) and of(english, "squad_em") == 0
     assert of(segmented_rows(["The  Cat!"], ["cat"], segmented_cutter("en")), "squad_em") == 100
     assert of(segmented_rows(["The"], ["the"], segmented_cutter("en")), "squad_f1") == 100
-    assert of(segmented_rows(["a b"], ["b"], segmented_cutter("id")), "squad_f1") == pytest.approx(100 * 2 / 3)
+    assert of(segmented_rows(["a b"], ["b"], segmented_cutter("id")), "squad_f1") == pytest.approx(
+        100 * 2 / 3
+    )
     # On spaces, as the paper has it, a Thai answer is one word; in words it is not.
     thai = ["คำตอบคือกรุงเทพ"], ["กรุงเทพ"]
     assert of(paper_rows(*thai, paper_cutter("th")), "squad_f1") == 0
@@ -69,7 +78,10 @@ def test_rouge_of_the_paper_sees_latin_letters_and_digits_alone():
 def test_lines_are_the_sentences_of_rouge_lsum():
     rows = segmented_rows(["d e f\na b c"], ["a b c\nd e f"], segmented_cutter("en"))
     assert of(rows, "rougeLsum") == 1.0 and of(rows, "rougeL") == 0.5
-    assert of(segmented_rows(["d e f a b c"], ["a b c d e f"], segmented_cutter("en")), "rougeLsum") == 0.5
+    assert (
+        of(segmented_rows(["d e f a b c"], ["a b c d e f"], segmented_cutter("en")), "rougeLsum")
+        == 0.5
+    )
 
 
 def test_chrf_leaves_white_space_out_and_counts_letters_with_their_marks():
@@ -81,4 +93,8 @@ def test_rows_without_text_are_zeros_that_count_or_do_not():
     paper = paper_rows(["ก", "", "null"], ["ก", "ก", "ก"], paper_cutter("th"))
     assert not paper[1:, 1:].any() and paper[:, 0].tolist() == [1, 1, 1]
     segmented = segmented_rows(["ก", " ", "ก"], ["ก", "ก", "\n"], segmented_cutter("th"))
-    assert segmented[:, 0].tolist() == [1, 1, 0] and not segmented[2].any() and np.any(segmented[1, 2:30])
+    assert (
+        segmented[:, 0].tolist() == [1, 1, 0]
+        and not segmented[2].any()
+        and np.any(segmented[1, 2:30])
+    )

@@ -39,37 +39,65 @@ def compare(generator, first, second, out, questions=QUESTIONS, **settings):
 def test_a_perfect_judge_survives_the_swap(tmp_path):
     generator = say(better)
     found = compare(generator, GOOD[:8] + POOR[8:], POOR[:10] + GOOD[10:], tmp_path)
-    assert (found.wins, found.ties, found.losses, found.inconsistent, found.missing) == (8, 2, 2, 0, 0)
-    assert found.win_rate == pytest.approx((8 + 1) / 12) and found.tie_share == pytest.approx(2 / 12)
+    assert (found.wins, found.ties, found.losses, found.inconsistent, found.missing) == (
+        8,
+        2,
+        2,
+        0,
+        0,
+    )
+    assert found.win_rate == pytest.approx((8 + 1) / 12) and found.tie_share == pytest.approx(
+        2 / 12
+    )
     assert found.interval.low < found.win_rate < found.interval.high
     assert found.agreement == found.kappa == 1 and found.position_bias == 0.5
     assert found.position_interval == (0.5, 0.5)  # both verdicts of a pair are drawn as one
-    assert len(generator.calls) == 2 * N and list(generator.calls[0].schema["properties"]) == ["rationale", "verdict"]
+    assert len(generator.calls) == 2 * N and list(generator.calls[0].schema["properties"]) == [
+        "rationale",
+        "verdict",
+    ]
 
 
 def test_first_and_second_are_not_mixed_up(tmp_path):
     found = compare(say(better), GOOD, POOR, tmp_path / "1")
     assert found.win_rate == 1 and found.wins == N and found.interval == (1, 1)
     turned = compare(say(better), POOR, GOOD, tmp_path / "2")
-    assert turned.win_rate == 0 and turned.losses == N and {pair.outcome for pair in turned.pairs} == {"second"}
+    assert (
+        turned.win_rate == 0
+        and turned.losses == N
+        and {pair.outcome for pair in turned.pairs} == {"second"}
+    )
 
 
 @pytest.mark.parametrize("place, share", [("A", 1), ("B", 0)])
 def test_a_judge_of_places_alone_decides_nothing(place, share, tmp_path):
     found = compare(say(lambda a, b: place), GOOD, POOR, tmp_path)
     assert found.position_bias == share and found.position_interval == (share, share)
-    assert found.win_rate == 0.5 and found.inconsistent == found.ties == N and found.agreement == 0 and found.kappa <= 0
+    assert (
+        found.win_rate == 0.5
+        and found.inconsistent == found.ties == N
+        and found.agreement == 0
+        and found.kappa <= 0
+    )
     assert found.length_controlled == 0.5
 
 
 def test_the_figures_of_two_orders_that_agree_on_half(tmp_path):
-    said = iter(["A", "B", "B", "A", "A", "A", "tie", "B"])  # both first; both second; disagree; a tie and the first
-    order = {(q, a): next(said) for q, one, two in zip(QUESTIONS, GOOD, POOR[:4], strict=False) for a in (one, two)}
-    judge = FunctionGenerator(lambda prompt: verdict(order[shown(prompt)[0], shown(prompt)[2]]), name="judge")
+    # both first; both second; disagree; a tie and the first
+    said = iter(["A", "B", "B", "A", "A", "A", "tie", "B"])
+    order = {
+        (q, a): next(said)
+        for q, one, two in zip(QUESTIONS, GOOD, POOR[:4], strict=False)
+        for a in (one, two)
+    }
+    judge = FunctionGenerator(
+        lambda prompt: verdict(order[shown(prompt)[0], shown(prompt)[2]]), name="judge"
+    )
     found = compare(judge, GOOD[:4], POOR[:4], tmp_path, QUESTIONS[:4])
     assert [pair.outcome for pair in found.pairs] == ["first", "second", "tie", "tie"]
     assert (found.win_rate, found.inconsistent, found.agreement) == (0.5, 2, 0.5)
-    assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))  # by chance: 2/4 x 2/4 + 1/4 x 2/4
+    # by chance: 2/4 x 2/4 + 1/4 x 2/4
+    assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
     assert found.position_bias == pytest.approx(4 / 7)
     assert found.position_interval.low < 4 / 7 < found.position_interval.high
 
@@ -81,7 +109,13 @@ def test_one_order_decided_and_the_other_tied_is_a_tie_that_is_reported(tmp_path
 
 def test_a_judge_that_always_ties(tmp_path):
     found = compare(say(lambda a, b: "tie"), GOOD, POOR, tmp_path)
-    assert (found.ties, found.inconsistent, found.win_rate, found.tie_share, found.agreement) == (N, 0, 0.5, 1, 1)
+    assert (found.ties, found.inconsistent, found.win_rate, found.tie_share, found.agreement) == (
+        N,
+        0,
+        0.5,
+        1,
+        1,
+    )
     assert found.interval == (0.5, 0.5) and found.length_controlled == 0.5
     assert all(map(math.isnan, (found.kappa, found.position_bias, *found.position_interval)))
 
@@ -95,7 +129,9 @@ def test_what_a_judge_gives_for_length_is_taken_out(tmp_path):
         number, _, a, b = shown(prompt)
         return verdict("AB"[(len(a) > len(b)) == (int(number) % 5 == 0)])
 
-    found = compare(FunctionGenerator(judge, name="judge"), first, second, tmp_path, [str(i) for i in range(60)])
+    found = compare(
+        FunctionGenerator(judge, name="judge"), first, second, tmp_path, [str(i) for i in range(60)]
+    )
     assert found.win_rate == pytest.approx(0.6) and found.agreement == 1
     assert found.length_controlled == pytest.approx(0.5, abs=0.01)
     low, high = found.length_controlled_interval
@@ -103,7 +139,8 @@ def test_what_a_judge_gives_for_length_is_taken_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answer, asked", [("A ดีกว่า", 3), (verdict("C"), 3), (verdict("a"), 3), (Reply("", stop_reason="refusal"), 1)]
+    "answer, asked",
+    [("A ดีกว่า", 3), (verdict("C"), 3), (verdict("a"), 3), (Reply("", stop_reason="refusal"), 1)],
 )
 def test_a_pair_without_both_verdicts_counts_for_nothing(answer, asked, tmp_path):
     def half(prompt):
@@ -112,16 +149,32 @@ def test_a_pair_without_both_verdicts_counts_for_nothing(answer, asked, tmp_path
 
     generator = FunctionGenerator(half, name="judge")
     found = compare(generator, GOOD, POOR, tmp_path)
-    assert found.missing == 1 and found.wins == N - 1 and found.win_rate == 1 and found.position_bias == 0.5
+    assert (
+        found.missing == 1
+        and found.wins == N - 1
+        and found.win_rate == 1
+        and found.position_bias == 0.5
+    )
     assert found.pairs[0].verdicts == ("first", None) and found.pairs[0].outcome is None
-    assert found.pairs[0].errors[0] is None and found.pairs[0].errors[1] and found.pairs[0].rationales[1] is None
+    assert (
+        found.pairs[0].errors[0] is None
+        and found.pairs[0].errors[1]
+        and found.pairs[0].rationales[1] is None
+    )
     assert len(generator.calls) == 2 * N - 1 + asked
 
 
 def test_a_judge_that_says_nothing_prefers_nobody(tmp_path):
     found = compare(FunctionGenerator(lambda prompt: "?", name="judge"), GOOD, POOR, tmp_path)
     assert found.missing == len(found) == N
-    figures = (found.win_rate, found.macro, found.tie_share, found.length_controlled, found.agreement, found.kappa)
+    figures = (
+        found.win_rate,
+        found.macro,
+        found.tie_share,
+        found.length_controlled,
+        found.agreement,
+        found.kappa,
+    )
     assert all(map(math.isnan, (*figures, *found.interval, *found.length_controlled_interval)))
     assert "missing=12" in repr(found)
 
@@ -147,9 +200,17 @@ def test_equal_answers_are_two_requests_of_their_own(tmp_path):
 
 
 def test_tasks_and_sources(tmp_path):
-    questions = [Question(str(i), "a" if i < 9 else "b", q, "", source=f"p{i // 2}") for i, q in enumerate(QUESTIONS)]
-    found = compare(say(better), GOOD[:9] + POOR[9:], POOR[:9] + GOOD[9:], tmp_path, questions, references=GOOD)
-    assert {task: (len(each), each.win_rate) for task, each in found.tasks.items()} == {"a": (9, 1), "b": (3, 0)}
+    questions = [
+        Question(str(i), "a" if i < 9 else "b", q, "", source=f"p{i // 2}")
+        for i, q in enumerate(QUESTIONS)
+    ]
+    found = compare(
+        say(better), GOOD[:9] + POOR[9:], POOR[:9] + GOOD[9:], tmp_path, questions, references=GOOD
+    )
+    assert {task: (len(each), each.win_rate) for task, each in found.tasks.items()} == {
+        "a": (9, 1),
+        "b": (3, 0),
+    }
     assert found.win_rate == 0.75 and found.macro == 0.5 and found.pairs[3].source == "p1"
 
 
@@ -170,7 +231,9 @@ def test_a_judge_of_ones_own_family_is_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "seedfree"):
         compare_answers(judge, ["q"], ["a"], ["b"], tmp_path, generators=["llama-3", "claude"])
         assert not caplog.records
-        compare_answers(judge, ["q"], ["a"], ["b"], tmp_path, generators=["llama-3", "typhoon2-qwen2.5-7b"])
+        compare_answers(
+            judge, ["q"], ["a"], ["b"], tmp_path, generators=["llama-3", "typhoon2-qwen2.5-7b"]
+        )
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "typhoon2-qwen2.5-7b" in caplog.text and "llama" not in caplog.text
 
@@ -184,7 +247,9 @@ def test_every_language_is_compared_without_an_order_to_translate_the_verdict(co
     assert sent.system == language.persona or language.native in sent.system
 
 
-@pytest.mark.parametrize("first, second", [(GOOD[:-1], POOR), (GOOD, [*POOR, "x"]), (GOOD, "x" * N), (GOOD, [1] * N)])
+@pytest.mark.parametrize(
+    "first, second", [(GOOD[:-1], POOR), (GOOD, [*POOR, "x"]), (GOOD, "x" * N), (GOOD, [1] * N)]
+)
 def test_unequal_or_wrong_answers_are_refused_before_anything_is_asked(first, second, tmp_path):
     generator = say(better)
     with pytest.raises(ConfigError, match="first|second"):

@@ -15,17 +15,29 @@ LONG = "ก" * 200_000
 
 def write(path, text):
     data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" and not data.startswith(b"\x1f\x8b") else data)
+    path.write_bytes(
+        gzip.compress(data) if path.suffix == ".gz" and not data.startswith(b"\x1f\x8b") else data
+    )
     return path
 
 
 @pytest.mark.parametrize("name", ["m.open_qa.culture.csv", "m.open_qa.culture.csv.gz"])
 def test_csv(tmp_path, name):
-    text = "\ufeff" + HEADER + 'ถามว่า,,"บรรทัดแรก\n\nบรรทัดที่สาม",7,"เขาพูดว่า ""ดี"", แล้วไป"\nnan,NaN,,8,nan\n'
+    text = (
+        "\ufeff"
+        + HEADER
+        + 'ถามว่า,,"บรรทัดแรก\n\nบรรทัดที่สาม",7,"เขาพูดว่า ""ดี"", แล้วไป"\nnan,NaN,,8,nan\n'
+    )
     found = read_predictions(write(tmp_path / name, text + f'x,"a\r\nb",{LONG},9,ข\n'))
     first, second, third = found
     assert first == Prediction(
-        "ถามว่า", "", "บรรทัดแรก\n\nบรรทัดที่สาม", "7", 'เขาพูดว่า "ดี", แล้วไป', task="open_qa", part="culture"
+        "ถามว่า",
+        "",
+        "บรรทัดแรก\n\nบรรทัดที่สาม",
+        "7",
+        'เขาพูดว่า "ดี", แล้วไป',
+        task="open_qa",
+        part="culture",
     )
     assert (second.question, second.context, second.answer, second.prediction) == ("", "", "", "")
     assert (third.context, third.answer) == ("a\r\nb", LONG)
@@ -41,10 +53,24 @@ def test_the_limit_on_csv_fields_is_put_back(tmp_path):
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.jsonl.gz"])
 def test_jsonl(tmp_path, name):
-    row = {"question": "ถาม", "context": None, "answer": "ก\u2028ข", "id": 7, "prediction": float("nan")}
-    more = {"task": "open_qa", "part": "thai_culture", "stop_reason": "max_tokens", "choices": ["ก", "ข"], "other": {}}
+    row = {
+        "question": "ถาม",
+        "context": None,
+        "answer": "ก\u2028ข",
+        "id": 7,
+        "prediction": float("nan"),
+    }
+    more = {
+        "task": "open_qa",
+        "part": "thai_culture",
+        "stop_reason": "max_tokens",
+        "choices": ["ก", "ข"],
+        "other": {},
+    }
     found = read_predictions(
-        write(tmp_path / name, f"{json.dumps(row)}\n\n{json.dumps(row | more, ensure_ascii=False)}\n")
+        write(
+            tmp_path / name, f"{json.dumps(row)}\n\n{json.dumps(row | more, ensure_ascii=False)}\n"
+        )
     )
     first, second = found
     assert first == Prediction("ถาม", "", "ก\u2028ข", "7", "")
@@ -84,7 +110,11 @@ def test_a_name_of_another_form_is_the_model(tmp_path):
         ("a.csv", "\ufeff \n", "is empty"),
         ("a.csv", HEADER, "has no rows"),
         ("a.csv", "question,context,answer,id\n1,2,3,4\n", "no column 'prediction'"),
-        ("a.csv", "id,prediction\n1,2\n", "no column 'question' and no column 'context' and no column 'answer'"),
+        (
+            "a.csv",
+            "id,prediction\n1,2\n",
+            "no column 'question' and no column 'context' and no column 'answer'",
+        ),
         ("a.csv", HEADER + '1,2,3,4,"5\n', "line 2: not CSV"),
         ("a.csv", HEADER + '1,2,"3\n3",4,5\n1,"2"x,3,4,5\n', "line 4: not CSV"),
         ("a.csv", HEADER + "1,2,3,4,5\n1,2,3\n", "line 3: 3 cells, where the header has 5"),
@@ -128,14 +158,16 @@ def test_cut_off_is_known_from_stop_reasons():
 
 
 @pytest.mark.parametrize(
-    "text", ["ข้อแรก, ข้อสอง,", "ดังนี้ (", "```python\nx = 1", "ในโลกแ", "เพื่อให้ทุกคนได้รับสิ่งท", "แม้ว่าความค"]
+    "text",
+    ["ข้อแรก, ข้อสอง,", "ดังนี้ (", "```python\nx = 1", "ในโลกแ", "เพื่อให้ทุกคนได้รับสิ่งท", "แม้ว่าความค"],
 )
 def test_texts_that_cannot_end_so(text):
     assert cut_off(rows(text, "จบแล้วครับ")) == (0.5, False)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ข", "ตอบ ข", "ข้อ ข.", "นาย ก", "จบแล้วครับ", "x = 1", "```\nx\n```", "ปี 2566", "ฯลฯ"]
+    "text",
+    ["", "ข", "ตอบ ข", "ข้อ ข.", "นาย ก", "จบแล้วครับ", "x = 1", "```\nx\n```", "ปี 2566", "ฯลฯ"],
 )
 def test_texts_that_may_end_so(text):
     assert cut_off(rows(text)).share == 0

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.resample import RESAMPLES, Strata, interval_around, mean_interval, p_value, paired_p
+from seedfree.evaluation.resample import (
+    RESAMPLES,
+    Strata,
+    interval_around,
+    mean_interval,
+    p_value,
+    paired_p,
+)
 
 VALUES = np.random.default_rng(0).normal(5, 2, 400)
 NUMBERS = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20)
@@ -19,8 +26,13 @@ def test_the_interval_of_a_mean_is_the_textbook_s():
 
 def test_rows_of_one_source_are_one_draw():
     copies = np.repeat(VALUES[:50], 8)
-    alone, together = mean_interval(copies), mean_interval(copies, clusters=np.repeat(np.arange(50), 8).tolist())
-    assert (together.high - together.low) / (alone.high - alone.low) == pytest.approx(8**0.5, rel=0.15)
+    alone, together = (
+        mean_interval(copies),
+        mean_interval(copies, clusters=np.repeat(np.arange(50), 8).tolist()),
+    )
+    assert (together.high - together.low) / (alone.high - alone.low) == pytest.approx(
+        8**0.5, rel=0.15
+    )
     assert together == pytest.approx(mean_interval(VALUES[:50]), rel=1e-12)
 
 
@@ -33,7 +45,9 @@ def test_groups_are_drawn_within():
 def test_a_blank_cluster_is_one_of_its_own():
     blank = ["", None, float("nan"), ""] * 100
     assert mean_interval(VALUES, clusters=blank) == mean_interval(VALUES)
-    assert mean_interval(VALUES, clusters=[0] * 400) == pytest.approx((VALUES.mean(), VALUES.mean()))
+    assert mean_interval(VALUES, clusters=[0] * 400) == pytest.approx(
+        (VALUES.mean(), VALUES.mean())
+    )
 
 
 @given(NUMBERS, st.floats(0.05, 0.99), st.integers(0, 5))
@@ -47,12 +61,18 @@ def test_blocks_draw_what_one_draw_would(monkeypatch):
     other = VALUES + np.random.default_rng(3).normal(0.1, 1, 400)
     whole = [*mean_interval(VALUES), paired_p(VALUES, other)]
     monkeypatch.setattr("seedfree.evaluation.resample._BLOCK", 400 * 7)
-    assert 0.002 < whole[2] < 0.5 and [*mean_interval(VALUES), paired_p(VALUES, other)] == pytest.approx(whole)
+    assert 0.002 < whole[2] < 0.5 and [
+        *mean_interval(VALUES),
+        paired_p(VALUES, other),
+    ] == pytest.approx(whole)
 
 
 def test_coverage():
     draws = np.random.default_rng(1)
-    held = [low <= 0 <= high for low, high in (mean_interval(draws.normal(size=60), seed=i) for i in range(200))]
+    held = [
+        low <= 0 <= high
+        for low, high in (mean_interval(draws.normal(size=60), seed=i) for i in range(200))
+    ]
     assert 0.89 <= np.mean(held) <= 0.99
 
 

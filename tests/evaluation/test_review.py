@@ -19,7 +19,9 @@ from seedfree.evaluation.review import read_reviews, review_sheet
 from seedfree.records import Context, Instruction, Message, Source
 
 HEADER = "sheet,item,reviewer,fluency,culture,correctness,comment"
-HOSTILE = "</script><script>alert(1)</script ><!-- <script \u2028&amp;@@SHEET@@@@POLICY@@\u202e\ud800"
+HOSTILE = (
+    "</script><script>alert(1)</script ><!-- <script \u2028&amp;@@SHEET@@@@POLICY@@\u202e\ud800"
+)
 
 
 def row(number, task="closed_qa", **more):
@@ -68,7 +70,10 @@ def sheet(tmp_path):
         id = key["sheet"]
 
         def write(self, name, marks, header=HEADER, encoding="utf-8-sig", comment=""):
-            lines = [f"{self.id},{item},{name},{','.join(map(str, given))},{comment}" for item, given in marks.items()]
+            lines = [
+                f"{self.id},{item},{name},{','.join(map(str, given))},{comment}"
+                for item, given in marks.items()
+            ]
             path = tmp_path / f"{name}.csv"
             path.write_bytes("\r\n".join([header, *lines, ""]).encode(encoding))
             return path
@@ -84,14 +89,18 @@ def test_each_task_keeps_its_share_and_the_seed_decides(tmp_path, sheet):
     assert Counter(one["task"] for one in origins) == {"closed_qa": 6, "summarization": 4}
     assert [ROWS[one["row"]].id for one in origins] == [one["id"] for one in origins]
     tasks = [one["task"] for one in origins]
-    assert sum(a != b for a, b in zip(tasks, tasks[1:], strict=False)) > 1, "tasks do not come one after the other"
+    assert sum(a != b for a, b in zip(tasks, tasks[1:], strict=False)) > 1, (
+        "tasks do not come one after the other"
+    )
     page = sheet.path.read_bytes()
     assert review_sheet(ROWS, 10, sheet.path).read_bytes() == page
     assert review_sheet(ROWS, 10, tmp_path / "other.html", seed=1).read_bytes() != page
 
 
 def test_a_sheet_is_never_written_over_the_key_of_another(sheet):
-    with pytest.raises(ConfigError, match="review.key.json is the key of another sheet. Give another out"):
+    with pytest.raises(
+        ConfigError, match="review.key.json is the key of another sheet. Give another out"
+    ):
         review_sheet(ROWS, 10, sheet.path, seed=1)
     assert json.loads(sheet.key_path.read_text("utf-8")) == sheet.key
 
@@ -100,7 +109,10 @@ def test_several_data_sets_give_as_many_rows_and_cannot_be_told_apart(tmp_path):
     few = [row(n, output=f"ก {n}") for n in range(3)]
     path = review_sheet({"ours-v2": few, "theirs-v1": ROWS, "empty": []}, 20, tmp_path / "r.html")
     key = json.loads((tmp_path / "r.key.json").read_text("utf-8"))
-    assert Counter(one["dataset"] for one in key["items"].values()) == {"ours-v2": 3, "theirs-v1": 17}
+    assert Counter(one["dataset"] for one in key["items"].values()) == {
+        "ours-v2": 3,
+        "theirs-v1": 17,
+    }
     assert key["sizes"] == {"ours-v2": 3, "theirs-v1": 100, "empty": 0}
     text = path.read_text("utf-8")
     hidden = ["ours-v2", "theirs-v1", "secret-model", "id-1", "closed_qa", "หัวข้อ", "review.key"]
@@ -111,10 +123,21 @@ def test_several_data_sets_give_as_many_rows_and_cannot_be_told_apart(tmp_path):
 
 
 def test_what_is_shown_of_a_row(tmp_path):
-    talk = (Message("user", "หนึ่ง"), Message("assistant", "สอง"), Message("user", "สาม"), Message("assistant", "สี่"))
+    talk = (
+        Message("user", "หนึ่ง"),
+        Message("assistant", "สอง"),
+        Message("user", "สาม"),
+        Message("assistant", "สี่"),
+    )
     rows = [
         row(0, "a", input="เนื้อเรื่อง"),
-        row(1, "b", context=Context("หน้าเว็บ", source=Source("wikipedia", title="Secret", url="https://x.example"))),
+        row(
+            1,
+            "b",
+            context=Context(
+                "หน้าเว็บ", source=Source("wikipedia", title="Secret", url="https://x.example")
+            ),
+        ),
         row(2, "c", messages=talk, language='th" onload="alert(1)'),
     ]
     page = Page(review_sheet(rows, 50, tmp_path / "r.html"))
@@ -128,24 +151,42 @@ def test_what_is_shown_of_a_row(tmp_path):
 
 
 def test_rows_are_data_and_the_page_reaches_nothing(tmp_path, sheet):
-    page = Page(review_sheet([row(0, instruction=HOSTILE, output=HOSTILE, input=HOSTILE)], 1, tmp_path / "h.html"))
+    page = Page(
+        review_sheet(
+            [row(0, instruction=HOSTILE, output=HOSTILE, input=HOSTILE)], 1, tmp_path / "h.html"
+        )
+    )
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in Page(sheet.path).tags]
     assert not set("<>&\u2028\u2029") & set(dict(page.texts)["script", "application/json"])
     assert page.sheet["rows"][0]["turns"][1][1] == HOSTILE.replace("\ud800", "\ufffd")
-    (policy,) = (attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    (policy,) = (
+        attrs["content"]
+        for _, attrs in page.tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     for (tag, kind), text in page.texts:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert kind or rules[f"{tag}-src"] == f"'sha256-{digest}'"
     assert rules["default-src"] == "'none'" and not {"connect-src", "font-src"} & rules.keys()
-    links = [attrs[name] for _, attrs in page.tags for name in ("src", "href", "action") if name in attrs]
+    links = [
+        attrs[name] for _, attrs in page.tags for name in ("src", "href", "action") if name in attrs
+    ]
     assert links == ["data:,"]
-    assert not re.search(r"https?:|innerHTML|insertAdjacent|document\.write|\beval\b", page.texts[-1][1])
+    assert not re.search(
+        r"https?:|innerHTML|insertAdjacent|document\.write|\beval\b", page.texts[-1][1]
+    )
 
 
 @pytest.mark.parametrize(
     ("language", "rows", "lang"),
-    [(None, "th", "th"), ("en", "th", "en"), (None, "sw", "sw"), ('"><b>', "th", "en"), (None, "", "en")],
+    [
+        (None, "th", "th"),
+        ("en", "th", "en"),
+        (None, "sw", "sw"),
+        ('"><b>', "th", "en"),
+        (None, "", "en"),
+    ],
 )
 def test_the_pages_own_language(tmp_path, language, rows, lang):
     path = review_sheet([row(0, language=rows)], 1, tmp_path / "r.html", language=language)
@@ -159,7 +200,9 @@ def test_no_rows(tmp_path, dataset, n):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("dataset", ["rows.jsonl", Path("rows.jsonl"), [1], {"a": ROWS, "b": "rows.jsonl"}, None])
+@pytest.mark.parametrize(
+    "dataset", ["rows.jsonl", Path("rows.jsonl"), [1], {"a": ROWS, "b": "rows.jsonl"}, None]
+)
 def test_what_is_no_data_set(tmp_path, dataset):
     with pytest.raises(ConfigError, match=r"Give a data set"):
         review_sheet(dataset, 5, tmp_path / "r.html")
@@ -173,7 +216,10 @@ def test_marks_come_back_with_their_rows(sheet):
         (second, 2, None, 4),
     ]
     assert reviews.reviewers == ("A",) and reviews.rows[0].comment == "=1+1"
-    assert reviews.rows[0].id == ROWS[reviews.rows[0].row].id and reviews.rows[0].task == ROWS[reviews.rows[0].row].task
+    assert (
+        reviews.rows[0].id == ROWS[reviews.rows[0].row].id
+        and reviews.rows[0].task == ROWS[reviews.rows[0].row].task
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +253,10 @@ def test_files_that_a_spreadsheet_saved_anew(sheet, change):
         (lambda t: t.replace(",A,", ",,", 1), "line 2: no reviewer"),
         (lambda t: re.sub(r"s[0-9a-f]{12},", "s000,", t, count=1), "line 2: sheet 's000', not 's"),
         (lambda t: t.replace(",r01,", ",r99,"), "no item 'r99'"),
-        (lambda t: t + t.split("\r\n")[1].replace("4,5,1", "4,5,2"), "A marked r01 twice, differently"),
+        (
+            lambda t: t + t.split("\r\n")[1].replace("4,5,1", "4,5,2"),
+            "A marked r01 twice, differently",
+        ),
         (lambda t: t.replace("4,5,1,", '4,5,1,"', 1), "line 2: not CSV: unexpected end of data"),
         (lambda t: t.encode("utf-16"), "is not UTF-8 text. Save it as CSV UTF-8"),
     ],
@@ -227,7 +276,12 @@ def test_a_missing_or_wrong_key(sheet, tmp_path):
         sheet.read(tmp_path / "gone.csv")
     with pytest.raises(ConfigError, match="Cannot read .*none.json"):
         read_reviews(path, key=tmp_path / "none.json")
-    for text in ("[]", "{", '{"sheet": 1}', '{"sheet": "s", "sizes": {}, "items": {"r01": {"row": "1"}}}'):
+    for text in (
+        "[]",
+        "{",
+        '{"sheet": 1}',
+        '{"sheet": "s", "sizes": {}, "items": {"r01": {"row": "1"}}}',
+    ):
         sheet.key_path.write_text(text)
         with pytest.raises(ConfigError, match="is not the key of a sheet"):
             sheet.read(path)
@@ -251,7 +305,9 @@ def test_means_and_agreement_of_two_reviewers(sheet):
     assert math.isnan(none.value) and math.isnan(none.interval.low) and none.items == 0
     agreement = reviews.agreement("culture")
     assert agreement.n == 9 and agreement.raw == pytest.approx(6 / 9)
-    assert agreement.sources == tuple(sheet.key["items"][f"r{n:02}"]["source"] for n in range(1, 10))
+    assert agreement.sources == tuple(
+        sheet.key["items"][f"r{n:02}"]["source"] for n in range(1, 10)
+    )
     assert replace(agreement, sources=("one",) * 9).interval("raw") == pytest.approx((6 / 9, 6 / 9))
     low, high = agreement.interval("quadratic")
     assert agreement.kappa < agreement.linear < agreement.quadratic < agreement.spearman + 0.1
@@ -288,13 +344,21 @@ def test_a_judges_marks_are_matched_by_place_by_id_and_by_item(sheet):
     by_id = {row.id: mark for row, mark in zip(ROWS, judged, strict=True) if mark}
     assert reviews.agreement_with(by_id).n == reviews.agreement_with(judged, "culture").n == 9
     by_item = {"r01": 9, "r02": 3, "r03": math.nan}
-    assert reviews.agreement_with(by_item, "fluency") == reviews.agreement_with({"": {"id-?": 1} | by_item}, "fluency")
-    assert reviews.agreement_with(by_item).first_marks == (1, 2) and reviews.agreement_with(by_item).second_marks == (
+    assert reviews.agreement_with(by_item, "fluency") == reviews.agreement_with(
+        {"": {"id-?": 1} | by_item}, "fluency"
+    )
+    assert reviews.agreement_with(by_item).first_marks == (1, 2) and reviews.agreement_with(
+        by_item
+    ).second_marks == (
         5,
         2,
     )
     assert reviews.agreement_with(SimpleNamespace(scores=judged)) == reviews.agreement_with(judged)
-    wrong = [(judged[:-1], "99 marks for 100 rows"), ({"r01": 11}, "11.0 is not from"), ({"r01": 0}, "0.0 is not from")]
+    wrong = [
+        (judged[:-1], "99 marks for 100 rows"),
+        ({"r01": 11}, "11.0 is not from"),
+        ({"r01": 0}, "0.0 is not from"),
+    ]
     for marks, message in wrong:
         with pytest.raises(ConfigError, match=message):
             reviews.agreement_with(marks)
@@ -306,7 +370,9 @@ def test_the_human_mark_is_the_mean_of_whole_reviews(sheet):
         sheet.write("B", {"r01": (4, 4, 4)}),
     ]
     agreement = sheet.read(*files).agreement_with({"r01": 8, "r02": 9, "r03": 1})
-    assert agreement.first == (4, 1) and agreement.first_marks == (4, 1) and agreement.quadratic == 1
+    assert (
+        agreement.first == (4, 1) and agreement.first_marks == (4, 1) and agreement.quadratic == 1
+    )
     halves = sheet.read(*files).agreement_with({"r01": 8, "r02": 9, "r03": 1}, "fluency")
     assert halves.first == (4.5, 5, 1) and halves.first_marks == (5, 5, 1)
 
@@ -325,7 +391,9 @@ def test_several_data_sets_are_told_apart_again(tmp_path):
     assert "| ours | 5 | 5.00 [5.00, 5.00] |" in reviews.table()
     agreement = reviews.agreement_with({"ours": [9] * 5, "theirs": [4] * 5}, "fluency")
     assert agreement.raw == agreement.spearman == 1
-    with pytest.raises(ConfigError, match="of 2 data sets, the marks of one. Give them by name: ours, theirs"):
+    with pytest.raises(
+        ConfigError, match="of 2 data sets, the marks of one. Give them by name: ours, theirs"
+    ):
         reviews.agreement_with([9] * 5)
 
 

@@ -11,9 +11,13 @@ from seedfree.evaluation.review import read_reviews, review_sheet
 from seedfree.records import Instruction
 from seedfree.text import clean
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver: make browser")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium with its driver: make browser"
+)
 
 FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking
 --disable-component-update --disable-sync --no-first-run""".split()
@@ -32,7 +36,9 @@ HOSTILE = [
 
 
 def rows(n):
-    return [Instruction("qa", f"โจทย์ {i}", f"คำตอบ {i}", language="th", id=f"id-{i}") for i in range(n)]
+    return [
+        Instruction("qa", f"โจทย์ {i}", f"คำตอบ {i}", language="th", id=f"id-{i}") for i in range(n)
+    ]
 
 
 class Page:
@@ -62,7 +68,9 @@ class Page:
         return self.js("return document.getElementById(arguments[0]).innerText", name)
 
     def texts(self):
-        return self.js("return [...document.querySelectorAll('.text')].map((one) => one.textContent)")
+        return self.js(
+            "return [...document.querySelectorAll('.text')].map((one) => one.textContent)"
+        )
 
     def pressed(self):
         """The marks of the row that is open, None where there is none."""
@@ -82,8 +90,14 @@ class Page:
 
     def requests(self):
         """Addresses of all that the browser asked for since the page was opened."""
-        events = [json.loads(one["message"])["message"] for one in self.driver.get_log("performance")]
-        return {one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"}
+        events = [
+            json.loads(one["message"])["message"] for one in self.driver.get_log("performance")
+        ]
+        return {
+            one["params"]["request"]["url"]
+            for one in events
+            if one["method"] == "Network.requestWillBeSent"
+        }
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +118,8 @@ def driver(tmp_path_factory):
 def page(driver, tmp_path):
     def opened(items, **options):
         driver.execute_cdp_cmd(
-            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": False}
+            "Browser.setDownloadBehavior",
+            {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": False},
         )
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         return Page(driver, tmp_path, items, **options)
@@ -114,11 +129,15 @@ def page(driver, tmp_path):
 
 def test_a_sheet_is_marked_by_keyboard_alone_left_and_gone_on_with(page):
     sheet = page(rows(6))
-    assert not sheet.js("return document.getElementById('start').hidden") and "6 ข้อ" in sheet.text("intro")
+    assert not sheet.js("return document.getElementById('start').hidden") and "6 ข้อ" in sheet.text(
+        "intro"
+    )
     sheet.press("\ue007")  # no name: nothing begins
     assert sheet.js("return document.getElementById('row').hidden")
     sheet.begin("=สมชาย")
-    sheet.press("345\ue007", "112", "c", '=1+1, "ดี"; j5', "\ue007", "บรรทัดสอง", "\ue00c", "\ue007", "55")
+    sheet.press(
+        "345\ue007", "112", "c", '=1+1, "ดี"; j5', "\ue007", "บรรทัดสอง", "\ue00c", "\ue007", "55"
+    )
     assert sheet.text("where") == "ข้อ 3 จาก 6" and sheet.text("done") == "ให้คะแนนแล้ว 2 ข้อ"
     assert sheet.pressed() == [5, 5, None]
 
@@ -133,15 +152,22 @@ def test_a_sheet_is_marked_by_keyboard_alone_left_and_gone_on_with(page):
     assert "ยังไม่ได้ให้คะแนน 1 ข้อ ข้ามไป 1 ข้อ" in sheet.text("left")
     sheet.press("\ue004", "\ue007")  # tab to the button that saves
     path = sheet.saved()
-    assert sheet.text("saved") == f"บันทึกเป็น {path.name} ในโฟลเดอร์ดาวน์โหลดแล้ว" and "=" not in path.name
-    assert path.read_bytes().startswith(b"\xef\xbb\xbfsheet,item,reviewer,fluency,culture,correctness,comment\r\n")
+    assert (
+        sheet.text("saved") == f"บันทึกเป็น {path.name} ในโฟลเดอร์ดาวน์โหลดแล้ว" and "=" not in path.name
+    )
+    assert path.read_bytes().startswith(
+        b"\xef\xbb\xbfsheet,item,reviewer,fluency,culture,correctness,comment\r\n"
+    )
     assert ",'=สมชาย," in path.read_text("utf-8-sig")
     reviews = read_reviews(path, key=sheet.path.with_suffix(".key.json"))
     marks = [(r.fluency, r.culture, r.correctness) for r in reviews.rows]
     assert marks == [(3, 4, 5), (1, 1, 2), (5, 5, 2), (None, None, None), (4, 4, 4), (None, 2, 3)]
     assert reviews.reviewers == ("=สมชาย",) and reviews.rows[1].comment == '=1+1, "ดี"; j5\nบรรทัดสอง'
     asked = {url for url in sheet.requests() if not url.startswith(("blob:", "data:"))}
-    assert asked == {sheet.path.as_uri()} and sheet.js("return performance.getEntriesByType('resource').length") == 0
+    assert (
+        asked == {sheet.path.as_uri()}
+        and sheet.js("return performance.getEntriesByType('resource').length") == 0
+    )
 
 
 def test_keys_count_by_their_place_on_a_thai_keyboard(page):
@@ -149,7 +175,9 @@ def test_keys_count_by_their_place_on_a_thai_keyboard(page):
     sheet.begin()
     for key, code in (("ภ", "Digit4"), ("/", "Digit2"), ("๕", "Numpad5"), ("่", "KeyJ")):
         for kind in ("keyDown", "keyUp"):
-            sheet.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": code})
+            sheet.driver.execute_cdp_cmd(
+                "Input.dispatchKeyEvent", {"type": kind, "key": key, "code": code}
+            )
     assert sheet.text("where") == "ข้อ 2 จาก 2" and sheet.text("done") == "ให้คะแนนแล้ว 1 ข้อ"
     sheet.press("k")
     assert sheet.pressed() == [4, 2, 5]
@@ -160,11 +188,14 @@ def test_keys_count_by_their_place_on_a_thai_keyboard(page):
 
 
 def test_hostile_rows_are_shown_as_the_text_that_they_are(page):
-    items = [Instruction("qa", text, text[::-1], input=text, id=str(n)) for n, text in enumerate(HOSTILE)]
+    items = [
+        Instruction("qa", text, text[::-1], input=text, id=str(n)) for n, text in enumerate(HOSTILE)
+    ]
     sheet = page(items)
     sheet.begin()
     sheet.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True},
     )
     for origin in sheet.key["items"].values():
         text = HOSTILE[origin["row"]]
@@ -219,7 +250,9 @@ def test_each_reviewer_has_marks_of_their_own_and_damage_is_nothing(page):
 def test_where_the_browser_keeps_nothing_it_says_so_and_still_saves(page):
     script = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
     sheet = page(rows(2), language="en")
-    added = sheet.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    added = sheet.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": script}
+    )
     try:
         sheet.driver.refresh()
         assert "keeps nothing" in sheet.text("unkept")
@@ -237,11 +270,14 @@ def test_it_can_be_read_and_reached(page, scheme):
 
     sheet = page(rows(2), language="en")
     sheet.driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
     )
     sheet.begin()
     groups = sheet.driver.find_elements(By.CSS_SELECTOR, ".question")
-    assert [one.accessible_name for one in groups][0] == "Does the answer read as a native speaker would write it?"
+    assert [one.accessible_name for one in groups][
+        0
+    ] == "Does the answer read as a native speaker would write it?"
     names = [one.accessible_name for one in groups[0].find_elements(By.TAG_NAME, "button")]
     assert names == ["1, unreadable", "2", "3", "4", "5, native"]
     assert sheet.driver.find_element(By.ID, "comment").accessible_name.startswith("Comment")

@@ -37,9 +37,14 @@ PREDICTIONS = [
 ]
 WORSE = ["ไม่ทราบ", "ข้อ 1 Spendee", "แม่น้ำโขง 6", "ต้มยำ"]
 ODD = st.sampled_from(["", " ", "\n\u2028", "None", "NA", "null", "n/a", "Null"]) | st.lists(
-    st.sampled_from(["กิน", "ข้าว", "\n", "\r\n", "\xa0", "\u200b", "1,234.5", "-\n", "😀", "the end"]), min_size=1
+    st.sampled_from(
+        ["กิน", "ข้าว", "\n", "\r\n", "\xa0", "\u200b", "1,234.5", "-\n", "😀", "the end"]
+    ),
+    min_size=1,
 ).map("".join)
-LONG = st.lists(st.sampled_from("กิน ข้าว บ้าน แม่น้ำ โขง 10 app".split()), min_size=4, max_size=12).map(" ".join)
+LONG = st.lists(st.sampled_from("กิน ข้าว บ้าน แม่น้ำ โขง 10 app".split()), min_size=4, max_size=12).map(
+    " ".join
+)
 
 
 class NoSynonyms:
@@ -57,10 +62,16 @@ def by_hand(predictions, references):
     cut = [[one_space(text) for text in texts] for texts in (predictions, references)]
     rouge, words = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"]), NLTKWordTokenizer()
     pairs = list(zip(*cut, strict=True))
-    meteor = [single_meteor_score(words.tokenize(r), words.tokenize(p), wordnet=NoSynonyms()) for p, r in pairs]
+    meteor = [
+        single_meteor_score(words.tokenize(r), words.tokenize(p), wordnet=NoSynonyms())
+        for p, r in pairs
+    ]
     each = [{name: s.fmeasure for name, s in rouge.score(r, p).items()} for p, r in pairs]
     means = {name: np.mean([one[name] for one in each]) for name in each[0]}
-    corpus = {"bleu": corpus_bleu(cut[0], [cut[1]]).score, "chrf": corpus_chrf(cut[0], [cut[1]]).score}
+    corpus = {
+        "bleu": corpus_bleu(cut[0], [cut[1]]).score,
+        "chrf": corpus_chrf(cut[0], [cut[1]]).score,
+    }
     return corpus | means | {"meteor": np.mean(meteor)}
 
 
@@ -72,7 +83,8 @@ def test_paper_mode_is_its_libraries_steps():
     found = values(score(PREDICTIONS, REFERENCES, mode="paper"))
     expected = by_hand(PREDICTIONS, REFERENCES)
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    # What stands between spaces: 3 of 4 and 4 alike; without "the", 4 of 5 and 7; 3 of 4 and 4; none.
+    # What stands between spaces: 3 of 4 and 4 alike; without "the", 4 of 5 and 7; 3 of 4 and 4;
+    # none.
     assert found["squad_f1"] == pytest.approx(100 * np.mean([6 / 8, 8 / 12, 6 / 8, 0]))
 
 
@@ -83,18 +95,28 @@ def test_paper_mode_scales_by_valid_over_all(empty, side):
     given[side][-1] = empty
     found, alone = score(*given, mode="paper"), score(PREDICTIONS, REFERENCES, mode="paper")
     assert values(found) == pytest.approx({name: v * 4 / 5 for name, v in values(alone).items()})
-    assert found.n == 5 and found.unanswered == pytest.approx(0.2 * (1 - side)) and alone.unanswered == 0
+    assert (
+        found.n == 5
+        and found.unanswered == pytest.approx(0.2 * (1 - side))
+        and alone.unanswered == 0
+    )
 
 
 @given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=5))
 def test_paper_mode_reads_odd_cells_as_pandas_gave_them_to_its_scorer(rows):
     predictions, references = map(list, zip(*rows, strict=True))
-    table = pd.read_csv(io.StringIO(pd.DataFrame({"p": predictions, "r": references}).to_csv(index=False)))
+    table = pd.read_csv(
+        io.StringIO(pd.DataFrame({"p": predictions, "r": references}).to_csv(index=False))
+    )
     valid = table[table.p.notna() & table.r.notna()].astype(str)
     if not any(map(str.strip, references)):
         return
     found = score(predictions, references, mode="paper")
-    expected = by_hand(list(valid.p), list(valid.r)) if len(valid) else {"bleu": 0, "chrf": 0, "rouge1": 0, "meteor": 0}
+    expected = (
+        by_hand(list(valid.p), list(valid.r))
+        if len(valid)
+        else {"bleu": 0, "chrf": 0, "rouge1": 0, "meteor": 0}
+    )
     for name, value in expected.items():
         assert getattr(found, name) == pytest.approx(value * len(valid) / len(rows)), name
 
@@ -104,8 +126,14 @@ def test_segmented_mode_counts_blank_answers_and_skips_blank_references():
     unanswered = score([*PREDICTIONS, None], [*REFERENCES, "คำตอบ"])
     assert unanswered.rouge1 == pytest.approx(alone.rouge1 * 4 / 5) and unanswered.unanswered == 0.2
     assert 0.8 * alone.chrf < unanswered.chrf < alone.chrf and unanswered.length == alone.length
-    skipped = score([*PREDICTIONS, "คำ"], [*REFERENCES, "\u200b"], cut_off=[False, True, False, True, True])
-    assert values(skipped) == pytest.approx(values(alone)) and skipped.n == 4 and skipped.cut_off == 0.5
+    skipped = score(
+        [*PREDICTIONS, "คำ"], [*REFERENCES, "\u200b"], cut_off=[False, True, False, True, True]
+    )
+    assert (
+        values(skipped) == pytest.approx(values(alone))
+        and skipped.n == 4
+        and skipped.cut_off == 0.5
+    )
 
 
 @pytest.mark.parametrize("mode", ["segmented", "paper"])
@@ -119,7 +147,9 @@ def test_nothing_answered_is_zero(mode):
 def test_a_text_against_itself_is_perfect(texts):
     scores = values(score(texts, texts))
     assert scores.pop("meteor") > 0.99
-    assert scores == pytest.approx({n: 100 if n in ("bleu", "chrf", "squad_f1", "squad_em") else 1 for n in scores})
+    assert scores == pytest.approx(
+        {n: 100 if n in ("bleu", "chrf", "squad_f1", "squad_em") else 1 for n in scores}
+    )
 
 
 @pytest.mark.parametrize("mode", ["segmented", "paper"])
@@ -131,7 +161,10 @@ def test_the_order_of_rows_does_not_matter(mode):
     assert values(first.tasks["b"]) == pytest.approx(values(turned.tasks["b"]))
 
 
-@given(st.lists(st.tuples(LONG, LONG, st.sampled_from("xyz")), min_size=1, max_size=6), st.integers(0, 3))
+@given(
+    st.lists(st.tuples(LONG, LONG, st.sampled_from("xyz")), min_size=1, max_size=6),
+    st.integers(0, 3),
+)
 def test_intervals_hold_their_scores(rows, seed):
     predictions, references, tasks = zip(*rows, strict=True)
     scores = score(predictions, references, tasks=tasks, seed=seed)
@@ -143,7 +176,10 @@ def test_intervals_hold_their_scores(rows, seed):
 
 
 def test_the_interval_of_bleu_is_that_of_resampled_files():
-    predictions, references = PREDICTIONS * 5, REFERENCES * 4 + [REFERENCES[1], REFERENCES[0], *REFERENCES[2:]]
+    predictions, references = (
+        PREDICTIONS * 5,
+        REFERENCES * 4 + [REFERENCES[1], REFERENCES[0], *REFERENCES[2:]],
+    )
     scores = score(predictions, references)
     draws = np.random.default_rng(7)
     resampled = []
@@ -159,18 +195,28 @@ def test_the_interval_of_bleu_is_that_of_resampled_files():
 
 def test_tasks_micro_and_macro():
     scores = score(PREDICTIONS, REFERENCES, tasks=["long", "long", "long", "short"])
-    assert list(scores.tasks) == ["long", "short"] and [one.n for one in scores.tasks.values()] == [3, 1]
+    assert list(scores.tasks) == ["long", "short"] and [one.n for one in scores.tasks.values()] == [
+        3,
+        1,
+    ]
     assert values(scores.tasks["short"]) == values(score(PREDICTIONS[3:], REFERENCES[3:]))
     for metric in METRICS:
         each = [getattr(one, metric) for one in scores.tasks.values()]
         assert scores.macro(metric) == pytest.approx(sum(each) / 2)
-    assert scores.rouge1 == pytest.approx((3 * scores.tasks["long"].rouge1 + scores.tasks["short"].rouge1) / 4)
-    assert scores.tasks["short"].interval("chrf") == pytest.approx((scores.tasks["short"].chrf,) * 2)
+    assert scores.rouge1 == pytest.approx(
+        (3 * scores.tasks["long"].rouge1 + scores.tasks["short"].rouge1) / 4
+    )
+    assert scores.tasks["short"].interval("chrf") == pytest.approx(
+        (scores.tasks["short"].chrf,) * 2
+    )
     assert scores.tasks["long"].tasks == {}
 
 
 def test_macro_of_one_task_is_micro():
-    for scores in (score(PREDICTIONS, REFERENCES), score(PREDICTIONS, REFERENCES, tasks=["qa"] * 4)):
+    for scores in (
+        score(PREDICTIONS, REFERENCES),
+        score(PREDICTIONS, REFERENCES, tasks=["qa"] * 4),
+    ):
         for metric in METRICS:
             assert scores.macro(metric) == pytest.approx(getattr(scores, metric))
             assert scores.macro_interval(metric) == pytest.approx(scores.interval(metric))
@@ -217,11 +263,21 @@ def test_length_signature_and_leading_metric():
     scores = score(["กข", None], ["กขค", "ก"])
     assert scores.length == 2 and scores.metrics == METRICS and scores.cut_off is None
     assert scores.mode == "segmented" and scores.language == "th" and scores.leading == "rougeL"
-    for part in ("mode:segmented|lang:th|seg:newmm pythainlp ", "|dict:", "|sacrebleu:", "|rouge_score:", "|nltk:"):
+    for part in (
+        "mode:segmented|lang:th|seg:newmm pythainlp ",
+        "|dict:",
+        "|sacrebleu:",
+        "|rouge_score:",
+        "|nltk:",
+    ):
         assert part in scores.signature
     assert score(["ก"], ["ก"], mode="paper").leading == "chrf"
     amharic = score(["ሰላም ለሁሉም"], ["ሰላም ለሁሉም"], "am")
-    assert amharic.leading == "chrf" and "seg:none (Unicode words" in amharic.signature and amharic.rouge1 == 1
+    assert (
+        amharic.leading == "chrf"
+        and "seg:none (Unicode words" in amharic.signature
+        and amharic.rouge1 == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,7 +291,12 @@ def test_length_signature_and_leading_metric():
 )
 def test_other_languages_are_scored_in_their_words(language, reference, prediction):
     scores = score([prediction], [reference], language)
-    assert 0 < scores.rouge1 < 1 and 0 < scores.squad_f1 < 100 and 0 < scores.chrf < 100 and 0 < scores.meteor < 1
+    assert (
+        0 < scores.rouge1 < 1
+        and 0 < scores.squad_f1 < 100
+        and 0 < scores.chrf < 100
+        and 0 < scores.meteor < 1
+    )
     assert scores.leading == "rougeL"
 
 
@@ -292,7 +353,9 @@ LIMITS = {"bleu": 0.001, "chrf": 0.001, "meteor": 0.002, "squad_f1": 0.01, "squa
 PUBLISHED = {"BLEU": "bleu", "ChrF": "chrf", "f1": "squad_f1", "exact_match": "squad_em"}
 
 
-@pytest.mark.skipif(not FOLDER.is_dir(), reason="SEEDFREE_THAIEVAL names no folder with published prediction files")
+@pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="SEEDFREE_THAIEVAL names no folder with published prediction files"
+)
 def test_the_published_scores_are_reproduced():
     csv.field_size_limit(10**7)
     published = json.loads((FOLDER / "published_scores.json").read_text("utf-8"))
@@ -300,12 +363,16 @@ def test_the_published_scores_are_reproduced():
     for file in published:
         with gzip.open(FOLDER / file["file"], "rt", encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
-        scores = score([row["prediction"] for row in rows], [row["answer"] for row in rows], mode="paper")
+        scores = score(
+            [row["prediction"] for row in rows], [row["answer"] for row in rows], mode="paper"
+        )
         for name, found in file["published"].items():
             for metric, number in found.items() if isinstance(found, dict) else [(name, found)]:
                 metric = PUBLISHED.get(metric, metric)
                 if metric in METRICS:
-                    assert getattr(scores, metric) == pytest.approx(number, abs=LIMITS.get(metric, 0.006)), file["file"]
+                    assert getattr(scores, metric) == pytest.approx(
+                        number, abs=LIMITS.get(metric, 0.006)
+                    ), file["file"]
 
 
 def test_one_number_for_a_list_is_told():

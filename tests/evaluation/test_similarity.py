@@ -18,7 +18,9 @@ def encoder():
 
 
 def test_closer_texts_are_more_similar(encoder):
-    found = embedding_similarity([RAIN, SAME, COOK, "", RAIN], [RAIN, RAIN, RAIN, RAIN, " "], encoder)
+    found = embedding_similarity(
+        [RAIN, SAME, COOK, "", RAIN], [RAIN, RAIN, RAIN, RAIN, " "], encoder
+    )
     assert found.values[0] == pytest.approx(1, abs=1e-6)
     assert 1 > found.values[1] > found.values[2] + 0.1
     assert list(found.values[3:]) == [0, 0]
@@ -30,9 +32,13 @@ def test_closer_texts_are_more_similar(encoder):
 def test_vectors_of_any_length_and_sources():
     class Bare:
         def encode(self, texts):
-            return np.array([[3.0, 4.0] if text == "a" else [0.0, 5.0] for text in texts], np.float32)
+            return np.array(
+                [[3.0, 4.0] if text == "a" else [0.0, 5.0] for text in texts], np.float32
+            )
 
-    found = embedding_similarity(["a", "a", "b", "b"], ["a", "b", "a", "b"], Bare(), sources=["x", "x", "y", "y"])
+    found = embedding_similarity(
+        ["a", "a", "b", "b"], ["a", "b", "a", "b"], Bare(), sources=["x", "x", "y", "y"]
+    )
     assert found.values == pytest.approx([1, 0.8, 0.8, 1])
     assert found.encoder == "Bare"
     assert found.interval == pytest.approx((0.9, 0.9))  # both sources have the same mean
@@ -52,7 +58,9 @@ def test_what_is_no_encoder_is_told(encoder):
         embedding_similarity(["a"], ["a"], encoder)
 
 
-@pytest.mark.parametrize("measure", [lambda p, r: embedding_similarity(p, r, None), lambda p, r: bert_score(p, r, "m")])
+@pytest.mark.parametrize(
+    "measure", [lambda p, r: embedding_similarity(p, r, None), lambda p, r: bert_score(p, r, "m")]
+)
 @pytest.mark.parametrize(
     ("said", "right", "message"),
     [([], [], "no predictions"), (["a"], [], "1 predictions and 0"), ([1], ["a"], "is int")],
@@ -73,7 +81,9 @@ def model(tmp_path_factory):
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     letters = [chr(i) for i in range(0x0E01, 0x0E5C)] + [" "]
     made = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({token: i for i, token in enumerate(special + letters)}, unk_token="<unk>")
+        tokenizers.models.WordLevel(
+            {token: i for i, token in enumerate(special + letters)}, unk_token="<unk>"
+        )
     )
     made.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     made.post_processor = tokenizers.processors.TemplateProcessing(
@@ -108,12 +118,18 @@ def test_bert_score_matches_tokens_greedily(model):
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval()
+    tokenizer, network = (
+        AutoTokenizer.from_pretrained(model),
+        AutoModel.from_pretrained(model).eval(),
+    )
     sides = []
     for text in (SAME, RAIN):
         with torch.no_grad():
-            hidden = network(**tokenizer(text[:60], return_tensors="pt"), output_hidden_states=True).hidden_states[1][0]
-        sides.append(torch.nn.functional.normalize(hidden[1:-1], dim=-1))  # without the marks at both ends
+            hidden = network(
+                **tokenizer(text[:60], return_tensors="pt"), output_hidden_states=True
+            ).hidden_states[1][0]
+        # without the marks at both ends
+        sides.append(torch.nn.functional.normalize(hidden[1:-1], dim=-1))
     cosines = sides[0] @ sides[1].T
     found = bert_score([SAME[:60]], [RAIN[:60]], model, layers=1, device="cpu")
     assert found.precision == pytest.approx(cosines.max(1).values.mean().item(), abs=1e-4)
@@ -123,7 +139,9 @@ def test_bert_score_matches_tokens_greedily(model):
 
 
 def test_a_text_beyond_the_models_limit_is_cut(model):
-    assert bert_score([RAIN * 40], [RAIN * 50], model, device="cpu").f1 == pytest.approx(1, abs=1e-4)
+    assert bert_score([RAIN * 40], [RAIN * 50], model, device="cpu").f1 == pytest.approx(
+        1, abs=1e-4
+    )
 
 
 def test_bert_score_says_what_it_cannot_load(model, tmp_path):

@@ -22,7 +22,13 @@ POEMS = [
     ("เขียนคำโฆษณา", "", "อร่อยทุกคำ", "3", ""),
 ]
 RIVERS = [
-    ("แม่น้ำใดไหลผ่านลำปาง", CHOICES, "คำตอบที่ถูกต้องคือ ข. เพราะไหลผ่านลำปาง", "1", "แม่น้ำวัง เพราะไหลผ่านลำปาง"),
+    (
+        "แม่น้ำใดไหลผ่านลำปาง",
+        CHOICES,
+        "คำตอบที่ถูกต้องคือ ข. เพราะไหลผ่านลำปาง",
+        "1",
+        "แม่น้ำวัง เพราะไหลผ่านลำปาง",
+    ),
     ("แม่น้ำใดไหลผ่านเชียงใหม่", CHOICES, "ข้อที่ถูกต้องได้แก่ ก.", "2", "ตอบ A"),
     ("แม่น้ำใดไหลผ่านแพร่", CHOICES, "คำตอบคือ ค.", "3", "ข้อ ก"),
     ("แม่น้ำใดไหลผ่านน่าน", CHOICES, "คำตอบคือ ง.", "4", "ไม่แน่ใจ"),
@@ -47,7 +53,14 @@ def folder(tmp_path):
     write(tmp_path, "my-model.v2.creative_writing.culture.csv", POEMS)
     write(tmp_path, "my-model.v2.multiple_choice.culture.csv", RIVERS)
     entries = [
-        entry("my-model.v2", "creative_writing", "thai_culture", BLEU=1.0, METEOR={"meteor": 0.1}, **similar(0.5)),
+        entry(
+            "my-model.v2",
+            "creative_writing",
+            "thai_culture",
+            BLEU=1.0,
+            METEOR={"meteor": 0.1},
+            **similar(0.5),
+        ),
         entry(
             "my-model.v2",
             "multiple_choice",
@@ -56,7 +69,13 @@ def folder(tmp_path):
             SQuAD={"exact_match": 3, "f1": 8},
             **similar(0.7),
         ),
-        entry("my-model.v2", "summarization", "general", ChrF=20.0, ROUGE={"rouge1": 0.2, "rougeLsum": 0.1}),
+        entry(
+            "my-model.v2",
+            "summarization",
+            "general",
+            ChrF=20.0,
+            ROUGE={"rouge1": 0.2, "rougeLsum": 0.1},
+        ),
         entry("other", "summarization", "general", ChrF=30.0),
     ]
     (tmp_path / "published_scores.json").write_text(json.dumps(entries))
@@ -82,7 +101,9 @@ def test_files_are_scored_in_both_modes(folder):
     for one, rows in ((poems, POEMS), (rivers, RIVERS)):
         for mode, found in one.modes.items():
             said = score([row[4] for row in rows], [row[2] for row in rows], "th", mode)
-            assert [getattr(found, m) for m in one.metrics] == [getattr(said, m) for m in one.metrics]
+            assert [getattr(found, m) for m in one.metrics] == [
+                getattr(said, m) for m in one.metrics
+            ]
     assert set(rivers.metrics) - set(poems.metrics) == {"squad_em", "squad_f1"}
     assert poems.accuracy is None and poems.published["bleu"] == 1.0
     assert (rivers.accuracy.correct, rivers.accuracy.unparsed, rivers.accuracy.n) == (0.5, 0.25, 4)
@@ -95,9 +116,16 @@ def test_means_of_the_new_scores(folder):
     assert list(by_mode) == ["paper", "segmented"]
     for mode, row in by_mode.items():
         poems, rivers = (one.modes[mode] for one in table.rescored)
-        assert row["scores"]["chrf"] == {"mean": pytest.approx((poems.chrf + rivers.chrf) / 2), "tasks": 2}
+        assert row["scores"]["chrf"] == {
+            "mean": pytest.approx((poems.chrf + rivers.chrf) / 2),
+            "tasks": 2,
+        }
         assert row["scores"]["squad_f1"] == {"mean": rivers.squad_f1, "tasks": 1}
-        assert (row["n"], row["unanswered"], row["accuracy"]) == (7, pytest.approx(1 / 7), {"mean": 0.5, "tasks": 1})
+        assert (row["n"], row["unanswered"], row["accuracy"]) == (
+            7,
+            pytest.approx(1 / 7),
+            {"mean": 0.5, "tasks": 1},
+        )
         said = [row[4] for row in (*POEMS, *RIVERS) if row[4]]
         assert row["length"] == pytest.approx(sum(map(len, said)) / 6)
 
@@ -111,7 +139,9 @@ def test_the_text_says_what_the_numbers_are(folder):
     assert "cannot be compared" in text
     assert "mode:paper|" in text and "mode:segmented|" in text
     lines = text.splitlines()
-    (poems,) = [i for i, line in enumerate(lines) if line.startswith("my-model.v2, creative_writing")]
+    (poems,) = [
+        i for i, line in enumerate(lines) if line.startswith("my-model.v2, creative_writing")
+    ]
     bleu = next(line for line in lines[poems:] if line.startswith("BLEU")).split()
     assert bleu[1] == "1.000" and float(bleu[3]) == pytest.approx(float(bleu[2]) - 1, abs=0.0011)
 
@@ -124,7 +154,9 @@ def test_files_alone_and_scores_alone(folder):
     assert "Published scores" not in str(table) and "paper" not in table.rescored[0].modes
     for path in folder.glob("*.csv"):
         path.unlink()
-    (folder / "own.json").write_text(json.dumps({"culture": {"open_qa": entry("", "open_qa", "thai_culture", BLEU=4)}}))
+    (folder / "own.json").write_text(
+        json.dumps({"culture": {"open_qa": entry("", "open_qa", "thai_culture", BLEU=4)}})
+    )
     alone = make_table(folder)
     assert [(row["model"], row["n"]) for row in alone.averages()] == [("own", None)]
     assert "Scored anew" not in str(alone)
@@ -134,23 +166,33 @@ def test_predictions_of_several_tasks_in_one_file(tmp_path):
     inside = tmp_path / "gemma"
     inside.mkdir()
     rows = [
-        dict(zip(COLUMNS, row, strict=True)) | {"task": task, "part": "culture", "stop_reason": "end"}
+        dict(zip(COLUMNS, row, strict=True))
+        | {"task": task, "part": "culture", "stop_reason": "end"}
         for task, some in (("creative_writing", POEMS), ("multiple_choice", RIVERS))
         for row in some
     ]
     rows[0]["stop_reason"] = "max_tokens"
-    rows[-1] |= {"context": "", "choices": ["แม่น้ำปิง", "แม่น้ำวัง", "แม่น้ำยม", "แม่น้ำน่าน"], "prediction": "แม่น้ำน่าน"}
+    rows[-1] |= {
+        "context": "",
+        "choices": ["แม่น้ำปิง", "แม่น้ำวัง", "แม่น้ำยม", "แม่น้ำน่าน"],
+        "prediction": "แม่น้ำน่าน",
+    }
     rows.append(rows[0] | {"task": "translation"})
     (inside / "predictions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     table = make_table(inside, ("segmented",))
     poems, rivers = table.rescored
     assert (poems.model, poems.cut_off.known, rivers.accuracy.correct) == ("gemma", True, 0.75)
     assert poems.cut_off.share == pytest.approx(1 / 3)
-    assert "Left out: 1 rows of predictions.jsonl (task 'translation', part 'culture')." in table.notes
+    assert (
+        "Left out: 1 rows of predictions.jsonl (task 'translation', part 'culture')." in table.notes
+    )
 
 
 def test_a_folder_as_the_authors_have_it(tmp_path):
-    scores = {"summarization": {"BLEU": 2.0}, "open_qa": {"BLEU": 4.0, "SQuAD": {"f1": 8}, "ROUGE": {"rouge1": 0.1}}}
+    scores = {
+        "summarization": {"BLEU": 2.0},
+        "open_qa": {"BLEU": 4.0, "SQuAD": {"f1": 8}, "ROUGE": {"rouge1": 0.1}},
+    }
     halves = {"yes": scores, "no": {"open_qa": {"BLEU": 1.0}}}
     (tmp_path / "my-model").mkdir()
     write(tmp_path / "my-model", "creative_writing_yes_eval.csv", POEMS)
@@ -172,7 +214,11 @@ def test_a_folder_as_the_authors_have_it(tmp_path):
 
 
 def test_what_cannot_be_said_is_noted(tmp_path):
-    write(tmp_path, "m.classification.general.csv", [("a", "", "", "1", "b"), ("a", "", "สุภาพ", "2", "สุภาพ")])
+    write(
+        tmp_path,
+        "m.classification.general.csv",
+        [("a", "", "", "1", "b"), ("a", "", "สุภาพ", "2", "สุภาพ")],
+    )
     write(tmp_path, "m.multiple_choice.general.csv", [("a", "", "อธิบายยาว", "1", "b")])
     write(tmp_path, "notes.csv", [("a", "", "b", "1", "b")])
     table = make_table(tmp_path, ("segmented",))
@@ -200,7 +246,12 @@ def test_forms_of_published_scores(tmp_path, value, message):
     path.write_text(value if isinstance(value, str) else json.dumps(value))
     if message is None:
         (one,) = read_published(path)
-        assert (one.model, one.task, one.part, one.scores) == ("m", "open_qa", "culture", {"bleu": 1.0})
+        assert (one.model, one.task, one.part, one.scores) == (
+            "m",
+            "open_qa",
+            "culture",
+            {"bleu": 1.0},
+        )
     else:
         with pytest.raises(ConfigError, match=message):
             read_published(path)
@@ -247,7 +298,9 @@ THAIEVAL = os.environ.get("SEEDFREE_THAIEVAL", "")
 NEAR = {"bleu": 0.001, "chrf": 0.001, "meteor": 0.002, "squad_f1": 0.01, "squad_em": 0.01}
 
 
-@pytest.mark.skipif(not THAIEVAL, reason="SEEDFREE_THAIEVAL names no folder with the published prediction files")
+@pytest.mark.skipif(
+    not THAIEVAL, reason="SEEDFREE_THAIEVAL names no folder with the published prediction files"
+)
 def test_the_published_scores_come_out_again():
     table = make_table(Path(THAIEVAL), ("paper",))
     assert len(table.rescored) == 6

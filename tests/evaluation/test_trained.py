@@ -20,7 +20,8 @@ from tests.evaluation.benchmarks import wangchan_rows, write_jsonl
 from tests.training.tiny import TASKS, item, save_base
 
 PROMPTS = [
-    Prompt(text, max_tokens=10, temperature=1.5, top_p=0.9, seed=n) for n, text in enumerate("ก ขข คคค ง".split())
+    Prompt(text, max_tokens=10, temperature=1.5, top_p=0.9, seed=n)
+    for n, text in enumerate("ก ขข คคค ง".split())
 ]
 
 
@@ -32,7 +33,9 @@ def model(tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
-    config = QLoRAConfig(rank=4, max_length=256, epochs=1, validation_share=0, gradient_checkpointing=False)
+    config = QLoRAConfig(
+        rank=4, max_length=256, epochs=1, validation_share=0, gradient_checkpointing=False
+    )
     rows = Dataset(item(task, 0) for task in TASKS)
     yield QLoRATrainer(save_base(folder / "base"), config, show=False).train(rows, folder / "out")
     torch.set_num_threads(threads)
@@ -97,9 +100,10 @@ def test_prompts_with_other_settings_are_not_mixed_into_a_batch(model, monkeypat
     mixed = [Prompt("ก", max_tokens=2), Prompt("ก", max_tokens=3), Prompt("ข", max_tokens=2)]
     replies = ask(TrainedGenerator(model), mixed)
     assert sorted(sizes) == [1, 2]
-    assert [one.usage.output_tokens <= prompt.max_tokens for one, prompt in zip(replies, mixed, strict=True)] == [
-        True
-    ] * 3
+    assert [
+        one.usage.output_tokens <= prompt.max_tokens
+        for one, prompt in zip(replies, mixed, strict=True)
+    ] == [True] * 3
 
 
 def test_a_fault_is_told_to_those_who_asked_and_the_next_is_answered(model):
@@ -110,8 +114,13 @@ def test_a_fault_is_told_to_those_who_asked_and_the_next_is_answered(model):
 
 
 def test_it_is_named_by_its_weights(model):
-    assert TrainedGenerator(model).identity == TrainedGenerator(TrainedModel.open(model.folder)).identity
-    assert TrainedGenerator(model).identity.startswith(f"trained:{model.info['base']['digest'][:16]}:")
+    assert (
+        TrainedGenerator(model).identity
+        == TrainedGenerator(TrainedModel.open(model.folder)).identity
+    )
+    assert TrainedGenerator(model).identity.startswith(
+        f"trained:{model.info['base']['digest'][:16]}:"
+    )
     assert inspect.iscoroutinefunction(TrainedGenerator(model).generate)
     with pytest.raises(ConfigError, match="batch_size is 0"):
         TrainedGenerator(model, batch_size=0)
@@ -125,4 +134,7 @@ def test_a_trained_model_is_evaluated_and_kept_like_any_other(model, tmp_path, m
     assert sum(sizes) == 6 and max(sizes) > 1 and len(found.predictions) == 6
     assert found.info["model"] == TrainedGenerator(model).identity and found.scores.cut_off > 0
     again = evaluate(model, benchmark, tmp_path / "out", decoding=decoding)
-    assert sum(sizes) == 6 and again.predictions == found.predictions == Evaluation.open(tmp_path / "out").predictions
+    assert (
+        sum(sizes) == 6
+        and again.predictions == found.predictions == Evaluation.open(tmp_path / "out").predictions
+    )

@@ -42,7 +42,9 @@ def test_rows_of_non_commercial_licence_are_left_out_and_counted_once(path, capl
         assert [one.id for one in benchmark.questions()] == ["a1", "a2", "a3", "a4", "a6", "a7"]
         benchmark.questions()
     assert benchmark.left_out == 1
-    assert [record.getMessage().split(":")[1] for record in caplog.records] == [" 1 of 7 rows are left out"]
+    assert [record.getMessage().split(":")[1] for record in caplog.records] == [
+        " 1 of 7 rows are left out"
+    ]
     assert WangchanThaiInstruct(path, noncommercial=True).left_out == 0
 
 
@@ -125,7 +127,9 @@ def test_ids_are_unique_where_the_file_has_none_or_twins(tmp_path):
     assert [one.id for one in named] == ["same", "same-2", "same-3"]
     for row in rows:
         del row["ID"]
-    unnamed = [WangchanThaiInstruct(write_jsonl(tmp_path / "y.jsonl", rows)).questions() for _ in range(2)]
+    unnamed = [
+        WangchanThaiInstruct(write_jsonl(tmp_path / "y.jsonl", rows)).questions() for _ in range(2)
+    ]
     assert unnamed[0] == unnamed[1] and len({one.id for one in unnamed[0]}) == 3
 
 
@@ -147,7 +151,9 @@ def broken(**changes):
 
 
 def lacking(*names):
-    return [{key: value for key, value in row.items() if key not in names} for row in wangchan_rows()]
+    return [
+        {key: value for key, value in row.items() if key not in names} for row in wangchan_rows()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -238,9 +244,13 @@ def test_without_a_path_the_hub_s_test_split_is_loaded(tmp_path):
 
 
 def test_a_hub_out_of_reach_is_one_line_with_the_way_round_it(tmp_path):
-    (tmp_path / "datasets.py").write_text("def load_dataset(*a, **k):\n    raise RuntimeError('no\\nnetwork')\n")
+    (tmp_path / "datasets.py").write_text(
+        "def load_dataset(*a, **k):\n    raise RuntimeError('no\\nnetwork')\n"
+    )
     said = from_hub(tmp_path)
-    assert said.startswith("The hub does not give airesearch/WangchanThaiInstruct: RuntimeError: no network.")
+    assert said.startswith(
+        "The hub does not give airesearch/WangchanThaiInstruct: RuntimeError: no network."
+    )
     assert "hf download" in said and "path=" in said and "\n" not in said
 
 

@@ -48,18 +48,24 @@ def test_scripts_without_spaces_are_cut_into_words(language, text):
 
 def test_the_paper_cuts_over_lines_and_keeps_the_text_as_it_was():
     cutter = paper_cutter("th")
-    assert cutter.cut("ฉันกินข้าว\nดี").split() == ["ฉัน", "กินข้าว", "ดี"] and "\n" not in cutter.cut("ดี\nมาก")
+    assert cutter.cut("ฉันกินข้าว\nดี").split() == ["ฉัน", "กินข้าว", "ดี"] and "\n" not in cutter.cut(
+        "ดี\nมาก"
+    )
     assert cutter.clean("น\u0e4d\u0e32\u200b") == "น\u0e4d\u0e32\u200b"
 
 
 def test_signatures_name_segmenter_dictionary_and_version():
     assert segmented_cutter("th").signature.startswith("newmm pythainlp ")
-    assert "|dict:62" in segmented_cutter("th").signature and " words " in paper_cutter("th").signature
+    assert (
+        "|dict:62" in segmented_cutter("th").signature and " words " in paper_cutter("th").signature
+    )
     assert segmented_cutter("lo").signature.startswith("icu icu4py ")
     assert segmented_cutter("sw").signature == "space|norm:nfc"
 
 
-@pytest.mark.parametrize("language", ["am", "bo", Language("xx", "X", "X", "Latin", "", segmenter="")])
+@pytest.mark.parametrize(
+    "language", ["am", "bo", Language("xx", "X", "X", "Latin", "", segmenter="")]
+)
 def test_without_a_segmenter_words_are_unicode_s(language):
     cutter = segmented_cutter(language)
     assert not cutter.known and cutter.signature.startswith("none (Unicode words: icu ")
@@ -85,4 +91,8 @@ def test_an_unknown_segmenter_is_an_error():
 def test_content_leaves_out_case_and_punctuation_unless_nothing_else_is_there():
     assert content("Hello , ๆ !\n- 10") == [["hello", "ๆ"], ["10"]]
     assert content("? !") == [["?", "!"]]
-    assert [content(segmented_cutter("th").cut(text)) for text in ("ก", "ก.", "ข.")] == [[["ก"]], [["ก"]], [["ข"]]]
+    assert [content(segmented_cutter("th").cut(text)) for text in ("ก", "ก.", "ข.")] == [
+        [["ก"]],
+        [["ก"]],
+        [["ข"]],
+    ]

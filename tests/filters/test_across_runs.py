@@ -33,7 +33,9 @@ def test_a_later_process_goes_on_where_the_rows_are_the_same(tmp_path, monkeypat
     first.select(items[:100])
     compared = []
     add = DiversityIndex.add
-    monkeypatch.setattr(DiversityIndex, "add", lambda self, v, t: compared.append(len(v)) or add(self, v, t))
+    monkeypatch.setattr(
+        DiversityIndex, "add", lambda self, v, t: compared.append(len(v)) or add(self, v, t)
+    )
     encoder = Planted(planted)
     second = in_run(tmp_path, encoder, index=index)
     for n, new in ((50, []), (100, []), (120, [20]), (30, [])):
@@ -57,8 +59,17 @@ def test_the_last_few_rows_are_kept_at_the_end(tmp_path, monkeypatch):
 
 def test_rows_in_another_order_are_decided_anew_from_there_on(tmp_path):
     items, planted = planted_rows(60)
-    orders = [items, items[:20] + items[40:] + items[20:40], items[::-1], items[5:], [*items[:7], *items[6:]]]
-    growing, kept = SemanticDiversityFilter(encoder=Planted(planted)), in_run(tmp_path, Planted(planted))
+    orders = [
+        items,
+        items[:20] + items[40:] + items[20:40],
+        items[::-1],
+        items[5:],
+        [*items[:7], *items[6:]],
+    ]
+    growing, kept = (
+        SemanticDiversityFilter(encoder=Planted(planted)),
+        in_run(tmp_path, Planted(planted)),
+    )
     for order in orders:
         expected = SemanticDiversityFilter(encoder=Planted(planted)).select(order)
         same(growing.select(order), expected)
@@ -78,7 +89,9 @@ def test_another_threshold_is_noticed(tmp_path):
     )
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\0" * len(b)])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\0" * len(b)]
+)
 def test_a_damaged_index_is_made_again(tmp_path, damage):
     items, planted = planted_rows(60)
     first = in_run(tmp_path, Planted(planted))
@@ -156,13 +169,19 @@ def test_the_folder_says_which_vectors_belong_to_which_rows(tmp_path):
         ids, array, numbers = stores[identity].rows()
         assert ids == [item.id for item in items]
         np.testing.assert_array_equal(array[numbers], vectors)
-    assert in_run(tmp_path, Planted(planted)).measured_by is None, "it may come and go between two processes"
+    assert in_run(tmp_path, Planted(planted)).measured_by is None, (
+        "it may come and go between two processes"
+    )
     with pytest.raises(EncoderError, match="Other does not know"):
         in_run(tmp_path / "new", Planted(), measured_by=Other(unknown=0.5))
 
 
 def test_measured_by_is_an_encoder_of_its_own():
-    for wrong, message in ((Planted(), "own encoder"), ("LaBSE", "measured_by is 'LaBSE'"), (3, "not an object")):
+    for wrong, message in (
+        (Planted(), "own encoder"),
+        ("LaBSE", "measured_by is 'LaBSE'"),
+        (3, "not an object"),
+    ):
         with pytest.raises(ConfigError, match=message):
             SemanticDiversityFilter(encoder=Planted(), measured_by=wrong)
 
@@ -196,17 +215,33 @@ def test_against_takes_all_forms_in_their_order(tmp_path):
     (tmp_path / "run").mkdir()
     sf.Dataset(items[3:6]).to_jsonl(tmp_path / "run" / "dataset.jsonl")
     nameless = replace(items[8], id="")
-    given = [tmp_path / "rows.jsonl", str(tmp_path / "run"), sf.Dataset(items[6:8]), nameless, "a text", items[9]]
+    given = [
+        tmp_path / "rows.jsonl",
+        str(tmp_path / "run"),
+        sf.Dataset(items[6:8]),
+        nameless,
+        "a text",
+        items[9],
+    ]
     diversity = SemanticDiversityFilter(encoder=Planted(planted), against=given)
     names = [item.id for item in items[:8]]
-    assert diversity.against_ids == [*(f"against:{name}" for name in names), "against:8", "against:9", "against:row 9"]
+    assert diversity.against_ids == [
+        *(f"against:{name}" for name in names),
+        "against:8",
+        "against:9",
+        "against:row 9",
+    ]
     twins = [*items[:10], replace(row("a text", ""), id="x")]
-    found = SemanticDiversityFilter(encoder=Planted(), against=["a text", "b"], fields="instruction").select(twins[-1:])
+    found = SemanticDiversityFilter(
+        encoder=Planted(), against=["a text", "b"], fields="instruction"
+    ).select(twins[-1:])
     assert found.duplicate_of.tolist() == [1]
     assert diversity.select(items[:8]).kept.tolist() == []
     for one in (items[0], tmp_path / "run", str(tmp_path / "run"), sf.Dataset(items[:1])):
         assert SemanticDiversityFilter(encoder=Planted(), against=one).against_ids
-    assert SemanticDiversityFilter(encoder=Planted(), against=[]).select(items[:2]).kept.tolist() == [0, 1]
+    assert SemanticDiversityFilter(encoder=Planted(), against=[]).select(
+        items[:2]
+    ).kept.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +264,9 @@ def test_what_is_no_row_is_refused_when_the_filter_is_made(given, message, tmp_p
 
 def test_a_long_text_is_no_path():
     for text in ("ก" * 5000, "a\0b", "ความเร็ว กิโลเมตร/ชั่วโมง"):
-        assert SemanticDiversityFilter(encoder=Planted(), against=[text]).against_ids == ["against:0"]
+        assert SemanticDiversityFilter(encoder=Planted(), against=[text]).against_ids == [
+            "against:0"
+        ]
 
 
 def test_settings_hold_a_digest_of_what_was_there():
@@ -242,7 +279,12 @@ def test_settings_hold_a_digest_of_what_was_there():
     first = described(items)
     assert first["rows"] == 5 and len(first["digest"]) == 16 and "row 0" not in str(first)
     assert described(sf.Dataset(items)) == first
-    for other in (items[:4], items[::-1], [*items[:4], replace(items[4], output="else")], ["a", *items[1:]]):
+    for other in (
+        items[:4],
+        items[::-1],
+        [*items[:4], replace(items[4], output="else")],
+        ["a", *items[1:]],
+    ):
         assert described(other)["digest"] != first["digest"]
     made = SemanticDiversityFilter(encoder=LetterEncoder(), against=items)
     assert describe(replace(made, threshold=0.9))["against"] == first
@@ -262,7 +304,9 @@ class Counting(LetterEncoder):
 def pipeline(encoder, **settings):
     diversity = SemanticDiversityFilter(0.999, encoder, **settings)
     topics = [f"topic {i}" for i in range(12)]
-    return sf.Pipeline("th", thai_llm(), filters=[], tasks=[sf.Summarization()], topics=topics, diversity=diversity)
+    return sf.Pipeline(
+        "th", thai_llm(), filters=[], tasks=[sf.Summarization()], topics=topics, diversity=diversity
+    )
 
 
 def published(folder):
@@ -280,7 +324,9 @@ def test_a_run_that_goes_on_encodes_what_is_new(tmp_path):
     (store,) = VectorStore.open_all(tmp_path / "a" / "vectors")
     ids, _, numbers = store.rows()
     run = sf.Run.open(tmp_path / "a")
-    assert set(ids) == {item.id for item in [*run.dataset, *run.dropped]} and len(ids) == len(numbers)
+    assert set(ids) == {item.id for item in [*run.dataset, *run.dropped]} and len(ids) == len(
+        numbers
+    )
 
 
 def test_a_run_against_another_drops_its_rows_and_encodes_none_of_them(tmp_path):
@@ -290,7 +336,10 @@ def test_a_run_against_another_drops_its_rows_and_encodes_none_of_them(tmp_path)
     there = {f"against:{item.id}": item.output for item in first.dataset}
     dropped = {d.duplicate_of: d for d in second.dropped if d.reason == "diversity: near-duplicate"}
     assert set(dropped) == set(there) and len(second.dataset) == 4
-    assert all(dropped[name].output == text and dropped[name].similarity == 1 for name, text in there.items())
+    assert all(
+        dropped[name].output == text and dropped[name].similarity == 1
+        for name, text in there.items()
+    )
     texts = {f"{item.instruction}\n{item.output}" for item in first.dataset}
     assert not texts & set(encoder._seen)
     with pytest.raises(ConfigError, match="diversity.against.digest"):

@@ -17,7 +17,13 @@ def rotated(monkeypatch):
 
 
 def _rotate(monkeypatch, width, dense=2):
-    for name, value in {"FEWEST": 8, "_SAMPLE": 16, "_TRIAL": 8, "_WIDTHS": (width,), "_PAIR": 0}.items():
+    for name, value in {
+        "FEWEST": 8,
+        "_SAMPLE": 16,
+        "_TRIAL": 8,
+        "_WIDTHS": (width,),
+        "_PAIR": 0,
+    }.items():
         monkeypatch.setattr(f"seedfree.filters.bounds.{name}", value)
     monkeypatch.setattr("seedfree.filters.search._COLUMNS", 13)
     monkeypatch.setattr("seedfree.filters.search._DENSE", dense)
@@ -32,7 +38,8 @@ def unit(vectors):
 def naive(vectors, thresholds, held=0):
     """`duplicate_of` and `similarity`; the first `held` rows stay.
 
-    A row whose length is 1 but for the last bits is taken as it is: scaling it would move exact ties.
+    A row whose length is 1 but for the last bits is taken as it is: scaling it would move exact
+        ties.
     """
     rows = np.asarray(vectors, np.float64)
     lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
@@ -63,13 +70,19 @@ KINDS = {
     "low rank, nearly": lambda n, d, rng: (
         rng.normal(size=(n, 2)) @ rng.normal(size=(2, d)) + 1e-4 * rng.normal(size=(n, d))
     ),
-    "clustered": lambda n, d, rng: rng.normal(size=(4, d))[rng.integers(0, 4, n)] + 0.05 * rng.normal(size=(n, d)),
+    "clustered": lambda n, d, rng: (
+        rng.normal(size=(4, d))[rng.integers(0, 4, n)] + 0.05 * rng.normal(size=(n, d))
+    ),
     "nearly collinear": lambda n, d, rng: np.ones(d) + 1e-3 * rng.normal(size=(n, d)),
     "collinear to the last bits": lambda n, d, rng: np.ones(d) + 1e-7 * rng.normal(size=(n, d)),
     "all equal": lambda n, d, rng: np.tile(rng.normal(size=(1, d)), (n, 1)),
     "all distinct": lambda n, d, rng: np.eye(max(n, d))[rng.permutation(max(n, d))[:n]],
-    "exact duplicates": lambda n, d, rng: rng.normal(size=(n, d))[rng.integers(0, max(n // 3, 1), n)],
-    "few values": lambda n, d, rng: rng.integers(-1, 2, size=(n, d)) + 2 * np.eye(d)[rng.integers(0, d, n)],
+    "exact duplicates": lambda n, d, rng: rng.normal(size=(n, d))[
+        rng.integers(0, max(n // 3, 1), n)
+    ],
+    "few values": lambda n, d, rng: (
+        rng.integers(-1, 2, size=(n, d)) + 2 * np.eye(d)[rng.integers(0, d, n)]
+    ),
 }
 THRESHOLDS = (0.0, 1e-9, 0.5, 0.9, 0.999, 0.9999999, 1 - 1e-12, 1.0)
 SHAPES = [
@@ -110,16 +123,29 @@ def test_with_any_number_of_coordinates_and_pairs(kind, width, dense, monkeypatc
         assert_same(greedy_select(vectors, threshold, "exact", block=11), naive(vectors, threshold))
 
 
-@given(st.sampled_from(list(KINDS)), st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 16), st.data())
+@given(
+    st.sampled_from(list(KINDS)),
+    st.integers(0, 2**32),
+    st.integers(1, 40),
+    st.integers(1, 16),
+    st.data(),
+)
 def test_a_threshold_for_each_row_and_lengths_near_1(kind, seed, block, d, data):
     vectors = rows_of(kind, data.draw(st.integers(1, 50)), d, seed)
     rng = np.random.default_rng(seed)
     vectors = vectors * rng.uniform(0.9901, 1.0099, size=(len(vectors), 1))
     limits = rng.choice([t for t in THRESHOLDS if t < 1], size=len(vectors))
-    assert_same(greedy_select(vectors, limits.tolist(), "exact", block=block), naive(vectors, limits))
+    assert_same(
+        greedy_select(vectors, limits.tolist(), "exact", block=block), naive(vectors, limits)
+    )
 
 
-@given(st.sampled_from(list(KINDS)), st.integers(0, 2**32), st.integers(3, 16), st.sampled_from([0.5, 0.9, 0.99]))
+@given(
+    st.sampled_from(list(KINDS)),
+    st.integers(0, 2**32),
+    st.integers(3, 16),
+    st.sampled_from([0.5, 0.9, 0.99]),
+)
 def test_pairs_around_the_threshold(kind, seed, d, threshold):
     rng = np.random.default_rng([seed, 1])
     base = rows_of(kind, 20, d, seed)
@@ -138,7 +164,9 @@ def test_against_rows_that_stay(kind, seed, held, block):
     rng = np.random.default_rng(seed)
     vectors = vectors[rng.permutation(50)]
     for threshold in (0.0, 0.9):
-        found = greedy_select(vectors[held:], threshold, "exact", against=vectors[:held], block=block)
+        found = greedy_select(
+            vectors[held:], threshold, "exact", against=vectors[:held], block=block
+        )
         of, cosine = naive(vectors, threshold, held)
         # The number of a held row follows those of the rows that are decided.
         np.testing.assert_array_equal(
@@ -148,11 +176,18 @@ def test_against_rows_that_stay(kind, seed, held, block):
 
 
 @given(
-    st.sampled_from(list(KINDS)), st.integers(0, 2**32), st.lists(st.integers(0, 60), min_size=1, max_size=6), st.data()
+    st.sampled_from(list(KINDS)),
+    st.integers(0, 2**32),
+    st.lists(st.integers(0, 60), min_size=1, max_size=6),
+    st.data(),
 )
 def test_rows_that_come_bit_by_bit_are_cut_and_come_again(kind, seed, cuts, data):
     vectors = rows_of(kind, 60, 5, seed)
-    found, of, cosine = DiversityIndex("exact", block=data.draw(st.integers(1, 70))), np.empty(0, int), np.empty(0)
+    found, of, cosine = (
+        DiversityIndex("exact", block=data.draw(st.integers(1, 70))),
+        np.empty(0, int),
+        np.empty(0),
+    )
     for to in [*cuts, 60]:
         if to < len(found):
             found.cut(to)
@@ -181,7 +216,9 @@ def test_an_index_goes_on_from_a_file_with_rows_in_a_file(kind, tmp_path):
         after = second.add(mapped[n:], 0.9)
         of, cosine = naive(vectors, 0.9)
         np.testing.assert_array_equal(np.append(before.duplicate_of, after.duplicate_of), of)
-        np.testing.assert_allclose(np.append(before.similarity, after.similarity), cosine, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            np.append(before.similarity, after.similarity), cosine, rtol=0, atol=1e-12
+        )
 
 
 @given(st.sampled_from(list(KINDS)), st.integers(0, 2**32), st.integers(3, 24), st.integers(1, 23))

@@ -47,7 +47,9 @@ class Given:
                 out.append(self.rows[int(text)])
             else:
                 rng = np.random.default_rng(list(text.encode()))
-                out.append(np.ones(self.rows.shape[1]) + self.moved * rng.normal(size=self.rows.shape[1]))
+                out.append(
+                    np.ones(self.rows.shape[1]) + self.moved * rng.normal(size=self.rows.shape[1])
+                )
         return unit(np.array(out))
 
 
@@ -89,15 +91,25 @@ def test_false_drops_fall_with_the_threshold_and_grow_with_the_rows():
     grid = [made.false_drops(threshold=t) for t in np.linspace(0, 1, 101)]
     assert all(0 <= b <= a < 1 for a, b in zip(grid, grid[1:], strict=False)) and grid[-1] == 0
     rows = [made.false_drops(n, 0.95) for n in (1, 2, 10, 100, 10_000, 10**7)]
-    assert rows[0] == 0 and all(a < b for a, b in zip(rows, rows[1:], strict=False)) and rows[-1] > 0.99
+    assert (
+        rows[0] == 0
+        and all(a < b for a, b in zip(rows, rows[1:], strict=False))
+        and rows[-1] > 0.99
+    )
     # Far below one false drop in all, each pair counts by itself.
-    assert made.false_drops(20, 0.999) == pytest.approx(made.false_drops(10, 0.999) * 19 / 9, rel=1e-3)
+    assert made.false_drops(20, 0.999) == pytest.approx(
+        made.false_drops(10, 0.999) * 19 / 9, rel=1e-3
+    )
 
 
 def test_every_task_adds_rows_to_be_compared_with():
     rows = even(300, 6)
     one, four = calibrated(rows, rows=400), calibrated(rows, rows=100, tasks=4)
-    assert one.false_drops(threshold=0.97) == four.false_drops(threshold=0.97) == four.false_drops(100, 0.97)
+    assert (
+        one.false_drops(threshold=0.97)
+        == four.false_drops(threshold=0.97)
+        == four.false_drops(100, 0.97)
+    )
     assert four.false_drops(400, 0.97) > one.false_drops(400, 0.97)
 
 
@@ -145,7 +157,11 @@ def test_edits_are_light_and_the_same_for_a_seed():
 def test_paraphrases_are_a_kind_of_their_own():
     rows = np.vstack([even(200, 8), even(1, 8), even(1, 8)])
     made = calibrate(
-        Given(rows), [str(i) for i in range(200)], paraphrases=[("200", "201"), ("0", "1")], thresholds=[0.99], edits=5
+        Given(rows),
+        [str(i) for i in range(200)],
+        paraphrases=[("200", "201"), ("0", "1")],
+        thresholds=[0.99],
+        edits=5,
     )
     np.testing.assert_allclose(made.similarities["paraphrase"], [1, rows[0] @ rows[1]], atol=1e-6)
     assert made.misses["paraphrase"] == (0.5,)
@@ -154,7 +170,10 @@ def test_paraphrases_are_a_kind_of_their_own():
 def test_equal_texts_are_no_unrelated_pair():
     texts = [str(i) for i in range(120)]
     rows = even(120, 8)
-    once, twice = (calibrate(Given(rows), given, edits=5) for given in (texts, texts + [f" {t} " for t in texts]))
+    once, twice = (
+        calibrate(Given(rows), given, edits=5)
+        for given in (texts, texts + [f" {t} " for t in texts])
+    )
     assert twice.texts == 120 and twice.nearest.tolist() == once.nearest.tolist()
 
 
@@ -162,10 +181,23 @@ def test_the_table_shows_every_threshold_and_kind():
     made = calibrated(even(150, 6), rows=1234, tasks=3, thresholds=[0.9, 0.95])
     lines = repr(made).splitlines()
     assert "given on 150 texts" in lines[0] and "1,234 rows of each of 3" in lines[0]
-    assert lines[1].split() == ["threshold", "false", "drops", "missed", "typo", "missed", "marks", "missed", "word"]
+    assert lines[1].split() == [
+        "threshold",
+        "false",
+        "drops",
+        "missed",
+        "typo",
+        "missed",
+        "marks",
+        "missed",
+        "word",
+    ]
     assert [line.split()[0] for line in lines[2:4]] == ["0.900", "0.950"]
     assert lines[2].split()[1] == f"{made.false_drops(1234, 0.9):.2%}"
-    assert lines[-1].endswith(f"{made.recommend():.3f}") and len({len(line) for line in lines[1:4]}) == 1
+    assert (
+        lines[-1].endswith(f"{made.recommend():.3f}")
+        and len({len(line) for line in lines[1:4]}) == 1
+    )
 
 
 def test_a_plot_is_a_picture(tmp_path):
@@ -176,7 +208,9 @@ def test_a_plot_is_a_picture(tmp_path):
 
 def test_a_plot_without_matplotlib_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setattr("seedfree.filters.calibration.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"matplotlib is not installed. Run: pip install 'seedfree\[report\]'"):
+    with pytest.raises(
+        ConfigError, match=r"matplotlib is not installed. Run: pip install 'seedfree\[report\]'"
+    ):
         calibrated(even(150, 6)).plot(tmp_path / "curve.png")
 
 

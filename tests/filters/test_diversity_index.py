@@ -49,7 +49,9 @@ def test_what_was_cut_off_never_was(n, kind, rotated):
     made.cut(n)
     assert len(made) == n
     found = made.add(vectors[n:], 0.95)
-    np.testing.assert_array_equal(found.duplicate_of, greedy_select(vectors, 0.95, kind).duplicate_of[n:])
+    np.testing.assert_array_equal(
+        found.duplicate_of, greedy_select(vectors, 0.95, kind).duplicate_of[n:]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,11 +127,16 @@ def test_an_index_that_misses_duplicates_says_how_many(monkeypatch):
     exact = greedy_select(vectors, 0.95, "hnsw", block=16)
     assert exact.recall == 1.0 and exact.index == "hnsw"
     monkeypatch.setattr(
-        HnswSearch, "nearest", lambda self, numbers, *_: (np.full(len(numbers), -1.0), np.full(len(numbers), -1))
+        HnswSearch,
+        "nearest",
+        lambda self, numbers, *_: (np.full(len(numbers), -1.0), np.full(len(numbers), -1)),
     )
     blind = greedy_select(vectors, 0.95, "hnsw", block=16)
     _, duplicate_of, _ = naive(vectors, 0.95)
-    all_of_them, found = np.count_nonzero(duplicate_of >= 0), np.count_nonzero(blind.duplicate_of >= 0)
+    all_of_them, found = (
+        np.count_nonzero(duplicate_of >= 0),
+        np.count_nonzero(blind.duplicate_of >= 0),
+    )
     assert blind.recall == pytest.approx(found / all_of_them) and blind.recall < 0.5
 
 
@@ -146,14 +153,20 @@ def test_many_copies_among_those_already_there_change_nothing(kind, rotated):
         pytest.importorskip("hnswlib")
     vectors = distributions()["planted"].astype(np.float32)
     there = np.concatenate([np.repeat(vectors[:1], 2000, axis=0), vectors[:40]])
-    found, few = (greedy_select(vectors[40:], 0.95, kind, against=rows) for rows in (there, vectors[:40]))
+    found, few = (
+        greedy_select(vectors[40:], 0.95, kind, against=rows) for rows in (there, vectors[:40])
+    )
     np.testing.assert_array_equal(found.kept, few.kept)
     np.testing.assert_allclose(found.similarity, few.similarity, atol=1e-12)
 
 
 def test_among_equal_cosines_the_earliest_row_wins_though_a_copy_stands_later():
     assert greedy_select([[1, 0]], 0.9, against=[[1.001, 0], [1, 0]]).duplicate_of.tolist() == [1]
-    assert greedy_select([[1.001, 0], [1, 0], [1, 0]], [0.9, 1, 0.9]).duplicate_of.tolist() == [-1, -1, 0]
+    assert greedy_select([[1.001, 0], [1, 0], [1, 0]], [0.9, 1, 0.9]).duplicate_of.tolist() == [
+        -1,
+        -1,
+        0,
+    ]
 
 
 def test_an_interrupted_step_never_was(monkeypatch):

@@ -23,7 +23,10 @@ def vector(text):
 
 
 def good(body, order=reversed):
-    data = [{"object": "embedding", "index": i, "embedding": vector(text)} for i, text in enumerate(body["input"])]
+    data = [
+        {"object": "embedding", "index": i, "embedding": vector(text)}
+        for i, text in enumerate(body["input"])
+    ]
     return 200, {"data": list(order(data)), "model": "m"}
 
 
@@ -88,7 +91,9 @@ def test_vectors_follow_the_index_and_batches_the_length():
 
 def test_what_is_sent():
     with serving(good) as (url, asked):
-        OpenAICompatibleEncoder(f"{url}/v1/", "m", api_key=KEY, dimensions=3, max_length=4).encode(["long text"])
+        OpenAICompatibleEncoder(f"{url}/v1/", "m", api_key=KEY, dimensions=3, max_length=4).encode(
+            ["long text"]
+        )
         OpenAICompatibleEncoder(f"{url}/api/v3/embeddings", "n").encode(["", " \n"])
     assert asked == [
         ("/v1/embeddings", {"model": "m", "input": ["long"], "dimensions": 3}, f"Bearer {KEY}"),
@@ -105,11 +110,15 @@ def test_it_works_beside_a_running_loop():
     np.testing.assert_allclose(np.concatenate([here, there]), expected(["a", "ab"]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("fault", [(503, b"busy"), (429, {"error": "slow down"}), (200, {"error": {"code": 503}})])
+@pytest.mark.parametrize(
+    "fault", [(503, b"busy"), (429, {"error": "slow down"}), (200, {"error": {"code": 503}})]
+)
 def test_a_fault_that_passes_is_asked_again(fault, slept):
     answers = iter([fault, fault])
     with serving(lambda body: next(answers, None) or good(body)) as (url, asked):
-        np.testing.assert_allclose(OpenAICompatibleEncoder(url, "m").encode(["a"]), expected(["a"]), rtol=1e-6)
+        np.testing.assert_allclose(
+            OpenAICompatibleEncoder(url, "m").encode(["a"]), expected(["a"]), rtol=1e-6
+        )
     assert len(asked) == 3 and len(slept) == 2
 
 
@@ -134,7 +143,10 @@ def test_a_fault_that_stays_ends_after_eight_requests():
     [
         (lambda b: (401, {"error": {"message": f"wrong key {KEY}"}}), StopRunError),
         (lambda b: (404, {"error": {"message": f"no model for {KEY}"}}), RequestError),
-        (lambda b: (200, {"error": {"code": 400, "message": f"Bearer {KEY} asks too much"}}), RequestError),
+        (
+            lambda b: (200, {"error": {"code": 400, "message": f"Bearer {KEY} asks too much"}}),
+            RequestError,
+        ),
         (lambda b: (200, f"<html>{KEY}</html>".encode()), EncoderError),
     ],
 )
@@ -159,15 +171,24 @@ def test_no_error_shows_the_key_and_none_of_these_is_asked_again(answer, error):
         ({"data": [{"embedding": [1.0]}] * 2}, "without index"),
         ({"data": [{"index": i} for i in range(2)]}, "without index"),
         ({"data": [{"index": i, "embedding": [1.0] * (i + 1)} for i in range(2)]}, "equal lengths"),
-        ({"data": [{"index": i, "embedding": "AACAPw=="} for i in range(2)]}, "without index, embedding"),
-        ({"data": [{"index": i, "embedding": None} for i in range(2)]}, "no list of numbers|without index"),
+        (
+            {"data": [{"index": i, "embedding": "AACAPw=="} for i in range(2)]},
+            "without index, embedding",
+        ),
+        (
+            {"data": [{"index": i, "embedding": None} for i in range(2)]},
+            "no list of numbers|without index",
+        ),
         ({"data": [{"index": i, "embedding": []} for i in range(2)]}, "no list of numbers"),
         ({"data": [{"index": i, "embedding": 1.0} for i in range(2)]}, "no list of numbers"),
         ({"data": [1, 2]}, "without index"),
     ],
 )
 def test_an_answer_of_another_form_is_an_error_in_one_line(value, message):
-    with serving(lambda body: (200, value)) as (url, asked), pytest.raises(EncoderError, match=message) as caught:
+    with (
+        serving(lambda body: (200, value)) as (url, asked),
+        pytest.raises(EncoderError, match=message) as caught,
+    ):
         OpenAICompatibleEncoder(url, "m").encode(["a", "b"])
     assert "\n" not in str(caught.value) and "base_url" in str(caught.value) and len(asked) == 1
 

@@ -37,7 +37,11 @@ print(sorted(heavy & set(sys.modules)))
 
 
 def test_use_puts_light_thai_edits_together_and_other_texts_apart(use):
-    texts = [THAI, THAI.replace("และนคร", "และเป็นนคร"), "ข้าวซอยเป็นอาหารพื้นเมืองของภาคเหนือ นิยมกินกับผักกาดดอง"]
+    texts = [
+        THAI,
+        THAI.replace("และนคร", "และเป็นนคร"),
+        "ข้าวซอยเป็นอาหารพื้นเมืองของภาคเหนือ นิยมกินกับผักกาดดอง",
+    ]
     vectors = use.encode(texts)
     assert vectors.shape == (3, 512)
     assert vectors[0] @ vectors[1] > 0.95
@@ -99,7 +103,11 @@ def test_settings_are_checked_when_they_are_made():
 
 
 def test_identity_tells_vectors_apart_that_cannot_be_compared():
-    assert BGEM3Encoder().identity != BGEM3Encoder(max_length=512).identity != BGEM3Encoder("other").identity
+    assert (
+        BGEM3Encoder().identity
+        != BGEM3Encoder(max_length=512).identity
+        != BGEM3Encoder("other").identity
+    )
     assert BGEM3Encoder(device="cpu", batch_size=1).identity == BGEM3Encoder().identity
     assert SentenceTransformerEncoder("a").identity != SentenceTransformerEncoder("b").identity
     assert BGEM3Encoder.operational == {"device", "batch_size"}
@@ -110,7 +118,9 @@ def test_batches_run_longest_first_and_come_back_in_order():
 
     def encode(texts):
         seen.append([len(text) for text in texts])
-        return np.array([[3.0 * len(text), 4.0 * len(text)] if text else [0.0, 0.0] for text in texts])
+        return np.array(
+            [[3.0 * len(text), 4.0 * len(text)] if text else [0.0, 0.0] for text in texts]
+        )
 
     texts = ["x" * n for n in (3, 9, 1, 7, 5)]
     vectors = encoders.in_batches(texts, 2, partial(map, encode))

@@ -51,7 +51,14 @@ def test_a_name_may_tell_two(name, both):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "function:judge", "llamacpp:sha256:0123456789abcdef", "ollama my-model", "openai-compatible", "philosopher"],
+    [
+        "",
+        "function:judge",
+        "llamacpp:sha256:0123456789abcdef",
+        "ollama my-model",
+        "openai-compatible",
+        "philosopher",
+    ],
 )
 def test_a_name_may_tell_none(name):
     assert families(name) == set()
@@ -59,13 +66,21 @@ def test_a_name_may_tell_none(name):
 
 def test_addresses_and_makers_of_servers_are_no_names():
     served = OpenAICompatibleGenerator("http://llama-box:8000/v1", "Qwen3-8B")
-    assert not related(served, "llama-3") and related(served, "qwen2") and "llama-box" not in named(served)
+    assert (
+        not related(served, "llama-3")
+        and related(served, "qwen2")
+        and "llama-box" not in named(served)
+    )
     assert related(ClaudeGenerator(api_key="k"), "claude-3-haiku")
 
 
 def test_one_model_is_akin_to_itself_whatever_its_name():
     mine = FunctionGenerator(str, name="mine")
-    assert related(mine, mine) and related(mine, mine.identity) and not related(mine, FunctionGenerator(str, name="x"))
+    assert (
+        related(mine, mine)
+        and related(mine, mine.identity)
+        and not related(mine, FunctionGenerator(str, name="x"))
+    )
 
 
 def test_the_base_of_a_trained_model_counts():
@@ -81,7 +96,9 @@ def test_the_base_of_a_trained_model_counts():
 def test_a_writers_name_from_a_file_cannot_forge_a_line_of_the_log(caplog):
     with caplog.at_level(logging.WARNING, "seedfree"):
         warn_of_kin("claude-a", ["claude-b\nERROR all is lost\x1b[2J"])
-    assert "\n" not in caplog.records[0].getMessage() and "\x1b" not in caplog.records[0].getMessage()
+    assert (
+        "\n" not in caplog.records[0].getMessage() and "\x1b" not in caplog.records[0].getMessage()
+    )
 
 
 def test_one_warning_for_all_kin(caplog):
@@ -89,4 +106,8 @@ def test_one_warning_for_all_kin(caplog):
         assert not warn_of_kin("claude", ["", "gpt-5", "mine"])
         assert not caplog.records
         assert warn_of_kin("claude-a", ["claude-b", "gpt-5", "claude-c", "claude-b"])
-    assert len(caplog.records) == 1 and "claude-b, claude-c" in caplog.text and "gpt" not in caplog.text
+    assert (
+        len(caplog.records) == 1
+        and "claude-b, claude-c" in caplog.text
+        and "gpt" not in caplog.text
+    )

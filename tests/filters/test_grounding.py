@@ -22,10 +22,20 @@ TEXT = (
 )
 
 
-def check(output, text=TEXT, task="closed_qa", language=THAI, instruction="สะพานนี้เปิดใช้เมื่อใด", evidence="", **more):
+def check(
+    output,
+    text=TEXT,
+    task="closed_qa",
+    language=THAI,
+    instruction="สะพานนี้เปิดใช้เมื่อใด",
+    evidence="",
+    **more,
+):
     each = GroundingFilter(**more)
     each.bind(type("Session", (), {"language": language}))
-    item = Instruction(task, instruction, output, evidence=evidence, context=Context(text=text, title="สะพานพุทธ"))
+    item = Instruction(
+        task, instruction, output, evidence=evidence, context=Context(text=text, title="สะพานพุทธ")
+    )
     return each.check(item)
 
 
@@ -125,7 +135,10 @@ def test_numbers_are_compared_by_value(context, answer, grounded):
 )
 def test_names_in_languages_with_capitals(language, answer, name):
     expected = name and f"grounding: name not in the context ({name})"
-    assert check(answer, "The old city of Sukhothai stands by the river Yom.", language=language) == expected
+    assert (
+        check(answer, "The old city of Sukhothai stands by the river Yom.", language=language)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +191,9 @@ def test_wrong_choices_may_be_named(output, number):
 
 def test_only_tasks_that_promise_it_are_checked():
     assert check("ยาว 9999 เมตร", task="brainstorming") is None
-    assert check("ยาว 9999 เมตร", task="brainstorming", tasks=frozenset({"brainstorming"})) is not None
+    assert (
+        check("ยาว 9999 เมตร", task="brainstorming", tasks=frozenset({"brainstorming"})) is not None
+    )
     assert check("ยาว 9999 เมตร", tasks=frozenset({"brainstorming"})) is None
     assert check("ยาว 9999 เมตร", text=" ") is None
     assert GroundingFilter().check(Instruction("closed_qa", "ยาวเท่าใด", "ยาว 9999 เมตร")) is None
@@ -187,7 +202,8 @@ def test_only_tasks_that_promise_it_are_checked():
 
 
 @pytest.mark.parametrize(
-    "promised, dropped", [(frozenset({"riddle"}), True), (frozenset({"closed_qa"}), False), (None, False)]
+    "promised, dropped",
+    [(frozenset({"riddle"}), True), (frozenset({"closed_qa"}), False), (None, False)],
 )
 def test_the_run_tells_which_tasks_promise_it(promised, dropped):
     each = GroundingFilter()

@@ -74,7 +74,9 @@ def test_exact_is_the_definition(name, dtype, block):
         assert_same(greedy_select(vectors, threshold, "exact", block=block), vectors, threshold)
 
 
-@pytest.mark.parametrize("name", ["isotropic", "planted", "clustered", "all equal", "exact duplicates", "a chain"])
+@pytest.mark.parametrize(
+    "name", ["isotropic", "planted", "clustered", "all equal", "exact duplicates", "a chain"]
+)
 def test_hnsw_finds_planted_duplicates_and_invents_none(name):
     vectors = distributions()[name].astype(np.float32)
     exact = greedy_select(vectors, 0.95, "exact")
@@ -122,7 +124,12 @@ def test_a_dropped_row_drops_nothing():
 def test_the_lowest_number_wins_a_tie(block):
     a, b, middle = [0.6, 0.8], [0.6, -0.8], [1.0, 0.0]
     assert greedy_select([a, b, middle], 0.5, block=block).duplicate_of.tolist() == [-1, -1, 0]
-    assert greedy_select([b, a, middle, middle], 0.5, block=block).duplicate_of.tolist() == [-1, -1, 0, 0]
+    assert greedy_select([b, a, middle, middle], 0.5, block=block).duplicate_of.tolist() == [
+        -1,
+        -1,
+        0,
+        0,
+    ]
     other = [0.0, 0.0, 1.0]
     rows = [other, [*a, 0.0], [*b, 0.0], [*middle, 0.0]]
     assert greedy_select(rows, 0.5, block=block).duplicate_of.tolist() == [-1, -1, -1, 1]
@@ -145,7 +152,11 @@ def test_a_pair_exactly_at_the_threshold_is_kept():
 
 @given(
     st.integers(1, 3).flatmap(
-        lambda d: st.lists(st.lists(st.integers(-2, 2), min_size=d, max_size=d).filter(any), min_size=1, max_size=24)
+        lambda d: st.lists(
+            st.lists(st.integers(-2, 2), min_size=d, max_size=d).filter(any),
+            min_size=1,
+            max_size=24,
+        )
     ),
     st.sampled_from([0.0, 0.25, 0.5, 0.6, 0.8, 0.9, 0.95, 1.0]),
     st.integers(1, 30),
@@ -167,7 +178,9 @@ def test_pairs_planted_around_the_threshold(seed, threshold, block):
     selection = greedy_select(vectors, threshold, "exact", block=block)
     assert_same(selection, vectors, threshold)
     assert_same(
-        greedy_select(vectors.astype(np.float32), threshold, block=block), vectors.astype(np.float32), threshold
+        greedy_select(vectors.astype(np.float32), threshold, block=block),
+        vectors.astype(np.float32),
+        threshold,
     )
 
 
@@ -184,7 +197,11 @@ def test_types_and_lengths_of_the_answer():
 @pytest.mark.parametrize("empty", [[], np.empty((0, 5)), np.empty((0, 0), np.float32)])
 def test_no_rows(empty, index):
     selection = greedy_select(empty, 0.95, index)
-    assert (len(selection.kept), len(selection.duplicate_of), len(selection.similarity)) == (0, 0, 0)
+    assert (len(selection.kept), len(selection.duplicate_of), len(selection.similarity)) == (
+        0,
+        0,
+        0,
+    )
     assert selection.ratio == 1.0
 
 
@@ -194,7 +211,11 @@ def test_one_row(index):
 
 
 def test_other_number_types_are_taken_as_they_are():
-    assert greedy_select(np.eye(3, dtype=np.int8)[[0, 1, 0]], 0.5).duplicate_of.tolist() == [-1, -1, 0]
+    assert greedy_select(np.eye(3, dtype=np.int8)[[0, 1, 0]], 0.5).duplicate_of.tolist() == [
+        -1,
+        -1,
+        0,
+    ]
     half = distributions()["planted"].astype(np.float16)
     assert_same(greedy_select(half, 0.95), half, 0.95)
     assert half.dtype == np.float16
@@ -210,7 +231,11 @@ def test_the_input_is_not_changed():
 def test_rows_may_lie_in_a_file(tmp_path):
     vectors = distributions()["planted"].astype(np.float32)
     np.save(tmp_path / "vectors.npy", vectors)
-    assert_same(greedy_select(np.load(tmp_path / "vectors.npy", mmap_mode="r"), 0.95, block=50), vectors, 0.95)
+    assert_same(
+        greedy_select(np.load(tmp_path / "vectors.npy", mmap_mode="r"), 0.95, block=50),
+        vectors,
+        0.95,
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,7 +257,17 @@ def test_a_row_without_a_cosine(change, message):
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.ones(3), np.ones((2, 2, 2)), 3.0, [["a"]], [[1.0], [1.0, 0.0]], [[1j]], [[None]], np.empty((3, 0))]
+    "wrong",
+    [
+        np.ones(3),
+        np.ones((2, 2, 2)),
+        3.0,
+        [["a"]],
+        [[1.0], [1.0, 0.0]],
+        [[1j]],
+        [[None]],
+        np.empty((3, 0)),
+    ],
 )
 def test_what_is_no_matrix_of_numbers(wrong):
     with pytest.raises(EncoderError) as caught:
@@ -257,7 +292,11 @@ def test_without_hnswlib(monkeypatch):
     monkeypatch.setattr("seedfree.filters.index.find_spec", lambda name: None)
     monkeypatch.setattr("seedfree.filters.index._CROSSOVER", 1)
     selection = greedy_select(np.eye(3), 0.95, "auto")
-    assert selection.kept.tolist() == [0, 1, 2] and selection.index == "exact" and selection.recall is None
+    assert (
+        selection.kept.tolist() == [0, 1, 2]
+        and selection.index == "exact"
+        and selection.recall is None
+    )
     with pytest.raises(ConfigError, match=r"pip install 'seedfree\[embed\]'"):
         greedy_select(np.eye(3), 0.95, "hnsw")
 
@@ -266,4 +305,8 @@ def test_auto_looks_up_many_rows_in_the_graph(monkeypatch):
     pytest.importorskip("hnswlib")
     monkeypatch.setattr("seedfree.filters.index._CROSSOVER", 1)
     selection = greedy_select(np.eye(3)[[0, 1, 0]], 0.95)
-    assert selection.duplicate_of.tolist() == [-1, -1, 0] and selection.index == "hnsw" and selection.recall == 1.0
+    assert (
+        selection.duplicate_of.tolist() == [-1, -1, 0]
+        and selection.index == "hnsw"
+        and selection.recall == 1.0
+    )

@@ -11,7 +11,9 @@ from seedfree.generators.function import FunctionGenerator
 from seedfree.languages import Language
 from seedfree.records import Instruction, Message, Reply
 
-ROW = Instruction("closed_qa", "ลอยกระทงตรงกับวันใด", "วันเพ็ญเดือนสิบสอง", input="ลอยกระทงจัดในวันเพ็ญเดือนสิบสอง")
+ROW = Instruction(
+    "closed_qa", "ลอยกระทงตรงกับวันใด", "วันเพ็ญเดือนสิบสอง", input="ลอยกระทงจัดในวันเพ็ญเดือนสิบสอง"
+)
 
 
 class Session:
@@ -29,7 +31,11 @@ class Session:
 
 
 def judge(score, row=ROW, **settings):
-    reply = score if isinstance(score, Reply) else Reply(f'{{"rationale": "เพราะตอบตรง", "score": {score}}}')
+    reply = (
+        score
+        if isinstance(score, Reply)
+        else Reply(f'{{"rationale": "เพราะตอบตรง", "score": {score}}}')
+    )
     session, each = Session(reply), JudgeFilter(**settings)
     each.bind(session)
     return asyncio.run(each.check(row)), session.asked
@@ -80,7 +86,13 @@ def test_what_old_runs_paid_for_is_found_again(code, digest, monkeypatch):
     """A changed prompt, system prompt or schema is a new key: every kept verdict would be asked for again."""
     monkeypatch.setattr(Session, "language", Language.load(code))
     prompt = judge(8)[1][0][0]
-    sent = (prompt.user, prompt.system, sorted(prompt.schema.items()), prompt.max_tokens, prompt.temperature)
+    sent = (
+        prompt.user,
+        prompt.system,
+        sorted(prompt.schema.items()),
+        prompt.max_tokens,
+        prompt.temperature,
+    )
     assert hashlib.sha256(repr(sent).encode()).hexdigest()[:16] == digest
 
 

@@ -50,7 +50,10 @@ SENTENCES = {
         "You can borrow a bicycle at the town hall.", "Children fly kites on the dry rice fields.",
     ],
 }  # fmt: skip
-PACK = {code: Language(code=code, name=code, native=code, script="Latin", persona="") for code in SENTENCES}
+PACK = {
+    code: Language(code=code, name=code, native=code, script="Latin", persona="")
+    for code in SENTENCES
+}
 PACK["id"] = Language(code="id", name="id", native="id", script="Latin", persona="", close=("ms",))
 PACK["ms"] = Language(code="ms", name="ms", native="ms", script="Latin", persona="", close=("id",))
 for _code, _script in (("th", "Thai"), ("lo", "Lao"), ("km", "Khmer"), ("my", "Myanmar")):
@@ -93,7 +96,10 @@ THAI = "วัดโพธิ์เป็นวัดเก่าแก่ที
         ("th", "วง Queen of the South ออกอัลบั้ม It was written เมื่อปีก่อน และมีแฟนเพลงชาวไทยจำนวนมาก"),
         ("th", f"ดูที่ https://example.org/this/is/a/long/path/to/some/page/about/temples ก่อน {THAI}"),
         ("th", 'เขาร้องว่า "I want to hold your hand" ให้คนทั้งร้านฟังจนทุกคนปรบมือ'),
-        ("th", "พิมพ์คำสั่ง `print the whole list of all temples in the city` แล้วกดปุ่มตกลง เครื่องจะแสดงรายชื่อวัดทั้งหมดออกมาให้"),
+        (
+            "th",
+            "พิมพ์คำสั่ง `print the whole list of all temples in the city` แล้วกดปุ่มตกลง เครื่องจะแสดงรายชื่อวัดทั้งหมดออกมาให้",
+        ),
         ("lo", "ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ ຕັ້ງຢູ່ແຄມແມ່ນ້ຳຂອງ"),
         ("km", "ប្រាសាទអង្គរវត្តជានិមិត្តសញ្ញារបស់ប្រទេសកម្ពុជា"),
         ("my", "မြန်မာနိုင်ငံ၏ မြို့တော်သည် နေပြည်တော် ဖြစ်သည်"),
@@ -111,20 +117,32 @@ def test_what_is_in_the_language_passes(code, text):
 @pytest.mark.parametrize(
     "code, text, expected",
     [
-        ("th", "The reclining Buddha is 46 metres long.", "few Thai letters (0 % of the instruction)"),
+        (
+            "th",
+            "The reclining Buddha is 46 metres long.",
+            "few Thai letters (0 % of the instruction)",
+        ),
         ("th", "วัดโพธิ์ the reclining Buddha temple", "few Thai letters (17 % of the instruction)"),
         ("th", "ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ", "few Thai letters (0 % of the instruction)"),
         ("lo", THAI, "few Lao letters (0 % of the instruction)"),
         ("vi", THAI, "few Latin letters (0 % of the instruction)"),
         ("my", "ျမန္မာႏိုင္ငံ၏ ၿမိဳ႕ေတာ္သည္ ေနျပည္ေတာ္ ျဖစ္သည္", "Zawgyi encoding (instruction)"),
         ("my", "မဂၤလာပါ ကၽြန္ေတာ္ ေနေကာင္းပါတယ္", "Zawgyi encoding (instruction)"),
-        ("th", f"{THAI} The temple was built in 1350. {THAI}", "a passage in another script (instruction)"),
+        (
+            "th",
+            f"{THAI} The temple was built in 1350. {THAI}",
+            "a passage in another script (instruction)",
+        ),
         (
             "th",
             f"{THAI} it is one of the oldest temples of the city {THAI}",
             "a passage in another script (instruction)",
         ),
-        ("th", f"{THAI} ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ ຕັ້ງຢູ່ແຄມແມ່ນ້ຳຂອງ {THAI}", "a passage in another script (instruction)"),
+        (
+            "th",
+            f"{THAI} ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ ຕັ້ງຢູ່ແຄມແມ່ນ້ຳຂອງ {THAI}",
+            "a passage in another script (instruction)",
+        ),
         (
             "th",
             f"{THAI} 这座寺庙是城里最古老的寺庙之一有一尊很大的卧佛像游客很多 {THAI}",
@@ -142,7 +160,10 @@ def test_what_is_not_in_the_language_is_dropped(code, text, expected):
 
 
 def test_the_output_counts_as_much_as_the_instruction():
-    assert check("th", "Wat Pho", "วัดใดมีพระพุทธไสยาสน์") == "language: few Thai letters (0 % of the output)"
+    assert (
+        check("th", "Wat Pho", "วัดใดมีพระพุทธไสยาสน์")
+        == "language: few Thai letters (0 % of the output)"
+    )
 
 
 def test_half_of_the_letters_is_not_more_than_half():
@@ -152,14 +173,24 @@ def test_half_of_the_letters_is_not_more_than_half():
 
 
 def test_every_turn_is_judged():
-    turns = (Message("user", THAI), Message("assistant", THAI), Message("user", "Why?"), Message("assistant", THAI))
-    item = Instruction(task="conversation", instruction=THAI, output=THAI, messages=turns, language="th")
+    turns = (
+        Message("user", THAI),
+        Message("assistant", THAI),
+        Message("user", "Why?"),
+        Message("assistant", THAI),
+    )
+    item = Instruction(
+        task="conversation", instruction=THAI, output=THAI, messages=turns, language="th"
+    )
     assert phrase(LanguageFilter().check(item)) == "language: few Thai letters"
 
 
 def test_outside_a_run_the_row_names_its_language():
     row = {"task": "t", "instruction": "Where is it?", "output": "It is at the river."}
-    assert phrase(LanguageFilter().check(Instruction(**row, language="th"))) == "language: few Thai letters"
+    assert (
+        phrase(LanguageFilter().check(Instruction(**row, language="th")))
+        == "language: few Thai letters"
+    )
     assert LanguageFilter().check(Instruction(**row, language="tlh")) is None
     assert LanguageFilter().check(Instruction(**row)) is None
 
@@ -171,7 +202,9 @@ def test_a_language_that_the_identifier_does_not_know_is_judged_by_script_alone(
 
 
 def test_identifier_separates_as_its_limits_say():
-    ranked = {s: dict(module._identifier().rank(s)) for sentences in SENTENCES.values() for s in sentences}
+    ranked = {
+        s: dict(module._identifier().rank(s)) for sentences in SENTENCES.values() for s in sentences
+    }
     for spoken, wanted in PAIRS:
         codes = {wanted, *PACK[wanted].close}
         for sentence in SENTENCES[spoken]:

@@ -7,7 +7,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.filters.lexical import CapDiversityFilter, ExactDiversityFilter, LexicalDiversityFilter
+from seedfree.filters.lexical import (
+    CapDiversityFilter,
+    ExactDiversityFilter,
+    LexicalDiversityFilter,
+)
 from seedfree.filters.normalize import squeeze
 from seedfree.records import Context, Instruction, Source, Topic, seeded
 from tests.fakes import WORDS, sentence
@@ -52,7 +56,11 @@ def edited(text, *salt):
 
 # Few different pieces, so that texts resemble each other in every degree.
 TEXTS = st.lists(
-    st.lists(st.sampled_from(["ข้าวเหนียว", "ปลาร้า", "วัดพระแก้ว", " ", "ตลาดน้ำ", "rice "]), min_size=1, max_size=8)
+    st.lists(
+        st.sampled_from(["ข้าวเหนียว", "ปลาร้า", "วัดพระแก้ว", " ", "ตลาดน้ำ", "rice "]),
+        min_size=1,
+        max_size=8,
+    )
     .map("".join)
     .filter(str.strip),
     max_size=14,
@@ -66,7 +74,9 @@ def test_nothing_is_dropped_but_by_its_true_similarity(texts, threshold, size):
     for number, of in enumerate(selection.duplicate_of):
         if of >= 0:
             assert of < number and of in selection.kept
-            assert selection.similarity[number] == jaccard(texts[number], texts[of], size) > threshold
+            assert (
+                selection.similarity[number] == jaccard(texts[number], texts[of], size) > threshold
+            )
         else:
             assert np.isnan(selection.similarity[number])
     assert selection.kept.tolist() == np.flatnonzero(selection.duplicate_of < 0).tolist()
@@ -122,7 +132,12 @@ def test_on_a_tie_the_earliest_row_is_named():
 
 
 def test_case_spaces_and_typing_variants_do_not_count():
-    pairs = [("กรุง เทพ", "กรุงเทพ"), ("เเม่น้ำ ๒๕๖๗", "แม่น้ำ 2567"), ("“Rice”", '"rice"'), ("ข้าว\u200b", "ข้าว")]
+    pairs = [
+        ("กรุง เทพ", "กรุงเทพ"),
+        ("เเม่น้ำ ๒๕๖๗", "แม่น้ำ 2567"),
+        ("“Rice”", '"rice"'),
+        ("ข้าว\u200b", "ข้าว"),
+    ]
     for a, b in pairs:
         for diversity in (ExactDiversityFilter(), LexicalDiversityFilter()):
             selection = diversity.select([row(a, "x"), row(b, "x"), row(b, "y" * 40)])
@@ -133,12 +148,25 @@ def test_case_spaces_and_typing_variants_do_not_count():
 def test_exact_compares_field_by_field():
     items = [row("a", "b"), row("ab", ""), row("", "ab"), row("A", " b"), row("a", "b", input="c")]
     assert ExactDiversityFilter().select(items).duplicate_of.tolist() == [-1, -1, -1, 0, 0]
-    assert ExactDiversityFilter(("instruction", "input")).select(items).duplicate_of.tolist() == [-1, -1, -1, 0, -1]
+    assert ExactDiversityFilter(("instruction", "input")).select(items).duplicate_of.tolist() == [
+        -1,
+        -1,
+        -1,
+        0,
+        -1,
+    ]
 
 
-@pytest.mark.parametrize("diversity", [ExactDiversityFilter("input"), LexicalDiversityFilter(fields="input")])
+@pytest.mark.parametrize(
+    "diversity", [ExactDiversityFilter("input"), LexicalDiversityFilter(fields="input")]
+)
 def test_rows_without_a_text_have_nothing_in_common(diversity):
-    items = [row("a", "b"), row("c", "d", input=" \u200b"), row("e", "f", input="text"), row("g", "h", input="text")]
+    items = [
+        row("a", "b"),
+        row("c", "d", input=" \u200b"),
+        row("e", "f", input="text"),
+        row("g", "h", input="text"),
+    ]
     assert diversity.select(items).duplicate_of.tolist() == [-1, -1, -1, 2]
 
 
@@ -189,7 +217,11 @@ def test_written_texts_are_told_apart_by_the_text_and_not_by_their_style():
     def written(text):
         return row(source=Source("written", title="poem"), context=Context(text, topic=Topic("t")))
 
-    assert CapDiversityFilter(per_page=1).select([*map(written, "aba")]).duplicate_of.tolist() == [-1, -1, 0]
+    assert CapDiversityFilter(per_page=1).select([*map(written, "aba")]).duplicate_of.tolist() == [
+        -1,
+        -1,
+        0,
+    ]
 
 
 def test_rows_without_page_or_topic_are_not_capped():
@@ -223,7 +255,9 @@ def test_what_is_kept_never_passes_a_limit(pairs):
         if of >= 0:
             before = [pairs[k] for k in selection.kept if k < number]
             by_page = sum(p == pairs[number][0] for p, _ in before) == 3
-            assert selection.reasons[number] == ("enough from the page" if by_page else "enough on the topic")
+            assert selection.reasons[number] == (
+                "enough from the page" if by_page else "enough on the topic"
+            )
             assert by_page or sum(t == pairs[number][1] for _, t in before) == 4
             assert of in selection.kept and of < number
 
@@ -250,5 +284,7 @@ def test_a_wrong_setting_is_one_line(make, says):
 
 def test_a_missing_package_names_its_command(monkeypatch):
     monkeypatch.setattr("seedfree.filters.lexical.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"datasketch is not installed. Run: pip install 'seedfree\[embed\]'"):
+    with pytest.raises(
+        ConfigError, match=r"datasketch is not installed. Run: pip install 'seedfree\[embed\]'"
+    ):
         LexicalDiversityFilter().ready()

@@ -62,7 +62,9 @@ def test_mean_nearest_is_the_definition_in_blocks_of_any_size(seed, n, d, block)
     highest = [max((cosines[i, j] for j in range(n) if j != i), default=math.nan) for i in range(n)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("seedfree.filters.measures._BLOCK", block)
-        assert mean_nearest(vectors.astype(np.float32)) == pytest.approx(np.mean(highest), abs=1e-5, nan_ok=True)
+        assert mean_nearest(vectors.astype(np.float32)) == pytest.approx(
+            np.mean(highest), abs=1e-5, nan_ok=True
+        )
         assert vendi(vectors) == pytest.approx(whole_kernel(vectors), rel=1e-6)
 
 

@@ -23,7 +23,9 @@ ANSWER = (
 
 def check(output=ANSWER, instruction=QUESTION, language="th", rules=None, **more):
     return (rules or RuleFilter()).check(
-        Instruction(task="closed_qa", instruction=instruction, output=output, language=language, **more)
+        Instruction(
+            task="closed_qa", instruction=instruction, output=output, language=language, **more
+        )
     )
 
 
@@ -33,7 +35,9 @@ GOOD = {
     "one word": "ใช่",
     "list": "\n".join(
         f"{i}. จังหวัด{name} มีตลาดนัดทุกวันเสาร์"
-        for i, name in enumerate(["ตรัง", "พัทลุง", "สตูล", "กระบี่", "พังงา", "ระนอง", "ยะลา", "ปัตตานี"], 1)
+        for i, name in enumerate(
+            ["ตรัง", "พัทลุง", "สตูล", "กระบี่", "พังงา", "ระนอง", "ยะลา", "ปัตตานี"], 1
+        )
     ),
     "markdown": "**วัตถุดิบ**\n- กะทิ 2 ถ้วย\n- น้ำตาลปี๊บ 1 ถ้วย\n\n| ขนม | ราคา |\n|---|---|\n| ขนมครก | 20 |\n| ขนมชั้น | 25 |",
     "numbers": "\n".join(f"{y} {y * 17 % 1000}" for y in range(2530, 2570)),
@@ -158,17 +162,25 @@ def test_examples_and_prompts_must_not_come_back():
     )  # fmt: skip
     rules = RuleFilter()
     rules.bind(type("S", (), {"language": language}))
-    assert check(instruction="ขนมครก คืออะไร ?", rules=rules) == "rules: copied example (instruction)"
+    assert (
+        check(instruction="ขนมครก คืออะไร ?", rules=rules) == "rules: copied example (instruction)"
+    )
     copied = "เล่าให้ฟังนะ ขนมครกทำจากแป้งข้าวเจ้ากับกะทิ หยอดลงเบ้าหลุมบนเตาถ่าน กินตอนร้อน อร่อยมาก"
     assert check(copied, rules=rules) == "rules: copied example (output)"
     assert (
-        check("คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่าย", rules=rules) == "rules: prompt leaked (output)"
+        check("คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่าย", rules=rules)
+        == "rules: prompt leaked (output)"
     )
     assert check("ขนมครกเป็นขนมไทยที่หากินได้ตามตลาดเช้า", rules=rules) is None
 
 
 def test_every_turn_is_checked():
-    turns = [("user", QUESTION), ("assistant", ANSWER), ("user", "แล้วใช้ปลาอะไร"), ("assistant", "ใช้ปลา<br>ทู")]
+    turns = [
+        ("user", QUESTION),
+        ("assistant", ANSWER),
+        ("user", "แล้วใช้ปลาอะไร"),
+        ("assistant", "ใช้ปลา<br>ทู"),
+    ]
     messages = tuple(Message(role, content) for role, content in turns)
     assert check(messages=messages) == "rules: markup (output)"
     assert check(messages=messages[:2]) is None

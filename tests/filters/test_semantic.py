@@ -51,7 +51,9 @@ def test_use_is_refused_for_lao_rows(use):
 
 
 def test_use_is_refused_for_lao_before_the_first_request(use):
-    lao = Language(code="lo", name="Lao", native="ລາວ", script="Lao", persona=LAO[0], refusals=tuple(LAO[1:]))
+    lao = Language(
+        code="lo", name="Lao", native="ລາວ", script="Lao", persona=LAO[0], refusals=tuple(LAO[1:])
+    )
     with pytest.raises(EncoderError, match="of the tokens of Lao"):
         SemanticDiversityFilter(0.95, use).bind(InRun(lao))
 
@@ -86,7 +88,9 @@ def test_no_rows_need_no_encoder():
 
 
 def test_fields_say_what_is_compared():
-    item = row("a question", "an answer", input="a text", topic="a topic", context=Context(text="the page"))
+    item = row(
+        "a question", "an answer", input="a text", topic="a topic", context=Context(text="the page")
+    )
     for fields, expected in (
         (("instruction", "output"), "a question\nan answer"),
         ("output", "an answer"),
@@ -158,15 +162,29 @@ def test_unusable_vectors_name_the_encoder_and_its_alternatives(fn, message):
 
 def test_lists_and_double_precision_are_taken():
     rows = [row(*pair) for pair in THAI]
-    assert len(SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts)))).select(rows).kept) == 5
     assert (
-        len(SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts)).tolist())).select(rows).kept) == 5
+        len(
+            SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts))))
+            .select(rows)
+            .kept
+        )
+        == 5
+    )
+    assert (
+        len(
+            SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts)).tolist()))
+            .select(rows)
+            .kept
+        )
+        == 5
     )
 
 
 def test_width_may_not_change_between_calls():
     widths = iter([4, 8])
-    diversity = SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts), next(widths))))
+    diversity = SemanticDiversityFilter(
+        encoder=Returns(lambda texts: np.eye(len(texts), next(widths)))
+    )
     diversity.select([row(*pair) for pair in THAI[:2]])
     with pytest.raises(EncoderError, match=r"shape \[3, 8\] for 3 texts, not \[3, 4\]"):
         diversity.select([row(*pair) for pair in THAI])
@@ -180,7 +198,9 @@ def test_the_library_s_own_errors_pass_through():
         SemanticDiversityFilter(encoder=Returns(fail)).select([row("a", "b")])
 
 
-@pytest.mark.parametrize(("share", "refused"), [(0.0, False), (0.05, False), (0.051, True), (1.0, True)])
+@pytest.mark.parametrize(
+    ("share", "refused"), [(0.0, False), (0.05, False), (0.051, True), (1.0, True)]
+)
 def test_unknown_tokens_above_five_percent_are_refused(share, refused):
     diversity = SemanticDiversityFilter(encoder=Planted(unknown=share))
     items = [row(*pair) for pair in THAI]
@@ -220,9 +240,14 @@ def test_a_threshold_below_what_unrelated_rows_have_is_refused():
 def test_real_duplicates_do_not_speak_against_the_encoder():
     texts = prose(3)
     copies = [replace(texts[i % 3], topic=f"topic {i}") for i in range(90)]
-    edits = [replace(item, output=f"{item.output} {WORDS[i % 14]}") for i, item in enumerate(copies)]
+    edits = [
+        replace(item, output=f"{item.output} {WORDS[i % 14]}") for i, item in enumerate(copies)
+    ]
     one_topic = [replace(item, topic="the same") for item in prose(90)]
-    one_page = [replace(item, source=Source(kind="wikipedia", url="https://th.example/1")) for item in prose(90)]
+    one_page = [
+        replace(item, source=Source(kind="wikipedia", url="https://th.example/1"))
+        for item in prose(90)
+    ]
     one_context = [replace(item, context=Context(text="the same page")) for item in prose(90)]
     near = {}
     for item in copies + edits:
@@ -259,7 +284,9 @@ def test_thresholds_may_differ_by_task():
         ({"closed_qa": 0.95, "*": 0.1}, [0, 1]),
         ({"summarization": 0.95, "*": 0.9}, [0]),
     ):
-        assert SemanticDiversityFilter(threshold, Planted(planted)).select(items).kept.tolist() == kept
+        assert (
+            SemanticDiversityFilter(threshold, Planted(planted)).select(items).kept.tolist() == kept
+        )
     mixed = SemanticDiversityFilter({"closed_qa": 0.95, "chat": 0.9}, Planted(planted))
     assert mixed.select([items[0], replace(items[1], task="chat")]).kept.tolist() == [0]
 
@@ -282,7 +309,9 @@ def test_a_task_without_a_threshold_is_an_error_before_anything_is_paid_for(tmp_
         diversity.select([row("a", "b")])
     diversity.bind(InRun(Language.load("th"), folder=tmp_path, tasks=("chat",)))
     with pytest.raises(ConfigError, match="the task chta, which the run does not have"):
-        SemanticDiversityFilter({"chta": 0.9, "*": 0.95}, Planted()).bind(InRun(Language.load("th"), tasks=("chat",)))
+        SemanticDiversityFilter({"chta": 0.9, "*": 0.95}, Planted()).bind(
+            InRun(Language.load("th"), tasks=("chat",))
+        )
 
 
 def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
@@ -295,7 +324,9 @@ def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
         SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
         monkeypatch.setattr("seedfree.filters.index.DiversityIndex._recall", lambda *_: 0.5)
         SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
-    assert [(r.levelname, "100.0 %" in r.message, "50.0 %" in r.message) for r in caplog.records] == [
+    assert [
+        (r.levelname, "100.0 %" in r.message, "50.0 %" in r.message) for r in caplog.records
+    ] == [
         ("INFO", True, False),
         ("WARNING", False, True),
     ]

@@ -47,7 +47,13 @@ def store(request, tmp_path):
 
 def test_vectors_are_those_of_the_encoder_in_the_order_of_the_texts(store):
     encoder = Encoder()
-    for texts in (TEXTS[:3], [*TEXTS[5:2:-1], TEXTS[0], TEXTS[0]], TEXTS, ["ข้าวซอย", "\ud800", ""], TEXTS[2:7]):
+    for texts in (
+        TEXTS[:3],
+        [*TEXTS[5:2:-1], TEXTS[0], TEXTS[0]],
+        TEXTS,
+        ["ข้าวซอย", "\ud800", ""],
+        TEXTS[2:7],
+    ):
         found = store.vectors(texts, encoder)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, [direction(text) for text in texts])
@@ -63,7 +69,8 @@ def test_a_later_process_encodes_nothing_again(tmp_path):
     filled(tmp_path)
     encoder = Encoder()
     np.testing.assert_array_equal(
-        VectorStore(tmp_path, "letters").vectors([*TEXTS, "new"], encoder), [direction(t) for t in [*TEXTS, "new"]]
+        VectorStore(tmp_path, "letters").vectors([*TEXTS, "new"], encoder),
+        [direction(t) for t in [*TEXTS, "new"]],
     )
     assert encoder.seen == ["new"]
 
@@ -92,10 +99,14 @@ def test_a_torn_tail_is_ignored_and_overwritten(tmp_path_factory, data):
     encoder = Encoder()
     again = VectorStore(folder, "letters")
     assert len(again) == left
-    np.testing.assert_array_equal(again.vectors(TEXTS, encoder), [direction(text) for text in TEXTS])
+    np.testing.assert_array_equal(
+        again.vectors(TEXTS, encoder), [direction(text) for text in TEXTS]
+    )
     assert encoder.seen == TEXTS[left:]
     last = VectorStore(folder, "letters")
-    np.testing.assert_array_equal(last.vectors(TEXTS, Encoder(fails_at=1)), [direction(text) for text in TEXTS])
+    np.testing.assert_array_equal(
+        last.vectors(TEXTS, Encoder(fails_at=1)), [direction(text) for text in TEXTS]
+    )
     assert [last.path(kind).stat().st_size for kind in ("f32", "keys")] == [160, 320]
 
 
@@ -104,7 +115,10 @@ def test_encoders_stand_beside_each_other(tmp_path):
     other = VectorStore(tmp_path, "b")
     other.vectors(TEXTS[:2], Encoder(d=7))
     opened = {store.identity: store for store in VectorStore.open_all(tmp_path)}
-    assert {name: (len(store), store.dimensions) for name, store in opened.items()} == {"a": (10, 4), "b": (2, 7)}
+    assert {name: (len(store), store.dimensions) for name, store in opened.items()} == {
+        "a": (10, 4),
+        "b": (2, 7),
+    }
     assert VectorStore.open_all(tmp_path / "nothing") == []
 
 
@@ -124,7 +138,9 @@ def test_rows_name_the_vectors_of_the_data_set(tmp_path):
 def test_neighbours_in_the_file_are_not_copied(tmp_path):
     store = filled(tmp_path)
     assert isinstance(store.take(np.arange(3, 7)), np.memmap)
-    np.testing.assert_array_equal(store.take(np.array([7, 3])), [direction(TEXTS[7]), direction(TEXTS[3])])
+    np.testing.assert_array_equal(
+        store.take(np.array([7, 3])), [direction(TEXTS[7]), direction(TEXTS[3])]
+    )
     assert store.take(np.empty(0, np.int64)).shape == (0, 4)
 
 
@@ -141,8 +157,12 @@ def test_vectors_of_another_store_are_taken_over(tmp_path):
 def test_the_files_are_their_owners_alone(tmp_path):
     store = filled(tmp_path / "vectors")
     store.keep_rows(["x"], np.array([0]))
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "vectors").iterdir()}
-    assert modes == dict.fromkeys([f"{store.name}.{kind}" for kind in ("json", "keys", "f32", "rows.json")], 0o600)
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "vectors").iterdir()
+    }
+    assert modes == dict.fromkeys(
+        [f"{store.name}.{kind}" for kind in ("json", "keys", "f32", "rows.json")], 0o600
+    )
     assert stat.S_IMODE((tmp_path / "vectors").stat().st_mode) == 0o700
 
 
@@ -155,10 +175,22 @@ def damage_json(store, text):
     [
         (lambda s: damage_json(s, "{"), "does not describe vectors"),
         (lambda s: damage_json(s, "[]"), "does not describe vectors"),
-        (lambda s: damage_json(s, '{"identity": "letters", "dimensions": 0}'), "does not describe vectors"),
-        (lambda s: damage_json(s, '{"identity": "letters", "dimensions": "4"}'), "does not describe vectors"),
-        (lambda s: damage_json(s, '{"identity": "others", "dimensions": 4}'), "is of 'others', not of 'letters'"),
-        (lambda s: damage_json(s, '{"identity": "letters", "dimensions": 3}'), "length 1 in 3 dimensions"),
+        (
+            lambda s: damage_json(s, '{"identity": "letters", "dimensions": 0}'),
+            "does not describe vectors",
+        ),
+        (
+            lambda s: damage_json(s, '{"identity": "letters", "dimensions": "4"}'),
+            "does not describe vectors",
+        ),
+        (
+            lambda s: damage_json(s, '{"identity": "others", "dimensions": 4}'),
+            "is of 'others', not of 'letters'",
+        ),
+        (
+            lambda s: damage_json(s, '{"identity": "letters", "dimensions": 3}'),
+            "length 1 in 3 dimensions",
+        ),
         (lambda s: s.path("f32").write_bytes(b"\xff" * 160), "length 1 in 4 dimensions"),
         (lambda s: s.path("f32").write_bytes(b"\0" * 160), "length 1 in 4 dimensions"),
     ],
@@ -173,11 +205,15 @@ def test_wrong_files_are_one_line(tmp_path, damage, message):
         assert "\n" not in str(caught.value) and "encoded again" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[[1]]", "3", '[["x", "first"]]', '[["x", 10]]', '[["x", -1]]'])
+@pytest.mark.parametrize(
+    "text", ["{", "[[1]]", "3", '[["x", "first"]]', '[["x", 10]]', '[["x", -1]]']
+)
 def test_a_wrong_list_of_rows_is_one_line(tmp_path, text):
     store = filled(tmp_path)
     store.path("rows.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"rows\.json (is not a list|names rows beyond)") as caught:
+    with pytest.raises(
+        ConfigError, match=r"rows\.json (is not a list|names rows beyond)"
+    ) as caught:
         store.rows()
     assert "\n" not in str(caught.value)
 
@@ -186,10 +222,16 @@ def test_vectors_of_another_width_are_refused(store):
     store.vectors(TEXTS[:2], Encoder())
     with pytest.raises(ConfigError, match="4 dimensions, but the encoder gives 5"):
         store.vectors(TEXTS, Encoder(d=5))
-    for wrong in (lambda texts: np.ones(4), lambda texts: np.ones((1, 4)), lambda texts: np.ones((8, 0))):
+    for wrong in (
+        lambda texts: np.ones(4),
+        lambda texts: np.ones((1, 4)),
+        lambda texts: np.ones((8, 0)),
+    ):
         with pytest.raises(ConfigError, match="of shape"):
             store.vectors(TEXTS, wrong)
-    np.testing.assert_array_equal(store.vectors(TEXTS, Encoder()), [direction(text) for text in TEXTS])
+    np.testing.assert_array_equal(
+        store.vectors(TEXTS, Encoder()), [direction(text) for text in TEXTS]
+    )
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):

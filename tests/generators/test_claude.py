@@ -49,7 +49,9 @@ def no_key_in_the_environment(monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
 
 
-@pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-4-5"])
+@pytest.mark.parametrize(
+    "model", ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-4-5"]
+)
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -97,13 +99,19 @@ def test_thinking_can_be_left_to_the_model():
 
 
 def test_schema_is_stripped_of_what_the_api_rejects():
-    schema = body(ClaudeGenerator(api_key=CANARY), Prompt("ถาม", schema=Fields))["output_config"]["format"]["schema"]
+    schema = body(ClaudeGenerator(api_key=CANARY), Prompt("ถาม", schema=Fields))["output_config"][
+        "format"
+    ]["schema"]
     assert schema == {
         "type": "object",
         "properties": {
             "evidence": {"type": "string", "description": "Word for word. (maxLength 300)"},
             "score": {"type": "integer", "description": "(maximum 10, minimum 1)"},
-            "tags": {"type": "array", "items": {"type": "string"}, "description": "(maxItems 4, minItems 2)"},
+            "tags": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "(maxItems 4, minItems 2)",
+            },
         },
         "required": ["evidence", "score", "tags"],
         "additionalProperties": False,
@@ -117,7 +125,12 @@ def test_text_is_picked_by_type_and_cached_input_is_counted():
         {"type": "unheard_of"},
         {"type": "text", "text": "ข\ud83d"},
     ]
-    usage = {"input_tokens": 1, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300, "output_tokens": 4}
+    usage = {
+        "input_tokens": 1,
+        "cache_creation_input_tokens": 20,
+        "cache_read_input_tokens": 300,
+        "output_tokens": 4,
+    }
     reply = read(answer(content=blocks, usage=usage))
     assert reply.text == "กข\ufffd"
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (321, 4)
@@ -152,7 +165,9 @@ def test_stop_reasons(stop, expected):
     ],
 )
 def test_an_error_inside_a_success_is_classified(kind, error):
-    raw = json.dumps({"type": "error", "error": {"type": kind, "message": f"no: {CANARY} " + "x" * 500}}).encode()
+    raw = json.dumps(
+        {"type": "error", "error": {"type": kind, "message": f"no: {CANARY} " + "x" * 500}}
+    ).encode()
     with pytest.raises(error) as caught:
         read(raw)
     assert CANARY not in str(caught.value)
@@ -161,13 +176,16 @@ def test_an_error_inside_a_success_is_classified(kind, error):
 
 def test_a_bad_request_inside_a_success_fails_that_request_alone():
     with pytest.raises(RequestError) as caught:
-        read(b'{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}}')
+        read(
+            b'{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}}'
+        )
     assert type(caught.value) is RequestError
     assert "too large" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"<html>502</html>", answer()[:-9], b"[]", b"null", b"{}", b'{"content": 3}', b"\xff"]
+    "raw",
+    [b"", b"<html>502</html>", answer()[:-9], b"[]", b"null", b"{}", b'{"content": 3}', b"\xff"],
 )
 def test_a_body_that_is_no_message_is_asked_for_again(raw):
     with pytest.raises(RetryableError):
@@ -176,14 +194,19 @@ def test_a_body_that_is_no_message_is_asked_for_again(raw):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("type", "text", "error", "x")), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(("type", "text", "error", "x")), inner)
+    ),
     max_leaves=8,
 )
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(("content", "usage", "stop_reason", "model", "error", "type")), json_values, max_size=6
+        st.sampled_from(("content", "usage", "stop_reason", "model", "error", "type")),
+        json_values,
+        max_size=6,
     )
 )
 def test_any_json_is_a_reply_or_a_seedfree_error(value):
@@ -215,7 +238,13 @@ def test_the_key_is_nowhere_to_be_seen(caplog):
     caplog.set_level(logging.DEBUG)
     generator = ClaudeGenerator(api_key=CANARY)
     request = generator.request(Prompt("ถาม"))
-    seen = [repr(generator), str(vars(generator)), generator.identity, repr(request), request.content.decode()]
+    seen = [
+        repr(generator),
+        str(vars(generator)),
+        generator.identity,
+        repr(request),
+        request.content.decode(),
+    ]
     assert not any(CANARY in text for text in [*seen, str(request.url), caplog.text])
 
 
@@ -240,7 +269,9 @@ def test_wrong_settings_are_one_line_errors(settings, match):
     assert "CANARY" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["https://gw.example/anthropic", "https://gw.example/anthropic/v1/"])
+@pytest.mark.parametrize(
+    "url", ["https://gw.example/anthropic", "https://gw.example/anthropic/v1/"]
+)
 def test_a_gateway_is_given_with_or_without_its_version(url):
     request = ClaudeGenerator(base_url=url, api_key=CANARY).request(Prompt("ถาม"))
     assert str(request.url) == "https://gw.example/anthropic/v1/messages"

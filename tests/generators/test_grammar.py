@@ -49,10 +49,18 @@ class _Colour(Enum):
 
 _LEAVES: st.SearchStrategy[Any] = st.one_of(
     st.just((str, Field())),
-    st.tuples(st.integers(0, 3), st.integers(0, 6)).map(lambda n: (str, Field(min_length=n[0], max_length=sum(n)))),
-    st.tuples(st.integers(-30, 30), st.integers(0, 40)).map(lambda n: (int, Field(ge=n[0], lt=n[0] + n[1] + 1))),
-    st.sampled_from([(int, Field(ge=0)), (int, Field(gt=0)), (int, Field()), (float, Field()), (bool, Field())]),
-    st.sampled_from([(str | None, Field()), (_Colour, Field()), (Literal["a\nb", 1, True], Field())]),
+    st.tuples(st.integers(0, 3), st.integers(0, 6)).map(
+        lambda n: (str, Field(min_length=n[0], max_length=sum(n)))
+    ),
+    st.tuples(st.integers(-30, 30), st.integers(0, 40)).map(
+        lambda n: (int, Field(ge=n[0], lt=n[0] + n[1] + 1))
+    ),
+    st.sampled_from(
+        [(int, Field(ge=0)), (int, Field(gt=0)), (int, Field()), (float, Field()), (bool, Field())]
+    ),
+    st.sampled_from(
+        [(str | None, Field()), (_Colour, Field()), (Literal["a\nb", 1, True], Field())]
+    ),
 )
 
 
@@ -65,7 +73,11 @@ def _models(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     lists = st.tuples(model, st.integers(0, 2), st.integers(0, 2)).map(
         lambda m: (list[m[0]], Field(min_length=m[1], max_length=m[1] + m[2]))
     )
-    return model.map(lambda m: (m, Field())) | model.map(lambda m: (m | None, Field(default=None))) | lists
+    return (
+        model.map(lambda m: (m, Field()))
+        | model.map(lambda m: (m | None, Field(default=None)))
+        | lists
+    )
 
 
 _SCHEMAS = st.lists(st.recursive(_LEAVES, _models, max_leaves=4), min_size=1, max_size=3).map(
@@ -75,7 +87,9 @@ _SCHEMAS = st.lists(st.recursive(_LEAVES, _models, max_leaves=4), min_size=1, ma
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(_SCHEMAS, st.data())
-def test_what_the_grammar_admits_is_valid_and_compact(model: type[BaseModel], data: st.DataObject) -> None:
+def test_what_the_grammar_admits_is_valid_and_compact(
+    model: type[BaseModel], data: st.DataObject
+) -> None:
     text = data.draw(st.from_regex(_as_regex(grammar(model.model_json_schema())), fullmatch=True))
     model.model_validate_json(text)
     assert not re.search(r"[\x00-\x1f]", text)
@@ -98,13 +112,19 @@ class _Talk(BaseModel):
     st.builds(
         _Talk,
         turns=st.lists(
-            st.builds(_Turn, user=st.text(max_size=400), assistant=st.text(max_size=600)), min_size=1, max_size=3
+            st.builds(_Turn, user=st.text(max_size=400), assistant=st.text(max_size=600)),
+            min_size=1,
+            max_size=3,
         ),
     )
 )
-def test_a_valid_value_in_compact_form_is_admitted_unless_a_text_holds_controls(talk: _Talk) -> None:
+def test_a_valid_value_in_compact_form_is_admitted_unless_a_text_holds_controls(
+    talk: _Talk,
+) -> None:
     texts = [text for turn in talk.turns for text in (turn.user, turn.assistant)]
-    plain = not any(re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]|\A[\s\x00-\x20\x7f-\xa0]", text) for text in texts)
+    plain = not any(
+        re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]|\A[\s\x00-\x20\x7f-\xa0]", text) for text in texts
+    )
     admitted = _as_regex(grammar(_Talk.model_json_schema())).fullmatch(talk.model_dump_json())
     assert bool(admitted) == plain
 
@@ -125,7 +145,9 @@ def test_a_longest_text_holds_unless_the_schema_asks_for_more() -> None:
     text = {"type": "string", "maxLength": 50}
     pattern = _as_regex(grammar(_object({"x": text, "y": text | {"minLength": 5}}), longest=3))
     assert pattern.fullmatch('{"x":"กกก","y":"กกกกก"}')
-    assert not pattern.fullmatch('{"x":"กกกก","y":"กกกกก"}') and not pattern.fullmatch('{"x":"","y":"กกกกกก"}')
+    assert not pattern.fullmatch('{"x":"กกกก","y":"กกกกก"}') and not pattern.fullmatch(
+        '{"x":"","y":"กกกกกก"}'
+    )
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -37,9 +37,14 @@ PROMPT = Prompt(
     schema=Question,
     examples=(
         example(
-            "ปลาทูแม่กลอง ตัวสั้น หน้างอ คอหัก", instruction="ปลาทูแม่กลองมีรูปร่างอย่างไร", output="ตัวสั้น หน้างอ และคอหัก", score=4
+            "ปลาทูแม่กลอง ตัวสั้น หน้างอ คอหัก",
+            instruction="ปลาทูแม่กลองมีรูปร่างอย่างไร",
+            output="ตัวสั้น หน้างอ และคอหัก",
+            score=4,
         ),
-        example("วัดอรุณอยู่ริมแม่น้ำเจ้าพระยา", instruction="วัดอรุณอยู่ริมแม่น้ำใด", output="แม่น้ำเจ้าพระยา", score=5),
+        example(
+            "วัดอรุณอยู่ริมแม่น้ำเจ้าพระยา", instruction="วัดอรุณอยู่ริมแม่น้ำใด", output="แม่น้ำเจ้าพระยา", score=5
+        ),
     ),
     cue="ข้าวหลามหนองมนเป็นของฝากจากจังหวัดชลบุรี",
     max_tokens=200,
@@ -58,7 +63,9 @@ def gguf(folder, name="model.gguf", **pairs):
         for k, v in pairs.items()
     )
     path = folder / name
-    path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + len(pairs).to_bytes(8, "little") + text)
+    path.write_bytes(
+        b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + len(pairs).to_bytes(8, "little") + text
+    )
     return path
 
 
@@ -88,7 +95,10 @@ def test_a_thai_reply_fits_the_schema(llama):
     reply = llama.generate(PROMPT)
     fields = parse(reply.text, Question)
     assert any("ก" <= c <= "๛" for c in fields.instruction)
-    assert reply.stop_reason == "end" and reply.model == llama.identity == "llamacpp:sha256:a5fd3b62230aa5ec"
+    assert (
+        reply.stop_reason == "end"
+        and reply.model == llama.identity == "llamacpp:sha256:a5fd3b62230aa5ec"
+    )
     assert reply.usage.input_tokens > 50 and reply.usage.output_tokens > 10
 
 
@@ -150,7 +160,10 @@ def test_no_process_outlives_its_parent(end):
         {end}
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, env={**os.environ, **NO_LLAMA}
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **NO_LLAMA},
     )
     assert gone(int(done.stdout)), done.stderr
 
@@ -158,7 +171,10 @@ def test_no_process_outlives_its_parent(end):
 def test_the_body_depends_on_prompt_and_settings_alone():
     assert body(PROMPT) == body(PROMPT)
     sent = body(PROMPT)
-    assert sent["prompt"].endswith("}\n\nข้าวหลามหนองมนเป็นของฝากจากจังหวัดชลบุรี\n") and sent["prompt"].count("{") == 2
+    assert (
+        sent["prompt"].endswith("}\n\nข้าวหลามหนองมนเป็นของฝากจากจังหวัดชลบุรี\n")
+        and sent["prompt"].count("{") == 2
+    )
     assert (sent["seed"], sent["n_predict"], sent["temperature"]) == (7, 200, 0.7)
     assert body(PROMPT, temperature=0.2)["temperature"] == 0.2
     assert body(Prompt("ก", temperature=0.9))["temperature"] == 0.9
@@ -189,7 +205,9 @@ def test_a_chat_model_gets_messages(tmp_path):
 
 def test_a_chat_reply_is_read():
     answer = {
-        "choices": [{"message": {"role": "assistant", "content": "สวัสดี"}, "finish_reason": "length"}],
+        "choices": [
+            {"message": {"role": "assistant", "content": "สวัสดี"}, "finish_reason": "length"}
+        ],
         "usage": {"prompt_tokens": 9, "completion_tokens": 2},
     }
     reply = LlamaCppGenerator().reply(200, OK, json.dumps(answer).encode())
@@ -199,7 +217,10 @@ def test_a_chat_reply_is_read():
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (b'{"error": {"code": 400, "message": "m", "type": "invalid_request_error"}}', RequestError),
+        (
+            b'{"error": {"code": 400, "message": "m", "type": "invalid_request_error"}}',
+            RequestError,
+        ),
         (b'{"error": {"code": 503, "message": "Loading model"}}', RetryableError),
         (b'{"error": "boom"}', RetryableError),
         (b'{"content": 5}', RetryableError),
@@ -214,7 +235,8 @@ def test_an_error_in_a_success_is_noticed(content, error):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"context": 10}, {"parallel": 0}, {"threads": 0}, {"temperature": -1}, {"repeat_penalty": 0}]
+    "settings",
+    [{"context": 10}, {"parallel": 0}, {"threads": 0}, {"temperature": -1}, {"repeat_penalty": 0}],
 )
 def test_a_wrong_setting_is_one_line(settings):
     with pytest.raises(ConfigError) as caught:

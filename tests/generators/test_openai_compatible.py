@@ -35,7 +35,9 @@ def answer(message=None, finish="stop", **changes):
         "finish_reason": finish,
     }
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "c", "model": "served", "choices": [choice], "usage": usage, **changes}).encode()
+    return json.dumps(
+        {"id": "c", "model": "served", "choices": [choice], "usage": usage, **changes}
+    ).encode()
 
 
 def read(raw, **settings):
@@ -81,8 +83,13 @@ def test_openai_itself_gets_its_own_word_for_max_tokens_and_no_temperature_where
     old = body(Prompt("ถาม", temperature=0.4), openai, "gpt-4.1-mini", api_key=CANARY)
     assert (old["max_completion_tokens"], old["temperature"]) == (1024, 0.4)
     assert "max_tokens" not in old
-    assert "temperature" not in body(Prompt("ถาม", temperature=0.4), openai, "gpt-5-mini", api_key=CANARY)
-    assert body(Prompt("ถาม"), openai, "gpt-5-mini", api_key=CANARY, temperature=1.0)["temperature"] == 1.0
+    assert "temperature" not in body(
+        Prompt("ถาม", temperature=0.4), openai, "gpt-5-mini", api_key=CANARY
+    )
+    assert (
+        body(Prompt("ถาม"), openai, "gpt-5-mini", api_key=CANARY, temperature=1.0)["temperature"]
+        == 1.0
+    )
 
 
 def test_temperature_and_seed_of_the_generator():
@@ -101,7 +108,9 @@ def test_json_schema_keeps_constraints_for_servers_that_enforce_them():
     assert strict["properties"]["question"] == {"type": "string", "description": "(maxLength 50)"}
 
 
-@pytest.mark.parametrize(("structured", "shape"), [("json_object", {"type": "json_object"}), ("prompt", None)])
+@pytest.mark.parametrize(
+    ("structured", "shape"), [("json_object", {"type": "json_object"}), ("prompt", None)]
+)
 def test_schema_stands_in_the_prompt_where_the_server_does_not_enforce_it(structured, shape):
     sent = body(Prompt("ถาม", schema=Fields), structured=structured)
     assert sent.get("response_format") == shape
@@ -166,13 +175,19 @@ def test_refusal_field():
         ("a string", RetryableError),
         ({"code": 401, "message": f"bad key {CANARY}"}, StopRunError),
         ({"code": "insufficient_quota", "message": "x" * 1000}, StopRunError),
-        ({"code": "invalid_api_key", "message": f"Incorrect API key provided: {CANARY}"}, StopRunError),
+        (
+            {"code": "invalid_api_key", "message": f"Incorrect API key provided: {CANARY}"},
+            StopRunError,
+        ),
         ({"code": 400, "message": "context length exceeded"}, RequestError),
         ({"code": None, "type": "invalid_request_error", "message": "bad"}, RequestError),
     ],
 )
 def test_an_error_inside_a_success_is_classified(error, kind):
-    for raw in (json.dumps({"error": error}).encode(), answer(choices=[{"message": {}, "error": error}])):
+    for raw in (
+        json.dumps({"error": error}).encode(),
+        answer(choices=[{"message": {}, "error": error}]),
+    ):
         with pytest.raises(kind) as caught:
             read(raw, api_key=CANARY)
         assert type(caught.value) is kind
@@ -203,7 +218,10 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(("message", "content", "text", "type", "error", "code", "finish_reason")), inner
+            st.sampled_from(
+                ("message", "content", "text", "type", "error", "code", "finish_reason")
+            ),
+            inner,
         )
     ),
     max_leaves=10,
@@ -220,7 +238,10 @@ def test_any_json_is_a_reply_or_a_seedfree_error(value):
 
 @pytest.mark.parametrize(
     ("url", "variable"),
-    [("https://api.openai.com/v1", "OPENAI_API_KEY"), ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY")],
+    [
+        ("https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    ],
 )
 def test_known_hosts_need_their_key(url, variable, monkeypatch):
     with pytest.raises(ConfigError, match=variable):
@@ -240,7 +261,13 @@ def test_keys_and_headers_are_nowhere_to_be_seen():
     secretive = generator(api_key=CANARY, headers={"api-key": CANARY})
     request = secretive.request(Prompt("ถาม"))
     assert request.headers["api-key"] == CANARY
-    seen = [repr(secretive), str(vars(secretive)), secretive.identity, repr(request), request.content.decode()]
+    seen = [
+        repr(secretive),
+        str(vars(secretive)),
+        secretive.identity,
+        repr(request),
+        request.content.decode(),
+    ]
     assert not any(CANARY in text for text in seen)
 
 
@@ -275,6 +302,8 @@ def test_a_schema_that_no_server_takes_is_refused_with_a_way_out():
 
 
 def test_identity_names_provider_place_and_model():
-    assert generator("http://localhost:1/v1/").identity == "openai-compatible http://localhost:1/v1 m"
+    assert (
+        generator("http://localhost:1/v1/").identity == "openai-compatible http://localhost:1/v1 m"
+    )
     assert generator(identity="typhoon").identity == "typhoon"
     assert isinstance(generator(), HTTPGenerator)

@@ -30,12 +30,17 @@ def test_ones_own_price_wins():
 
 
 def test_local_servers_and_functions_cost_nothing():
-    for generator in (FunctionGenerator(str), OpenAICompatibleGenerator("http://localhost:8000", "gemma")):
+    for generator in (
+        FunctionGenerator(str),
+        OpenAICompatibleGenerator("http://localhost:8000", "gemma"),
+    ):
         assert price_of(generator).usd(Usage(10**9, 10**9)) == 0.0
 
 
 def test_a_paid_model_behind_a_local_proxy_is_not_free():
-    assert price_of(OpenAICompatibleGenerator("http://localhost:4000", "gpt-4o-mini")).output == 0.60
+    assert (
+        price_of(OpenAICompatibleGenerator("http://localhost:4000", "gpt-4o-mini")).output == 0.60
+    )
 
 
 def test_an_unknown_model_has_no_price():

@@ -14,7 +14,18 @@ import seedfree as sf
 from tests.fakes import LetterEncoder, thai
 
 HERE = Path(__file__).parent
-TOPICS = ["ข้าวแคบ", "ตุงล้านนา", "ปอยหลวง", "น้ำพริกหนุ่ม", "ฟ้อนเล็บ", "เตาฝาง", "กาดเช้า", "หมู่บ้านทำร่ม", "ผ้าซิ่นตีนจก", "แคบหมู"]
+TOPICS = [
+    "ข้าวแคบ",
+    "ตุงล้านนา",
+    "ปอยหลวง",
+    "น้ำพริกหนุ่ม",
+    "ฟ้อนเล็บ",
+    "เตาฝาง",
+    "กาดเช้า",
+    "หมู่บ้านทำร่ม",
+    "ผ้าซิ่นตีนจก",
+    "แคบหมู",
+]
 
 
 class Proverb(sf.TaskTemplate):
@@ -26,7 +37,9 @@ class Proverb(sf.TaskTemplate):
 
     def prompt(self, context: sf.Context, language: sf.Language) -> sf.Prompt:
         request = f"แต่งสำนวนหนึ่งสำนวนจากข้อความนี้\n\n{context.block()}"
-        return sf.Prompt(request, language.persona, examples=self.examples(context, language), cue=context.cue())
+        return sf.Prompt(
+            request, language.persona, examples=self.examples(context, language), cue=context.cue()
+        )
 
     def instructions(self, fields: Fields, context: sf.Context) -> Iterator[sf.Instruction]:
         yield sf.Instruction(self.name, f"สำนวน {fields.proverb} หมายความว่าอย่างไร", fields.meaning)
@@ -48,7 +61,10 @@ def pipeline(answer: sf.FunctionGenerator) -> sf.Pipeline:
         generator=answer,
         contexts=[Notes(share=1.0), sf.WrittenContexts(min_chars=40)],
         tasks=[Proverb()],
-        diversity=[sf.ExactDiversityFilter(), sf.SemanticDiversityFilter(threshold=0.83, encoder=LetterEncoder())],
+        diversity=[
+            sf.ExactDiversityFilter(),
+            sf.SemanticDiversityFilter(threshold=0.83, encoder=LetterEncoder()),
+        ],
         topics=TOPICS,
     )
 

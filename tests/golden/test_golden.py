@@ -36,7 +36,9 @@ def replayed(folder: Path, **options: object) -> sf.Run:
     return pipeline(never).run(size=5, out=folder, seed=3, progress=False, **options)
 
 
-def test_a_run_of_the_version_before_publishes_the_same_bytes_and_asks_nothing(tmp_path: Path) -> None:
+def test_a_run_of_the_version_before_publishes_the_same_bytes_and_asks_nothing(
+    tmp_path: Path,
+) -> None:
     folder = copied(RUN, tmp_path / "run")
     (folder / "manifest.json").unlink()  # the rows' verdicts are found anew, too
     assert replayed(folder).status == "complete"
@@ -60,8 +62,14 @@ def test_other_settings_are_refused_as_they_are_in_a_new_run(tmp_path: Path) -> 
 
 
 def test_what_a_run_records_names_no_module(tmp_path: Path) -> None:
-    run = pipeline(sf.FunctionGenerator(thai, name="golden")).run(size=5, out=tmp_path / "new", seed=3)
-    rows = sqlite3.connect(run.path / "ledger.sqlite").execute("SELECT key || headers || body FROM entries").fetchall()
+    run = pipeline(sf.FunctionGenerator(thai, name="golden")).run(
+        size=5, out=tmp_path / "new", seed=3
+    )
+    rows = (
+        sqlite3.connect(run.path / "ledger.sqlite")
+        .execute("SELECT key || headers || body FROM entries")
+        .fetchall()
+    )
     text = "\n".join(str(row) for row in rows) + (run.path / "manifest.json").read_text("utf-8")
     assert not re.findall(r"seedfree\.\w+|tests\.\w+|__main__|\bat 0x", text)
     assert '"kind": "own:Notes"' in text and '"kind": "WrittenContexts"' in text

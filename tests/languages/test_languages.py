@@ -36,7 +36,10 @@ PLACEHOLDERS = {
     "judge_persona": "language",
 }
 FIELDS = {
-    **{t.name: t.Fields for t in (ClosedQA, Summarization, Conversation, MultipleChoice, Brainstorming)},
+    **{
+        t.name: t.Fields
+        for t in (ClosedQA, Summarization, Conversation, MultipleChoice, Brainstorming)
+    },
     "topics": Topics,
     "written": Written,
 }
@@ -68,7 +71,11 @@ every_language = pytest.mark.parametrize("code", list(languages()))
 
 
 def _script(text: str) -> set[str]:
-    return {unicodedata.name(c, "?").split()[0].title() for c in text if unicodedata.category(c) in ("Lo", "Lu", "Ll")}
+    return {
+        unicodedata.name(c, "?").split()[0].title()
+        for c in text
+        if unicodedata.category(c) in ("Lo", "Lu", "Ll")
+    }
 
 
 @every_language
@@ -76,10 +83,17 @@ def test_names_scripts_and_lists(code: str) -> None:
     language = Language.load(code)
     assert language.code == code and Language.load(language.name.upper()) is language
     assert language.script.split()[0] in _script(language.native) and language.persona.strip()
-    assert len(language.digits) in (0, 10) and all(unicodedata.digit(d) == i for i, d in enumerate(language.digits))
+    assert len(language.digits) in (0, 10) and all(
+        unicodedata.digit(d) == i for i, d in enumerate(language.digits)
+    )
     assert len(language.labels) >= 6 and len(set(language.labels)) == len(language.labels)
     assert len(language.end_sections) >= 5 and len(language.refusals) >= 6
-    for phrases in (language.end_sections, language.refusals, language.name_markers, *language.facets.values()):
+    for phrases in (
+        language.end_sections,
+        language.refusals,
+        language.name_markers,
+        *language.facets.values(),
+    ):
         assert len(set(phrases)) == len(phrases) and all(p == p.strip() and p for p in phrases)
     assert all(r == r.lower() for r in language.refusals)
 
@@ -87,7 +101,9 @@ def test_names_scripts_and_lists(code: str) -> None:
 @every_language
 def test_prompts_have_exactly_the_placeholders_that_are_filled_in(code: str) -> None:
     prompts = Language.load(code).prompts
-    assert prompts.keys() <= PLACEHOLDERS.keys() and (code not in ("th", "en") or prompts.keys() == PLACEHOLDERS.keys())
+    assert prompts.keys() <= PLACEHOLDERS.keys() and (
+        code not in ("th", "en") or prompts.keys() == PLACEHOLDERS.keys()
+    )
     for name, text in prompts.items():
         assert set(Template(text).get_identifiers()) == set(PLACEHOLDERS[name].split()), name
         assert Template(text).is_valid(), name
@@ -99,7 +115,8 @@ def test_prompts_have_exactly_the_placeholders_that_are_filled_in(code: str) -> 
 @every_language
 def test_facets_are_wide_enough(code: str) -> None:
     language = Language.load(code)
-    # The English lists stand in for a missing one, except where they would put another people's life in its place.
+    # The English lists stand in for a missing one, except where they would put another people's
+    # life in its place.
     assert language.facets.keys() <= FACETS and {"culture", "regions"} <= language.facets.keys()
     least = {"domains": 25, "culture": 24, "askers": 20, "regions": 6}
     assert all(len(language.facet(name)) >= least.get(name, 3) for name in FACETS)
@@ -110,7 +127,9 @@ def test_styles_are_the_papers_thirteen(code: str) -> None:
     styles = Language.load(code).styles
     assert len(styles) == len({s.name for s in styles}) == 13
     for style in styles:
-        assert Template(style.prompt).is_valid() and Template(style.prompt).get_identifiers() == ["topic"], style.name
+        assert Template(style.prompt).is_valid() and Template(style.prompt).get_identifiers() == [
+            "topic"
+        ], style.name
 
 
 @every_language
@@ -128,7 +147,10 @@ def test_format_examples_fit_their_tasks(code: str) -> None:
                 assert reply["evidence"] in example.given
                 assert reply["evidence"] != reply.get("output")
             if task == "multiple_choice":
-                assert isinstance(fields, MultipleChoice.Fields) and len({*fields.wrong, fields.correct}) == 4
+                assert (
+                    isinstance(fields, MultipleChoice.Fields)
+                    and len({*fields.wrong, fields.correct}) == 4
+                )
 
 
 def test_thai_examples_are_short_and_keep_the_rules_of_style() -> None:
@@ -150,7 +172,16 @@ def test_thai_quotas_reach_every_part_of_the_country() -> None:
     regions = " ".join(Language.load("th").facet("regions"))
     assert all(
         part in regions
-        for part in ("อีสาน", "ภาคเหนือ", "ภาคใต้", "มลายูมุสลิม", "เชื้อสายจีน", "ภาคกลาง", "ภาคตะวันออก", "บนพื้นที่สูง")
+        for part in (
+            "อีสาน",
+            "ภาคเหนือ",
+            "ภาคใต้",
+            "มลายูมุสลิม",
+            "เชื้อสายจีน",
+            "ภาคกลาง",
+            "ภาคตะวันออก",
+            "บนพื้นที่สูง",
+        )
     )
 
 
@@ -168,7 +199,16 @@ def test_an_unknown_language_names_the_known_ones(name: str) -> None:
 
 
 def test_every_language_is_known_by_its_three_letters_too():
-    long = {"eng": "en", "ind": "id", "khm": "km", "lao": "lo", "mya": "my", "swh": "sw", "tha": "th", "tur": "tr"}
+    long = {
+        "eng": "en",
+        "ind": "id",
+        "khm": "km",
+        "lao": "lo",
+        "mya": "my",
+        "swh": "sw",
+        "tha": "th",
+        "tur": "tr",
+    }
     long["vie"] = "vi"
     assert {code: Language.load(code).code for code in long} == long
     assert set(long.values()) == set(languages())

@@ -11,7 +11,9 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language, segment
 
 SEGMENTERS = ["space", "newmm", "icu"]
-LETTERS = st.characters(codec="utf-8") | st.sampled_from("กขาำเแ๑ກາເໜໍໄកា្ខំ។ကာ်္ခ့၊၂ạ̈'’-.,0 \u200b\u200c\u200d\n")
+LETTERS = st.characters(codec="utf-8") | st.sampled_from(
+    "กขาำเแ๑ກາເໜໍໄកា្ខំ។ကာ်္ခ့၊၂ạ̈'’-.,0 \u200b\u200c\u200d\n"
+)
 
 
 def bare(text: str) -> str:
@@ -64,7 +66,9 @@ def test_an_unknown_segmenter_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(("segmenter", "package"), [("newmm", "pythainlp"), ("icu", "icu4py")])
-def test_a_missing_package_names_its_pip_command(segmenter: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_names_its_pip_command(
+    segmenter: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def fake(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,14 @@ def test_three_turns_alternate_and_the_first_is_the_row() -> None:
     task = Conversation(turns=3)
     (row,) = task.instructions(task.Fields.model_validate({"turns": TURNS}), Context())
     assert [m.role for m in row.messages] == ["user", "assistant"] * 3
-    assert [m.content for m in row.messages] == ["ถาม 0", "ตอบ 0", "ถาม 1", "ตอบ 1", "ถาม 2", "ตอบ 2"]
+    assert [m.content for m in row.messages] == [
+        "ถาม 0",
+        "ตอบ 0",
+        "ถาม 1",
+        "ตอบ 1",
+        "ถาม 2",
+        "ตอบ 2",
+    ]
     assert (row.instruction, row.input, row.output) == ("ถาม 0", "", "ตอบ 0")
 
 

@@ -27,7 +27,9 @@ def test_the_published_form() -> None:
     question, choices = item.instruction.split("\n\n")
     explanation, answer = item.output.split("\n\n")
     labelled = dict(line.split(". ") for line in choices.splitlines())
-    assert question == ANSWER["question"] and explanation == ANSWER["explanation"] and item.input == ""
+    assert (
+        question == ANSWER["question"] and explanation == ANSWER["explanation"] and item.input == ""
+    )
     assert list(labelled) == ["ก", "ข", "ค", "ง"]
     assert sorted(labelled.values()) == sorted(["ไม้ซาง", "หวาย", "ใบตาล", "ไม้สัก"])
     label = next(k for k, v in labelled.items() if v == "ไม้ซาง")
@@ -37,7 +39,10 @@ def test_the_published_form() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 def test_positions_are_balanced_and_repeatable(seed: int) -> None:
     rows = [row(i, seed) for i in range(400)]
-    places = [r.instruction.split("\n\n")[1].splitlines().index(r.output.rpartition("คือ ")[2]) for r in rows]
+    places = [
+        r.instruction.split("\n\n")[1].splitlines().index(r.output.rpartition("คือ ")[2])
+        for r in rows
+    ]
     assert Counter(places) == {0: 100, 1: 100, 2: 100, 3: 100}
     for start in range(0, 400, 4):
         assert sorted(places[start : start + 4]) == [0, 1, 2, 3]
@@ -51,7 +56,13 @@ def test_wrong_choices_are_shuffled() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["ไม้ซาง", "หวาย", "ใบตาล"], ["หวาย", " หวาย ", "ใบตาล"], ["หวาย", "ใบตาล"], ["หวาย", "ใบตาล", "?"]]
+    "wrong",
+    [
+        ["ไม้ซาง", "หวาย", "ใบตาล"],
+        ["หวาย", " หวาย ", "ใบตาล"],
+        ["หวาย", "ใบตาล"],
+        ["หวาย", "ใบตาล", "?"],
+    ],
 )
 def test_choices_that_are_not_distinct_are_invalid(wrong: list[str]) -> None:
     with pytest.raises(ValueError, match="different choices"):
@@ -67,7 +78,9 @@ def test_other_languages_and_a_language_of_ones_own() -> None:
     own = replace(Language.load("th"), code="tha-x", labels=("๑", "๒", "๓", "๔"))
     task = MultipleChoice()
     task.bind(SimpleNamespace(language=own))
-    (item,) = task.instructions(task.Fields.model_validate(ANSWER), Context(text="แคน", language="tha-x"))
+    (item,) = task.instructions(
+        task.Fields.model_validate(ANSWER), Context(text="แคน", language="tha-x")
+    )
     assert "๑. " in item.instruction
 
 

@@ -17,7 +17,10 @@ def test_the_text_is_the_rows_input() -> None:
 def test_forms_are_asked_for_equally_often() -> None:
     language = Language.load("th")
     forms = language.facet("summary_forms")
-    users = [Summarization().prompt(Context(text="ก", position=i), language).user for i in range(10 * len(forms))]
+    users = [
+        Summarization().prompt(Context(text="ก", position=i), language).user
+        for i in range(10 * len(forms))
+    ]
     assert [sum(form in user for user in users) for form in forms] == [10] * len(forms)
 
 

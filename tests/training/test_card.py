@@ -21,7 +21,9 @@ MIXED = [one()] * 3 + [one(HUMAN, generator="human")] * 2 + [one(Source("topic")
 
 
 def made(rows=MIXED, **options):
-    return model_card(Dataset(rows), **{"base_model": "org/base-8B", "config": QLoRAConfig(), **options})
+    return model_card(
+        Dataset(rows), **{"base_model": "org/base-8B", "config": QLoRAConfig(), **options}
+    )
 
 
 def front(text):
@@ -30,9 +32,15 @@ def front(text):
 
 def test_front_matter():
     head = front(made(license="llama3"))
-    assert head["language"] == ["th"] and head["license"] == "llama3" and head["base_model"] == "org/base-8B"
+    assert (
+        head["language"] == ["th"]
+        and head["license"] == "llama3"
+        and head["base_model"] == "org/base-8B"
+    )
     assert head["library_name"] == "peft" and head["base_model_relation"] == "adapter"
-    assert front(made([one(language="no"), one(language="lo")]))["language"] == ["lo", "no"], "not a boolean"
+    assert front(made([one(language="no"), one(language="lo")]))["language"] == ["lo", "no"], (
+        "not a boolean"
+    )
     assert "language" not in front(made([]))
 
 
@@ -50,13 +58,18 @@ def test_every_setting_of_the_recipe_is_there():
     config = QLoRAConfig.paper()
     text = made(config=config).replace("\\", "")
     assert not [name for name in QLoRAConfig.model_fields if f"| {name} | " not in text]
-    assert "| modules_to_save | embed_tokens, lm_head |" in text and "| learning_rate | 0.00015 |" in text
+    assert (
+        "| modules_to_save | embed_tokens, lm_head |" in text
+        and "| learning_rate | 0.00015 |" in text
+    )
     assert "| packing | no |" in text and "| max_length | 4,000 |" in text
 
 
 def test_figures_terms_and_versions():
     text = made(
-        figures={"held-out loss": 1.25, "rows cut": 1200}, terms="Use it as you like. " * 20, versions={"trl": "1.16"}
+        figures={"held-out loss": 1.25, "rows cut": 1200},
+        terms="Use it as you like. " * 20,
+        versions={"trl": "1.16"},
     )
     assert text.count("Use it as you like\\.") == 20
     assert "| held\\-out loss | 1\\.25 |\n| rows cut | 1,200 |" in text
@@ -76,11 +89,22 @@ def test_same_card_whatever_the_order_of_the_rows():
 @given(st.text(max_size=60))
 def test_text_of_others_adds_no_markup(text):
     source = Source(text or "k", license=text)
-    made_card = made([one(source, text, text, text)], base_model=text, terms=text, figures={text: text}, license=text)
+    made_card = made(
+        [one(source, text, text, text)],
+        base_model=text,
+        terms=text,
+        figures={text: text},
+        license=text,
+    )
     body = made_card.split("---\n", 2)[2]
-    mine = made([one(Source("k", license="t"), "t", "t", "t")], base_model="t", terms="t", figures={"t": "t"}).split(
-        "---\n", 2
-    )[2]
+    mine = made(
+        [one(Source("k", license="t"), "t", "t", "t")],
+        base_model="t",
+        terms="t",
+        figures={"t": "t"},
+    ).split("---\n", 2)[2]
     assert body.count("\n") == mine.count("\n"), "no line is added"
-    assert body.count("```") == 2 and not re.search(r"<(?!\||/)[a-zA-Z!]|[\x00-\x08\x1b\u202e]", body.split("```")[2])
+    assert body.count("```") == 2 and not re.search(
+        r"<(?!\||/)[a-zA-Z!]|[\x00-\x08\x1b\u202e]", body.split("```")[2]
+    )
     assert front(made_card)["library_name"] == "peft"

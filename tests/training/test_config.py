@@ -8,7 +8,12 @@ from seedfree.training.config import QLoRAConfig
 
 def test_the_papers_recipe():
     config = QLoRAConfig.paper()
-    assert (config.rank, config.alpha, config.dropout, config.target_modules) == (32, 16, 0.05, "all-linear")
+    assert (config.rank, config.alpha, config.dropout, config.target_modules) == (
+        32,
+        16,
+        0.05,
+        "all-linear",
+    )
     assert config.modules_to_save == ("embed_tokens", "lm_head")
     assert (config.chat_template, config.max_length) == ("chatml", 4000)
     assert (config.packing, config.pad_to_max_length) == (False, True)
@@ -29,7 +34,9 @@ def test_every_difference_has_its_reason():
     table = QLoRAConfig.differences().splitlines()[2:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     paper, better = QLoRAConfig.paper(), QLoRAConfig.recommended()
-    differ = [name for name in QLoRAConfig.model_fields if getattr(paper, name) != getattr(better, name)]
+    differ = [
+        name for name in QLoRAConfig.model_fields if getattr(paper, name) != getattr(better, name)
+    ]
     assert [row[0].strip("`") for row in cells] == differ
     assert all(len(row) == 4 and len(row[3]) > 20 and row[1] != row[2] for row in cells)
 

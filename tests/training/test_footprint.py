@@ -39,7 +39,9 @@ def test_llama_3_8b_has_the_parameters_that_its_card_gives(large):
     assert size.linear == 6_979_321_856
     assert shape(BaseModel.find(large), QLoRAConfig(), tokens=128_256).full == 0
     assert shape(BaseModel.find(large), QLoRAConfig(), tokens=128_258).full == 2 * 128_258 * 4096
-    only = shape(BaseModel.find(large), QLoRAConfig(rank=1, target_modules=("q_proj",)), tokens=128_256)
+    only = shape(
+        BaseModel.find(large), QLoRAConfig(rank=1, target_modules=("q_proj",)), tokens=128_256
+    )
     assert only.adapter == 32 * 2 * 4096
 
 
@@ -59,14 +61,18 @@ def test_memory_on_a_gpu_is_what_such_trainings_are_known_to_take(large):
 def test_parameters_are_those_of_the_trained_model(rows, tmp_path, one_thread, tied):
     pytest.importorskip("trl")
     base = save_base(tmp_path / "base", template=None, tied=tied)
-    trainer = QLoRATrainer(base, QLoRAConfig(rank=3, chat_template="chatml", max_length=64), show=False)
+    trainer = QLoRATrainer(
+        base, QLoRAConfig(rank=3, chat_template="chatml", max_length=64), show=False
+    )
     plan = trainer._plan(rows, None)
     with quiet():
         model = trainer._trainer(plan, tmp_path / "out").model
     size = plan.footprint.shape
     seen = {id(p): p for p in model.parameters() if p.requires_grad}
     assert size.trained == sum(p.numel() for p in seen.values())
-    assert size.linear == sum(m.in_features * m.out_features for m in model.modules() if hasattr(m, "compute_dtype"))
+    assert size.linear == sum(
+        m.in_features * m.out_features for m in model.modules() if hasattr(m, "compute_dtype")
+    )
 
 
 def test_an_estimate_reads_no_weights_and_says_what_it_takes(base, rows, tmp_path):
@@ -82,7 +88,9 @@ def test_an_estimate_reads_no_weights_and_says_what_it_takes(base, rows, tmp_pat
 
 
 def test_steps_are_those_that_are_taken(base, rows, tmp_path):
-    config = QLoRAConfig(max_length=256, packing=False, batch_size=2, accumulation=2, epochs=2, validation_share=0)
+    config = QLoRAConfig(
+        max_length=256, packing=False, batch_size=2, accumulation=2, epochs=2, validation_share=0
+    )
     trainer = QLoRATrainer(base, config, show=False)
     assert trainer.estimate(rows).steps == 20
     assert trainer.train(rows, tmp_path / "out").losses[-1].step == 20
@@ -90,7 +98,9 @@ def test_steps_are_those_that_are_taken(base, rows, tmp_path):
 
 def test_padding_costs_what_packing_saves(base, rows):
     packed = QLoRATrainer(base, QLoRAConfig(max_length=1000)).estimate(rows)
-    padded = QLoRATrainer(base, QLoRAConfig(max_length=1000, packing=False, pad_to_max_length=True)).estimate(rows)
+    padded = QLoRATrainer(
+        base, QLoRAConfig(max_length=1000, packing=False, pad_to_max_length=True)
+    ).estimate(rows)
     assert padded.tokens == padded.rows * 1000 > 5 * packed.tokens
 
 
@@ -98,7 +108,9 @@ def test_what_does_not_fit_is_refused_before_a_weight_is_read(large, rows, tmp_p
     monkeypatch.setattr(module, "free_memory", lambda device: 4 * 2**30)
     found = QLoRATrainer(large, QLoRAConfig()).estimate(rows)
     assert not found.fits
-    with pytest.raises(ConfigError, match=r"8.03 billion parameters.* GiB.*no GPU was found.*4.0 GiB free") as caught:
+    with pytest.raises(
+        ConfigError, match=r"8.03 billion parameters.* GiB.*no GPU was found.*4.0 GiB free"
+    ) as caught:
         QLoRATrainer(large, QLoRAConfig()).train(rows, tmp_path / "out")
     assert "\n" not in str(caught.value) and "smaller base model" in str(caught.value)
     assert not (tmp_path / "out").exists()

@@ -15,7 +15,9 @@ HUMAN = Source("human", title="set.jsonl", license="CC-BY-4.0")
 def side(counts, source, generator):
     """Rows of each task, one task after the other, as files often have them."""
     return Dataset(
-        Instruction(task, "i", "o", id=f"{generator}-{task}-{k}", source=source, generator=generator)
+        Instruction(
+            task, "i", "o", id=f"{generator}-{task}-{k}", source=source, generator=generator
+        )
         for task, n in counts.items()
         for k in range(n)
     )
@@ -27,7 +29,9 @@ sizes = st.dictionaries(st.sampled_from("abcde"), st.integers(1, 40), min_size=1
 @given(sizes, sizes, st.floats(0, 1), st.floats(0, 1), st.integers(0, 3))
 def test_sizes_shares_and_provenance(made, human, ratio, part, seed):
     synthetic, people = side(made, Source(), "m@local"), side(human, HUMAN, "human")
-    size = max(1, int(part * min(len(synthetic) / (1 - ratio or 1), len(people) / (ratio or 1))) - 1)
+    size = max(
+        1, int(part * min(len(synthetic) / (1 - ratio or 1), len(people) / (ratio or 1))) - 1
+    )
     of_human = int(size * ratio + 0.5)
     if of_human > len(people) or size - of_human > len(synthetic):
         with pytest.raises(ConfigError, match="are wanted, and there are"):
@@ -45,7 +49,10 @@ def test_sizes_shares_and_provenance(made, human, ratio, part, seed):
 
 
 def test_all_of_both_sides():
-    synthetic, people = side({"a": 3, "b": 1}, Source(), "m"), side({"a": 2, "c": 2}, HUMAN, "human")
+    synthetic, people = (
+        side({"a": 3, "b": 1}, Source(), "m"),
+        side({"a": 2, "c": 2}, HUMAN, "human"),
+    )
     mixed = mix(synthetic, people, ratio=0.5, size=8)
     assert set(mixed) == {*synthetic, *people}
 
@@ -61,7 +68,9 @@ def test_the_sides_are_shuffled_and_the_seed_counts():
 def test_the_row_left_over_goes_to_the_nearer_side():
     synthetic, people = side({"a": 10}, Source(), "m"), side({"a": 10}, HUMAN, "human")
     humans = {
-        (ratio, size): sum(one.generator == "human" for one in mix(synthetic, people, ratio=ratio, size=size))
+        (ratio, size): sum(
+            one.generator == "human" for one in mix(synthetic, people, ratio=ratio, size=size)
+        )
         for ratio, size in [(0, 3), (1, 3), (0.5, 3), (0.3, 3), (0.1, 3)]
     }
     assert humans == {(0, 3): 0, (1, 3): 3, (0.5, 3): 2, (0.3, 3): 1, (0.1, 3): 0}

@@ -22,7 +22,9 @@ def trained(base, rows, tmp_path_factory):
         gradient_checkpointing=False,
     )  # fmt: skip
     few = rows[:5]
-    return QLoRATrainer(base, config, show=False).train(few, tmp_path_factory.mktemp("model") / "out"), few
+    return QLoRATrainer(base, config, show=False).train(
+        few, tmp_path_factory.mktemp("model") / "out"
+    ), few
 
 
 def asked(rows):
@@ -40,7 +42,10 @@ def test_a_batch_gives_what_each_gives_alone_and_a_text_is_a_user_s_turn(trained
     model, rows = trained
     together = model.generate(asked(rows), max_new_tokens=8)
     assert model.generate(asked(rows), max_new_tokens=8, batch_size=1) == together
-    assert model.generate([one.messages[0].content for one in rows[:1]], max_new_tokens=8) == together[:1]
+    assert (
+        model.generate([one.messages[0].content for one in rows[:1]], max_new_tokens=8)
+        == together[:1]
+    )
     assert model.generate([]) == []
 
 
@@ -52,7 +57,9 @@ def test_sampling_depends_on_the_seed_alone(trained):
     assert model.generate(asked(rows), seed=2, **settings) != first
 
 
-@pytest.mark.parametrize("settings", [{"temperature": -1}, {"top_p": 0}, {"max_new_tokens": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"temperature": -1}, {"top_p": 0}, {"max_new_tokens": 0}, {"batch_size": 0}]
+)
 def test_settings_out_of_range_are_one_line(trained, settings):
     with pytest.raises(ConfigError, match="generate takes"):
         trained[0].generate([[Message("user", "ก")]], **settings)
@@ -96,7 +103,9 @@ def test_merged_it_computes_as_base_and_adapter_do(trained, tmp_path):
         adapted = model._with_adapter(None, "cpu").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.chat_template == model.info["chat_template"]
-    text = tokenizer.apply_chat_template([{"role": "user", "content": rows[0].instruction}], tokenize=False)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": rows[0].instruction}], tokenize=False
+    )
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     with torch.no_grad():
         torch.testing.assert_close(whole(ids).logits, adapted(ids).logits, atol=1e-3, rtol=1e-3)
@@ -114,7 +123,11 @@ def converter(folder, text, monkeypatch):
 def test_gguf_is_made_by_llama_cpps_converter(trained, tmp_path, monkeypatch):
     model, _ = trained
     (tmp_path / "bin").mkdir()
-    converter(tmp_path / "bin", "import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))\n", monkeypatch)
+    converter(
+        tmp_path / "bin",
+        "import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))\n",
+        monkeypatch,
+    )
     path = model.to_gguf(tmp_path / "model.gguf", kind="q8_0")
     assert path.read_text() == f"{tmp_path}/model-merged --outfile {path} --outtype q8_0"
     assert (tmp_path / "model-merged" / "config.json").exists()
@@ -152,8 +165,19 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
     assert model.push("me/thai") == "https://huggingface.co/me/thai"
     asked, files = sent
     assert asked == ("me/thai", True)
-    assert {"adapter_model.safetensors", "tokenizer.json", "training.json", "README.md", "loss.png"} <= set(files)
-    assert not [name for name, text in files.items() if str(model.base.folder().parent).encode() in text]
-    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == model.base.folder().name
+    assert {
+        "adapter_model.safetensors",
+        "tokenizer.json",
+        "training.json",
+        "README.md",
+        "loss.png",
+    } <= set(files)
+    assert not [
+        name for name, text in files.items() if str(model.base.folder().parent).encode() in text
+    ]
+    assert (
+        json.loads(files["adapter_config.json"])["base_model_name_or_path"]
+        == model.base.folder().name
+    )
     with pytest.raises(ConfigError, match="The hub refused not/mine: 403 Forbidden more"):
         model.push("not/mine")

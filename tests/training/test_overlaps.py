@@ -10,7 +10,14 @@ from seedfree.training.config import QLoRAConfig
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import SENTENCES
 
-QUICK = {"rank": 2, "alpha": 2, "max_length": 128, "epochs": 1, "validation_share": 0, "checkpoints": 1}
+QUICK = {
+    "rank": 2,
+    "alpha": 2,
+    "max_length": 128,
+    "epochs": 1,
+    "validation_share": 0,
+    "checkpoints": 1,
+}
 
 
 class Known:
@@ -44,13 +51,23 @@ def trainer(base, monkeypatch, caplog):
 def test_an_estimate_warns_of_each_benchmark_that_overlaps(trainer, rows, caplog):
     trainer(benchmarks=KNOWN).estimate(rows)
     (said,) = warned(caplog)
-    count = sum(any(SENTENCES[1] in text for text in (*(m.content for m in one.messages), one.output)) for one in rows)
-    assert f"{count} of {len(rows)} rows overlap with the benchmark rivers" in said and 0 < count < len(rows)
+    count = sum(
+        any(SENTENCES[1] in text for text in (*(m.content for m in one.messages), one.output))
+        for one in rows
+    )
+    assert (
+        f"{count} of {len(rows)} rows overlap with the benchmark rivers" in said
+        and 0 < count < len(rows)
+    )
 
 
-def test_training_warns_before_weights_are_read_and_keeps_the_counts(trainer, rows, tmp_path, monkeypatch, caplog):
+def test_training_warns_before_weights_are_read_and_keeps_the_counts(
+    trainer, rows, tmp_path, monkeypatch, caplog
+):
     load, before = module.load, []
-    monkeypatch.setattr(module, "load", lambda *a, **k: before.append(warned(caplog)) or load(*a, **k))
+    monkeypatch.setattr(
+        module, "load", lambda *a, **k: before.append(warned(caplog)) or load(*a, **k)
+    )
     model = trainer(benchmarks=KNOWN).train(rows[:6], tmp_path / "out")
     assert len(before[0]) == len(warned(caplog)) == 1
     assert model.info["overlapping_rows"]["rivers"] > 0 == model.info["overlapping_rows"]["none"]

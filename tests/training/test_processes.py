@@ -24,12 +24,23 @@ def test_two_processes_train_together(base, rows, tmp_path):
     script, out = tmp_path / "train.py", tmp_path / "out"
     script.write_text(SCRIPT)
     rows.to_jsonl(tmp_path / "rows.jsonl")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
     command += [str(script), str(base), str(tmp_path / "rows.jsonl"), str(out)]
     place = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=place)
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (line for line in done.stdout.splitlines() if line.startswith("LOSSES"))
     assert first == second, "each process opens what the first one wrote"
-    alone = QLoRATrainer(base, QLoRAConfig(rank=4, max_length=256, epochs=2, validation_share=0.2)).estimate(rows)
-    assert TrainedModel.open(out).losses[-1].step < alone.steps, "each process took its own part of the rows"
+    alone = QLoRATrainer(
+        base, QLoRAConfig(rank=4, max_length=256, epochs=2, validation_share=0.2)
+    ).estimate(rows)
+    assert TrainedModel.open(out).losses[-1].step < alone.steps, (
+        "each process took its own part of the rows"
+    )

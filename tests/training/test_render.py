@@ -22,7 +22,9 @@ def turns(inside):
 
 
 def marked(inside):
-    return turns("{% if m.role == 'assistant' %}" + inside + "{% else %}{{ m.content }}</turn>\n{% endif %}")
+    return turns(
+        "{% if m.role == 'assistant' %}" + inside + "{% else %}{{ m.content }}</turn>\n{% endif %}"
+    )
 
 
 # Each writes the same text; they differ in what they mark, if anything.
@@ -57,7 +59,9 @@ def test_answers_and_their_stop_tokens_carry_loss_and_nothing_else(task, templat
     one = item(task, 1)
     (row,), report = renderer.rows([one])
     assert with_loss(tokenizer, row) == [answer + "</turn>" for answer in answers(one)]
-    assert all(label in (-100, token) for token, label in zip(row.input_ids, row.labels, strict=True))
+    assert all(
+        label in (-100, token) for token, label in zip(row.input_ids, row.labels, strict=True)
+    )
     text = tokenizer.decode(row.input_ids)
     assert text == "\n".join(f"<turn>{m.role}\n{m.content}</turn>" for m in one.messages)
     assert report.tasks[task].loss_tokens == sum(label != -100 for label in row.labels)
@@ -108,7 +112,9 @@ def test_tokens_over_the_edge_of_an_answer_are_counted():
 def test_rows_that_are_cut_or_carry_no_loss_are_counted_by_task():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
     short, long = item("closed_qa", 0), item("summarization", 0)
-    prompts = {one.task: len(Renderer(tokenizer).prompt(one.messages[:-1])) for one in (short, long)}
+    prompts = {
+        one.task: len(Renderer(tokenizer).prompt(one.messages[:-1])) for one in (short, long)
+    }
     limit = prompts["closed_qa"] + 2
     assert prompts["summarization"] >= limit
     made, report = Renderer(tokenizer, max_length=limit).rows([short, long, short])
@@ -117,7 +123,13 @@ def test_rows_that_are_cut_or_carry_no_loss_are_counted_by_task():
     qa, summary, total = report.tasks["closed_qa"], report.tasks["summarization"], report.total
     assert (qa.rows, qa.cut, qa.masked) == (2, 2, 0)
     assert (summary.rows, summary.cut, summary.masked, summary.tokens) == (1, 1, 1, 0)
-    assert (total.rows, total.cut, total.masked, total.tokens, total.loss_tokens) == (3, 3, 1, 2 * limit, 4)
+    assert (total.rows, total.cut, total.masked, total.tokens, total.loss_tokens) == (
+        3,
+        3,
+        1,
+        2 * limit,
+        4,
+    )
     assert total.longest == summary.longest > limit
     assert report.to_dict()["tasks"]["summarization"]["masked"] == 1
     assert "summarization" in str(report)
@@ -127,7 +139,9 @@ def test_a_row_that_fits_exactly_is_not_cut():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
     (row,), _ = Renderer(tokenizer).rows([item("closed_qa", 0)])
     for limit, cut in ((len(row.input_ids), 0), (len(row.input_ids) - 1, 1)):
-        assert Renderer(tokenizer, max_length=limit).rows([item("closed_qa", 0)])[1].total.cut == cut
+        assert (
+            Renderer(tokenizer, max_length=limit).rows([item("closed_qa", 0)])[1].total.cut == cut
+        )
 
 
 def test_no_row_with_loss_is_an_error():
@@ -181,7 +195,9 @@ def test_the_end_token_pads_where_there_is_no_other():
 
 def test_special_tokens_in_a_text_are_broken_and_counted():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
-    one = Instruction(task="closed_qa", instruction="ก</turn>\n<turn>assistant\nข", output="ค</turn>ง")
+    one = Instruction(
+        task="closed_qa", instruction="ก</turn>\n<turn>assistant\nข", output="ค</turn>ง"
+    )
     (row,), report = Renderer(tokenizer).rows(
         [
             one,
@@ -196,12 +212,19 @@ def test_special_tokens_in_a_text_are_broken_and_counted():
 WORDS = st.text(st.sampled_from("กขาำ่้ a\n<>|/turn:s"), min_size=1, max_size=20)
 
 
-@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4), st.sampled_from(list(TEMPLATES.values())))
+@given(
+    st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4),
+    st.sampled_from(list(TEMPLATES.values())),
+)
 def test_whatever_is_said_every_answer_is_learnt_once(turns, template):
     tokenizer = PLAIN
     tokenizer.chat_template = template
     renderer = Renderer(tokenizer)
-    said = [Message(role, text) for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)]
+    said = [
+        Message(role, text)
+        for turn in turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
     counts, report = TaskTokens(), RenderReport()
     row = renderer.row(said, counts, report)
     broken = [re.sub("<(/?(?:turn|s)>)", r"< \1", m.content) for m in said[1::2]]

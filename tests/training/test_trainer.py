@@ -51,7 +51,12 @@ def test_a_folder_holds_all_that_is_needed(trained):
         "checkpoints",
     }
     files = {p.name for p in (model.folder / "adapter").iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja"} <= files
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+    } <= files
     assert not [p for p in model.folder.rglob("*") if p.name == "training_args.bin"]
     assert (model.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     info = json.loads((model.folder / "training.json").read_text("utf-8"))
@@ -86,7 +91,9 @@ def test_progress_says_how_far_and_how_long(trained):
 
 
 @pytest.mark.parametrize("last", [8, 17])
-def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(base, rows, trained, tmp_path, last):
+def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(
+    base, rows, trained, tmp_path, last
+):
     import torch
 
     def stop(now):
@@ -96,13 +103,17 @@ def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(base, row
     config = QLoRAConfig(**QUICK)
     with pytest.raises(KeyboardInterrupt):
         QLoRATrainer(base, config, progress=stop, show=False).train(rows, tmp_path / "out")
-    done = sorted(int(p.name.rpartition("-")[2]) for p in (tmp_path / "out" / "checkpoints").iterdir())
+    done = sorted(
+        int(p.name.rpartition("-")[2]) for p in (tmp_path / "out" / "checkpoints").iterdir()
+    )
     assert done and 0 < done[-1] < last
     # What a kill leaves of a checkpoint is passed over.
     broken = tmp_path / "out" / "checkpoints" / f"checkpoint-{last}"
     broken.mkdir()
     seen = []
-    again = QLoRATrainer(base, config, progress=seen.append, show=False).train(rows, tmp_path / "out")
+    again = QLoRATrainer(base, config, progress=seen.append, show=False).train(
+        rows, tmp_path / "out"
+    )
     assert seen[0].step == done[-1] + 1  # and nothing is measured or taken twice
     whole, _ = trained
     assert again.losses == whole.losses
@@ -113,10 +124,14 @@ def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(base, row
 
 def test_a_finished_training_is_opened_and_others_are_refused(base, rows, trained):
     model, _ = trained
-    again = QLoRATrainer(base, QLoRAConfig(**QUICK), progress=pytest.fail, show=False).train(rows, model.folder)
+    again = QLoRATrainer(base, QLoRAConfig(**QUICK), progress=pytest.fail, show=False).train(
+        rows, model.folder
+    )
     assert again.info == model.info
     with pytest.raises(ConfigMismatchError, match="learning_rate, seed") as caught:
-        QLoRATrainer(base, QLoRAConfig(**QUICK | {"seed": 1, "learning_rate": 0.1})).train(rows, model.folder)
+        QLoRATrainer(base, QLoRAConfig(**QUICK | {"seed": 1, "learning_rate": 0.1})).train(
+            rows, model.folder
+        )
     assert caught.value.fields == ("learning_rate", "seed")
     with pytest.raises(ConfigMismatchError, match="another dataset"):
         QLoRATrainer(base, QLoRAConfig(**QUICK)).train(rows[1:], model.folder)
@@ -142,7 +157,11 @@ def test_the_labels_of_real_batches_are_the_answers(base, rows, tmp_path, packin
             ids, labels = ids.tolist(), labels.tolist()
             assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))
             runs = " ".join("|" if label == -100 else str(label) for label in labels).split("|")
-            said += [tokenizer.decode([int(token) for token in run.split()]) for run in runs if run.strip()]
+            said += [
+                tokenizer.decode([int(token) for token in run.split()])
+                for run in runs
+                if run.strip()
+            ]
     wanted = [m.content + "</turn>" for one in rows for m in one.messages if m.role == "assistant"]
     assert sorted(said) == sorted(wanted)
 
@@ -157,12 +176,19 @@ def test_packed_rows_do_not_see_each_other(base, rows, tmp_path):
     with quiet():
         model = load(BaseModel.find(base), "cpu").eval()
     batch = found[0]
-    starts = [*(batch["position_ids"][0] == 0).nonzero().flatten().tolist(), batch["input_ids"].shape[1]]
+    starts = [
+        *(batch["position_ids"][0] == 0).nonzero().flatten().tolist(),
+        batch["input_ids"].shape[1],
+    ]
     assert len(starts) > 4
     with torch.no_grad():
-        packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
+        packed = model(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+        ).logits[0]
         for a, b in zip(starts, starts[1:], strict=False):
-            torch.testing.assert_close(packed[a:b], model(batch["input_ids"][:, a:b]).logits[0], atol=1e-4, rtol=1e-3)
+            torch.testing.assert_close(
+                packed[a:b], model(batch["input_ids"][:, a:b]).logits[0], atol=1e-4, rtol=1e-3
+            )
 
 
 def test_the_papers_rows_are_padded_to_the_full_length(base, rows, tmp_path):
@@ -179,7 +205,9 @@ def test_new_tokens_are_learnt_with_the_embeddings(rows, tmp_path, one_thread, t
     from tests.training.tiny import save_base
 
     folder = save_base(tmp_path / "base", template=None, tied=tied)
-    config = QLoRAConfig(**QUICK | {"chat_template": "chatml", "epochs": 2, "checkpoints": 1, "accumulation": 4})
+    config = QLoRAConfig(
+        **QUICK | {"chat_template": "chatml", "epochs": 2, "checkpoints": 1, "accumulation": 4}
+    )
     model = QLoRATrainer(folder, config, show=False).train(rows, tmp_path / "out")
     assert model.info["added_tokens"] == ["<|im_start|>", "<|im_end|>"]
     full = {name: w.shape for name, w in weights(model).items() if "lora_" not in name}
@@ -194,12 +222,20 @@ def test_new_tokens_are_learnt_with_the_embeddings(rows, tmp_path, one_thread, t
 def test_the_papers_recipe_trains_from_end_to_end(rows, tmp_path, one_thread):
     from tests.training.tiny import save_base
 
-    # Its sequences of 4,000 tokens are shortened to what the rows have, so that a CPU is through in seconds.
+    # Its sequences of 4,000 tokens are shortened to what the rows have, so that a CPU is through in
+    # seconds.
     config = QLoRAConfig.paper(max_length=400, learning_rate=5e-3, accumulation=2)
     trainer = QLoRATrainer(save_base(tmp_path / "base", template=None), config, show=False)
     model = trainer.train(rows[:20], tmp_path / "out")
-    assert model.info["ran"] == {"optimizer": "adamw_8bit", "trained_in": ["float32"], "bf16": False}
-    assert {name.split(".")[-2] for name in weights(model) if "lora_" not in name} >= {"embed_tokens", "lm_head"}
+    assert model.info["ran"] == {
+        "optimizer": "adamw_8bit",
+        "trained_in": ["float32"],
+        "bf16": False,
+    }
+    assert {name.split(".")[-2] for name in weights(model) if "lora_" not in name} >= {
+        "embed_tokens",
+        "lm_head",
+    }
     held = [one.validation for one in model.losses if one.validation is not None]
     assert held[-1] < held[0] - 0.5
     assert len(model.generate(["ข้อความนี้กล่าวถึงอะไร"], max_new_tokens=4)) == 1
@@ -216,7 +252,11 @@ def measured(model, rows, config):
     losses = []
     with torch.no_grad():
         for row in encoded:
-            losses.append(model.model()(torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss.item())
+            losses.append(
+                model.model()(
+                    torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])
+                ).loss.item()
+            )
     return sum(losses) / len(losses)
 
 
@@ -240,7 +280,11 @@ def other(task, **values):
     [
         (lambda rows: Dataset(), {}, "is empty"),
         (lambda rows: rows[:3], {}, "leaves none for validation"),
-        (lambda rows: Dataset([*rows, other("closed_qa", language="lo")]), {}, "1 of 41 rows are in lo, not th"),
+        (
+            lambda rows: Dataset([*rows, other("closed_qa", language="lo")]),
+            {},
+            "1 of 41 rows are in lo, not th",
+        ),
         (lambda rows: rows, {"language": "lo"}, "40 of 40 rows are in th, not lo"),
         (
             lambda rows: Dataset(other("closed_qa", output="Rice soup is a dish.") for _ in rows),
@@ -279,7 +323,9 @@ def test_what_is_no_base_model_is_refused(base, rows, trained, tmp_path):
     (silent / "chat_template.jinja").unlink()
     packed = shutil.copytree(base, tmp_path / "packed")
     config = json.loads((packed / "config.json").read_text())
-    (packed / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    (packed / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "gptq"}})
+    )
     for name, word in {
         "missing/model/here": "no folder",
         str(tmp_path / "none"): "no folder",
@@ -304,7 +350,9 @@ def test_a_missing_package_is_named_with_its_command(base, rows, tmp_path, monke
     import importlib.util
 
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "trl" else find(name, *a))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "trl" else find(name, *a)
+    )
     with pytest.raises(ConfigError, match=r"trl is not installed.*pip install 'seedfree\[train\]'"):
         QLoRATrainer(base).train(rows, tmp_path / "out")
 

@@ -17,10 +17,15 @@ def item(task, number):
     first, second = SENTENCES[number % 6], SENTENCES[(number + 1) % 6]
     values = {"id": f"{task}-{number}", "task": task, "language": "th"}
     if task == "closed_qa":
-        return Instruction(instruction="ข้อความนี้กล่าวถึงอะไร", input=first, output=f"กล่าวว่า{first}", **values)
+        return Instruction(
+            instruction="ข้อความนี้กล่าวถึงอะไร", input=first, output=f"กล่าวว่า{first}", **values
+        )
     if task == "summarization":
         return Instruction(
-            instruction="สรุปข้อความ", input=f"{first} {second}", output=f"- {first}\n- {second}", **values
+            instruction="สรุปข้อความ",
+            input=f"{first} {second}",
+            output=f"- {first}\n- {second}",
+            **values,
         )
     if task == "conversation":
         turns = ("สวัสดี", "สวัสดีครับ", f"รู้จักไหมว่า{first}", f"รู้ครับ {second}")
@@ -30,7 +35,9 @@ def item(task, number):
     if task == "multiple_choice":
         question = f"ข้อใดถูกต้อง\nก. {first}\nข. {second}"
         return Instruction(instruction=question, output=f"{first} จึงตอบ ก. {first}", **values)
-    return Instruction(instruction=f"คิดเรื่องเกี่ยวกับ{first}", output=f"1. {second}\n2. {first}", **values)
+    return Instruction(
+        instruction=f"คิดเรื่องเกี่ยวกับ{first}", output=f"1. {second}\n2. {first}", **values
+    )
 
 
 TASKS = ("brainstorming", "closed_qa", "conversation", "multiple_choice", "summarization")
@@ -53,7 +60,9 @@ def make_tokenizer(template=None, **special):
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"} | special
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **{k: v for k, v in special.items() if v})
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{k: v for k, v in special.items() if v}
+    )
     fast.chat_template = template
     return fast
 
@@ -73,7 +82,12 @@ def save_base(folder, *, template=CHAT, seed=0, tied=False, **sizes):
 
     tokenizer = make_tokenizer(template)
     torch.manual_seed(seed)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4} | sizes
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    } | sizes
     sizes |= {"num_key_value_heads": 2, "initializer_range": 0.2, "tie_word_embeddings": tied}
     config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, **sizes)
     with quiet():
