@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from diversity import THRESHOLD, planted
 
-from seedfree.filters.index import DiversityIndex, greedy_select
-from seedfree.filters.ongoing import Ongoing
+from seedfree.diversity.index import DiversityIndex, Ongoing, greedy_select
 
 
 def timed(fn: Callable[[], Any]) -> tuple[Any, float]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import seedfree as sf
-from seedfree.filters.calibration import Calibration
+from seedfree.diversity.calibration import Calibration
 
 ROWS, TASKS = 1250, 4  # A data set of 5,000 rows.
 LONGEST = 1000
@@ -85,7 +85,7 @@ def held_out(encoder: Once, texts: list[str], splits: int = 8) -> dict[float, li
     for split in range(splits):
         order = np.random.default_rng(split).permutation(len(texts))
         half = len(texts) // 2
-        made = sf.calibrate(encoder, [texts[i] for i in order[:half]], edits=1)
+        made = sf.calibrate_threshold(encoder, [texts[i] for i in order[:half]], edits=1)
         others = encoder.encode([texts[i] for i in order[half:]])
         scores = others @ others.T
         scores[np.triu_indices(len(others))] = -1
@@ -138,7 +138,7 @@ def main() -> None:
     texts = list(islice(dict.fromkeys(paragraphs(given.articles)), given.texts))
     start = time.perf_counter()
     encoder = Once(given.encoder)
-    made = sf.calibrate(encoder, texts, rows=ROWS, tasks=TASKS, edits=given.edits)
+    made = sf.calibrate_threshold(encoder, texts, rows=ROWS, tasks=TASKS, edits=given.edits)
     if given.plot:
         made.plot(given.plot)
     seconds = round(time.perf_counter() - start)

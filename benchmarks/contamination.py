@@ -10,8 +10,8 @@ import resource
 import sys
 import time
 
-from seedfree.contamination import contamination
 from seedfree.dataset import Dataset
+from seedfree.diversity.contamination import contamination
 from seedfree.records import Instruction, Question, Source
 
 WORDS = 3000

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from seedfree.filters.index import DiversityIndex, greedy_select
+from seedfree.diversity.index import DiversityIndex, greedy_select
 
 SHARE, THRESHOLD, BLOCK = 0.25, 0.95, 2048
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import seedfree as sf
-from seedfree.evaluation import Decoding, WangchanThaiInstruct, evaluate
+from seedfree.evaluation import Decoding, WangchanThaiInstruct
+from seedfree.evaluation import evaluate as evaluate
 
 FEW = [
     ("Open QA", "YES", "ข้าวซอยเป็นอาหารของภาคใด", "", "ข้าวซอยเป็นอาหารของภาคเหนือ"),

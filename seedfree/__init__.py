@@ -9,32 +9,45 @@ Every name here is loaded when it is first used, so `import seedfree` is quick.
 
 from __future__ import annotations
 
+import re
+import warnings
 from importlib import import_module
+from pkgutil import get_data
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seedfree._version import __version__ as __version__
     from seedfree.contexts.documents import DocumentSource as DocumentSource
     from seedfree.contexts.wikipedia import WikipediaSource as WikipediaSource
     from seedfree.contexts.written import WrittenContexts as WrittenContexts
     from seedfree.dataset import Dataset as Dataset
+    from seedfree.diversity.calibration import calibrate_threshold as calibrate_threshold
+    from seedfree.diversity.encoders import BGEM3Encoder as BGEM3Encoder
+    from seedfree.diversity.encoders import SentenceTransformerEncoder as SentenceTransformerEncoder
+    from seedfree.diversity.encoders import USEEncoder as USEEncoder
+    from seedfree.diversity.http_encoder import OpenAICompatibleEncoder as OpenAICompatibleEncoder
+    from seedfree.diversity.index import greedy_select as greedy_select
+    from seedfree.diversity.lexical import CapDiversityFilter as CapDiversityFilter
+    from seedfree.diversity.lexical import ExactDiversityFilter as ExactDiversityFilter
+    from seedfree.diversity.lexical import LexicalDiversityFilter as LexicalDiversityFilter
+    from seedfree.diversity.semantic import SemanticDiversityFilter as SemanticDiversityFilter
     from seedfree.engine.batch import generate_all as generate_all
     from seedfree.errors import ConfigError as ConfigError
+    from seedfree.errors import ConfigMismatchError as ConfigMismatchError
+    from seedfree.errors import EncoderError as EncoderError
+    from seedfree.errors import InvalidReplyError as InvalidReplyError
+    from seedfree.errors import LedgerDamagedError as LedgerDamagedError
+    from seedfree.errors import LedgerError as LedgerError
+    from seedfree.errors import LedgerLockedError as LedgerLockedError
+    from seedfree.errors import RequestError as RequestError
     from seedfree.errors import RetryableError as RetryableError
     from seedfree.errors import SeedfreeError as SeedfreeError
-    from seedfree.filters.calibration import calibrate as calibrate
-    from seedfree.filters.embeddings import OpenAICompatibleEncoder as OpenAICompatibleEncoder
-    from seedfree.filters.encoders import BGEM3Encoder as BGEM3Encoder
-    from seedfree.filters.encoders import SentenceTransformerEncoder as SentenceTransformerEncoder
-    from seedfree.filters.encoders import USEEncoder as USEEncoder
+    from seedfree.errors import StopRunError as StopRunError
+    from seedfree.errors import TopicsExhaustedError as TopicsExhaustedError
     from seedfree.filters.grounding import GroundingFilter as GroundingFilter
-    from seedfree.filters.index import greedy_select as greedy_select
     from seedfree.filters.judge import JudgeFilter as JudgeFilter
     from seedfree.filters.language import LanguageFilter as LanguageFilter
-    from seedfree.filters.lexical import CapDiversityFilter as CapDiversityFilter
-    from seedfree.filters.lexical import ExactDiversityFilter as ExactDiversityFilter
-    from seedfree.filters.lexical import LexicalDiversityFilter as LexicalDiversityFilter
     from seedfree.filters.rules import RuleFilter as RuleFilter
-    from seedfree.filters.semantic import SemanticDiversityFilter as SemanticDiversityFilter
     from seedfree.generators.claude import ClaudeGenerator as ClaudeGenerator
     from seedfree.generators.function import FunctionGenerator as FunctionGenerator
     from seedfree.generators.llamacpp import LlamaCppGenerator as LlamaCppGenerator
@@ -49,6 +62,8 @@ if TYPE_CHECKING:
     from seedfree.protocols import Encoder as Encoder
     from seedfree.protocols import Filter as Filter
     from seedfree.protocols import Generator as Generator
+    from seedfree.protocols import HTTPGenerator as HTTPGenerator
+    from seedfree.protocols import Model as Model
     from seedfree.protocols import Session as Session
     from seedfree.protocols import TaskTemplate as TaskTemplate
     from seedfree.protocols import Trainer as Trainer
@@ -63,68 +78,36 @@ if TYPE_CHECKING:
     from seedfree.records import Source as Source
     from seedfree.records import Topic as Topic
     from seedfree.records import Usage as Usage
-    from seedfree.run import Run as Run
+    from seedfree.run.estimate import Estimate as Estimate
+    from seedfree.run.estimate import Preview as Preview
+    from seedfree.run.folder import Run as Run
     from seedfree.tasks.brainstorming import Brainstorming as Brainstorming
     from seedfree.tasks.closed_qa import ClosedQA as ClosedQA
     from seedfree.tasks.conversation import Conversation as Conversation
     from seedfree.tasks.multiple_choice import MultipleChoice as MultipleChoice
     from seedfree.tasks.summarization import Summarization as Summarization
     from seedfree.training.config import QLoRAConfig as QLoRAConfig
+    from seedfree.training.data import mix as mix
     from seedfree.training.exports import AxolotlExport as AxolotlExport
     from seedfree.training.exports import LlamaFactoryExport as LlamaFactoryExport
-    from seedfree.training.mix import mix as mix
     from seedfree.training.model import TrainedModel as TrainedModel
     from seedfree.training.trainer import QLoRATrainer as QLoRATrainer
 
-_HOMES = {
-    "seedfree.contexts.documents": ("DocumentSource",),
-    "seedfree.contexts.wikipedia": ("WikipediaSource",),
-    "seedfree.contexts.written": ("WrittenContexts",),
-    "seedfree.dataset": ("Dataset",),
-    "seedfree.engine.batch": ("generate_all",),
-    "seedfree.errors": ("ConfigError", "RetryableError", "SeedfreeError"),
-    "seedfree.filters.calibration": ("calibrate",),
-    "seedfree.filters.embeddings": ("OpenAICompatibleEncoder",),
-    "seedfree.filters.encoders": ("BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder"),
-    "seedfree.filters.grounding": ("GroundingFilter",),
-    "seedfree.filters.index": ("greedy_select",),
-    "seedfree.filters.judge": ("JudgeFilter",),
-    "seedfree.filters.language": ("LanguageFilter",),
-    "seedfree.filters.lexical": ("CapDiversityFilter", "ExactDiversityFilter", "LexicalDiversityFilter"),
-    "seedfree.filters.rules": ("RuleFilter",),
-    "seedfree.filters.semantic": ("SemanticDiversityFilter",),
-    "seedfree.generators.claude": ("ClaudeGenerator",),
-    "seedfree.generators.function": ("FunctionGenerator",),
-    "seedfree.generators.llamacpp": ("LlamaCppGenerator",),
-    "seedfree.generators.openai_compatible": ("OpenAICompatibleGenerator",),
-    "seedfree.languages": ("Language",),
-    "seedfree.pipeline": ("Pipeline",),
-    "seedfree.protocols": (
-        "Benchmark", "ContextSource", "DiversityFilter", "Encoder", "Filter", "Generator", "Session", "TaskTemplate",
-        "Trainer",
-    ),
-    "seedfree.records": (
-        "Context", "Example", "Instruction", "Message", "Prompt", "Question", "Reply", "Selection", "Source",
-        "Topic", "Usage",
-    ),
-    "seedfree.run": ("Run",),
-    "seedfree.tasks.brainstorming": ("Brainstorming",),
-    "seedfree.tasks.closed_qa": ("ClosedQA",),
-    "seedfree.tasks.conversation": ("Conversation",),
-    "seedfree.tasks.multiple_choice": ("MultipleChoice",),
-    "seedfree.tasks.summarization": ("Summarization",),
-    "seedfree.training.config": ("QLoRAConfig",),
-    "seedfree.training.exports": ("AxolotlExport", "LlamaFactoryExport"),
-    "seedfree.training.mix": ("mix",),
-    "seedfree.training.model": ("TrainedModel",),
-    "seedfree.training.trainer": ("QLoRATrainer",),
-}  # fmt: skip
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+# The imports above never run: type checkers read them, and their text says where each name is.
+_TEXT = (get_data(__name__, "__init__.py") or b"").decode()
+_IMPORTS = re.findall(r"from (seedfree\S+) import \(?\s*(\w+) as \2", _TEXT)
+_HOME = {name: module for module, name in _IMPORTS}
+# Names of the version before; they go with the next one.
+_RENAMED = {"calibrate": "calibrate_threshold"}
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(f"sf.{name} is now sf.{new}", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(_HOME[new]), new)
     if name not in _HOME:
         raise AttributeError(f"module 'seedfree' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

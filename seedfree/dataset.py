@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,27 +16,32 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pydantic import ValidationError
 
+from seedfree._files import json_line, write_atomic
+from seedfree._seeds import seeded
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.readers import read
-from seedfree.records import Instruction, Source, seeded
-from seedfree.text import clean, shown
+from seedfree.records import Instruction, Source
+from seedfree.text import shown
 
 if TYPE_CHECKING:
     import datasets
 
 __all__ = [
+    "ALPACA_SYSTEM",
     "KEYS",
     "Dataset",
     "Form",
     "apportion",
     "check_rows",
     "item",
-    "json_line",
-    "read_json",
     "row",
-    "write_atomic",
 ]
 
+# The preamble of Alpaca's rows (Taori et al. 2023), which the paper's training and evaluation kept.
+ALPACA_SYSTEM = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request."
+)
 KEYS = (
     "id",
     "task",
@@ -61,7 +65,6 @@ _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 _COLUMNS = ("id", "task", "language", "instruction", "input", "output", "topic", "source url")
 # What makes a spreadsheet take a cell for a formula; it drops unseen characters before it looks.
 _FORMULA = re.compile(r"[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r]")
-_LINE_ENDS = {c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 
 
 def row(item: Instruction) -> dict[str, Any]:
@@ -103,66 +106,6 @@ def check_rows(rows: object) -> None:
     wrong = next((one for one in rows if not isinstance(one, Instruction)), None)
     if wrong is not None:
         raise ConfigError(f"The data set holds {type(wrong).__name__}", hint=hint)
-
-
-def json_line(value: Mapping[str, Any]) -> str:
-    """One line of a JSONL file, with its line end; the same bytes for the same value on any machine."""
-    line = clean(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    for end, escape in _LINE_ENDS.items():
-        line = line.replace(end, escape)
-    return line + "\n"
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        ConfigError: It cannot be read, or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
-
-
-def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
-    """Writes UTF-8 text so that a reader, or a machine that loses power, has the old file or the whole new one.
-
-    Args:
-        private: For the owner alone (mode 0600); otherwise as the umask says.
-
-    Raises:
-        ConfigError: The file cannot be written; an old one is unharmed.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # of a process that was killed and had the same number
-            temporary.unlink(missing_ok=True)
-            handle = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666
-            )
-            with open(handle, "wb") as file:
-                file.writelines(
-                    part if isinstance(part, bytes) else part.encode() for part in parts
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        hint = "Make room on the disk, or the folder writable, and run it again."
-        raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
 
 
 class Dataset(Sequence[Instruction]):

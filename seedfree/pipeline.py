@@ -9,23 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.batch import ready
-from seedfree.engine.clock import Clock
-from seedfree.engine.loop import run_async, run_sync
+from seedfree.engine.http import Transport
+from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.schema import closed_schema
-from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError
-from seedfree.estimate import Estimate, Preview, estimated
 from seedfree.filters import default_filters
-from seedfree.filters.semantic import SemanticDiversityFilter
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Context, Topic
-from seedfree.rounds import Execution, Stages
-from seedfree.run import Run
-from seedfree.settings import describe, fingerprint
-from seedfree.steps import asked
+from seedfree.run.estimate import Estimate, Preview, estimated
+from seedfree.run.execution import Execution, Stages, asked
+from seedfree.run.folder import Run, describe, fingerprint
 
 __all__ = ["Pipeline"]
 

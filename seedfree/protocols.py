@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from seedfree.dataset import Dataset
 from seedfree.languages import Language
 from seedfree.records import (
     Context,
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seedfree.training.model import TrainedModel
-
 __all__ = [
     "Benchmark",
     "ContextSource",
@@ -45,6 +42,7 @@ __all__ = [
     "Filter",
     "Generator",
     "HTTPGenerator",
+    "Model",
     "Session",
     "TaskTemplate",
     "Trainer",
@@ -194,6 +192,22 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Model(Protocol):
+    """What a trainer makes. It offers itself as a generator, to be measured or to write data."""
+
+    def as_generator(self, *, batch_size: int = 8) -> Generator:
+        """The model behind the interface of every other LLM.
+
+        Args:
+            batch_size: Prompts in one batch at most; at least 1.
+
+        Raises:
+            ConfigError: `batch_size` is below 1.
+        """
+        ...
+
+
+@runtime_checkable
 class Trainer(Protocol):
     """A data set to a model.
 
@@ -202,7 +216,7 @@ class Trainer(Protocol):
     folder cannot be used.
     """
 
-    def train(self, dataset: Dataset, out: str | Path) -> TrainedModel: ...
+    def train(self, dataset: Any, out: str | Path) -> Model: ...
 
 
 @runtime_checkable

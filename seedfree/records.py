@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 
+from seedfree._seeds import balanced, digest, seeded
 from seedfree.text import clean, shown
 
 __all__ = [
@@ -29,9 +30,9 @@ __all__ = [
     "Topic",
     "Usage",
     "altered",
-    "balanced",
+    "answers",
+    "questions",
     "schema_of",
-    "seeded",
     "unmarked",
 ]
 
@@ -85,37 +86,6 @@ def unmarked(text: str) -> str:
 
 def _broken(mark: re.Match[str]) -> str:
     return f"{mark[0][0]} {mark[0][1:]}"
-
-
-def seeded(*parts: object) -> random.Random:
-    """A generator of random numbers that depends on `parts` alone, on any machine."""
-    return random.Random(int(_digits(*parts), 16))
-
-
-def _digits(*parts: object) -> str:
-    """16 hexadecimal digits that depend on `parts` alone."""
-    return hashlib.sha256(
-        "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
-    ).hexdigest()[:16]
-
-
-def balanced(items: Sequence[T], position: int, *salt: object) -> T:
-    """The item for a position, so that any `len(items)` positions from a multiple of it get every item once.
-
-    Raises:
-        IndexError: There are no items.
-    """
-    if not items:
-        raise IndexError("nothing to choose from")
-    cycle, place = divmod(position, len(items))
-    return items[_order(len(items), cycle, *salt)[place]]
-
-
-@functools.lru_cache(4096)
-def _order(n: int, cycle: int, *salt: object) -> list[int]:
-    order = list(range(n))
-    seeded("balanced", cycle, *salt).shuffle(order)
-    return order
 
 
 @dataclass(frozen=True)
@@ -195,9 +165,9 @@ class Context:
         text = unmarked(text)
         # So long that nobody can search for a text whose own nonce would stand in it, the run's
         # seed known or not.
-        nonce = _digits(self.seed, self.position, "nonce", self.id)
+        nonce = digest(self.seed, self.position, "nonce", self.id)
         while nonce in text:
-            nonce = _digits(nonce)
+            nonce = digest(nonce)
         return f'<document id="{nonce}">\n{text}\n</document id="{nonce}">'
 
     def subject(self, limit: int = 200) -> str:
@@ -381,3 +351,17 @@ class Selection:
     def ratio(self) -> float:
         """Share of rows kept, 0 to 1; 1 for no rows."""
         return len(self.kept) / len(self.duplicate_of) if len(self.duplicate_of) else 1.0
+
+
+def questions(item: Instruction) -> list[str]:
+    """The instruction, then what else the user says in a conversation; without the input."""
+    joined = f"{item.instruction}\n\n{item.input}"
+    turns = [m.content for m in item.messages if m.role == "user" and m.content != joined]
+    return list(dict.fromkeys([item.instruction, *turns]))
+
+
+def answers(item: Instruction) -> list[str]:
+    """The output, then what else the assistant says in a conversation."""
+    return list(
+        dict.fromkeys([item.output, *(m.content for m in item.messages if m.role == "assistant")])
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterable
-from urllib.parse import quote
+import unicodedata
+from collections import Counter
+from functools import lru_cache
 
-__all__ = ["clean", "keys_in", "redact", "shown"]
+__all__ = ["clean", "count_scripts", "fold", "outside_code", "script_of", "shown", "squeeze"]
 
 # Controls but tab and line feed; marks that turn the direction of text; line ends that are not
 # "\n"; surrogates; the invisible tag letters. Joiners and zero-width spaces stay: Khmer, Burmese
@@ -16,12 +16,6 @@ _UNSHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _LONE = re.compile("(?<![\ud800-\udbff])[\udc00-\udfff]|[\ud800-\udbff](?![\udc00-\udfff])")
-# What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in
-# honest replies.
-_SHORTEST_KEY = 16
-_PUBLIC = frozenset(
-    b"accept accept-encoding anthropic-version connection content-length content-type host user-agent".split()
-)
 
 
 def clean(text: str) -> str:
@@ -40,26 +34,103 @@ def shown(text: str) -> str:
     return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def keys_in(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """The values of a request's raw headers that may be keys: all but those that every request carries."""
-    return frozenset(
-        value.removeprefix(b"Bearer ") for name, value in headers if name.lower() not in _PUBLIC
-    )
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 
-def redact(data: bytes, keys: frozenset[bytes]) -> bytes:
-    """The data with `***` for every key of at least 16 bytes, as it is or URL-encoded, in any case of letters."""
-    lowered = data.lower()
-    for form in _forms(keys):
-        if form in lowered:
-            data = re.sub(re.escape(form), b"***", data, flags=re.IGNORECASE)
-    return data
+_DIGIT = re.compile(r"[^\D0-9]")
 
 
-@functools.lru_cache(16)
-def _forms(keys: frozenset[bytes]) -> list[bytes]:
-    long = [key for key in keys if len(key) >= _SHORTEST_KEY]
-    forms = {
-        form for key in long for form in (key, quote(key).encode(), quote(key, safe="").encode())
-    }
-    return sorted((form.lower() for form in forms), key=len, reverse=True)
+# Zero-width spaces and joiners, direction marks, soft hyphens: unseen, and put in or left out at
+# will.
+_INVISIBLE = dict.fromkeys(
+    (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+)
+
+
+_ALIKE = {
+    **dict.fromkeys(map(ord, "‘’‚‛`´′"), "'"),
+    **dict.fromkeys(map(ord, "“”„‟«»″「」『』"), '"'),
+    **dict.fromkeys(map(ord, "‐‑‒–—―−"), "-"),
+}
+
+
+_UNLIKE = re.compile(f"[{''.join(map(chr, [*_INVISIBLE, *_ALIKE]))}]")
+
+
+# Two ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after
+# NIKHAHIT.
+_TYPED = ((re.compile("\u0e40\u0e40"), "\u0e41"), (re.compile("\u0ec0\u0ec0"), "\u0ec1"))
+
+
+_TONES = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
+
+
+_SCRIPT_NAMES = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
+
+
+@lru_cache(maxsize=512)
+def fold(text: str) -> str:
+    """A text with everything removed in which two copies of it may differ; idempotent.
+
+    Compatibility forms (NFKC), case, digits of any script, quotation marks, dashes, invisible
+    characters, white space and the typing variants of Thai and Lao.
+    """
+    for _ in range(8):
+        folded = _fold_once(text)
+        if folded == text:
+            break
+        text = folded
+    return text
+
+
+def _fold_once(text: str) -> str:
+    if _UNLIKE.search(text):
+        # most texts hold none of these, and to look is a hundred times quicker than to replace
+        text = text.translate(_INVISIBLE).translate(_ALIKE)
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = _DIGIT.sub(lambda m: str(unicodedata.decimal(m[0])), unicodedata.normalize("NFKC", text))
+    for pattern, replacement in _TYPED:
+        text = pattern.sub(replacement, text)
+    return " ".join(_TONES.sub(r"\2\1", text).split())
+
+
+@lru_cache(maxsize=512)
+def squeeze(text: str) -> str:
+    """`fold` without white space, which models move about in scripts that write no spaces between words."""
+    return fold(text).replace(" ", "")
+
+
+@lru_cache(maxsize=8192)
+def script_of(char: str) -> str:
+    """Unicode script of a letter, `"Thai"`, `"Latin"`, `"Han"`; `""` for anything but a letter.
+
+    Read from the character's Unicode name, which begins with its script, so that every script is
+    known without a table.
+    """
+    if not char.isalpha():
+        return ""
+    words = unicodedata.name(char, "").split()
+    if words and words[0] in (
+        "FULLWIDTH",
+        "HALFWIDTH",
+        "MODIFIER",
+        "MATHEMATICAL",
+        "FEMININE",
+        "MASCULINE",
+    ):
+        words = unicodedata.name(unicodedata.normalize("NFKC", char)[0], "").split()
+    return _SCRIPT_NAMES.get(words[0], words[0].capitalize()) if words else ""
+
+
+def count_scripts(text: str) -> dict[str, int]:
+    """Letters of a text by script. Vowel signs and tone marks are not counted as letters."""
+    counts: dict[str, int] = {}
+    for char, times in Counter(text).items():
+        if script := script_of(char):
+            counts[script] = counts.get(script, 0) + times
+    return counts
+
+
+def outside_code(text: str) -> str:
+    """A Markdown text without its code, in which foreign words, tags and variables are at home."""
+    return _CODE.sub(" ", text)

@@ -14,11 +14,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from seedfree._seeds import balanced, seeded
 from seedfree.engine.loop import side_by_side
+from seedfree.engine.schema import parse
 from seedfree.errors import TopicsExhaustedError
-from seedfree.parsing import parse
 from seedfree.protocols import Session
-from seedfree.records import Prompt, Topic, balanced, seeded
+from seedfree.records import Prompt, Topic
 from seedfree.text import shown
 
 __all__ = ["GivenTopics", "TopicStream", "key"]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedfree.engine.clock import Clock
+from seedfree._seeds import seeded
+from seedfree.engine.loop import Clock
 from seedfree.generators.function import FunctionGenerator
-from seedfree.records import Prompt, Reply, Usage, seeded
+from seedfree.records import Prompt, Reply, Usage
 
 WORDS = (
     "ข้าว ปลา วัด ตลาด แม่น้ำ ช่างทอ ครู หมอลำ สงกรานต์ ภูเขา เรือ ผ้าไหม ดนตรี สมุนไพร นา ฝน ลม ทะเล ป่า ช้าง "

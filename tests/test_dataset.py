@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.dataset import KEYS, Dataset, check_rows, item, json_line, row, write_atomic
+from seedfree._files import json_line, write_atomic
+from seedfree.dataset import KEYS, Dataset, check_rows, item, row
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Instruction, Message, Source
 

@@ -14,10 +14,9 @@ import httpx
 import pytest
 
 import seedfree as sf
-from seedfree.engine.transport import Transport
+from seedfree.engine.http import Transport, redact
 from seedfree.errors import ConfigError, SeedfreeError
 from seedfree.records import Context, Prompt, Topic
-from seedfree.text import redact
 from tests.fakes import FakeClock, fill, sentence
 
 CANARY = "sk-canary/+0123456789abcdef=Ab"
@@ -259,7 +258,7 @@ def test_a_traceback_with_its_variables_tells_no_key(
 def test_no_way_of_printing_a_generator_shows_its_key(name: str) -> None:
     import dataclasses
 
-    from seedfree.settings import describe
+    from seedfree.run.folder import describe
 
     llm = GENERATORS[name]()
     ways = [
@@ -283,7 +282,7 @@ def test_no_way_of_printing_a_generator_shows_its_key(name: str) -> None:
 def test_the_settings_of_ones_own_parts_hold_no_key() -> None:
     from pydantic import BaseModel, SecretStr
 
-    from seedfree.settings import describe
+    from seedfree.run.folder import describe
 
     class Options(BaseModel):
         api_key: str = CANARY

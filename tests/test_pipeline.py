@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 import seedfree as sf
-from seedfree.engine.transport import Transport
+from seedfree.engine.http import Transport
 from seedfree.errors import (
     ConfigMismatchError,
     LedgerDamagedError,

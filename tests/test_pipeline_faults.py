@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import seedfree as sf
-from seedfree.engine.transport import Transport
+from seedfree.engine.http import Transport
 from seedfree.errors import ConfigError, StopRunError, TopicsExhaustedError
 from seedfree.records import Context, Instruction, Prompt, Reply, Topic
 from tests.fakes import LetterEncoder, thai, thai_llm

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from seedfree.records import Context, Instruction, Message, Prompt, Reply, Topic, balanced, seeded
+from seedfree._seeds import balanced, seeded
+from seedfree.records import Context, Instruction, Message, Prompt, Reply, Topic
 
 
 def test_a_model_class_becomes_its_schema_at_once() -> None:

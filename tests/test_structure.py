@@ -1,6 +1,7 @@
 """The rules of the source tree: who may import whom, what is public, what must never be called."""
 
 import ast
+import graphlib
 import importlib
 import subprocess
 import sys
@@ -13,59 +14,34 @@ import seedfree
 ROOT = Path(seedfree.__file__).parent.parent
 PACKAGE = ROOT / "seedfree"
 
-# A file imports only from lines above its own. Inside a folder, files of one level (between
-# slashes) do not know each other and may import the levels before theirs. A new file is entered
-# here, at the place that it needs.
-LAYOUT = """
-version
-text
+# The rooms of the house, floor by floor: a room imports from the floors above its own line alone, type
+# checkers' imports included, and no two files of a room import each other.
+FLOORS = """
+_version _seeds text
 errors
-records
-languages: segment
-parsing
-readers
-dataset
-card
-protocols
-engine: clock schema loop / transport entries / ledger limits / backend / runner salvage / session / batch
-topics
-contexts: sections mediawiki / stream wikipedia documents written
-tasks: closed_qa summarization conversation multiple_choice brainstorming
-generators: prices grammar / claude openai_compatible llamacpp function / terms
-filters: normalize vectors encoders against families / traces bounds measures store embeddings / suitability / search
-filters: index / ongoing / rules language grounding judge lexical / semantic calibration
-settings
-planning
-progress
-health
-thresholds
-sweep
-run
-pages
-shingles
-contamination
-training: config render losses watch folder mix / checks base card / footprint model exports / trainer
-steps
-rounds
-estimate
+records _files
+readers languages
+dataset protocols
+card engine
+topics contexts tasks generators filters diversity
+run training evaluation
 pipeline
 config
-evaluation: rows / resample / predictions words lcs stated agreement decoding files trained
-evaluation: metrics choices questions similarity length_control reviews published / scores
-evaluation: wangchan belebele lm_eval judge review results rescore / pairwise evaluate / table
-demo
-doctor
 cli
 """
 
 PUBLIC = """
-AxolotlExport BGEM3Encoder Benchmark Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA ConfigError Context
-ContextSource Conversation Dataset DiversityFilter DocumentSource Encoder ExactDiversityFilter Example Filter
-FunctionGenerator Generator GroundingFilter Instruction JudgeFilter Language LanguageFilter LexicalDiversityFilter
-LlamaCppGenerator LlamaFactoryExport Message MultipleChoice OpenAICompatibleEncoder OpenAICompatibleGenerator Pipeline
-Prompt QLoRAConfig QLoRATrainer Question Reply RetryableError RuleFilter Run SeedfreeError Selection
-SemanticDiversityFilter SentenceTransformerEncoder Session Source Summarization TaskTemplate Topic TrainedModel Trainer
-USEEncoder Usage WikipediaSource WrittenContexts calibrate generate_all greedy_select mix
+AxolotlExport BGEM3Encoder Benchmark Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA
+ConfigError ConfigMismatchError Context ContextSource Conversation Dataset DiversityFilter
+DocumentSource Encoder EncoderError Estimate ExactDiversityFilter Example Filter FunctionGenerator
+Generator GroundingFilter HTTPGenerator Instruction InvalidReplyError JudgeFilter Language
+LanguageFilter LedgerDamagedError LedgerError LedgerLockedError LexicalDiversityFilter
+LlamaCppGenerator LlamaFactoryExport Message Model MultipleChoice OpenAICompatibleEncoder
+OpenAICompatibleGenerator Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
+RequestError RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
+SentenceTransformerEncoder Session Source StopRunError Summarization TaskTemplate Topic
+TopicsExhaustedError TrainedModel Trainer USEEncoder Usage WikipediaSource WrittenContexts
+__version__ calibrate_threshold generate_all greedy_select mix
 """
 
 HEAVY = {
@@ -92,58 +68,44 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_bytes()) for name, path in MODULES.items()}
 
 
-def places():
-    """Where each module stands: (line, level); a folder's `__init__` comes after its files.
-
-    The package itself, with all public names, comes after the pipeline.
-    """
-    found = {}
-    for line, text in enumerate(LAYOUT.split("\n")):
-        name, _, files = text.partition(":")
-        if name:
-            found[f"seedfree.{name}"] = (line, 99)
-            for level, names in enumerate(files.split("/")):
-                found |= {f"seedfree.{name}.{file}": (line, level) for file in names.split()}
-    line, _ = found["seedfree.pipeline"]
-    return found | {"seedfree": (line, 100)}
+def room(name):
+    return name.split(".")[1]
 
 
 def imports(name):
-    """Modules of the package that a module imports anywhere in its text, for type checking too.
-
-    The page of all contracts alone may name, for type checkers, what comes after it.
-    """
-    tree = TREES[name]
-    named = (
-        [node for node in tree.body if isinstance(node, ast.If)]
-        if name == "seedfree.protocols"
-        else []
-    )
-    skipped = {id(inner) for node in named for inner in ast.walk(node)}
-    for node in (node for node in ast.walk(tree) if id(node) not in skipped):
+    """Modules of the package that a module imports anywhere in its text."""
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [one if one in MODULES else node.module for one in names]
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [each if each in MODULES else node.module for each in full]
         else:
             continue
-        yield from ((one, node.lineno) for one in names if one and one.split(".")[0] == "seedfree")
+        yield from (each for each in names if each and each.startswith("seedfree."))
 
 
-def test_every_module_has_its_place():
-    assert set(places()) == set(MODULES)
+def test_every_room_has_its_floor():
+    assert {room(name) for name in MODULES if name != "seedfree"} == set(FLOORS.split())
 
 
-def test_imports_go_up_the_layout():
-    where = places()
+def test_rooms_import_from_above():
+    floor = {
+        name: number for number, names in enumerate(FLOORS.split("\n")) for name in names.split()
+    }
     wrong = [
-        f"{MODULES[name].relative_to(ROOT)}:{line} imports {target}"
-        for name in set(MODULES) - {"seedfree"}
-        for target, line in imports(name)
-        if not where[target] < where[name]
+        f"{name} imports {target}"
+        for name in MODULES
+        if name != "seedfree"
+        for target in imports(name)
+        if room(target) != room(name) and floor[room(target)] >= floor[room(name)]
     ]
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_no_circles_within_a_room():
+    names = [name for name in MODULES if name != "seedfree"]
+    graphlib.TopologicalSorter({name: set(imports(name)) - {name} for name in names}).prepare()
 
 
 def test_public_names_are_pinned():

@@ -16,15 +16,16 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 import seedfree as sf
+from seedfree._files import json_line
 from seedfree.card import card
-from seedfree.dataset import Dataset, json_line, row
+from seedfree.dataset import Dataset, row
+from seedfree.engine.schema import find_json, parse
 from seedfree.errors import ConfigError, InvalidReplyError
-from seedfree.estimate import Preview
 from seedfree.languages import Language
-from seedfree.parsing import find_json, parse
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, Reply, Source, Topic
-from seedfree.run import Run
+from seedfree.run.estimate import Preview
+from seedfree.run.folder import Run
 from seedfree.text import clean, shown
 from tests.contracts.test_task import CONTEXT, TASKS, answer
 from tests.fakes import FakeClock, sentence, thai

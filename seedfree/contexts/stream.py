@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
+from seedfree._seeds import seeded
 from seedfree.engine.loop import side_by_side
 from seedfree.engine.runner import Runner
 from seedfree.engine.session import RunSession
 from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
-from seedfree.records import Context, Topic, altered, seeded
+from seedfree.records import Context, Topic, altered
 
 __all__ = ["ContextStream", "Topics"]
 

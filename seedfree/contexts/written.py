@@ -8,11 +8,12 @@ from string import Template
 
 from pydantic import BaseModel, Field
 
+from seedfree._seeds import balanced, seeded
+from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.languages import Language, Style
-from seedfree.parsing import parse
 from seedfree.protocols import Session
-from seedfree.records import Context, Prompt, Source, Topic, balanced, schema_of, seeded
+from seedfree.records import Context, Prompt, Source, Topic, schema_of
 
 __all__ = ["WrittenContexts"]
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from seedfree.engine.clock import Clock
+from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
-from seedfree.engine.loop import busy, run_sync, spread
+from seedfree.engine.loop import Clock, busy, run_sync, spread
 from seedfree.engine.runner import Runner, read
 from seedfree.engine.session import RunSession
-from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
 from seedfree.protocols import Generator

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from seedfree.engine.clock import Clock
+from seedfree._seeds import seeded
+from seedfree.engine.loop import Clock
 from seedfree.errors import RetryableError, StopRunError
-from seedfree.records import seeded
 
 __all__ = ["Limits", "Slot", "exhausted_until"]
 

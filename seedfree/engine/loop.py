@@ -1,4 +1,4 @@
-"""One event loop on a daemon thread, so that blocking calls work inside a notebook's own loop."""
+"""One event loop on a daemon thread, so that blocking calls work inside a notebook's own loop; and time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,35 @@ import inspect
 import os
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, wait
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from seedfree.errors import ConfigError
 
-__all__ = ["Threads", "busy", "run_async", "run_sync", "side_by_side", "spread"]
+__all__ = ["Clock", "Threads", "busy", "run_async", "run_sync", "side_by_side", "spread"]
+
+
+class Clock:
+    """The machine's clock. Tests subclass it; nothing else in the library asks for the time or sleeps."""
+
+    def now(self) -> str:
+        """ISO 8601 in UTC, to the second."""
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def timestamp(self) -> float:
+        """Seconds since 1970, for `Retry-After` dates."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, never going back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 _T = TypeVar("_T")
 _In = TypeVar("_In")

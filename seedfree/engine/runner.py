@@ -15,11 +15,10 @@ from typing import Any, TypeGuard, TypeVar
 import httpx
 from pydantic import TypeAdapter
 
-from seedfree.engine.clock import Clock
+from seedfree.engine.http import Answer, Transport, open_files
 from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
-from seedfree.engine.loop import Threads
-from seedfree.engine.transport import Answer, Transport, open_files
+from seedfree.engine.loop import Clock, Threads
 from seedfree.errors import RequestError, RetryableError, SeedfreeError, StopRunError
 from seedfree.protocols import Generator, HTTPGenerator
 from seedfree.records import Prompt, Reply

@@ -19,8 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedfree.engine.entries import COLUMNS, PAGE, START, TABLE, Entry, connect, entry_of, head_of
-from seedfree.engine.ledger import Ledger, folder_lock
+from seedfree.engine.ledger import (
+    COLUMNS,
+    PAGE,
+    START,
+    TABLE,
+    Entry,
+    Ledger,
+    connect,
+    entry_of,
+    folder_lock,
+    head_of,
+)
 from seedfree.engine.loop import run_sync
 from seedfree.errors import ConfigError, LedgerError
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from seedfree.engine.entries import Entry, current
+from seedfree._seeds import seeded
+from seedfree.engine.ledger import Entry, current
 from seedfree.engine.runner import Runner
+from seedfree.engine.schema import find_json
 from seedfree.errors import InvalidReplyError, StopRunError
 from seedfree.languages import Language
-from seedfree.parsing import find_json
 from seedfree.protocols import Generator
-from seedfree.records import Prompt, Reply, Usage, altered, seeded
+from seedfree.records import Prompt, Reply, Usage, altered
 
 __all__ = ["Price", "RunSession", "Tally"]
 

@@ -9,22 +9,20 @@ In the order of import: texts to words (`words`), what an answer means (`stated`
 verdicts of an LLM (`judge`, `pairwise`) and of people (`review`); the paper's tables (`table`).
 """
 
-from seedfree.contamination import Contamination, contamination
-from seedfree.evaluation.agreement import kappa
+from seedfree.diversity.contamination import Contamination, contamination
 from seedfree.evaluation.belebele import Belebele
 from seedfree.evaluation.choices import Accuracy, accuracy
-from seedfree.evaluation.decoding import Decoding
-from seedfree.evaluation.evaluate import evaluate
+from seedfree.evaluation.evaluate import Decoding, evaluate
 from seedfree.evaluation.judge import Judge, Marks
 from seedfree.evaluation.lm_eval import export_lm_eval
 from seedfree.evaluation.pairwise import Preferences, compare_answers
 from seedfree.evaluation.predictions import read_predictions
-from seedfree.evaluation.resample import Interval, mean_interval, paired_p
 from seedfree.evaluation.results import Evaluation
-from seedfree.evaluation.review import read_reviews, review_sheet
+from seedfree.evaluation.review_sheet import read_reviews, review_sheet
 from seedfree.evaluation.reviews import Reviews
 from seedfree.evaluation.scores import Comparison, Scores, compare, score
 from seedfree.evaluation.similarity import bert_score, embedding_similarity
+from seedfree.evaluation.statistics import Interval, kappa, mean_interval, paired_p
 from seedfree.evaluation.wangchan import WangchanThaiInstruct
 
 __all__ = [

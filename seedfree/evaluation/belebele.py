@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.files import hub_rows, missing, read_rows, text_of, unique
+from seedfree.evaluation.loading import hub_rows, missing, read_rows, text_of, unique
 from seedfree.languages import Language
 from seedfree.records import Prompt, Question
 

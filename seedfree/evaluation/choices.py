@@ -6,13 +6,13 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.answers import listed, stated
 from seedfree.evaluation.predictions import Prediction
-from seedfree.evaluation.resample import Interval, mean_interval
-from seedfree.evaluation.stated import listed, stated
+from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.evaluation.words import as_texts
-from seedfree.filters.normalize import squeeze
 from seedfree.languages import Language
 from seedfree.records import Question
+from seedfree.text import squeeze
 
 __all__ = ["CHOSEN", "Accuracy", "accuracy", "offered"]
 

@@ -16,12 +16,11 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from seedfree.engine.batch import generate_all
+from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError
-from seedfree.evaluation.resample import Interval, mean_interval
-from seedfree.filters.families import warn_of_kin
-from seedfree.filters.judge import Verdict, judge_prompt, parts
+from seedfree.evaluation.statistics import Interval, mean_interval
+from seedfree.filters.judge import Verdict, judge_prompt, parts, warn_of_kin
 from seedfree.languages import Language
-from seedfree.parsing import parse
 from seedfree.protocols import Generator
 from seedfree.records import Instruction, Prompt, Question
 

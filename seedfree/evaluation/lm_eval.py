@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from seedfree.dataset import json_line, write_atomic
+from seedfree._files import json_line, write_atomic
 from seedfree.errors import ConfigError
-from seedfree.evaluation.questions import questions_of
+from seedfree.evaluation.loading import questions_of
 from seedfree.protocols import Benchmark
 from seedfree.records import Question
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import category
 
+from seedfree._files import absent, csv_rows, file_text, json_rows
 from seedfree.errors import ConfigError
-from seedfree.evaluation.rows import absent, csv_rows, file_text, json_rows
 from seedfree.languages import Language
 
 __all__ = [

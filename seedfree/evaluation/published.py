@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedfree.dataset import read_json
+from seedfree._files import read_json
 from seedfree.errors import ConfigError
 from seedfree.evaluation.predictions import PARTS, TASKS, named
 

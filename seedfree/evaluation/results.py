@@ -12,11 +12,11 @@ from os.path import exists
 from pathlib import Path
 from typing import Any
 
-from seedfree.dataset import read_json
+from seedfree._files import read_json
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
-from seedfree.evaluation.resample import mean_interval
 from seedfree.evaluation.scores import Scores, score
+from seedfree.evaluation.statistics import mean_interval
 from seedfree.records import Question
 
 __all__ = ["FIXED", "Evaluation", "read_info"]

@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.agreement import bootstrap, kappa, raw_agreement, spearman
-from seedfree.evaluation.resample import Interval, mean_interval
+from seedfree.evaluation.statistics import (
+    Interval,
+    bootstrap,
+    kappa,
+    mean_interval,
+    raw_agreement,
+    spearman,
+)
 from seedfree.text import shown
 
 __all__ = ["QUESTIONS", "Agreement", "Mean", "Review", "Reviews", "Scored"]

@@ -37,7 +37,7 @@ from seedfree.evaluation.metrics import (
     value,
     versions,
 )
-from seedfree.evaluation.resample import Interval, Strata, interval_around, p_value
+from seedfree.evaluation.statistics import Interval, Strata, interval_around, p_value
 from seedfree.evaluation.words import as_texts, paper_cutter, segmented_cutter
 from seedfree.languages import Language
 

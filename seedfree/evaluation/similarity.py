@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedfree.errors import ConfigError, missing_extra
-from seedfree.evaluation.resample import Interval, mean_interval
+from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.evaluation.words import as_texts
 from seedfree.protocols import Encoder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.files import hub_rows, read_rows, text_of, unique
+from seedfree.evaluation.loading import hub_rows, read_rows, text_of, unique
 from seedfree.evaluation.predictions import TASKS
 from seedfree.records import Prompt, Question
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 
+from seedfree._files import absent
 from seedfree.errors import ConfigError, missing_extra
-from seedfree.evaluation.rows import absent
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
 from seedfree.text import clean

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from seedfree.errors import ConfigError
-from seedfree.filters.normalize import fold, language_of, outside_code, script_of, squeeze
-from seedfree.languages import Language
+from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction
+from seedfree.text import fold, outside_code, script_of, squeeze
 
 __all__ = ["GroundingFilter"]
 

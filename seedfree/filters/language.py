@@ -17,17 +17,10 @@ from threading import Lock
 from typing import Any
 
 from seedfree.errors import ConfigError
-from seedfree.filters.normalize import (
-    answers,
-    count_scripts,
-    language_of,
-    outside_code,
-    questions,
-    script_of,
-)
-from seedfree.languages import Language
+from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
-from seedfree.records import Instruction
+from seedfree.records import Instruction, answers, questions
+from seedfree.text import count_scripts, outside_code, script_of
 
 __all__ = ["LanguageFilter"]
 

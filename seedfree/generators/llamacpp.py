@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import httpx
 from filelock import FileLock
 
-from seedfree.engine.backend import count, json_request, raise_fault, read_object
-from seedfree.engine.transport import send_once
+from seedfree.engine.http import count, json_request, raise_fault, read_object, send_once
 from seedfree.errors import ConfigError, RetryableError, missing_extra
 from seedfree.generators.grammar import grammar
 from seedfree.records import Prompt, Reply, Usage

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Literal
 import httpx
 from pydantic import SecretStr
 
-from seedfree.engine.backend import (
+from seedfree.engine.http import (
     Price,
     check_positive,
     check_price,
+    check_url,
     count,
     find_key,
     host_of,
@@ -25,9 +26,9 @@ from seedfree.engine.backend import (
     keep_key,
     raise_fault,
     read_object,
+    send_once,
 )
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
-from seedfree.engine.transport import check_url, send_once
 from seedfree.errors import ConfigError, RetryableError
 from seedfree.records import Prompt, Reply, Usage
 

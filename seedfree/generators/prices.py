@@ -1,4 +1,4 @@
-"""What a generator's tokens cost."""
+"""What a generator's tokens cost, and what binds those who train on its words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,27 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from seedfree.engine.backend import is_loopback
+from seedfree.engine.http import is_loopback
+from seedfree.generators.claude import ClaudeGenerator
+from seedfree.generators.function import FunctionGenerator
+from seedfree.generators.llamacpp import LlamaCppGenerator
+from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.records import Usage
 
-__all__ = ["TokenPrice", "price_of"]
+__all__ = ["TokenPrice", "price_of", "terms_of"]
+
+
+def terms_of(generator: str) -> str:
+    """The `terms` of the backend that gave a row its `generator`; empty where that is unknown."""
+    embedded = LlamaCppGenerator()
+    known = {
+        embedded.identity: embedded.terms,
+        "anthropic ": ClaudeGenerator.terms,
+        "openai-compatible ": OpenAICompatibleGenerator.terms,
+        "function:": FunctionGenerator.terms,
+    }
+    return next((terms for start, terms in known.items() if generator.startswith(start)), "")
+
 
 _DATE = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})\Z")
 

@@ -23,9 +23,9 @@ from pydantic.dataclasses import dataclass
 
 from seedfree.errors import ConfigError
 from seedfree.languages.segment import segment
-from seedfree.records import Example
+from seedfree.records import Example, Instruction
 
-__all__ = ["FormatExample", "Language", "Style", "languages", "segment"]
+__all__ = ["FormatExample", "Language", "Style", "language_of", "languages", "segment"]
 
 _FOLDER = Path(__file__).parent
 _FORBID = ConfigDict(extra="forbid")
@@ -198,3 +198,16 @@ def languages() -> Mapping[str, str]:
         with path.open("rb") as file:
             names[path.stem] = str(tomllib.load(file)["name"])
     return names
+
+
+_NEUTRAL = Language(code="und", name="Undetermined", native="", script="", persona="")
+
+
+def language_of(item: Instruction, bound: Language | None) -> Language:
+    """The run's language, else the row's; one without any data where neither is known."""
+    if bound is not None:
+        return bound
+    try:
+        return Language.load(item.language) if item.language else _NEUTRAL
+    except ConfigError:
+        return _NEUTRAL

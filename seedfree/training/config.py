@@ -6,15 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from seedfree.dataset import ALPACA_SYSTEM
 from seedfree.errors import ConfigError
 
-__all__ = ["ALPACA_SYSTEM", "QLoRAConfig"]
+__all__ = ["QLoRAConfig"]
 
-# The preamble of Alpaca's rows (Taori et al. 2023), which the paper's training and evaluation kept.
-ALPACA_SYSTEM = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request."
-)
 
 _Modules = Annotated[tuple[str, ...], Field(min_length=1)]
 

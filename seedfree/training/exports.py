@@ -15,12 +15,13 @@ from typing import Any, ClassVar, NoReturn
 
 import yaml
 
-from seedfree.dataset import Dataset, json_line, write_atomic
+from seedfree._files import json_line, write_atomic
+from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
 from seedfree.records import Message, altered, unmarked
-from seedfree.training.checks import check_language, split
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.data import check_language, split
 from seedfree.training.render import CHATML
 
 __all__ = ["AxolotlExport", "LlamaFactoryExport"]

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from seedfree.training.base import BaseModel
+from seedfree.training.base_model import BaseModel
 from seedfree.training.config import QLoRAConfig
 
 __all__ = ["Footprint", "Shape", "free_memory", "memory", "seconds", "shape"]

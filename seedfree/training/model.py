@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seedfree._seeds import seeded
 from seedfree.errors import ConfigError
-from seedfree.records import Message, Reply, Usage, seeded
-from seedfree.training.base import BaseModel, check_packages, device, load, quiet
+from seedfree.protocols import Generator
+from seedfree.records import Message, Reply, Usage
+from seedfree.training.base_model import BaseModel, check_packages, device, load, quiet
 from seedfree.training.card import told
 from seedfree.training.config import QLoRAConfig
-from seedfree.training.folder import read_info
-from seedfree.training.losses import Loss
+from seedfree.training.folder import Loss, read_info
 from seedfree.training.render import Renderer
 
 __all__ = ["TrainedModel"]
@@ -209,6 +210,12 @@ class TrainedModel:
             usage = Usage(len(one), len(row) if end is None else end + 1)
             replies.append(Reply(text, usage, "max_tokens" if end is None else "end"))
         return replies
+
+    def as_generator(self, *, batch_size: int = 8) -> Generator:
+        """See `protocols.Model`."""
+        from seedfree.training.generator import TrainedGenerator
+
+        return TrainedGenerator(self, batch_size=batch_size)
 
     def merge(self, out: str | Path) -> Path:
         """Writes a full model: the base as it was before NF4, with the adapter in its weights.

@@ -13,28 +13,37 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from seedfree.contamination import overlaps
-from seedfree.dataset import Dataset, write_atomic
+from seedfree._files import write_atomic
+from seedfree.dataset import Dataset
+from seedfree.diversity.contamination import overlaps
 from seedfree.errors import ConfigError, ConfigMismatchError
-from seedfree.generators.terms import terms_of
+from seedfree.generators.prices import terms_of
 from seedfree.protocols import Benchmark
-from seedfree.training.base import BaseModel, check_packages, device, load, main_process, quiet
+from seedfree.training.base_model import (
+    BaseModel,
+    check_packages,
+    device,
+    load,
+    main_process,
+    quiet,
+)
 from seedfree.training.card import model_card
-from seedfree.training.checks import check_language, split
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.data import check_language, split
 from seedfree.training.folder import (
     check_same,
     digest,
     last_checkpoint,
+    plot,
     read_info,
+    read_log,
     versions,
     write_info,
 )
 from seedfree.training.footprint import Footprint, free_memory, full_modules, memory, seconds, shape
-from seedfree.training.losses import plot, read_log
 from seedfree.training.model import TrainedModel
 from seedfree.training.render import Encoded, Renderer, RenderReport, add_template
-from seedfree.training.watch import TrainingProgress, make_callback
+from seedfree.training.sft import TrainingProgress, make_callback
 
 __all__ = ["QLoRATrainer"]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from seedfree.engine.clock import Clock
+from seedfree.engine.loop import Clock
 from seedfree.errors import InvalidReplyError
 from seedfree.languages import FormatExample, Language, Style
 from seedfree.records import Reply

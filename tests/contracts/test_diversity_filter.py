@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from seedfree.filters.lexical import (
+from seedfree.diversity.lexical import (
     CapDiversityFilter,
     ExactDiversityFilter,
     LexicalDiversityFilter,
 )
-from seedfree.filters.semantic import SemanticDiversityFilter
+from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.protocols import DiversityFilter
 from seedfree.records import Instruction, Selection, Source
 

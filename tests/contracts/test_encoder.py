@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from seedfree.filters.embeddings import OpenAICompatibleEncoder
-from seedfree.filters.encoders import BGEM3Encoder, SentenceTransformerEncoder, USEEncoder
+from seedfree.diversity.encoders import BGEM3Encoder, SentenceTransformerEncoder, USEEncoder
+from seedfree.diversity.http_encoder import OpenAICompatibleEncoder
 from seedfree.protocols import Encoder
 
 TEXTS = [

@@ -9,12 +9,12 @@ import pytest
 from pydantic import BaseModel, Field
 
 from seedfree.engine.batch import generate_all
-from seedfree.engine.transport import Transport
+from seedfree.engine.http import Transport
+from seedfree.engine.schema import parse
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.generators.prices import price_of
-from seedfree.parsing import parse
 from seedfree.protocols import Generator, HTTPGenerator
 from seedfree.records import Example, Prompt, Reply, Usage
 

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedfree.engine.schema import closed_schema
+from seedfree.engine.schema import closed_schema, parse
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.grammar import grammar
 from seedfree.languages import Language
-from seedfree.parsing import parse
 from seedfree.pipeline import Pipeline
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Topic

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from seedfree.engine.batch import generate_all
-from seedfree.engine.transport import Transport
+from seedfree.engine.http import Transport
 from seedfree.errors import ConfigError, RetryableError, StopRunError
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator

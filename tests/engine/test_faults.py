@@ -11,12 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from seedfree._seeds import seeded
 from seedfree.engine.batch import Replies, generate_all
-from seedfree.engine.transport import Transport
+from seedfree.engine.http import Transport
 from seedfree.errors import StopRunError
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
-from seedfree.records import Prompt, seeded
+from seedfree.records import Prompt
 from tests.fakes import FakeClock
 
 LLM = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")

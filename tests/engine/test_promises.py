@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 import seedfree as sf
-from seedfree.dataset import write_atomic
+from seedfree._files import write_atomic
 from seedfree.engine.batch import generate_all
+from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.engine.transport import Transport
 from seedfree.errors import LedgerError, StopRunError
 from seedfree.records import Prompt
 from tests.fakes import FakeClock, VirtualClock, thai

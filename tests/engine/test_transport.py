@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.engine.transport import (
+from seedfree.engine.http import (
     MAX_BODY,
     Answer,
     Transport,

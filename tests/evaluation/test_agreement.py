@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.agreement import bootstrap, kappa, pairs, raw_agreement, spearman
+from seedfree.evaluation.statistics import bootstrap, kappa, pairs, raw_agreement, spearman
 
 MARKS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=40)
 YES_NO = [1] * 20 + [1] * 5 + [0] * 10 + [0] * 15, [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15

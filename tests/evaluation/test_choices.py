@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
+from seedfree.evaluation.answers import listed, stated
 from seedfree.evaluation.choices import accuracy
 from seedfree.evaluation.predictions import read_predictions
-from seedfree.evaluation.stated import listed, stated
 from seedfree.languages import Language, languages
 
 RIVERS = ("แม่น้ำปิง", "แม่น้ำวัง", "แม่น้ำยม", "แม่น้ำน่าน")

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from seedfree.engine.batch import generate_all
+from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
-from seedfree.engine.transport import Transport
 from seedfree.errors import ConfigError
-from seedfree.evaluation.decoding import Decoding
+from seedfree.evaluation.evaluate import Decoding
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.llamacpp import LlamaCppGenerator

@@ -13,8 +13,7 @@ import pytest
 
 from seedfree.errors import ConfigError, ConfigMismatchError, StopRunError
 from seedfree.evaluation.belebele import Belebele
-from seedfree.evaluation.decoding import Decoding
-from seedfree.evaluation.evaluate import evaluate
+from seedfree.evaluation.evaluate import Decoding, evaluate
 from seedfree.evaluation.predictions import read_predictions
 from seedfree.evaluation.results import Evaluation
 from seedfree.evaluation.wangchan import WangchanThaiInstruct

@@ -9,8 +9,8 @@ import pytest
 import seedfree as sf
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
-from seedfree.evaluation.agreement import kappa
 from seedfree.evaluation.judge import Judge
+from seedfree.evaluation.statistics import kappa
 from seedfree.filters.judge import JudgeFilter
 from seedfree.generators.function import FunctionGenerator
 from seedfree.languages import Language, languages

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from seedfree.evaluation.lcs import rouge_l, rouge_lsum
+from seedfree.evaluation.metrics import rouge_l, rouge_lsum
 
 LINES = st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=12), max_size=4)
 

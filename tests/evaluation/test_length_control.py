@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.evaluation.length_control import length_controlled
+from seedfree.evaluation.pairwise import length_controlled
 
 
 def planted(theta, bias, mean, n=4000, seed=0):

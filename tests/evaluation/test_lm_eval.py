@@ -146,7 +146,7 @@ def log_likelihoods(base, prompts, choices):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from seedfree.training.base import quiet
+    from seedfree.training.base_model import quiet
 
     with quiet():
         model, tokenizer = (

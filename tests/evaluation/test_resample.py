@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.resample import (
+from seedfree.evaluation.statistics import (
     RESAMPLES,
     Strata,
     interval_around,
@@ -60,7 +60,7 @@ def test_the_interval_holds_the_mean_and_is_repeatable(values, level, seed):
 def test_blocks_draw_what_one_draw_would(monkeypatch):
     other = VALUES + np.random.default_rng(3).normal(0.1, 1, 400)
     whole = [*mean_interval(VALUES), paired_p(VALUES, other)]
-    monkeypatch.setattr("seedfree.evaluation.resample._BLOCK", 400 * 7)
+    monkeypatch.setattr("seedfree.evaluation.statistics._BLOCK", 400 * 7)
     assert 0.002 < whole[2] < 0.5 and [
         *mean_interval(VALUES),
         paired_p(VALUES, other),

@@ -15,7 +15,7 @@ import pytest
 
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
-from seedfree.evaluation.review import read_reviews, review_sheet
+from seedfree.evaluation.review_sheet import read_reviews, review_sheet
 from seedfree.records import Context, Instruction, Message, Source
 
 HEADER = "sheet,item,reviewer,fluency,culture,correctness,comment"

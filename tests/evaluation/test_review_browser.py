@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedfree.evaluation.review import read_reviews, review_sheet
+from seedfree.evaluation.review_sheet import read_reviews, review_sheet
 from seedfree.records import Instruction
 from seedfree.text import clean
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from seedfree.diversity.encoders import USEEncoder
 from seedfree.errors import ConfigError
 from seedfree.evaluation.similarity import bert_score, embedding_similarity
-from seedfree.filters.encoders import USEEncoder
 
 RAIN = "วันนี้ฝนตกหนักมาก ถนนหลายสายมีน้ำท่วมขัง"
 SAME = "วันนี้ฝนตกหนัก ถนนหลายสายน้ำท่วมขัง"

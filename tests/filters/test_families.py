@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from seedfree.filters.families import families, named, related, warn_of_kin
+from seedfree.filters.judge import families, named, related, warn_of_kin
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.filters.normalize import fold, script_of, squeeze
 from seedfree.filters.rules import RuleFilter
 from seedfree.languages import FormatExample, Language
 from seedfree.records import Instruction, Message
+from seedfree.text import fold, script_of, squeeze
 
 ARTICLES = Path(__file__).parents[3] / "shared" / "thaiwiki" / "articles.jsonl.gz"
 LEADS = ("rules: cut off (conjunction)", "rules: cut off (open punctuation)")

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from pydantic import BaseModel, Field
 
+from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError
 from seedfree.generators import llamacpp
 from seedfree.generators.llamacpp import LlamaCppGenerator
-from seedfree.parsing import parse
 from seedfree.records import Example, Prompt
 
 OK = httpx.Headers()

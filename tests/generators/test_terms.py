@@ -4,7 +4,7 @@ from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.llamacpp import LlamaCppGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
-from seedfree.generators.terms import terms_of
+from seedfree.generators.prices import terms_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from seedfree.errors import ConfigError
 from seedfree.training import trainer as module
-from seedfree.training.base import BaseModel, quiet
+from seedfree.training.base_model import BaseModel, quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.footprint import memory, shape
 from seedfree.training.trainer import QLoRATrainer

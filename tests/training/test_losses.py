@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.training.losses import Loss, plot, read_log
+from seedfree.training.folder import Loss, plot, read_log
 
 LOG = [
     {"step": 0, "eval_loss": 3.0}, {"step": 1, "loss": 2.5, "learning_rate": 1e-4}, {"step": 2, "loss": 2.0},

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction, Source
-from seedfree.training.mix import mix
+from seedfree.training.data import mix
 
 HUMAN = Source("human", title="set.jsonl", license="CC-BY-4.0")
 

@@ -94,7 +94,7 @@ def test_merged_it_computes_as_base_and_adapter_do(trained, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from seedfree.training.base import quiet
+    from seedfree.training.base_model import quiet
 
     model, rows = trained
     folder = model.merge(tmp_path / "merged")

@@ -139,7 +139,7 @@ def test_a_finished_training_is_opened_and_others_are_refused(base, rows, traine
 
 def batches(base, rows, config, out):
     """What the model is given, from the trainer's own loader."""
-    from seedfree.training.base import quiet
+    from seedfree.training.base_model import quiet
 
     trainer = QLoRATrainer(base, config, show=False)
     plan = trainer._plan(rows, None)
@@ -169,7 +169,7 @@ def test_the_labels_of_real_batches_are_the_answers(base, rows, tmp_path, packin
 def test_packed_rows_do_not_see_each_other(base, rows, tmp_path):
     import torch
 
-    from seedfree.training.base import BaseModel, load, quiet
+    from seedfree.training.base_model import BaseModel, load, quiet
 
     config = QLoRAConfig(**QUICK | {"validation_share": 0, "max_length": 512})
     _, found = batches(base, rows, config, tmp_path)
@@ -245,7 +245,7 @@ def measured(model, rows, config):
     """Mean loss of the rows held out, computed by the model as it is opened."""
     import torch
 
-    from seedfree.training.checks import split
+    from seedfree.training.data import split
     from seedfree.training.render import Renderer
 
     encoded, _ = Renderer(model.tokenizer()).rows(split(rows, None, config)[1])

@@ -78,7 +78,7 @@ def save_base(folder, *, template=CHAT, seed=0, tied=False, **sizes):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from seedfree.training.base import quiet
+    from seedfree.training.base_model import quiet
 
     tokenizer = make_tokenizer(template)
     torch.manual_seed(seed)

