@@ -84,12 +84,13 @@ class TrainedGenerator:
 
     def _answer(self, prompts: list[Prompt]) -> list[Reply]:
         settings = dict(_settings(prompts[0]))
-        return self._model.replies(
+        replies: list[Reply] = self._model.replies(
             [_messages(prompt) for prompt in prompts],
             [prompt.seed or 0 for prompt in prompts],
             max_new_tokens=prompts[0].max_tokens,
             **{name: settings[name] for name in _SETTINGS},
         )
+        return replies
 
 
 def _messages(prompt: Prompt) -> list[Message]:
