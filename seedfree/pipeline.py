@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seedfree.diversity.semantic import SemanticDiversityFilter
-from seedfree.engine.batch import ready
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.schema import closed_schema
+from seedfree.engine.session import ready
 from seedfree.errors import ConfigError
 from seedfree.filters import default_filters
 from seedfree.generators.prices import price_of
@@ -21,8 +21,10 @@ from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Context, Topic
 from seedfree.run.estimate import Estimate, Preview, estimated
-from seedfree.run.execution import Execution, Stages, asked
-from seedfree.run.folder import Run, describe, fingerprint
+from seedfree.run.execution import Options, Stages, execute
+from seedfree.run.folder import Run
+from seedfree.run.jobs import prompt_of
+from seedfree.run.settings import describe, fingerprint
 
 __all__ = ["Pipeline"]
 
@@ -42,7 +44,7 @@ class Pipeline:
             none.
         diversity: Removes near-duplicates: one filter or a list, each of which sees what those
             before it left. Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
-        topics: `None` to have them generated; or strings of one's own (kind `"given"`).
+        topics: `None` to have them generated; or your own strings (kind `"given"`).
         cultural_share: Of generated topics, 0 to 1.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
 
@@ -67,66 +69,31 @@ class Pipeline:
         from seedfree.tasks import default_tasks
 
         self.language = Language.load(self.language)
-        _needs(self.generator, Generator, "generator", "sf.ClaudeGenerator()")
-        self.contexts = (
-            _listed(self.contexts, "contexts") if self.contexts is not None else [WrittenContexts()]
-        )
-        self.tasks = _listed(self.tasks, "tasks") if self.tasks is not None else default_tasks()
-        if self.filters == "default":
-            self.filters = default_filters()
-        elif isinstance(self.filters, str):
-            raise ConfigError(
-                f"filters is {self.filters!r}", hint='Pass "default", a list of filters, or [].'
-            )
-        self.filters = _listed(self.filters, "filters")
-        for each in self.contexts:
-            _needs(each, ContextSource, "contexts", "[sf.WrittenContexts()]")
-        for task in self.tasks:
-            _needs(task, TaskTemplate, "tasks", "[sf.ClosedQA()]")
-        for one in self.filters:
-            _needs(one, Filter, "filters", "[sf.RuleFilter()]")
+        self.contexts = [WrittenContexts()] if self.contexts is None else self.contexts
+        self.tasks = default_tasks() if self.tasks is None else self.tasks
+        self.filters = default_filters() if self.filters == "default" else self.filters
+        if isinstance(self.filters, str):
+            hint = 'Pass "default", a list of filters, or [].'
+            raise ConfigError(f"filters is {self.filters!r}", hint=hint)
         if isinstance(self.diversity, (list, tuple)):
             self.diversity = list(self.diversity)
-        for one in self._diversity:
-            _needs(one, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
-        encoders = [e for d in self._diversity if (e := getattr(d, "encoder", None)) is not None]
-        names = [str(getattr(e, "identity", type(e).__name__)) for e in encoders]
-        if len(set(names)) < len(names):  # a run keeps one list of vectors for each
-            raise ConfigError(
-                f"Two filters in diversity have the encoder {names[0]}",
-                hint="Give one of them all fields.",
-            )
-        for task in self.tasks:
-            if not isinstance(getattr(task, "name", None), str) or not hasattr(task, "Fields"):
-                raise ConfigError(
-                    f"Task {type(task).__name__} lacks a name or Fields",
-                    hint="See examples/own_task.py.",
-                )
-        names = [task.name for task in self.tasks]
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(
-                f"tasks are {names}", hint="At least one, each with a name of its own."
-            )
+        _needs(self.generator, Generator, "generator", "sf.ClaudeGenerator()")
+        self.contexts = _listed(self.contexts, "contexts", ContextSource, "sf.WrittenContexts()")
+        self.tasks = _listed(self.tasks, "tasks", TaskTemplate, "sf.ClosedQA()")
+        self.filters = _listed(self.filters, "filters", Filter, "sf.RuleFilter()")
+        for each in self._diversity:
+            _needs(each, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
+        _check_encoders(self._diversity)
+        _check_tasks(self.tasks)
         if not self.contexts and any(task.needs_context for task in self.tasks):
-            raise ConfigError(
-                "contexts is empty", hint="Pass a source, or tasks with needs_context = False."
-            )
-        if not isinstance(self.cultural_share, (int, float)) or not 0 <= self.cultural_share <= 1:
-            raise ConfigError(
-                f"cultural_share is {self.cultural_share!r}", hint="It lies between 0 and 1."
-            )
-        if self.topics is not None and (
-            isinstance(self.topics, str)
-            or not self.topics
-            or not all(isinstance(t, str) for t in self.topics)
-        ):
-            raise ConfigError(
-                "topics is not a list of strings", hint="Pass None to have topics generated."
-            )
-        if self.topic_limit is not None and self.topic_limit < 1:
-            raise ConfigError(
-                f"topic_limit is {self.topic_limit}", hint="It is at least 1, or None."
-            )
+            hint = "Pass a source, or tasks with needs_context = False."
+            raise ConfigError("contexts is empty", hint=hint)
+        _check_topics(self.topics)
+        share, limit = self.cultural_share, self.topic_limit
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise ConfigError(f"cultural_share is {share!r}", hint="It lies between 0 and 1.")
+        if limit is not None and limit < 1:
+            raise ConfigError(f"topic_limit is {limit}", hint="It is at least 1, or None.")
 
     @classmethod
     def paper(
@@ -138,10 +105,11 @@ class Pipeline:
         api_url: str | None = None,
         encoder: Any = None,
     ) -> Pipeline:
-        """The pipeline as the paper's code ran it (arXiv 2411.15484; `docs/paper.md` lists every number).
+        """Makes the pipeline as the paper's code ran it (arXiv 2411.15484).
 
-        1,000 general and 1,000 cultural topics (the code's loop reads the general count for both), Wikipedia and
-        written contexts in equal parts, five closed-QA pairs a context, all three fields in the diversity filter.
+        1,000 general and 1,000 cultural topics (the code's loop reads the general count for both),
+        Wikipedia and written contexts in equal parts, five closed-QA pairs a context, all three
+        fields in the diversity filter. `docs/paper.md` lists every number.
 
         Args:
             contact: An e-mail address or URL for Wikipedia's operators; see `WikipediaSource`.
@@ -165,7 +133,7 @@ class Pipeline:
         )
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides what a run's data are, as JSON values; no secrets."""
+        """Returns everything that decides what a run's data are, as JSON values without secrets."""
         return {name: describe(getattr(self, name)) for name in self.__dataclass_fields__}
 
     def ready(self) -> None:
@@ -174,24 +142,14 @@ class Pipeline:
         Raises:
             ConfigError: Something is missing; the message says what to do.
         """
-        assert self.contexts is not None and self.tasks is not None
-        for component in (
-            self.generator,
-            *self.contexts,
-            *self.tasks,
-            *self.filters,
-            *self._diversity,
-        ):
+        stages = self._stages()
+        for component in stages.components:
             ready(component)
-        trial = Context(text="…", topic=Topic("…"), language=self._pack.code)
-        for task in self.tasks:
-            prompt = asked(task, trial, self._pack)
+        trial = Context(text="…", topic=Topic("…"), language=stages.language.code)
+        for task in stages.tasks:
+            prompt = prompt_of(task, trial, stages.language)
             if prompt.json_schema is not None:
                 closed_schema(prompt.json_schema)
-
-    @property
-    def _pack(self) -> Language:
-        return Language.load(self.language)
 
     def run(
         self,
@@ -258,31 +216,15 @@ class Pipeline:
     ) -> Run:
         _check_size(size)
         if not isinstance(concurrency, int) or concurrency < 1:
-            raise ConfigError(
-                f"concurrency is {concurrency!r}", hint="It is a whole number, at least 1."
-            )
-        if budget_usd is not None and not (
-            isinstance(budget_usd, (int, float)) and 0 < budget_usd < math.inf
-        ):
-            raise ConfigError(
-                f"budget_usd is {budget_usd!r}", hint="It is an amount in US dollars, or None."
-            )
-        judges = [
-            llm for each in self.filters if (llm := getattr(each, "generator", None)) is not None
-        ]
-        if budget_usd is not None and any(
-            price_of(llm) is None for llm in (self.generator, *judges)
-        ):
-            raise ConfigError(
-                "budget_usd needs the model's price",
-                hint="Pass price=(input, output) to the generator.",
-            )
+            hint = "It is a whole number, at least 1."
+            raise ConfigError(f"concurrency is {concurrency!r}", hint=hint)
+        if budget_usd is not None:
+            self._check_budget(budget_usd)
         self.ready()
         cache = self._cache(seed)
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
         folders = [*map(Path, reuse), *([cache] if cache != out and _holds_ledger(cache) else [])]
-        execution = Execution(
-            self._stages(),
+        options = Options(
             size=size,
             out=out,
             seed=seed,
@@ -293,24 +235,34 @@ class Pipeline:
             clock=clock,
             transport=transport,
         )
-        return await execution.run()
+        return await execute(self._stages(), options)
+
+    def _check_budget(self, budget_usd: object) -> None:
+        if not isinstance(budget_usd, (int, float)) or not 0 < budget_usd < math.inf:
+            hint = "It is an amount in US dollars, or None."
+            raise ConfigError(f"budget_usd is {budget_usd!r}", hint=hint)
+        judges = [getattr(each, "generator", None) for each in self.filters]
+        models = [self.generator, *(judge for judge in judges if judge is not None)]
+        if any(price_of(model) is None for model in models):
+            hint = "Pass price=(input, output) to the generator."
+            raise ConfigError("budget_usd needs the model's price", hint=hint)
 
     @property
     def _diversity(self) -> list[DiversityFilter]:
-        given: Any = self.diversity
-        return given if isinstance(given, list) else [] if given is None else [given]
+        given: Any = [] if self.diversity is None else self.diversity
+        return given if isinstance(given, list) else [given]
 
     def _stages(self) -> Stages:
         parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return Stages(**{**parts, "diversity": self._diversity}, settings=self.settings())
 
     def _cache(self, seed: int) -> Path:
-        """Where previews keep their replies, so that a run takes them over instead of paying again."""
+        """Returns where previews keep their replies, for a run to take over instead of paying."""
         home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
         return Path(home) / "seedfree" / "previews" / fingerprint([self.settings(), seed])
 
     def preview(self, n: int = 4, *, seed: int = 0, **options: Any) -> Preview:
-        """A few rows, to look at before a run; its replies are kept and a later run takes them over.
+        """Makes a few rows to look at. Its replies are kept, and a later run takes them over.
 
         Args:
             n: Rows; at least 1.
@@ -323,7 +275,7 @@ class Pipeline:
     def estimate(
         self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any
     ) -> Estimate:
-        """Requests, tokens and price of a run, from a preview of `sample` rows (which is paid for, once).
+        """Scales a preview of `sample` rows, which is paid for once, to a run.
 
         Args:
             size: Rows of the run; at least 1.
@@ -333,7 +285,7 @@ class Pipeline:
 
 
 def _holds_ledger(folder: Path) -> bool:
-    # False, too, where the folder may not be read
+    # Not Path.exists(), which raises where the folder may not be read.
     return os.path.exists(folder / "ledger.sqlite")
 
 
@@ -342,20 +294,55 @@ def _check_size(size: object) -> None:
         raise ConfigError(f"size is {size!r}", hint="It is the number of rows wanted, at least 1.")
 
 
-def _listed(value: Any, setting: str) -> list[Any]:
+def _check_encoders(filters: Iterable[DiversityFilter]) -> None:
+    encoders = [getattr(each, "encoder", None) for each in filters]
+    names = [
+        str(getattr(encoder, "identity", type(encoder).__name__))
+        for encoder in encoders
+        if encoder is not None
+    ]
+    if len(set(names)) < len(names):  # a run keeps one list of vectors for each
+        same = f"Two filters in diversity have the encoder {names[0]}"
+        raise ConfigError(same, hint="Give one of them all fields.")
+
+
+def _check_tasks(tasks: Iterable[TaskTemplate]) -> None:
+    for task in tasks:
+        if not isinstance(getattr(task, "name", None), str) or not hasattr(task, "Fields"):
+            lacks = f"Task {type(task).__name__} lacks a name or Fields"
+            raise ConfigError(lacks, hint="See examples/own_task.py.")
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"tasks are {names}", hint="At least one, each with a name of its own.")
+
+
+def _check_topics(topics: Any) -> None:
+    if topics is None:
+        return
+    if isinstance(topics, str) or not topics or not all(isinstance(each, str) for each in topics):
+        hint = "Pass None to have topics generated."
+        raise ConfigError("topics is not a list of strings", hint=hint)
+
+
+def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]:
+    """Returns the components of a setting as a list.
+
+    Raises:
+        ConfigError: It is no list, or holds something else.
+    """
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise ConfigError(
-            f"{setting} is {type(value).__name__}", hint="Pass a list, of one if need be."
-        )
-    return list(value)
+        hint = "Pass a list, of one if need be."
+        raise ConfigError(f"{setting} is {type(value).__name__}", hint=hint)
+    components = list(value)
+    for component in components:
+        _needs(component, protocol, setting, f"[{example}]")
+    return components
 
 
 def _needs(component: object, protocol: type, setting: str, example: str) -> None:
     if isinstance(component, type):
-        raise ConfigError(
-            f"{setting} holds the class {component.__name__}",
-            hint=f"Make one: {component.__name__}().",
-        )
+        name = component.__name__
+        raise ConfigError(f"{setting} holds the class {name}", hint=f"Make one: {name}().")
     if not isinstance(component, protocol):
         what = f"{type(component).__name__} is not a {protocol.__name__}"
         raise ConfigError(f"{setting}: {what}", hint=f"Pass for example {example}.")

@@ -58,6 +58,21 @@ class Session(Protocol):
     @property
     def seed(self) -> int: ...
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Returns the names of the run's tasks; none outside a pipeline."""
+        ...
+
+    @property
+    def grounded_tasks(self) -> frozenset[str] | None:
+        """Returns the names of those whose answers must stand in the context; `None` if unknown."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """Returns the run's folder. A component that keeps files makes a folder of its own in it."""
+        ...
+
     async def generate(
         self,
         prompt: Prompt,
@@ -70,8 +85,9 @@ class Session(Protocol):
 
         Args:
             sample: Equal prompts with different samples get replies of their own.
-            check: Raises `InvalidReplyError` for a text that has to be asked for again (3 times at
-                most); without it, a prompt with a schema is checked against that schema.
+            check: Reads the text; what it returns becomes the reply's `value`. It raises
+                `InvalidReplyError` for a text that has to be asked for again (3 times at most).
+                Without it, a prompt with a schema is checked against that schema.
             generator: Another LLM than the run's.
 
         Returns:

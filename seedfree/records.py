@@ -289,6 +289,8 @@ class Reply:
         text: Cleaned of lone surrogates; empty for a request that failed.
         stop_reason: `"end"`, `"max_tokens"` (cut off), `"refusal"`, or the provider's own word.
         error: Why there is no usable text.
+        value: What the check of `Session.generate` returned: the fields of a parsed reply.
+        entry: Number of the ledger's entry that it was read from; -1 outside a run.
     """
 
     text: Text
@@ -296,6 +298,8 @@ class Reply:
     stop_reason: str = "end"
     model: str = ""
     error: Text | None = None
+    value: Any = field(default=None, compare=False, repr=False)
+    entry: int = field(default=-1, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

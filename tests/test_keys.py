@@ -258,7 +258,7 @@ def test_a_traceback_with_its_variables_tells_no_key(
 def test_no_way_of_printing_a_generator_shows_its_key(name: str) -> None:
     import dataclasses
 
-    from seedfree.run.folder import describe
+    from seedfree.run.settings import describe
 
     llm = GENERATORS[name]()
     ways = [
@@ -282,7 +282,7 @@ def test_no_way_of_printing_a_generator_shows_its_key(name: str) -> None:
 def test_the_settings_of_ones_own_parts_hold_no_key() -> None:
     from pydantic import BaseModel, SecretStr
 
-    from seedfree.run.folder import describe
+    from seedfree.run.settings import describe
 
     class Options(BaseModel):
         api_key: str = CANARY

@@ -10,7 +10,7 @@ from typing import Any
 from seedfree._version import __version__
 from seedfree.cli.demo import demo_pipeline
 from seedfree.config import Config
-from seedfree.engine.runner import identity
+from seedfree.engine.session import identity
 from seedfree.errors import SeedfreeError
 from seedfree.languages import Language, languages
 from seedfree.pipeline import Pipeline

@@ -211,7 +211,7 @@ class SemanticDiversityFilter:
     def bind(self, session: Session) -> None:
         """Opens the run's vectors, loads the encoder and tries it on the run's language; see `probe`."""
         self.ready()
-        tasks = getattr(session, "tasks", ())
+        tasks = session.tasks
         self._check_tasks(tasks)
         strange = (
             sorted(set(self.threshold) - {"*", *tasks})
@@ -223,7 +223,7 @@ class SemanticDiversityFilter:
                 f"threshold names the task {strange[0]}, which the run does not have",
                 hint=f"Its tasks are {', '.join(sorted(tasks))}.",
             )
-        folder = getattr(session, "folder", None)
+        folder = session.folder
         # In memory, vectors depend in their last bits on what they were encoded with: every run
         # starts from none.
         self._open(Path(folder) / "vectors" if folder is not None else None)

@@ -1,11 +1,10 @@
-"""The engine: sends prompts, keeps every reply, and answers from what it kept (docs/durability.md).
+"""How one request is asked, kept and paid for once (docs/durability.md).
 
-In the order of import: `clock` (time, injectable), `schema` (what a provider takes of a JSON
-schema), `loop` (the background event loop, threads), `transport` (HTTP and the one place where
-faults are classified), `entries` (a row of the ledger on disk), `ledger` (the durable record),
-`limits` (how much may be under way), `backend` (what HTTP generators share), `runner` (one request
-until it is settled), `salvage` (what a damaged ledger still holds), `session` (what components
-see), `batch` (`generate_all`).
+A request goes through `session.py` (one way to ask), `limits.py` (how much may be under way),
+`ledger.py` (the durable record) and `http.py` (the one place where faults are classified).
+`schema.py` holds what a provider takes of a JSON schema, and reads the replies; `loop.py` is the
+background event loop, its threads and its clock. On these stand `batch.py` (`generate_all`) and
+`salvage.py` (what a damaged ledger still holds).
 """
 
 __all__: list[str] = []

@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
 from seedfree.engine.loop import Clock, busy, run_sync, spread
-from seedfree.engine.runner import Runner, read
-from seedfree.engine.session import RunSession
+from seedfree.engine.session import RunSession, read, ready
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
 from seedfree.protocols import Generator
 from seedfree.records import Prompt, Reply
 
-__all__ = ["Replies", "bind", "close", "generate_all", "ready"]
+__all__ = ["Replies", "generate_all"]
+
+_SAMPLING = ("temperature", "top_p", "repetition_penalty", "max_tokens", "seed")
 
 
 class Replies(Sequence[Reply]):
@@ -68,18 +69,19 @@ def generate_all(
     clock: Clock | None = None,
     transport: Transport | None = None,
 ) -> Replies:
-    """Replies to prompts, in order, one each; run again after a crash, it asks only for what is missing.
+    """Replies to prompts, in order, one each. Run again after a crash, it asks for what is missing.
 
     Args:
         prompts: Any iterable; it is read as requests are sent, never as a whole.
         out: Folder whose `ledger.sqlite` keeps every reply.
         concurrency: Requests under way at most; at least 1.
         seed: Where equal prompts get their sampling seeds from.
-        once: Take the first reply as it comes, to measure a model: an empty one is not asked for again, and one that
-            `max_tokens` cut off or that refuses keeps its text.
+        once: Take the first reply as it comes, to measure a model: an empty one is not asked for
+            again, and one that `max_tokens` cut off or that refuses keeps its text.
 
     Returns:
-        A sequence that reads from `out`. A prompt that failed has a reply with empty text and `.error`.
+        A sequence that reads from `out`. A prompt that failed has a reply with empty text and
+        `.error`.
 
     Raises:
         ConfigError: A wrong argument, before anything is sent.
@@ -88,102 +90,72 @@ def generate_all(
     if concurrency < 1:
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
     ready(generator)
-    pack = Language.load(language)
-    return run_sync(
-        _all(generator, prompts, Path(out), concurrency, seed, pack, once, clock, transport)
-    )
+    pack, folder = Language.load(language), Path(out)
+
+    async def ask() -> Replies:
+        with Ledger(folder, clock=clock) as ledger, busy():
+            session = RunSession(
+                ledger,
+                generator,
+                pack,
+                seed,
+                concurrency=concurrency,
+                clock=clock,
+                transport=transport,
+                folder=folder,
+            )
+            return await _all(session, generator, prompts, folder, once)
+
+    return run_sync(ask())
 
 
 async def _all(
-    generator: Generator,
-    prompts: Iterable[Prompt],
-    out: Path,
-    concurrency: int,
-    seed: int,
-    language: Language,
-    once: bool,
-    clock: Clock | None,
-    transport: Transport | None,
+    session: RunSession, generator: Generator, prompts: Iterable[Prompt], out: Path, once: bool
 ) -> Replies:
     entries, errors = array("q"), dict[int, Reply]()
-    with Ledger(out, clock=clock) as ledger, busy():
-        runner = Runner(ledger, concurrency=concurrency, clock=clock, transport=transport)
-        session = RunSession(runner, generator, language, seed)
-        settle = session.first if once else session.settle
+    ask = session.first if once else session.generate
 
-        async def work(item: tuple[int, Prompt, int]) -> None:
-            i, prompt, sample = item
-            entries.append(-1)
-            try:
-                entry, reply = await settle(prompt, sample=sample)
-            except StopRunError:
-                raise
-            except RequestError as error:
-                errors[i] = Reply("", stop_reason="failed", error=f"failed: {error.message}")
-            else:
-                entries[i] = entry.n
-                if reply.error is not None:
-                    errors[i] = reply
-
-        def going() -> Iterator[tuple[int, Prompt, int]]:
-            for item in _numbered(prompts):
-                if runner.stopped is not None:
-                    return
-                yield item
-
+    async def work(item: tuple[int, Prompt, int]) -> None:
+        i, prompt, sample = item
+        entries.append(-1)
         try:
-            await bind(runner, generator, session)
-            await spread(work, going(), runner.workers)
-            if runner.stopped is not None:
-                raise runner.stopped
-        finally:
-            await close(runner, generator)
-            await runner.close()
+            reply = await ask(prompt, sample=sample)
+        except StopRunError:
+            raise
+        except RequestError as error:
+            reply = Reply("", stop_reason="failed", error=f"failed: {error.message}")
+        entries[i] = reply.entry
+        if reply.error is not None:
+            errors[i] = reply
+
+    def until_stopped() -> Iterator[tuple[int, Prompt, int]]:
+        for item in _numbered(prompts):
+            if session.stopped is not None:
+                return
+            yield item
+
+    try:
+        await session.bind(generator)
+        await spread(work, until_stopped(), session.workers)
+        if session.stopped is not None:
+            raise session.stopped
+    finally:
+        await session.close([generator])
     return Replies(out, generator, entries, errors)
 
 
 def _numbered(prompts: Iterable[Prompt]) -> Iterator[tuple[int, Prompt, int]]:
-    """Each prompt with its place and its sample: equal prompts are samples 0, 1, 2 ... of the same question."""
+    """Yields each prompt with its place and its sample: equal prompts are samples 0, 1, 2 ..."""
     seen: Counter[bytes] = Counter()
     for i, prompt in enumerate(prompts):
         if not isinstance(prompt, Prompt):
             raise ConfigError(
                 f"Prompt {i} is {type(prompt).__name__}", hint="Wrap it: sf.Prompt(text)."
             )
-        # Not dumped as JSON: that would leave a second, UTF-8 form of the text with every string in
-        # memory.
-        sampling = (
-            prompt.temperature,
-            prompt.top_p,
-            prompt.repetition_penalty,
-            prompt.max_tokens,
-            prompt.seed,
-        )
+        # Not dumped as JSON: every string would then hold a second, UTF-8 form of its text.
+        sampling = tuple(getattr(prompt, name) for name in _SAMPLING)
         rest = (prompt.system, prompt.schema, prompt.examples, sampling)
-        digest = hashlib.blake2b(
-            prompt.user.encode(), key=hashlib.sha256(repr(rest).encode()).digest(), digest_size=16
-        )
-        name = digest.digest()
+        key = hashlib.sha256(repr(rest).encode()).digest()
+        name = hashlib.blake2b(prompt.user.encode(), key=key, digest_size=16).digest()
         yield i, prompt, seen[name]
         seen[name] += 1
-
-
-def ready(component: object) -> None:
-    """Calls a component's `ready()`, where it has one: it raises `ConfigError` for what would fail later."""
-    fn: Callable[[], None] | None = getattr(component, "ready", None)
-    if fn is not None:
-        fn()
-
-
-async def bind(runner: Runner, component: object, session: RunSession) -> None:
-    """Calls a component's `bind(session)`, where it has one."""
-    fn: Callable[..., Any] | None = getattr(component, "bind", None)
-    if fn is not None:
-        await runner.call(fn, session)
-
-
-async def close(runner: Runner, component: object) -> None:
-    """Calls a component's `close()`, where it has one."""
-    fn: Callable[[], Any] | None = getattr(component, "close", None)
-    if fn is not None:
-        await runner.call(fn)

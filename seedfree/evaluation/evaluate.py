@@ -16,10 +16,10 @@ from typing import Any, Literal
 from seedfree._files import write_atomic
 from seedfree._seeds import seeded
 from seedfree.dataset import ALPACA_SYSTEM
-from seedfree.engine.batch import Replies, generate_all, ready
+from seedfree.engine.batch import Replies, generate_all
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock
-from seedfree.engine.runner import identity
+from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.evaluation.loading import questions_of
 from seedfree.evaluation.results import FIXED, Evaluation, read_info

@@ -93,7 +93,7 @@ class GroundingFilter:
 
     def bind(self, session: Session) -> None:
         self._language = session.language
-        promised = getattr(session, "grounded_tasks", None)
+        promised = session.grounded_tasks
         self._grounded = _GROUNDED if promised is None else frozenset(promised)
 
     def check(self, item: Instruction) -> str | None:

@@ -11,8 +11,8 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree.engine.runner import identity
 from seedfree.engine.schema import parse
+from seedfree.engine.session import identity
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import Generator, Session

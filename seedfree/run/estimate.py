@@ -12,7 +12,7 @@ from seedfree.records import Instruction
 from seedfree.run.folder import Run
 from seedfree.text import shown
 
-__all__ = ["Estimate", "FLOOR", "Health", "Preview", "code", "estimated", "health"]
+__all__ = ["Estimate", "FLOOR", "Health", "Preview", "estimated", "health"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Health:
     rows: int
 
     def below(self) -> list[str]:
-        """What lies below the floor, as `"parsed 62 % (at least 80 %)"`."""
+        """Returns what lies below the floor, as `"parsed 62 % (at least 80 %)"`."""
         values = asdict(self)
         return [
             f"{n} {values[n]:.0%} (at least {floor:.0%})"
@@ -46,11 +46,6 @@ class Health:
 # Below these, more than every second request is paid for nothing, or what is kept needs a native
 # reader row by row.
 FLOOR: Mapping[str, float] = {"parsed": 0.8, "in_language": 0.9, "unrepeated": 0.8, "uncopied": 0.8}
-
-
-def code(reason: str) -> str:
-    """The part of a reason by which drops are counted: without the details in brackets."""
-    return reason.partition(" (")[0]
 
 
 def health(rows: int, drops: Mapping[str, int]) -> Health:
@@ -80,7 +75,7 @@ def health(rows: int, drops: Mapping[str, int]) -> Health:
     )
 
 
-# So often is a reply asked for whose text cannot be read.
+# Requests that a reply takes whose text cannot be read.
 _SAMPLES = 3
 
 
@@ -99,12 +94,9 @@ class Preview:
     def __repr__(self) -> str:
         stats = self.run.stats
         price = "price unknown" if stats.price_usd is None else f"{stats.price_usd:.4f} USD"
-        state = (
-            self.run.status
-            if self.run.status == "complete"
-            else f"{self.run.status}: {self.run.message}"
-        )
-        head = f"{state}; {stats.requests} requests paid for ({stats.input_tokens + stats.output_tokens} tokens, {price})"
+        state = ": ".join(filter(None, [self.run.status, self.run.message]))
+        tokens = stats.input_tokens + stats.output_tokens
+        head = f"{state}; {stats.requests} requests paid for ({tokens} tokens, {price})"
         rows = [f"[{r.task}] {r.topic}\n{r.instruction}\n-> {r.output}" for r in self.run.dataset]
         drops = Counter(d.reason for d in self.run.dropped)
         lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
@@ -138,14 +130,13 @@ class Estimate:
         return self.input_tokens / self.size, self.output_tokens / self.size
 
     def __repr__(self) -> str:
-        price = (
-            "price unknown (pass price=(input, output) to the generator)"
-            if self.price_usd is None
-            else f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
-        )
+        price = "price unknown (pass price=(input, output) to the generator)"
+        if self.price_usd is not None:
+            price = f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
         each = " and ".join(f"{n:,.0f}" for n in self.tokens_per_row)
         tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out ({each} a row)"
-        return f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}; measured on {self.sample} rows"
+        about = f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}"
+        return f"{about}; measured on {self.sample} rows"
 
 
 def estimated(preview: Preview, size: int) -> Estimate:
@@ -156,9 +147,8 @@ def estimated(preview: Preview, size: int) -> Estimate:
     """
     stats, rows = preview.run.stats, len(preview)
     if not rows:
-        raise ConfigError(
-            f"The preview gave no rows: {preview.run.message or 'every row was dropped'}"
-        )
+        why = preview.run.message or "every row was dropped"
+        raise ConfigError(f"The preview gave no rows: {why}")
     # A larger run would have kept the surplus.
     made = rows + stats.drops.get("surplus", 0)
     lost = {why: n for why, n in stats.drops.items() if why != "surplus"}
@@ -168,24 +158,28 @@ def estimated(preview: Preview, size: int) -> Estimate:
     each = requests_lost / sum(lost.values()) if lost else _SAMPLES
 
     def relative(kept: float) -> float:
-        """What a row costs where this share is kept, by what it costs at the share that was seen."""
+        """Returns what a row costs where this share is kept, over what it costs as seen."""
         return (1 + each * (1 / kept - 1)) / (1 + each * (1 / share - 1))
 
     factor = size / made
-    price = None if stats.price_usd is None else stats.price_usd * factor
+    price = low_usd = high_usd = None
+    if stats.price_usd is not None:
+        price = stats.price_usd * factor
+        low_usd, high_usd = 0.9 * price * relative(high), 1.1 * price * relative(low)
     return Estimate(
         size=size,
         requests=math.ceil(stats.requests * factor),
         input_tokens=math.ceil(stats.input_tokens * factor),
         output_tokens=math.ceil(stats.output_tokens * factor),
         price_usd=price,
-        low_usd=None if price is None else 0.9 * price * relative(high),
-        high_usd=None if price is None else 1.1 * price * relative(low),
+        low_usd=low_usd,
+        high_usd=high_usd,
         sample=rows,
     )
 
 
 def _wilson(share: float, n: int, z: float = 1.64) -> tuple[float, float]:
+    """Returns the interval in which a share lies nine times in ten (z = 1.64)."""
     middle = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)

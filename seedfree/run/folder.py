@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,165 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, SecretStr, TypeAdapter
-from pydantic_core import from_json
-
-from seedfree._files import json_line, write_atomic, write_json
 from seedfree.dataset import Dataset, item, row
-from seedfree.engine.ledger import current, named
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction
-from seedfree.text import clean, shown
+from seedfree.text import shown
 
 if TYPE_CHECKING:
     from seedfree.diversity.sweep import Threshold, ThresholdSweep
-    from seedfree.languages import Language
 
-__all__ = [
-    "Dropped",
-    "Run",
-    "Stats",
-    "code_digest",
-    "describe",
-    "differing",
-    "fingerprint",
-    "known_verdicts",
-    "languages_of",
-    "own_code",
-    "publish",
-    "recorded",
-    "rows_of",
-]
-
-# An extension may hold its key in a public attribute, or in one of its headers.
-_SECRET = re.compile(
-    r"(^|[_-])(api_?keys?|keys?|token|secrets?|password|passwd|passphrase|credentials?|authorization|cookie)$",
-    re.IGNORECASE,
-)
-_LANGUAGE = TypeAdapter(Language)
-_FIELDS_BEFORE = (
-    "code", "name", "native", "script", "persona", "wikipedia", "segmenter", "digits", "era_offset", "close", "labels",
-    "end_sections", "refusals", "name_markers", "facets", "prompts", "styles", "format_examples",
-)  # fmt: skip
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-
-_PURE = (
-    "seedfree.tasks.",
-    "seedfree.filters.rules",
-    "seedfree.filters.language",
-    "seedfree.filters.grounding",
-)
-
-
-@functools.cache
-def code_digest() -> str:
-    """A hash of all that decides what the library makes of a reply: its own files, and Python's data on Unicode."""
-    digest = hashlib.sha256(unicodedata.unidata_version.encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*")):
-        if path.suffix in (".py", ".toml", ".json"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def own_code(components: Iterable[object]) -> bool:
-    """Whether components are the library's own, and pure: the same for the same row whenever they are asked."""
-    return all(type(each).__module__.startswith(_PURE) for each in components)
-
-
-def describe(value: Any) -> Any:
-    """A component's class and public attributes as JSON values; what it names in `operational` is left out."""
-    if isinstance(value, str):
-        return _USERINFO.sub("", clean(value))
-    if value is None or isinstance(value, (int, float, bool)):
-        return value
-    if isinstance(value, SecretStr):
-        return "***"
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Language):
-        return _language(value)
-    if isinstance(value, BaseModel):
-        return describe(value.model_dump(mode="json"))
-    if isinstance(value, Mapping):
-        return {str(k): describe(v) for k, v in value.items() if not _SECRET.search(str(k))}
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(describe, value), key=str)
-    if isinstance(value, (list, tuple)):
-        return [describe(v) for v in value]
-    if isinstance(value, type) or callable(value):
-        return str(getattr(value, "__name__", type(value).__name__))
-    hidden = {"requests_per_minute", "tokens_per_minute", *getattr(value, "operational", ())}
-    settings = {
-        name: describe(each)
-        for name, each in vars(value).items()
-        if not (
-            name.startswith("_")
-            or name in hidden
-            or isinstance(each, SecretStr)
-            or _SECRET.search(name)
-        )
-    }
-    identity = {"identity": value.identity} if hasattr(type(value), "identity") else {}
-    return {"kind": named(type(value)), **identity, **settings}
-
-
-def _language(language: Language) -> str:
-    """A language by what is in its file; a field that it does not use leaves no trace, so that new ones can come."""
-    content = _LANGUAGE.dump_json(language, exclude_defaults=True).decode()
-    return f"{language.code} {fingerprint(json.loads(content))}"
-
-
-def _language_before(language: Language) -> str:
-    """What stood in the settings of a run up to 0.1.0."""
-    fields = sorted(((name, getattr(language, name)) for name in _FIELDS_BEFORE), key=str)
-    return f"{language.code} {hashlib.sha256(repr(fields).encode()).hexdigest()[:16]}"
-
-
-def recorded(text: str, languages: Iterable[Language]) -> dict[str, Any]:
-    """The settings in a ledger's first entry, in the words of this version.
-
-    Args:
-        languages: Those of the run and of its components, by which a run of an earlier version is
-            told.
-    """
-    text = current(text)
-    for language in languages:
-        text = text.replace(json.dumps(_language_before(language)), json.dumps(_language(language)))
-    settings: dict[str, Any] = json.loads(text)
-    return settings
-
-
-def languages_of(components: Iterable[object]) -> list[Language]:
-    """The languages among the components' settings."""
-    values = (value for each in components for value in getattr(each, "__dict__", {}).values())
-    return [value for value in values if isinstance(value, Language)]
-
-
-def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of the settings that differ, `contexts.0.sections` for nested ones."""
-    return sorted(_differing(was, now, ()))
-
-
-def _differing(was: Any, now: Any, path: tuple[str, ...]) -> list[str]:
-    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        was, now = (dict(enumerate(v)) for v in (was, now))
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        names = dict.fromkeys((*was, *now))
-        found = [_differing(was.get(n), now.get(n), (*path, str(n))) for n in names]
-        return [name for names_found in found for name in names_found]
-    return [] if was == now else [".".join(path)]
-
-
-def fingerprint(settings: Any) -> str:
-    """16 hexadecimal digits that name a set of settings."""
-    return hashlib.sha256(
-        json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()
-    ).hexdigest()[:16]
-
-
-# A published row begins with its id: {"id": "0123456789abcdef", ...
-_ID = slice(8, 24)
+__all__ = ["Dropped", "Run", "Stats", "code", "dropped_row"]
 
 
 @dataclass(frozen=True)
@@ -193,19 +40,24 @@ class Dropped(Instruction):
 
     @classmethod
     def of(
-        cls, item: Instruction, reason: str, duplicate_of: str | None, similarity: float | None
+        cls,
+        item: Instruction,
+        reason: str,
+        duplicate_of: str | None = None,
+        similarity: float | None = None,
     ) -> Dropped:
-        """A row with the reason to drop it; the row is known to be valid and not checked again."""
-        made = object.__new__(cls)
-        made.__dict__.update(
-            vars(item), reason=reason, duplicate_of=duplicate_of, similarity=similarity
-        )
-        return made
+        """Makes a dropped row of a row that is known to be valid, without checking it again."""
+        dropped = object.__new__(cls)
+        why = {"reason": reason, "duplicate_of": duplicate_of, "similarity": similarity}
+        dropped.__dict__.update(vars(item), **why)
+        return dropped
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What a run took. Requests and tokens count every reply that the data rest on, whenever it was paid for.
+    """What a run took.
+
+    Requests and tokens count every reply that the data rest on, whenever it was paid for.
 
     Attributes:
         rows: Published rows.
@@ -228,7 +80,7 @@ class Stats:
 
     @property
     def rows_per_second(self) -> float:
-        """Published rows over the seconds of the last process."""
+        """Returns the published rows over the seconds of the last process."""
         return self.rows / self.seconds if self.seconds else 0.0
 
 
@@ -269,18 +121,18 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The published rows."""
+        """Returns the published rows."""
         return Dataset.from_jsonl(self.path / "dataset.jsonl")
 
     @cached_property
     def dropped(self) -> Sequence[Dropped]:
-        """Every dropped row with its reason, in the run's order."""
+        """Returns every dropped row with its reason, in the run's order."""
         with (self.path / "dropped.jsonl").open(encoding="utf-8", newline="\n") as lines:
             return [_dropped(json.loads(line)) for line in lines]
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """Settings, counts and the SHA-256 of every published file."""
+        """Returns settings, counts and the SHA-256 of every published file."""
         manifest: Mapping[str, Any] = self._json("manifest.json")
         return manifest
 
@@ -291,7 +143,7 @@ class Run:
         language: str | Language | None = None,
         seed: int = 0,
     ) -> ThresholdSweep:
-        """What the semantic diversity filter keeps at each threshold, and how varied that is.
+        """Says what the semantic diversity filter keeps at each threshold, and how varied that is.
 
         Everything is taken from the run's folder: nothing is encoded and no request is sent. The
         rows are all that reached the filter, in the order in which it saw them. Those that it
@@ -325,10 +177,21 @@ class Run:
     def __repr__(self) -> str:
         drops = ", ".join(f"{n} {why}" for why, n in Counter(self.stats.drops).most_common(4))
         why = f" ({self.message})" if self.message else ""
+        rows = f"{self.stats.rows} rows from {self.stats.requests} requests"
         return shown(
-            f"Run({str(self.path)!r}: {self.status}{why}, {self.stats.rows} rows from {self.stats.requests} requests; "
-            f"dropped: {drops or 'none'})"
+            f"Run({str(self.path)!r}: {self.status}{why}, {rows}; dropped: {drops or 'none'})"
         )
+
+
+def code(reason: str) -> str:
+    """Returns the part of a reason by which drops are counted: without the details in brackets."""
+    return reason.partition(" (")[0]
+
+
+def dropped_row(dropped: Dropped) -> dict[str, Any]:
+    """Returns the published form of a dropped row: that of a row, then why it was dropped."""
+    why = {name: getattr(dropped, name) for name in ("reason", "duplicate_of", "similarity")}
+    return {**row(dropped), **why}
 
 
 def _dropped(data: dict[str, Any]) -> Dropped:
@@ -337,57 +200,3 @@ def _dropped(data: dict[str, Any]) -> Dropped:
     return Dropped(
         **{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra
     )
-
-
-def _dropped_row(dropped: Dropped) -> dict[str, Any]:
-    extra = {
-        "reason": dropped.reason,
-        "duplicate_of": dropped.duplicate_of,
-        "similarity": dropped.similarity,
-    }
-    return {**row(dropped), **extra}
-
-
-def known_verdicts(path: Path) -> dict[str, str | None]:
-    """What the filters said of a folder's published rows, by row id; nothing unless this very code published them."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        texts = {name: (path / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")}
-        whole = all(
-            manifest["files"][name] == hashlib.sha256(text).hexdigest()
-            for name, text in texts.items()
-        )
-        if not whole or manifest["code"] != code_digest():
-            return {}
-    except (OSError, ValueError, LookupError, TypeError):  # none, or written by something else
-        return {}
-    kept, dropped = (text.splitlines() for text in texts.values())
-    verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
-    for lost in map(from_json, dropped):
-        passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")
-        verdicts[lost["id"]] = None if passed else lost["reason"]
-    return verdicts
-
-
-def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
-    """Writes files so that each is whole or absent; the manifest comes last and makes the run final.
-
-    Raises:
-        ConfigError: A file cannot be written.
-    """
-    try:
-        (path / "manifest.json").unlink(missing_ok=True)
-    except OSError as error:
-        hint = "Make the folder writable and run it again."
-        raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
-    hashes = {}
-    for name, text in files.items():
-        data = text.encode()
-        write_atomic(path / name, [data], private=True)
-        hashes[name] = hashlib.sha256(data).hexdigest()
-    write_json(path / "manifest.json", {**manifest, "files": hashes})
-
-
-def rows_of(items: Iterable[Instruction]) -> str:
-    """JSON lines, dropped rows with their reasons."""
-    return "".join(json_line(_dropped_row(i) if isinstance(i, Dropped) else row(i)) for i in items)

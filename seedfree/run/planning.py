@@ -1,4 +1,4 @@
-"""How many contexts each task gets in the next round: a pure function of what the rounds before it gave."""
+"""How many contexts each task gets in the next round, by what the rounds before it gave."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class TaskPlan:
 
 
 def quotas(size: int, plans: Sequence[TaskPlan]) -> list[int]:
-    """Rows that each task is to give: equal to within one among open tasks; a closed one gives what it has."""
+    """Returns the rows that each task is to give.
+
+    Open tasks give equally many, to within one. A closed task gives what it has.
+    """
     given = [min(p.kept, math.ceil(size / len(plans))) if p.closed else 0 for p in plans]
     open_plans = [i for i, p in enumerate(plans) if not p.closed]
     share, extra = divmod(size - sum(given), len(open_plans)) if open_plans else (0, 0)

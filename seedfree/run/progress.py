@@ -1,4 +1,4 @@
-"""Progress for whoever watches: a bar in a terminal or a notebook, a line now and then in a log file."""
+"""Progress for whoever watches: a bar in a terminal or a notebook, lines in a log file."""
 
 from __future__ import annotations
 

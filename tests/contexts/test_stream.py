@@ -10,7 +10,6 @@ import pytest
 
 from seedfree.contexts.stream import ContextStream
 from seedfree.engine.ledger import Ledger
-from seedfree.engine.runner import Runner
 from seedfree.engine.session import RunSession
 from seedfree.languages import Language
 from seedfree.records import Context, Source, Topic
@@ -50,15 +49,12 @@ def _take(
 ) -> list[Context]:
     async def work() -> list[Context]:
         with Ledger(tmp_path, clock=FakeClock()) as ledger:
-            runner = Runner(ledger, concurrency=4)
-            session = RunSession(runner, thai_llm(), Language.load("th"), seed)
-            stream = ContextStream(
-                [(s, s.name) for s in sources], GivenTopics(topics), session, runner
-            )
+            session = RunSession(ledger, thai_llm(), Language.load("th"), seed, concurrency=4)
+            stream = ContextStream([(s, s.name) for s in sources], GivenTopics(topics), session)
             first = list(await stream.take(n // 2))
             whole = list(await stream.take(n))
             assert whole[: n // 2] == first
-            await runner.close()
+            await session.close([])
             return whole
 
     return asyncio.run(work())

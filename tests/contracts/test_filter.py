@@ -32,6 +32,7 @@ class Mine:
 
 class Session:
     seed = 3
+    grounded_tasks = None
 
     def __init__(self, code="th"):
         self.language = Language.load(code)

@@ -11,7 +11,7 @@ from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.diversity.store import VectorStore
 from seedfree.errors import ConfigError, EncoderError
 from seedfree.languages import Language
-from seedfree.run.folder import describe
+from seedfree.run.settings import describe
 from tests.diversity.planted import InRun, Planted, Returns, direction, planted_rows, row, same
 from tests.fakes import FakeClock, LetterEncoder, thai_llm
 

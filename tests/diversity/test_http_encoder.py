@@ -13,7 +13,7 @@ import pytest
 from seedfree.diversity.http_encoder import OpenAICompatibleEncoder
 from seedfree.engine.loop import Clock
 from seedfree.errors import ConfigError, EncoderError, RequestError, RetryableError, StopRunError
-from seedfree.run.folder import describe
+from seedfree.run.settings import describe
 
 KEY = "sk-" + "k" * 30
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import seedfree as sf
+from seedfree._files import json_line
 from seedfree.diversity.sweep import mean_nearest, vendi
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
-from seedfree.run.folder import Dropped, rows_of
+from seedfree.run.folder import Dropped, dropped_row
 from tests.fakes import LetterEncoder, sentence, thai_llm
 
 WORDS = ["one", "two three", "four five six seven", "eight nine ten one two three"]
@@ -64,10 +65,9 @@ def folder_of(path, rows, vectors, kept=None, **also):
     kept = len(rows) // 2 if kept is None else kept
     path.mkdir(exist_ok=True)
     (path / "status.json").write_text(json.dumps({"status": "complete", "stats": {"rows": kept}}))
-    (path / "dataset.jsonl").write_text(rows_of(rows[:kept]))
-    (path / "dropped.jsonl").write_text(
-        rows_of(Dropped.of(row, "surplus", None, None) for row in rows[kept:])
-    )
+    sf.Dataset(rows[:kept]).to_jsonl(path / "dataset.jsonl")
+    lost = [dropped_row(Dropped.of(row, "surplus")) for row in rows[kept:]]
+    (path / "dropped.jsonl").write_text("".join(map(json_line, lost)))
     name = store(path / "vectors", "own", vectors, [row.id for row in rows])
     np.savez(name.with_suffix(".index.npz"), keys=np.zeros((0, 32), np.uint8), held=np.array(0))
     for identity, others in also.items():

@@ -32,7 +32,7 @@ def check(
     **more,
 ):
     each = GroundingFilter(**more)
-    each.bind(type("Session", (), {"language": language}))
+    each.bind(type("Session", (), {"language": language, "grounded_tasks": None}))
     item = Instruction(
         task, instruction, output, evidence=evidence, context=Context(text=text, title="สะพานพุทธ")
     )

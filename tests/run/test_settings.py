@@ -6,7 +6,7 @@ import json
 import pytest
 
 import seedfree as sf
-from seedfree.run.folder import describe, differing, fingerprint
+from seedfree.run.settings import describe, differing, fingerprint
 
 
 def test_settings_are_plain_json_without_keys_or_what_may_change(

@@ -1,0 +1,178 @@
+"""One job of a run: a task on a context, from its prompt to rows that the filters have judged."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from seedfree._seeds import row_id
+from seedfree.engine.schema import parse
+from seedfree.engine.session import RunSession, identity
+from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
+from seedfree.languages import Language
+from seedfree.protocols import Filter, Generator, TaskTemplate
+from seedfree.records import Context, Instruction, Prompt, Topic, altered
+
+__all__ = ["Job", "NearDuplicate", "Row", "prompt_of", "rejection", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One prompt: a task on a context, in a round."""
+
+    round: int
+    task: TaskTemplate
+    context: Context
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Why a diversity filter drops a row.
+
+    Attributes:
+        reason: In the filter's words.
+        of: Id of the kept row that it resembles most.
+        similarity: Of the two, in the filter's measure; `None` where it measures none.
+    """
+
+    reason: str
+    of: str
+    similarity: float | None
+
+
+@dataclass
+class Row:
+    """A row on its way. It is published unless one of three facts speaks against it.
+
+    Attributes:
+        order: Its place in the run's order: the round, then a hash, so that no task comes first.
+        rejected: Why the reply gave no row, or a filter does not want it.
+        duplicate: What a diversity filter says of it.
+        surplus: Whether its task had given its share before it.
+    """
+
+    order: tuple[int, str]
+    item: Instruction
+    rejected: str | None = None
+    duplicate: NearDuplicate | None = None
+    surplus: bool = False
+
+    @property
+    def kept(self) -> bool:
+        return self.rejected is None and self.duplicate is None and not self.surplus
+
+
+def prompt_of(task: TaskTemplate, context: Context, language: Language) -> Prompt:
+    """Returns a task's prompt for a context, with the schema of its fields.
+
+    Raises:
+        ConfigError: The task gives something else, or raises.
+    """
+    try:
+        prompt = task.prompt(context, language)
+        return prompt if prompt.schema else replace(prompt, schema=task.Fields)
+    except SeedfreeError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"Task {task.name}: prompt() fails: {type(error).__name__}: {error}",
+            hint="It returns a sf.Prompt.",
+        ) from error
+
+
+async def rows_of(job: Job, generator: Generator, session: RunSession) -> list[Row]:
+    """Asks for a job's rows. A reply that cannot be read is one row, rejected.
+
+    Raises:
+        StopRunError, RequestError: From the LLM.
+    """
+    task, context = job.task, job.context
+    # The library's own tasks take less time than the way to a thread.
+    if type(task).__module__.startswith("seedfree.tasks."):
+        prompt = prompt_of(task, context, session.language)
+    else:
+        prompt = await session.call(prompt_of, task, context, session.language)
+
+    def read(text: str) -> list[Instruction]:
+        fields = parse(text, task.Fields)
+        try:
+            return list(task.instructions(fields, context))
+        except Exception as error:  # a task of the user's may raise anything; the reply is data
+            why = f"{task.name}: {type(error).__name__}: {error}"
+            raise InvalidReplyError(why) from error
+
+    reply = await session.generate(prompt, check=read)
+    if reply.error is None:
+        return [_row(job, i, item, generator, session) for i, item in enumerate(reply.value)]
+    row = _row(job, 0, Instruction(task.name, "", ""), generator, session)
+    # The provider's own words may name a request: only what is the same in every run is published.
+    kind, _, detail = reply.error.partition(":")
+    shown = f" ({detail.strip()})" if kind == "invalid" else ""
+    row.rejected = f"reply: {kind}{shown}"
+    return [row]
+
+
+def _row(
+    job: Job, ordinal: int, item: Instruction, generator: Generator, session: RunSession
+) -> Row:
+    """Fills in what an extension need not say."""
+    context = item.context or job.context
+    topic = context.topic or Topic("")
+    texts = (item.instruction, item.input, item.output)
+    filled = altered(
+        item,
+        task=job.task.name,
+        id=item.id or row_id(job.task.name, context.id, context.position, ordinal, *texts),
+        language=item.language or session.language.code,
+        topic=item.topic or topic.text,
+        topic_kind=item.topic_kind or topic.kind,
+        source=item.source if item.source.kind != "topic" else context.source,
+        generator=item.generator or identity(generator),
+        context=context,
+    )
+    return Row((job.round, row_id(session.seed, filled.id)), filled)
+
+
+async def rejection(
+    filters: Sequence[Filter], item: Instruction, session: RunSession
+) -> str | None:
+    """Returns the first reason to drop a row.
+
+    Raises:
+        RequestError: A filter raises.
+    """
+    left = list(filters)
+    while left:
+        # All in one call to a thread: the way there takes longer than most of them.
+        reason, left = await session.call(_first_reason, left, item)
+        if inspect.isawaitable(reason):
+            with _named(left.pop(0)):
+                reason = await reason
+        if reason is not None:
+            return str(reason)
+    return None
+
+
+def _first_reason(filters: list[Filter], item: Instruction) -> tuple[Any, list[Filter]]:
+    """Returns a reason and no filters; or what has to be awaited, its filter, and those left."""
+    for i, each in enumerate(filters):
+        with _named(each):
+            reason = each.check(item)
+        if reason is not None:
+            return reason, filters[i:] if inspect.isawaitable(reason) else []
+    return None, []
+
+
+@contextlib.contextmanager
+def _named(component: object) -> Iterator[None]:
+    """Names the component in whatever it raises."""
+    try:
+        yield
+    except SeedfreeError:
+        raise
+    except Exception as error:
+        raised = f"raised {type(error).__name__}: {error}"
+        raise RequestError(f"{type(component).__name__} {raised}") from error

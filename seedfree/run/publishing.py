@@ -1,0 +1,157 @@
+"""Rows to files: the data set, what was dropped, the card, the manifest and the status."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from seedfree._files import json_line, write_atomic, write_json
+from seedfree.dataset import row
+from seedfree.errors import ConfigError
+from seedfree.records import Instruction
+from seedfree.run.folder import Dropped, Stats, code, dropped_row
+from seedfree.run.jobs import Row
+
+__all__ = ["Publication", "known_verdicts", "publish", "pure", "write_status"]
+
+# Filters and tasks that give the same for the same row whenever they are asked.
+_PURE = (
+    "seedfree.tasks.",
+    "seedfree.filters.rules",
+    "seedfree.filters.language",
+    "seedfree.filters.grounding",
+)
+# A published row begins with its id: {"id": "0123456789abcdef", ...
+_ID = slice(8, 24)
+
+
+class Publication:
+    """The rows of a run, divided into those that are kept and those that are dropped.
+
+    Args:
+        rows: In the run's order.
+        quotas: Rows that each task gives at most; what a task has beyond is marked as surplus.
+
+    Attributes:
+        kept: In the run's order.
+        dropped: In the run's order, each with its reason.
+    """
+
+    def __init__(self, rows: Iterable[Row], quotas: Mapping[str, int]) -> None:
+        left = dict(quotas)
+        self.kept: list[Instruction] = []
+        self.dropped: list[Dropped] = []
+        for each in rows:
+            task = each.item.task
+            each.surplus = False
+            each.surplus = each.kept and left[task] <= 0
+            if each.kept:
+                left[task] -= 1
+                self.kept.append(each.item)
+            else:
+                self.dropped.append(_dropped(each))
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Returns how many rows were dropped by reason, without the details in brackets."""
+        return dict(sorted(Counter(code(each.reason) for each in self.dropped).items()))
+
+
+def _dropped(row: Row) -> Dropped:
+    if row.rejected is not None:
+        return Dropped.of(row.item, row.rejected)
+    if row.duplicate is not None:
+        why = f"diversity: {row.duplicate.reason}"
+        return Dropped.of(row.item, why, row.duplicate.of, row.duplicate.similarity)
+    return Dropped.of(row.item, "surplus")
+
+
+def publish(folder: Path, publication: Publication, card: str, manifest: Mapping[str, Any]) -> None:
+    """Writes files so that each is whole or absent; the manifest comes last and is the end.
+
+    Raises:
+        ConfigError: A file cannot be written.
+    """
+    try:
+        (folder / "manifest.json").unlink(missing_ok=True)
+    except OSError as error:
+        hint = "Make the folder writable and run it again."
+        raise ConfigError(f"Cannot write {folder}: {error.strerror}", hint=hint) from error
+    files = {
+        "dataset.jsonl": _lines(map(row, publication.kept)),
+        "dropped.jsonl": _lines(map(dropped_row, publication.dropped)),
+        "README.md": card.encode(),
+    }
+    hashes = {}
+    for name, data in files.items():
+        write_atomic(folder / name, [data], private=True)
+        hashes[name] = hashlib.sha256(data).hexdigest()
+    counts = {"rows": len(publication.kept), "dropped": len(publication.dropped)}
+    whole = {**manifest, **counts, "drops": publication.drops, "code": _code_digest()}
+    write_json(folder / "manifest.json", {**whole, "files": hashes})
+
+
+def _lines(values: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(map(json_line, values)).encode()
+
+
+def write_status(
+    folder: Path,
+    status: str,
+    message: str,
+    stats: Stats,
+    **facts: Any,
+) -> None:
+    """Writes `status.json`, for whoever watches the run.
+
+    Args:
+        facts: What else stands in it: the size wanted, entries of the ledger, the forecast.
+    """
+    state = {"status": status, "message": message, **facts, "stats": asdict(stats)}
+    write_json(folder / "status.json", state)
+
+
+def known_verdicts(folder: Path) -> dict[str, str | None]:
+    """Reads what the filters said of a folder's published rows, by row id.
+
+    Nothing is known unless this very code published them.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        texts = {name: (folder / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")}
+        hashes = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        whole = all(manifest["files"][name] == digest for name, digest in hashes.items())
+        if not whole or manifest["code"] != _code_digest():
+            return {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}  # nothing was published, or by something else
+    kept, dropped = (text.splitlines() for text in texts.values())
+    verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
+    for lost in map(from_json, dropped):
+        passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")
+        verdicts[lost["id"]] = None if passed else lost["reason"]
+    return verdicts
+
+
+def pure(components: Sequence[object]) -> bool:
+    """Returns whether components are the library's own, whose answers never change."""
+    return all(type(each).__module__.startswith(_PURE) for each in components)
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Hashes what decides what a reply becomes: the library's files, Python's Unicode data."""
+    digest = hashlib.sha256(unicodedata.unidata_version.encode())
+    for path in sorted(Path(__file__).parents[1].rglob("*")):
+        if path.suffix in (".py", ".toml", ".json"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
