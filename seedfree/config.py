@@ -24,7 +24,7 @@ from seedfree.pipeline import Pipeline
 
 __all__ = ["Config"]
 
-_RUN = ("size", "out", "seed", "concurrency", "budget_usd", "reuse")
+_RUN = ("size", "out", "seed", "concurrency", "budget_usd", "reuse", "shrink")
 
 
 @dataclass(frozen=True)

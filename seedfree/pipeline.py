@@ -24,6 +24,7 @@ from seedfree.run.estimate import Estimate, Preview, estimated
 from seedfree.run.execution import Options, Stages, execute
 from seedfree.run.folder import Run
 from seedfree.run.jobs import prompt_of
+from seedfree.run.planning import Balance
 from seedfree.run.settings import describe, fingerprint
 
 __all__ = ["Pipeline"]
@@ -47,6 +48,8 @@ class Pipeline:
         topics: `None` to have them generated; or your own strings (kind `"given"`).
         cultural_share: Of generated topics, 0 to 1.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
+        balance: `"fill"`: where a task gives less than its share, good rows of the others fill up.
+            `"strict"`: every task gives its share and no more.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -63,6 +66,7 @@ class Pipeline:
     topics: Sequence[str] | None = None
     cultural_share: float = 0.5
     topic_limit: int | None = None
+    balance: Balance = "fill"
 
     def __post_init__(self) -> None:
         from seedfree.contexts.written import WrittenContexts
@@ -92,6 +96,9 @@ class Pipeline:
         share, limit = self.cultural_share, self.topic_limit
         if not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise ConfigError(f"cultural_share is {share!r}", hint="It lies between 0 and 1.")
+        if self.balance not in ("fill", "strict"):
+            hint = 'Use "fill" or "strict".'
+            raise ConfigError(f"balance is {self.balance!r}", hint=hint)
         if limit is not None and limit < 1:
             raise ConfigError(f"topic_limit is {limit}", hint="It is at least 1, or None.")
 
@@ -161,6 +168,7 @@ class Pipeline:
         budget_usd: float | None = None,
         reuse: Iterable[str | Path] = (),
         progress: bool | None = None,
+        shrink: bool = False,
         **injected: Any,
     ) -> Run:
         """Makes a data set of exactly `size` rows, or goes on where an earlier call stopped.
@@ -176,6 +184,7 @@ class Pipeline:
                 same.
             progress: `None` for a bar in terminals and notebooks and log lines elsewhere; `True`
                 and `False` force it.
+            shrink: Publish fewer rows than the folder's data set already holds.
             **injected: `clock` and `transport`, for tests.
 
         Returns:
@@ -193,7 +202,8 @@ class Pipeline:
             "budget_usd": budget_usd,
             "reuse": reuse,
         }
-        return run_sync(self._run(size, Path(out), **options, progress=progress, **injected))
+        options |= {"progress": progress, "shrink": shrink}
+        return run_sync(self._run(size, Path(out), **options, **injected))
 
     async def arun(
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
@@ -211,6 +221,7 @@ class Pipeline:
         budget_usd: float | None = None,
         reuse: Iterable[str | Path] = (),
         progress: bool | None = None,
+        shrink: bool = False,
         clock: Clock | None = None,
         transport: Transport | None = None,
     ) -> Run:
@@ -232,6 +243,7 @@ class Pipeline:
             budget_usd=budget_usd,
             reuse=folders,
             progress=progress,
+            shrink=shrink,
             clock=clock,
             transport=transport,
         )

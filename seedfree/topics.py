@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from seedfree._seeds import balanced, seeded
-from seedfree.engine.loop import side_by_side
 from seedfree.engine.schema import parse
 from seedfree.errors import TopicsExhaustedError
 from seedfree.protocols import Session
@@ -30,6 +31,9 @@ _AVOID = 20
 _DRY_WAVES = 3
 # Two topics that share this much of their character trigrams (Jaccard) are one.
 _NEAR = 0.6
+
+
+Kind = Literal["general", "cultural"]
 
 
 class Topics(BaseModel):
@@ -47,80 +51,124 @@ def key(text: str) -> str:
 
 
 class GivenTopics:
-    """The user's own topics as a stream; repeated ones count once."""
+    """Holds the user's own topics as a stream; repeated ones count once."""
+
+    ended = True
 
     def __init__(self, topics: Sequence[Topic]) -> None:
         unique: dict[str, Topic] = {}
         for topic in topics:
             unique.setdefault(key(topic.text), topic)
         unique.pop("", None)
-        self._topics = [Topic(t.text, t.kind, i) for i, t in enumerate(unique.values())]
+        self.topics = [Topic(t.text, t.kind, i) for i, t in enumerate(unique.values())]
 
-    async def take(self, n: int) -> Sequence[Topic]:
-        """The first n topics, or all there are."""
-        return self._topics[:n]
+    def want(self, n: int) -> None:
+        """Does nothing: all topics are there."""
 
 
 class TopicStream:
-    """An endless list of generated topics that depends on the seed and the replies alone.
+    """Generates topics, as many as are wanted, by the seed and the replies alone.
 
-    Wave w asks min(2^w, 16) requests side by side, each seeing only the waves before it, so that
-    small runs pay little and large ones wait rarely.
+    Wave w asks min(2^w, 16) requests side by side, so that small runs pay little. Each sees the
+    topics of the waves up to w - 2, so that no wave waits for the slowest reply of the one before.
 
     Args:
+        submit: Takes work; see `run.pool.Pool.submit`.
+        changed: Called when there are more topics, or their end is known.
         cultural_share: Share of the requests that ask about the culture, 0 to 1.
         limit: Topics at most; `None` for as many as the run needs.
         temperature: Sent where the model takes one (paper: 0.85 to 0.95).
+
+    Attributes:
+        topics: Those that are there, in order; it only grows.
     """
 
     def __init__(
         self,
         session: Session,
+        submit: Callable[..., None],
+        changed: Callable[[], None] = lambda: None,
         *,
         cultural_share: float = 0.5,
         limit: int | None = None,
         temperature: float = 0.95,
     ) -> None:
-        self._session, self._share = session, cultural_share
-        self._limit, self._temperature = math.inf if limit is None else limit, temperature
-        self._topics: list[Topic] = []
-        self._cells: defaultdict[str, list[str]] = defaultdict(list)
+        self._session, self._submit, self._changed = session, submit, changed
+        self._share, self._temperature = cultural_share, temperature
+        self._limit = math.inf if limit is None else limit
+        self.topics: list[Topic] = []
+        # By facet, the numbers of its topics.
+        self._cells: defaultdict[str, list[int]] = defaultdict(list)
         self._seen = _Seen()
-        self._asked = self._wave = self._dry = 0
+        self._wanted: float = 0
+        # For each wave that was begun, its first request and the replies that are there.
+        self._waves: list[_Wave] = []
+        # After each number of settled waves: topics, and waves in a row that gave too few.
+        self._counts, self._dry = [0], [0]
         self._why = "it repeats itself"
 
-    async def take(self, n: int) -> Sequence[Topic]:
-        """The first n topics, or as many as there are.
+    @property
+    def ended(self) -> bool:
+        """Returns whether no more topics will come."""
+        over = self._dry[-1] >= _DRY_WAVES or len(self.topics) >= self._limit
+        return over and len(self._waves) == len(self._counts) - 1
 
-        Raises:
-            TopicsExhaustedError: There is not a single one.
-        """
-        wanted = min(n, self._limit)
-        while len(self._topics) < wanted and self._dry < _DRY_WAVES:
-            await self._ask()
-        if not self._topics and wanted:
-            raise TopicsExhaustedError(
-                f"{self._asked} requests gave no topic: {self._why}",
-                hint="Try a stronger model, or pass topics=[...] of your own.",
-            )
-        return self._topics[: int(min(n, self._limit))]
+    def want(self, n: int) -> None:
+        """Has topics made until there are n, or as many as there can be."""
+        self._wanted = max(self._wanted, min(n, self._limit))
+        while self._needs_wave():
+            self._begin()
 
-    async def _ask(self) -> None:
-        width = min(2**self._wave, _WIDEST)
-        cells = [self._cell(self._asked + i) for i in range(width)]
-        self._asked, self._wave = self._asked + width, self._wave + 1
-        replies = await side_by_side(
-            self._request(i, *cell) for i, cell in enumerate(cells, self._asked - width)
-        )
-        before = len(self._topics)
-        for (kind, facets), texts in zip(cells, replies, strict=True):
+    def _needs_wave(self) -> bool:
+        settled = len(self._counts) - 1
+        count, dry = self._counts[settled], self._dry[settled]
+        under_way = len(self._waves) - settled
+        if under_way > 1:
+            return False
+        if under_way:
+            # The wave under way may give all that is wanted, or be one too many without enough:
+            # only where neither can be is the next one needed whatever it gives.
+            count += self._waves[-1].width * PER_REQUEST
+            dry += 1
+        return count < self._wanted and dry < _DRY_WAVES
+
+    def _begin(self) -> None:
+        number = len(self._waves)
+        first = self._waves[-1].first + self._waves[-1].width if self._waves else 0
+        wave = _Wave(first, min(2**number, _WIDEST), self._counts[max(number - 1, 0)])
+        self._waves.append(wave)
+        for place in range(wave.width):
+            self._submit((0, number, place), "topics", partial(self._ask, wave, place))
+
+    async def _ask(self, wave: _Wave, place: int) -> None:
+        position = wave.first + place
+        cultural, facets = self._cell(position)
+        texts = await self._request(position, cultural, facets, wave.known)
+        wave.replies[place] = (cultural, facets[0], texts)
+        before = len(self._counts)
+        while len(self._counts) <= len(self._waves) and self._waves[len(self._counts) - 1].whole:
+            self._settle(self._waves[len(self._counts) - 1])
+        if len(self._counts) > before:
+            self.want(0)
+            if self.ended and not self.topics:
+                raise TopicsExhaustedError(
+                    f"{wave.first + wave.width} requests gave no topic: {self._why}",
+                    hint="Try a stronger model, or pass topics=[...] of your own.",
+                )
+            self._changed()
+
+    def _settle(self, wave: _Wave) -> None:
+        """Takes in the replies of the next wave, in order."""
+        before = len(self.topics)
+        for _, (cultural, facet, texts) in sorted(wave.replies.items()):
             for text in texts:
-                if len(self._topics) < self._limit and self._seen.add(text):
-                    self._topics.append(
-                        Topic(text, "cultural" if kind else "general", len(self._topics))
-                    )
-                    self._cells[facets[0]].append(text)
-        self._dry = 0 if len(self._topics) - before >= width else self._dry + 1
+                if len(self.topics) < self._limit and self._seen.add(text):
+                    self._cells[facet].append(len(self.topics))
+                    kind: Kind = "cultural" if cultural else "general"
+                    self.topics.append(Topic(text, kind, len(self.topics)))
+        enough = len(self.topics) - before >= wave.width
+        self._counts.append(len(self.topics))
+        self._dry.append(0 if enough else self._dry[-1] + 1)
 
     def _cell(self, position: int) -> tuple[bool, tuple[str, str]]:
         """Whether request number `position` asks about the culture, and the two facets that it asks about."""
@@ -136,10 +184,17 @@ class TopicStream:
         first, second = (balanced(language.facet(name), place, seed, name) for name in names)
         return cultural, (first, second)
 
-    async def _request(self, position: int, cultural: bool, facets: tuple[str, str]) -> list[str]:
+    async def _request(
+        self, position: int, cultural: bool, facets: tuple[str, str], known: int
+    ) -> list[str]:
+        """Returns the topics of one reply; none where it cannot be used.
+
+        Args:
+            known: How many topics it sees.
+        """
         language, (first, second) = self._session.language, facets
         rng = seeded(self._session.seed, "topics", position)
-        avoid = self._avoid(first, position)
+        avoid = self._avoid(first, position, known)
         values = (
             {"culture": first, "region": second} if cultural else {"domain": first, "asker": second}
         )
@@ -163,12 +218,33 @@ class TopicStream:
             for text in parse(reply.text, Topics).topics
         ]
 
-    def _avoid(self, facet: str, position: int) -> list[str]:
-        near = self._cells[facet][-_AVOID:]
-        known = set(near)
-        rest = [t.text for t in self._topics if t.text not in known]
+    def _avoid(self, facet: str, position: int, known: int) -> list[str]:
+        """Returns topics to avoid: the last of the facet, and some of the others."""
+        near = [self.topics[i].text for i in self._cells[facet] if i < known][-_AVOID:]
+        shown = set(near)
+        rest = [t.text for t in self.topics[:known] if t.text not in shown]
         count = min(_AVOID - len(near), len(rest))
         return near + seeded(self._session.seed, "avoid", position).sample(rest, count)
+
+
+@dataclass
+class _Wave:
+    """Requests that are asked side by side.
+
+    Attributes:
+        first: The number of its first request, over all waves.
+        known: How many topics its requests see.
+        replies: By place, whether it was asked about the culture, about which facet, and what came.
+    """
+
+    first: int
+    width: int
+    known: int
+    replies: dict[int, tuple[bool, str, list[str]]] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return len(self.replies) == self.width
 
 
 class _Seen:

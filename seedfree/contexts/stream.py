@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
-from seedfree.engine.loop import side_by_side
 from seedfree.engine.session import RunSession
 from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
@@ -17,9 +17,10 @@ from seedfree.records import Context, Topic, altered
 
 __all__ = ["ContextStream", "Topics"]
 
-# Topics that are taken to the sources side by side.
-_WIDTH = 64
-# After so many topics in a row without a single text, the sources are taken to have none.
+# Topics of the first block; each later block has twice as many. A block is begun once all but the
+# one before it are settled, so that sources without any text are noticed early.
+_FIRST_BLOCK = 16
+# After so many topics in a row without a new text, the sources are taken to have no more.
 _BARREN = 96
 _LIST = TypeAdapter(list[Context])
 # Multiples of it, modulo 1, are spread more evenly than those of any other number.
@@ -27,16 +28,38 @@ _GOLDEN = 0.6180339887498949
 
 
 class Topics(Protocol):
-    """A stream of topics."""
+    """A stream of topics.
 
-    async def take(self, n: int) -> Sequence[Topic]: ...
+    Attributes:
+        topics: Those that are there, in order; it only grows.
+        ended: Whether no more will come.
+    """
+
+    @property
+    def topics(self) -> Sequence[Topic]: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    def want(self, n: int) -> None:
+        """Has topics made until there are n, or as many as there can be."""
+        ...
 
 
 class ContextStream:
-    """Yields contexts in the order of their topics, whatever the order in which sources answer.
+    """Looks contexts up side by side, and gives them in the order of their topics.
+
+    Which topics are looked up depends on what those before gave, never on the order of arrival:
+    topic i is looked up once i lies below the maximum, over all settled prefixes of q topics, of q
+    and the topics that the missing contexts take at least.
 
     Args:
         sources: Each with its settings, which are part of the key of what it gave.
+        submit: Takes work; see `run.pool.Pool.submit`.
+        changed: Called when there are more contexts, or their end is known.
+
+    Attributes:
+        contexts: Those that are there, in order; it only grows.
     """
 
     def __init__(
@@ -44,13 +67,20 @@ class ContextStream:
         sources: Sequence[tuple[ContextSource, Any]],
         topics: Topics,
         session: RunSession,
+        submit: Callable[..., None],
+        changed: Callable[[], None],
     ) -> None:
         self._sources, self._topics, self._session = list(sources), topics, session
-        self._start = seeded(session.seed, "sources").random()
-        self._contexts: list[Context] = []
+        self._submit, self._changed = submit, changed
+        self._turn = seeded(session.seed, "sources").random()
+        self.contexts: list[Context] = []
         self._texts: set[str] = set()
-        self._used = self._bare = self._barren = 0
-        self._dry = not self._sources
+        self._wanted = self._started = self._settled = self._bare = self._barren = 0
+        self._waiting: dict[int, list[Context]] = {}
+        self._block, self._stop = 0, _FIRST_BLOCK
+        self._given_up = False
+        # By the most contexts that a topic gave so far, the best of what `_goal` weighs.
+        self._most, self._best = 1, dict[int, int]()
         # A source that brought a topic along is asked about it first.
         self._owners = {
             topic.text: n
@@ -62,37 +92,79 @@ class ContextStream:
     @property
     def topics(self) -> int:
         """Returns how many topics were used so far."""
-        return max(self._used, self._bare)
+        return max(self._started, self._bare)
 
-    async def take(self, n: int) -> Sequence[Context]:
-        """Returns the first n contexts, or as many as the topics give."""
-        while len(self._contexts) < n and not self._dry:
-            step = min(_WIDTH, n - len(self._contexts))
-            topics = (await self._topics.take(self._used + step))[self._used :]
-            self._dry = len(topics) < step
-            self._used += len(topics)
-            for contexts in await side_by_side(self._about(topic) for topic in topics):
-                self._barren = 0 if contexts else self._barren + 1
-                self._add(contexts)
-            self._dry = self._dry or self._barren >= _BARREN
-        return self._contexts[:n]
+    @property
+    def ended(self) -> bool:
+        """Returns whether no more contexts will come."""
+        if not self._sources or (self._given_up and self._settled == self._last):
+            return True
+        return self._topics.ended and self._settled == len(self._topics.topics)
 
-    async def bare(self, n: int) -> Sequence[Context]:
-        """Returns the first n topics as contexts without text, for tasks that work from a topic."""
+    def want(self, n: int) -> None:
+        """Has topics looked up until there are n contexts, or as many as there can be."""
+        self._wanted = max(self._wanted, n)
+        self.advance()
+
+    def advance(self) -> None:
+        """Looks up the topics that are needed and there."""
+        goal = self._goal()
+        self._topics.want(goal)
+        while self._started < min(goal, len(self._topics.topics)):
+            work = partial(self._look_up, self._started)
+            self._submit((1, self._started), "contexts", work)
+            self._started += 1
+
+    def bare(self, i: int) -> Context:
+        """Returns topic i as a context without text, for tasks that work from a topic."""
+        self._bare = max(self._bare, i + 1)
         session = self._session
-        topics = (await self._topics.take(n))[:n]
-        self._bare = max(self._bare, len(topics))
-        code, seed = session.language.code, session.seed
-        return [
-            Context(topic=topic, language=code, seed=seed, position=i)
-            for i, topic in enumerate(topics)
-        ]
+        topic = self._topics.topics[i]
+        return Context(topic=topic, language=session.language.code, seed=session.seed, position=i)
 
-    def _add(self, contexts: Sequence[Context]) -> None:
+    def _goal(self) -> int:
+        """Returns how many topics to look up, as far as the settled ones tell."""
+        n = self._wanted if self._sources else 0
+        # Before the first block is settled nothing is known of how many contexts a topic gives.
+        goal = min(n, 3 * _FIRST_BLOCK)
+        for most, best in self._best.items():
+            goal = max(goal, -(-(best + n) // most))
+        return min(goal, self._last)
+
+    @property
+    def _last(self) -> int:
+        """Returns the first topic after the block that follows the one under way."""
+        return self._stop + (_FIRST_BLOCK << self._block + 1)
+
+    async def _look_up(self, i: int) -> None:
+        self._waiting[i] = await self._about(self._topics.topics[i])
+        before = self._settled
+        while self._settled in self._waiting:
+            self._settle(self._waiting.pop(self._settled))
+        if self._settled > before:
+            self.advance()
+            self._changed()
+
+    def _settle(self, contexts: Sequence[Context]) -> None:
+        """Takes in what the next topic in order gave."""
+        before = len(self.contexts)
         for context in contexts:
             if context.text.strip() and context.text not in self._texts:
                 self._texts.add(context.text)
-                self._contexts.append(altered(context, position=len(self._contexts)))
+                self.contexts.append(altered(context, position=len(self.contexts)))
+        new = len(self.contexts) - before
+        self._barren = 0 if new else self._barren + 1
+        self._settled += 1
+        if self._settled == self._stop and not self._given_up:  # at the end of a block
+            # The block after it goes on: part of it may have begun before this was known.
+            self._given_up = self._barren >= _BARREN
+            if not self._given_up:
+                self._block += 1
+                self._stop += _FIRST_BLOCK << self._block
+        self._most = max(self._most, new)
+        if self._settled >= _FIRST_BLOCK:
+            weight = self._most * self._settled - len(self.contexts)
+            self._best[self._most] = max(self._best.get(self._most, weight), weight)
 
     async def _about(self, topic: Topic) -> list[Context]:
         """Returns what the first source that knows the topic has of it."""
@@ -138,7 +210,7 @@ class ContextStream:
         Turns follow a golden-ratio sequence, so that the shares hold early on.
         """
         shares = [float(getattr(source, "share", 1.0)) for source, _ in self._sources]
-        point = (self._start + topic.position * _GOLDEN) % 1.0 * sum(shares)
+        point = (self._turn + topic.position * _GOLDEN) % 1.0 * sum(shares)
         first = 0
         while first < len(shares) - 1 and point >= shares[first]:
             point -= shares[first]

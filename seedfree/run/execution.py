@@ -1,4 +1,8 @@
-"""One run of a pipeline: rounds of requests until the rows are there, then the published files."""
+"""One run of a pipeline: jobs until the rows are there, then the published files.
+
+No stage waits for another: topics, contexts and jobs go to one pool as soon as they may start, and
+whatever ends starts what it made possible (`_advance`).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ import json
 import logging
 import math
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +24,7 @@ from seedfree.contexts.stream import ContextStream, Topics
 from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.engine.loop import Clock, busy, spread
+from seedfree.engine.loop import Clock, busy
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
 from seedfree.generators.prices import price_of
@@ -29,15 +34,25 @@ from seedfree.records import Instruction, Topic
 from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
 from seedfree.run.jobs import Job, NearDuplicate, Row, rejection, rows_of
-from seedfree.run.planning import TaskPlan, plan, quotas
+from seedfree.run.planning import Balance, Plan
+from seedfree.run.pool import Pool
 from seedfree.run.progress import Progress
-from seedfree.run.publishing import Publication, known_verdicts, publish, pure, write_status
+from seedfree.run.publishing import (
+    Publication,
+    known_verdicts,
+    publish,
+    published_rows,
+    pure,
+    write_status,
+)
 from seedfree.run.settings import differing, fingerprint, languages_of, recorded
 from seedfree.topics import GivenTopics, TopicStream
 
 __all__ = ["Options", "Stages", "execute"]
 
 _LOG = logging.getLogger("seedfree")
+# Raised where other jobs are asked for the same replies: a run goes on under its own rules alone.
+_PLAN = 2
 # Seconds between two updates of the progress bar and of `status.json`.
 _STATUS_EVERY = 1.0
 
@@ -55,6 +70,7 @@ class Stages:
     topics: Sequence[str] | None
     cultural_share: float
     topic_limit: int | None
+    balance: Balance
     settings: Mapping[str, Any]
 
     @property
@@ -74,6 +90,7 @@ class Options:
     concurrency: int = 64
     budget_usd: float | None = None
     reuse: Sequence[Path] = ()
+    shrink: bool = False
     progress: bool | None = None
     clock: Clock | None = None
     transport: Transport | None = None
@@ -84,13 +101,27 @@ async def execute(stages: Stages, options: Options) -> Run:
     with Ledger(options.out, clock=options.clock) as ledger, busy():
         for stale in options.out.glob(".*.tmp"):  # of a process that was killed while it published
             stale.unlink(missing_ok=True)
-        settings = {**stages.settings, "seed": options.seed}
+        settings = {**stages.settings, "seed": options.seed, "plan": _PLAN}
         new = _is_new(ledger, settings, languages_of([stages, *stages.components]))
-        execution = _Execution(stages, options, settings, ledger)
+        _check_size(options)
+        executions: list[_Execution] = []
+
+        def show() -> None:
+            for execution in executions:
+                execution.show()
+
+        session = _session(stages, options, ledger, show)
         try:
-            return await execution.run(new)
+            for component in stages.components:
+                await session.bind(component)
+            if new:  # only now are the settings known to work, and the folder is theirs
+                await ledger.append(Entry("config", "", _json(settings).encode()))
+            executions.append(_Execution(stages, options, settings, ledger, session))
+            return await executions[0].run()
         finally:
-            await execution.close()
+            for execution in executions:
+                execution.close()
+            await session.close(reversed(stages.components))
 
 
 def _is_new(ledger: Ledger, settings: Mapping[str, Any], languages: Sequence[Language]) -> bool:
@@ -103,15 +134,50 @@ def _is_new(ledger: Ledger, settings: Mapping[str, Any], languages: Sequence[Lan
         raise ConfigError(
             f"{folder} holds replies but no run", hint="Choose another folder for the run."
         )
+    hint = "Choose another folder; reuse=[this one] takes over its replies."
     was = recorded(entry.body.decode(), languages)
+    if was.get("plan") != settings["plan"]:
+        raise ConfigError(f"{folder} was planned by another version of seedfree", hint=hint)
     fields = differing(was, recorded(_json(settings), languages))
     if fields:
         raise ConfigMismatchError(
             f"{folder} was made with other settings: {', '.join(fields[:6])}",
             fields=fields,
-            hint="Choose another folder; reuse=[this one] takes over its replies.",
+            hint=hint,
         )
     return False
+
+
+def _check_size(options: Options) -> None:
+    """Raises where a folder holds more rows than are wanted, which would be lost from it."""
+    rows = published_rows(options.out)
+    if rows > options.size and not options.shrink:
+        raise ConfigError(
+            f"{options.out} holds {rows} rows, more than size={options.size}",
+            hint="Pass shrink=True to have fewer, or choose another folder.",
+        )
+
+
+def _session(
+    stages: Stages, options: Options, ledger: Ledger, on_reply: Callable[[], None]
+) -> RunSession:
+    reuse = (entry for folder in options.reuse for entry in Ledger.answers(folder))
+    return RunSession(
+        ledger,
+        stages.generator,
+        stages.language,
+        options.seed,
+        concurrency=options.concurrency,
+        clock=options.clock,
+        transport=options.transport,
+        reuse={entry.key: entry for entry in reuse},
+        price_of=price_of,
+        budget_usd=options.budget_usd,
+        on_reply=on_reply,
+        tasks=tuple(task.name for task in stages.tasks),
+        grounded_tasks=frozenset(task.name for task in stages.tasks if task.grounded),
+        folder=options.out,
+    )
 
 
 def _json(settings: Mapping[str, Any]) -> str:
@@ -122,55 +188,49 @@ class _Execution:
     """The state of one call of `Pipeline.run`."""
 
     def __init__(
-        self, stages: Stages, options: Options, settings: Mapping[str, Any], ledger: Ledger
+        self,
+        stages: Stages,
+        options: Options,
+        settings: Mapping[str, Any],
+        ledger: Ledger,
+        session: RunSession,
     ) -> None:
         self._stages, self._options, self._settings = stages, options, settings
-        self._ledger = ledger
+        self._ledger, self._session = ledger, session
         self._clock = options.clock or Clock()
         self._started = self._clock.monotonic()
-        self._plans = [TaskPlan(task) for task in stages.tasks]
+        self._tasks = stages.tasks
+        self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
+        self._pool = Pool(session.workers)
+        self._topics = self._topic_stream()
+        sources = zip(stages.contexts, settings["contexts"], strict=True)
+        self._contexts = ContextStream(
+            list(sources), self._topics, session, self._pool.submit, self._advance
+        )
+        # By task, jobs that may start as soon as their context is there.
+        self._waiting = [deque[int]() for _ in self._tasks]
         # Code of the user's may have changed since.
         judged_before = stages.filters and pure([*stages.tasks, *stages.filters])
         self._known = known_verdicts(options.out) if judged_before else {}
         self._rows: list[Row] = []
-        self._failure: RequestError | None = None
-        self._rounds = self._topics = self._contexts = 0
+        self._jobs = 0
+        self._deciding = False
+        self._closed = [False for _ in self._tasks]
         self._shown_at = 0.0
         self._searches: list[dict[str, Any]] = []
         self._selecting = threading.Lock()
-        reuse = (entry for folder in options.reuse for entry in Ledger.answers(folder))
-        self._session = RunSession(
-            ledger,
-            stages.generator,
-            stages.language,
-            options.seed,
-            concurrency=options.concurrency,
-            clock=options.clock,
-            transport=options.transport,
-            reuse={entry.key: entry for entry in reuse},
-            price_of=price_of,
-            budget_usd=options.budget_usd,
-            on_reply=self._show,
-            tasks=tuple(task.name for task in stages.tasks),
-            grounded_tasks=frozenset(task.name for task in stages.tasks if task.grounded),
-            folder=options.out,
-        )
         self._bar = Progress(options.size, show=options.progress, clock=options.clock)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._bar.close()
-        await self._session.close(reversed(self._stages.components))
 
-    async def run(self, new: bool) -> Run:
+    async def run(self) -> Run:
         """Works until the rows are there or nothing more comes, and publishes what there is."""
-        for component in self._stages.components:
-            await self._session.bind(component)
-        if new:  # only now are the settings known to work, and the folder is theirs
-            await self._ledger.append(Entry("config", "", _json(self._settings).encode()))
         self._write_status("running", "")
         try:
-            status, message = await self._all_rounds()
+            status, message = await self._all_jobs()
         except RequestError as error:
+            await self._session.call(self._select)
             status, message = "stopped", str(error)
         except asyncio.CancelledError:
             await self._session.call(self._select)
@@ -184,48 +244,6 @@ class _Execution:
             _LOG.warning("%s: %s", status, message)
         return Run(self._options.out)
 
-    async def _all_rounds(self) -> tuple[str, str]:
-        """Returns the run's status and, where it is not complete, why."""
-        size = self._options.size
-        sources = zip(self._stages.contexts, self._settings["contexts"], strict=True)
-        stream = ContextStream(list(sources), self._topic_stream(), self._session)
-        dry = False
-        while any(wanted := plan(size, self._plans)) and not dry:
-            jobs, asked = await self._jobs(stream, wanted)
-            dry = not jobs
-            await spread(self._work, jobs, self._session.workers)
-            kept = await self._session.call(self._select)
-            if self._failure is not None:
-                raise self._failure
-            self._rounds += 1
-            if self._rounds == 1:
-                self._warn_if_poor()
-            for state, used in zip(self._plans, asked, strict=True):
-                self._learn(state, used, kept[state.task.name])
-        if sum(min(state.kept, quota) for state, quota in self._quotas()) >= size:
-            return "complete", ""
-        closed = ", ".join(state.task.name for state in self._plans if state.closed)
-        reasons = ["the topics ran dry"] * dry + [f"{closed} yield too little"] * bool(closed)
-        return "short", " and ".join(reasons)
-
-    def _learn(self, state: TaskPlan, used: int, kept: int) -> None:
-        was_open = not state.closed
-        state.learn(used, kept)
-        if state.closed and was_open:
-            _LOG.warning("%s yields under 2 %% of its contexts; it is closed", state.task.name)
-
-    def _quotas(self) -> list[tuple[TaskPlan, int]]:
-        return list(zip(self._plans, quotas(self._options.size, self._plans), strict=True))
-
-    def _warn_if_poor(self) -> None:
-        """Says after the first round what a whole run would pay for."""
-        drops = Counter(code(f"diversity: {d.reason}") for r in self._rows if (d := r.duplicate))
-        drops.update(code(row.rejected) for row in self._rows if row.rejected is not None)
-        poor = health(sum(row.kept for row in self._rows), drops).below()
-        if poor:
-            name = self._stages.language.name
-            _LOG.warning("This model is below the floor for %s: %s", name, "; ".join(poor))
-
     def _topic_stream(self) -> Topics:
         stages = self._stages
         if stages.topics is not None:
@@ -234,52 +252,118 @@ class _Execution:
         if sources and all(hasattr(source, "topics") for source in sources):
             return GivenTopics([topic for source in sources for topic in source.topics()])
         return TopicStream(
-            self._session, cultural_share=stages.cultural_share, limit=stages.topic_limit
+            self._session,
+            self._pool.submit,
+            self._advance,
+            cultural_share=stages.cultural_share,
+            limit=stages.topic_limit,
         )
 
-    async def _jobs(
-        self, stream: ContextStream, wanted: Sequence[int]
-    ) -> tuple[list[Job], list[int]]:
-        """Returns the round's jobs, and how many contexts each task is asked about.
+    async def _all_jobs(self) -> tuple[str, str]:
+        """Returns the run's status and, where it is not complete, why."""
+        more = True
+        while more:
+            self._advance()
+            await self._pool.drain()
+            more = self._plan.go_on(await self._session.call(self._select))
+            self._log_closed()
+        if self._plan.complete:
+            return "complete", ""
+        dry = self._topics.ended or self._contexts.ended
+        closed = [task.name for task, over in zip(self._tasks, self._closed, strict=True) if over]
+        reasons = ["the topics ran dry"] * dry
+        reasons += [f"{', '.join(closed)} yield too little"] * bool(closed)
+        return "short", " and ".join(reasons)
 
-        Each task goes on in the stream where it stopped.
-        """
-        jobs, asked = [], []
-        for state, more in zip(self._plans, wanted, strict=True):
-            take = stream.take if state.task.needs_context else stream.bare
-            contexts = (await take(state.used + more))[state.used :]
-            self._contexts = max(self._contexts, state.used + len(contexts))
-            jobs += [Job(self._rounds, state.task, context) for context in contexts]
-            asked.append(len(contexts))
-        self._topics = stream.topics
-        return jobs, asked
+    def _advance(self) -> None:
+        """Starts whatever may start."""
+        for task, job in self._plan.start():
+            self._waiting[task].append(job)
+        for task, template in enumerate(self._tasks):
+            stream = self._contexts if template.needs_context else self._topics
+            stream.want(self._plan.horizon(task))
+        self._contexts.advance()
+        for task, template in enumerate(self._tasks):
+            self._submit_jobs(task, template)
 
-    async def _work(self, job: Job) -> None:
-        """Asks for one job's rows and judges them.
+    def _submit_jobs(self, task: int, template: TaskTemplate) -> None:
+        """Submits the jobs of a task whose contexts are there."""
+        stream, waiting = self._contexts, self._waiting[task]
+        there = stream.contexts if template.needs_context else self._topics.topics
+        ended = stream.ended if template.needs_context else self._topics.ended
+        while waiting and waiting[0] < len(there):
+            n = waiting.popleft()
+            context = stream.contexts[n] if template.needs_context else stream.bare(n)
+            job = Job(self._plan.block(task, n), template, context)
+            self._pool.submit((2, n, task), template.name, partial(self._work, task, n, job))
+        if ended:
+            self._plan.end(task, len(there))
+            waiting.clear()
 
-        What fails for good stops the run once the round is over.
-        """
-        if self._failure is not None:
-            return
+    async def _work(self, task: int, number: int, job: Job) -> None:
+        """Asks for one job's rows and judges them."""
+        rows = await rows_of(job, self._stages.generator, self._session)
+        for row in rows:
+            if row.rejected is None:
+                row.rejected = await self._rejection(row.item)
+        self._rows += rows
+        self._jobs += 1
+        self._plan.settle(task, number, sum(row.rejected is None for row in rows))
+        if self._plan.due is not None and not self._deciding:
+            self._deciding = True
+            self._pool.submit((-1,), "diversity", self._decide)
+        self._advance()
+
+    async def _decide(self) -> None:
+        """Decides the blocks whose jobs are all settled."""
         try:
-            for row in await rows_of(job, self._stages.generator, self._session):
-                if row.rejected is None:
-                    row.rejected = await self._rejection(row.item)
-                self._rows.append(row)
-        except RequestError as error:
-            # Jobs under way go on to their replies, which are paid for; no further one begins.
-            self._failure = self._failure or error
+            while (block := self._plan.due) is not None:
+                kept = await self._session.call(self._select, block)
+                self._plan.decide(kept)
+                if block == 0:
+                    self._warn_if_poor()
+                self._log_closed()
+                self._advance()
+        finally:
+            self._deciding = False
+
+    def _log_closed(self) -> None:
+        for task, closed in enumerate(self._plan.closed):
+            if closed and not self._closed[task]:
+                name = self._tasks[task].name
+                _LOG.warning("%s yields under 2 %% of its contexts; it is closed", name)
+        self._closed = list(self._plan.closed)
+
+    def _warn_if_poor(self) -> None:
+        """Says after the first block what a whole run would pay for."""
+        drops = Counter(code(f"diversity: {d.reason}") for r in self._rows if (d := r.duplicate))
+        drops.update(code(row.rejected) for row in self._rows if row.rejected is not None)
+        poor = health(sum(row.kept for row in self._rows), drops).below()
+        if poor:
+            name = self._stages.language.name
+            _LOG.warning("This model is below the floor for %s: %s", name, "; ".join(poor))
 
     async def _rejection(self, item: Instruction) -> str | None:
         if item.id in self._known:
             return self._known[item.id]
         return await rejection(self._stages.filters, item, self._session)
 
-    def _select(self) -> Counter[str]:
-        """Finds the near-duplicates among all rows so far; returns kept rows by task."""
+    def _select(self, block: int | None = None) -> list[int]:
+        """Finds the near-duplicates among the rows so far.
+
+        Args:
+            block: The last whose rows are compared; `None` for all rows.
+
+        Returns:
+            For each task, how many rows are kept.
+        """
         with self._selecting:  # an interrupted call may still be at it
             self._rows.sort(key=lambda row: row.order)
-            rows = [row for row in self._rows if row.rejected is None]
+            rows = [
+                row
+                for row in self._rows
+                if row.rejected is None and (block is None or row.order[0] <= block)
+            ]
             for row in rows:
                 row.duplicate = None
             self._searches = []
@@ -287,7 +371,8 @@ class _Execution:
                 if rows:
                     self._mark(diversity, rows)
                     rows = [row for row in rows if row.duplicate is None]
-            return Counter(row.item.task for row in rows)
+            kept = Counter(row.item.task for row in rows)
+            return [kept[task.name] for task in self._tasks]
 
     def _mark(self, diversity: DiversityFilter, rows: Sequence[Row]) -> None:
         """Marks what a diversity filter drops of the rows."""
@@ -305,18 +390,25 @@ class _Execution:
             if of >= 0:
                 row.duplicate = NearDuplicate(why, ids[of], _rounded(similarity))
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Shows how far the run is, at most once a second."""
         now = self._clock.monotonic()
         if now - self._shown_at < _STATUS_EVERY:
             return
         self._shown_at = now
-        self._advance(sum(row.kept for row in self._rows))
+        self._show_rows(sum(row.kept for row in self._rows))
         self._write_status("running", "")
 
-    def _advance(self, rows: int) -> None:
+    def _show_rows(self, rows: int) -> None:
         tally = self._session.tally
-        sent = self._session.requests
-        self._bar.update(rows, requests=tally.requests, usd=tally.price_usd, sent=sent)
+        self._bar.update(
+            rows,
+            requests=tally.requests,
+            usd=tally.price_usd,
+            sent=self._session.requests,
+            jobs=self._jobs,
+            needed=self._plan.needed,
+        )
 
     def _stats(self, publication: Publication | None = None) -> Stats:
         tally, session = self._session.tally, self._session
@@ -326,9 +418,9 @@ class _Execution:
             input_tokens=tally.input_tokens,
             output_tokens=tally.output_tokens,
             price_usd=tally.price_usd,
-            topics=self._topics,
-            contexts=self._contexts,
-            rounds=self._rounds,
+            topics=self._contexts.topics,
+            contexts=self._plan.contexts,
+            jobs=self._jobs,
             retries=session.retries,
             seconds=round(self._clock.monotonic() - self._started, 3),
             drops=publication.drops if publication else {},
@@ -342,16 +434,19 @@ class _Execution:
             stats or self._stats(),
             size=self._options.size,
             entries=len(self._ledger),
+            under_way=dict(self._pool.under_way),
             **self._bar.expected,
         )
 
     def _publish(self, status: str, message: str) -> None:
         """Publishes what there is."""
         self._rows.sort(key=lambda row: row.order)
-        left = {state.task.name: quota for state, quota in self._quotas()}
-        publication = Publication(self._rows, left)
+        quotas = zip(self._tasks, self._plan.quotas, strict=True)
+        left = {task.name: quota for task, quota in quotas}
+        fill = self._options.size if self._stages.balance == "fill" else 0
+        publication = Publication(self._rows, left, fill)
         stats = self._stats(publication)
-        self._advance(stats.rows)
+        self._show_rows(stats.rows)
         generator = self._stages.generator
         text = card(
             Dataset(publication.kept),

@@ -61,6 +61,7 @@ class Stats:
 
     Attributes:
         rows: Published rows.
+        jobs: Prompts of tasks that were answered.
         price_usd: `None` where the price of a model is not known.
         drops: Dropped rows by reason, without the details in brackets.
         retries, seconds: Of the last process that worked on it.
@@ -73,7 +74,7 @@ class Stats:
     price_usd: float | None = None
     topics: int = 0
     contexts: int = 0
-    rounds: int = 0
+    jobs: int = 0
     retries: int = 0
     seconds: float = 0.0
     drops: Mapping[str, int] = field(default_factory=dict)
@@ -100,7 +101,10 @@ class Run:
         state = self._json("status.json")
         self.status: str = state["status"]
         self.message: str = state.get("message", "")
-        self.stats = Stats(**state["stats"])
+        stats: dict[str, Any] = state["stats"]
+        # Other versions counted other things, too.
+        names = Stats.__dataclass_fields__
+        self.stats = Stats(**{name: stats[name] for name in names if name in stats})
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

@@ -39,19 +39,22 @@ class Progress:
 
             self._bar = tqdm(total=total, unit="row", desc="seedfree", dynamic_ncols=True)
 
-    def update(self, rows: int, *, requests: int, usd: float | None, sent: int) -> None:
+    def update(
+        self, rows: int, *, jobs: int, needed: int, requests: int, usd: float | None, sent: int
+    ) -> None:
         """Shows how far it is.
 
         Args:
             rows: Kept so far.
+            jobs: Settled so far, of those `needed` in all as far as that is known.
             requests: Answered so far, whenever they were paid for.
             usd: Their price; `None` where it is not known.
             sent: Requests that this process sent.
         """
         now = self._clock.monotonic()
         if not sent:  # all of it was kept before: this is where its own work begins
-            self._before, self._since = rows, now
-        self.expected = forecast(rows, self._total, usd, self._before, now - self._since)
+            self._before, self._since = jobs, now
+        self.expected = forecast(jobs, needed, usd, self._before, now - self._since)
         facts: dict[str, object] = {"requests": requests}
         if usd is not None:
             facts["usd"] = f"{usd:.4f}"
@@ -64,12 +67,8 @@ class Progress:
             self._bar.set_postfix(facts)
         elif self._log and now >= self._next:
             self._next = now + _EVERY
-            _LOG.info(
-                "%d of %d rows; %s",
-                rows,
-                self._total,
-                ", ".join(f"{k} {v}" for k, v in facts.items()),
-            )
+            shown = ", ".join(f"{name} {value}" for name, value in facts.items())
+            _LOG.info("%d of %d rows; %s", rows, self._total, shown)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -77,23 +76,24 @@ class Progress:
 
 
 def forecast(
-    rows: int, wanted: int, usd: float | None, before: int, seconds: float
+    done: int, needed: int, usd: float | None, before: int, seconds: float
 ) -> dict[str, Any]:
-    """What a run will have cost, and how long it still takes, if it goes on as it went so far.
+    """Says what a run will have cost, and how long it still takes, if it goes on as it went.
 
     Args:
-        rows: Kept so far, `before` of them without asking.
+        done: Jobs settled so far, `before` of them without asking.
+        needed: Jobs that the run takes in all.
         usd: Spent so far; `None` where the price is not known.
         seconds: Since the first request.
 
     Returns:
         `projected_usd` and `seconds_left`, each `None` where nothing can be said yet.
     """
-    rows, new = min(rows, wanted), min(rows, wanted) - before
-    left = (wanted - rows) * seconds / new if new > 0 else None
+    done = min(done, needed)
+    new = done - before
     return {
-        "projected_usd": usd * wanted / rows if usd is not None and rows else None,
-        "seconds_left": None if left is None else round(left),
+        "projected_usd": usd * needed / done if usd is not None and done else None,
+        "seconds_left": round((needed - done) * seconds / new) if new > 0 else None,
     }
 
 

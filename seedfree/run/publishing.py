@@ -21,7 +21,7 @@ from seedfree.records import Instruction
 from seedfree.run.folder import Dropped, Stats, code, dropped_row
 from seedfree.run.jobs import Row
 
-__all__ = ["Publication", "known_verdicts", "publish", "pure", "write_status"]
+__all__ = ["Publication", "known_verdicts", "publish", "published_rows", "pure", "write_status"]
 
 # Filters and tasks that give the same for the same row whenever they are asked.
 _PURE = (
@@ -39,26 +39,25 @@ class Publication:
 
     Args:
         rows: In the run's order.
-        quotas: Rows that each task gives at most; what a task has beyond is marked as surplus.
+        quotas: Rows that each task gives at most; what a task has beyond is surplus.
+        fill: Where the quotas give fewer rows than this, the surplus fills them up, in order.
 
     Attributes:
         kept: In the run's order.
         dropped: In the run's order, each with its reason.
     """
 
-    def __init__(self, rows: Iterable[Row], quotas: Mapping[str, int]) -> None:
+    def __init__(self, rows: Sequence[Row], quotas: Mapping[str, int], fill: int = 0) -> None:
         left = dict(quotas)
-        self.kept: list[Instruction] = []
-        self.dropped: list[Dropped] = []
-        for each in rows:
-            task = each.item.task
+        good = [row for row in rows if row.rejected is None and row.duplicate is None]
+        for each in good:
+            each.surplus = left[each.item.task] <= 0
+            left[each.item.task] -= 1
+        missing = fill - sum(not each.surplus for each in good)
+        for each in [each for each in good if each.surplus][: max(missing, 0)]:
             each.surplus = False
-            each.surplus = each.kept and left[task] <= 0
-            if each.kept:
-                left[task] -= 1
-                self.kept.append(each.item)
-            else:
-                self.dropped.append(_dropped(each))
+        self.kept: list[Instruction] = [each.item for each in rows if each.kept]
+        self.dropped: list[Dropped] = [_dropped(each) for each in rows if not each.kept]
 
     @property
     def drops(self) -> dict[str, int]:
@@ -118,6 +117,14 @@ def write_status(
     """
     state = {"status": status, "message": message, **facts, "stats": asdict(stats)}
     write_json(folder / "status.json", state)
+
+
+def published_rows(folder: Path) -> int:
+    """Returns how many rows a folder's data set holds; 0 where none is published."""
+    try:
+        return int(json.loads((folder / "manifest.json").read_bytes())["rows"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
 
 
 def known_verdicts(folder: Path) -> dict[str, str | None]:

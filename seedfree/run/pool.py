@@ -1,0 +1,86 @@
+"""Work side by side, the most urgent first: what keeps every slot of the provider in use."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+
+__all__ = ["Pool", "Submit", "Work"]
+
+Work = Callable[[], Awaitable[None]]
+Submit = Callable[[tuple[int, ...], str, Work], None]
+
+
+class Pool:
+    """Starts what is submitted, at most `width` pieces at a time.
+
+    A piece of work may submit more. Once one has failed no further one begins; those under way go
+    on to their end, since what they do may be paid for.
+
+    Args:
+        width: Pieces under way at most; at least 1.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        # The number makes equal priorities go in the order in which they came.
+        self._waiting: list[tuple[tuple[int, ...], int, str, Work]] = []
+        self._numbers = count()
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._error: BaseException | None = None
+        self._filling = False
+        self._changed = asyncio.Event()
+
+    @property
+    def under_way(self) -> Mapping[str, int]:
+        """Returns how many pieces of work are under way, by stage."""
+        return Counter(self._running.values())
+
+    def submit(self, priority: tuple[int, ...], stage: str, work: Work) -> None:
+        """Adds a piece of work.
+
+        Args:
+            priority: The lowest begins first.
+            stage: A word for `under_way`.
+        """
+        heapq.heappush(self._waiting, (priority, next(self._numbers), stage, work))
+        # Not at once: what is submitted in one go is ordered before any of it begins.
+        if not self._filling:
+            self._filling = True
+            asyncio.get_running_loop().call_soon(self._fill)
+
+    async def drain(self) -> None:
+        """Waits until nothing is left to do.
+
+        Raises:
+            Exception: The first that a piece of work raised, once all under way have ended.
+        """
+        try:
+            while self._running or (self._waiting and self._error is None):
+                self._changed.clear()
+                await self._changed.wait()
+        except asyncio.CancelledError:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _fill(self) -> None:
+        self._filling = False
+        while self._waiting and len(self._running) < self._width and self._error is None:
+            _, _, stage, work = heapq.heappop(self._waiting)
+            task = asyncio.ensure_future(work())
+            self._running[task] = stage
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
+        self._fill()
+        self._changed.set()
