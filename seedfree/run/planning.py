@@ -29,8 +29,8 @@ Balance = Literal["fill", "strict"]
 _FIRST_BLOCK = 16
 # Blocks that may be under way beyond the decided ones.
 _AHEAD = 2
-# Beyond what the yield so far asks for, so many more: a further step costs a whole latency.
-_SPARE = 0.02
+# A little more than the yield so far asks for, since a further step costs a whole latency.
+_SPARE = 1.02
 _JUDGED_AFTER = 48
 _LEAST_YIELD = 0.02
 
@@ -313,6 +313,6 @@ class Plan:
             # However well it goes from here, so many are needed.
             more = math.ceil((quota - passed + lost) / line.rows)
         else:
-            wanted = (quota - expected) * jobs / expected
-            more = math.ceil(wanted) + int(wanted * _SPARE)
+            spare = _SPARE if expected < jobs * line.rows else 1.0
+            more = math.ceil((quota - expected) * jobs / expected * spare)
         line.needed = max(line.needed, jobs + more)
