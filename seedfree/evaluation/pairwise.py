@@ -396,7 +396,7 @@ def length_controlled(
     if y.min() == y.max() and y[0] in (0, 1):
         return float(y[0]), Interval(float(y[0]), float(y[0]))
     scale = math.sqrt(float((d**2).mean()))
-    # The scale is 0 where the answers of every pair are equally long. The differences are then 0 too.
+    # The scale is 0 where the answers of each pair are equally long. So are then the differences.
     lengths = np.tanh(d / scale) if scale else d
     x = np.stack([np.ones(len(d)), lengths], axis=1)
     theta = _fit(x, y)
