@@ -54,7 +54,7 @@ class Belebele:
 
     Args:
         language: One of the ready-made languages.
-        path: A file as on the hub (`tha_Thai.jsonl`), or a folder of them; `None` for the hub.
+        path: A file as on the hub (`tha_Thai.jsonl`), or a folder of them. `None` for the hub.
 
     Raises:
         ConfigError: Belebele is not set up for the language.
@@ -69,7 +69,7 @@ class Belebele:
         self._pack, self._code = pack, _CODES[pack.code]
 
     def questions(self) -> Sequence[Question]:
-        """Returns the questions in the order of the file; loads them once.
+        """Returns the questions in the order of the file, and loads them once.
 
         Those of one passage have the same `source`.
 

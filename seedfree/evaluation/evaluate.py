@@ -2,7 +2,7 @@
 
 `Decoding` says how the model decodes, `evaluate` asks, and `results.Evaluation` reads what is then
 in the folder. A model comes in as a generator. What offers itself as one (`protocols.Model`, such
-as a trained model) is asked through its `as_generator()`; nothing here knows how it was made.
+as a trained model) is asked through its `as_generator()`. Nothing here knows how it was made.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Decoding:
     """Decoding settings, the same for every question. `None` leaves a setting to the backend.
 
     Attributes:
-        temperature: 0 to 2; 0 always takes the likeliest token.
+        temperature: 0 to 2. At 0 the likeliest token is always taken.
         top_p: Above 0, up to 1.
-        repetition_penalty: Above 0; 1 is none.
-        max_tokens: Length at which an answer is cut off, in tokens; at least 1.
+        repetition_penalty: Above 0, where 1 is none.
+        max_tokens: Length at which an answer is cut off, in tokens. At least 1.
         system: System prompt of questions whose benchmark gives none.
 
     Raises:
@@ -160,14 +160,14 @@ def evaluate(
         out: A folder for this evaluation alone. Every reply is kept there as it comes, in
             `ledger.sqlite`.
         decoding: The paper's settings by default.
-        concurrency: Requests under way at most; at least 1.
-        limit: Number of questions to ask, drawn with `seed`; `None` for all. A larger limit asks
+        concurrency: Requests under way at most. At least 1.
+        limit: Number of questions to ask, drawn with `seed`. `None` for all. A larger limit asks
             those of a smaller one too.
         seed: Of sampling, of the draw and of the intervals.
-        mode: How texts are cut into words; see `score`.
+        mode: How texts are cut into words. See `score`.
         batch_size: Questions that a model with `as_generator()` answers at a time.
-        clock: Where the time comes from; the machine's clock by default.
-        transport: What sends HTTP requests; the engine's own by default.
+        clock: Where the time comes from. The machine's clock by default.
+        transport: What sends HTTP requests. The engine's own by default.
 
     Raises:
         ConfigError: An argument is wrong, the benchmark cannot be loaded or a package is missing.

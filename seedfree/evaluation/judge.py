@@ -82,7 +82,7 @@ class Judge:
                 which are all turns of a conversation.
             out: Folder whose `ledger.sqlite` keeps the verdicts. An invalid one is asked for again,
                 3 times in all.
-            references: Answers known to be good, shown to the judge; one for each question.
+            references: Answers known to be good, shown to the judge, one for each question.
             generators: What wrote the answers (generators, trained models, identities). They are
                 used for the warning alone.
 
@@ -175,11 +175,11 @@ class Marks:
     """A judge's marks of n answers.
 
     Attributes:
-        scores: 1 to 10, in the order of the answers; `None` for no verdict. `kappa` takes them as
+        scores: 1 to 10, in the order of the answers. `None` for no verdict. `kappa` takes them as
             they are.
-        rationales: The judge's reasons; `None` for no verdict.
-        errors: Why there is no verdict (`"refused"`, `"invalid: ..."`); `None` for a verdict.
-        task_names: Each answer's task; empty for none.
+        rationales: The judge's reasons. `None` for no verdict.
+        errors: Why there is no verdict (`"refused"`, `"invalid: ..."`). `None` for a verdict.
+        task_names: Each answer's task. Empty for none.
         sources: What each question was made from. An interval draws these, not single answers.
         seed: Of the intervals.
     """
@@ -201,12 +201,12 @@ class Marks:
 
     @property
     def mean(self) -> float:
-        """Returns the mean over all answers with a verdict; NaN for none."""
+        """Returns the mean over all answers with a verdict. NaN for none."""
         return average([score for score in self.scores if score is not None])
 
     @property
     def macro(self) -> float:
-        """Returns the mean of the tasks' means; the mean itself without tasks.
+        """Returns the mean of the tasks' means, or the mean itself without tasks.
 
         Tasks without a verdict are left out.
         """
@@ -222,7 +222,7 @@ class Marks:
 
     @cached_property
     def tasks(self) -> Mapping[str, Marks]:
-        """Returns the marks of each task; empty where the questions have none."""
+        """Returns the marks of each task. Empty where the questions have none."""
         return {task: self._only(places) for task, places in by_task(self.task_names).items()}
 
     def _only(self, places: Sequence[int]) -> Marks:
@@ -273,8 +273,8 @@ class JudgedQuestion:
     Attributes:
         task: Empty for none.
         source: Questions of one source are not independent.
-        answer: The answer that a row of a data set brings; `None` for a question.
-        writer: Identity of the model that wrote the row; empty for a question.
+        answer: The answer that a row of a data set brings. `None` for a question.
+        writer: Identity of the model that wrote the row. Empty for a question.
     """
 
     instruction: str
@@ -358,7 +358,7 @@ def texts_for(name: str, values: Sequence[str], n: int) -> list[str]:
 
 
 def references_for(references: Sequence[str] | None, n: int) -> Sequence[str | None]:
-    """Returns a reference for each of n questions; `None` for each where none are given.
+    """Returns a reference for each of n questions. `None` for each where none are given.
 
     Raises:
         ConfigError: There is another number of them, or they are not texts.
@@ -369,7 +369,7 @@ def references_for(references: Sequence[str] | None, n: int) -> Sequence[str | N
 
 
 def by_task(tasks: Sequence[str]) -> dict[str, list[int]]:
-    """Returns the places of each task, in order of appearance; empty where no item has a task."""
+    """Returns the places of each task, in order of appearance. Empty where no item has a task."""
     places: dict[str, list[int]] = {}
     for i, task in enumerate(tasks):
         places.setdefault(task, []).append(i)
@@ -377,7 +377,7 @@ def by_task(tasks: Sequence[str]) -> dict[str, list[int]]:
 
 
 def average(values: Sequence[float]) -> float:
-    """Returns the mean; NaN for no values."""
+    """Returns the mean. NaN for no values."""
     return sum(values) / len(values) if values else math.nan
 
 

@@ -34,19 +34,19 @@ _MAX_TOKENS = 512
 def export_lm_eval(
     benchmark: Benchmark, folder: str | Path, *, name: str | None = None, shots: int = 0
 ) -> list[str]:
-    """Writes a benchmark as tasks of lm-evaluation-harness; docs/harnesses.md says how to run them.
+    """Writes a benchmark as tasks of lm-evaluation-harness. docs/harnesses.md says how to run them.
 
     Questions with choices become a task of `multiple_choice`: the log-likelihood of each choice
     after the prompt, with accuracy as it is and by length. All others become one of
     `generate_until`, greedy, at most 512 tokens, with chrF, since the harness's BLEU splits on
     spaces. The prompt is the benchmark's own, its system message before it.
 
-    The data's place in the YAML is absolute; export again rather than move the folder.
+    The data's place in the YAML is absolute: export again rather than move the folder.
 
     Args:
         benchmark: What to export.
-        folder: Where to; other files in it are left alone.
-        name: Of the task and of its files; the benchmark's by default.
+        folder: Where to. Other files in it are left alone.
+        name: Of the task and of its files. The benchmark's by default.
         shots: Worked examples before each question, drawn by the harness from the other questions.
 
     Returns:

@@ -81,9 +81,9 @@ def compare_answers(
         second: The second side's answers.
         out: Folder whose `ledger.sqlite` keeps the verdicts. An invalid one is asked for again, 3
             times in all.
-        references: Answers known to be good, shown to the judge; one for each question.
+        references: Answers known to be good, shown to the judge, one for each question.
         generators: What wrote the answers (generators, trained models, identities). They are used
-            for the warning alone; the judge never learns of them.
+            for the warning alone. The judge never learns of them.
 
     Raises:
         ConfigError: Lengths differ, an item has the wrong type, or the language has no such prompt.
@@ -160,11 +160,11 @@ class Pair:
     In the first order the first answer is shown first, in the second order the second one.
 
     Attributes:
-        verdicts: Whom each order prefers; `None` for no verdict.
+        verdicts: Whom each order prefers. `None` for no verdict.
         rationales: The judge's reasons, in which A is the answer that was shown first.
-        errors: Why there is no verdict; `None` for a verdict.
+        errors: Why there is no verdict. `None` for a verdict.
         difference: Length of the first answer minus that of the second, in characters.
-        task: The question's; empty for none.
+        task: The question's. Empty for none.
         source: What the question was made from. An interval draws these, not single pairs.
     """
 
@@ -243,17 +243,17 @@ class Preferences:
 
     @property
     def tie_share(self) -> float:
-        """Returns the share (0 to 1) of ties among the judged pairs; NaN for no judged pair."""
+        """Returns the share (0 to 1) of ties among the judged pairs. NaN for no judged pair."""
         return average([pair.outcome == "tie" for pair in self._judged])
 
     @property
     def win_rate(self) -> float:
-        """Returns the first side's win rate, 0 to 1; NaN for no judged pair. A tie counts half."""
+        """Returns the first side's win rate, 0 to 1. NaN for no judged pair. A tie counts half."""
         return average(self._worth)
 
     @property
     def macro(self) -> float:
-        """Returns the mean of the tasks' win rates; the win rate itself without tasks.
+        """Returns the mean of the tasks' win rates, or the win rate itself without tasks.
 
         Tasks without a judged pair are left out.
         """
@@ -303,12 +303,12 @@ class Preferences:
 
     @property
     def kappa(self) -> float:
-        """Returns Cohen's kappa of the two orders; NaN where every verdict is the same."""
+        """Returns Cohen's kappa of the two orders. NaN where every verdict is the same."""
         return kappa(*self._orders)
 
     @cached_property
     def tasks(self) -> Mapping[str, Preferences]:
-        """Returns the preferences of each task; empty where the questions have none."""
+        """Returns the preferences of each task. Empty where the questions have none."""
         places = by_task([pair.task for pair in self.pairs])
         return {
             task: Preferences(tuple(self.pairs[i] for i in rows), self.seed)
@@ -342,7 +342,7 @@ class Preferences:
 
     @property
     def _places(self) -> list[tuple[float, Pair]]:
-        """Returns each decided verdict: 1 for the answer shown first, 0 for the other; its pair."""
+        """Returns 1 for each verdict for the answer shown first, else 0, with the pair; no ties."""
         return [
             (float(verdict == sides["A"]), pair)
             for pair in self._judged
@@ -380,7 +380,7 @@ def length_controlled(
     Args:
         outcomes: 1 (the first is preferred), 0.5 (tie) or 0 for each pair.
         differences: Length of the first answer minus that of the second, for each pair.
-        clusters: Pairs of one cluster are not independent; `None` where all pairs are.
+        clusters: Pairs of one cluster are not independent. `None` where all pairs are.
         level: Of the interval, between 0 and 1.
 
     Returns:

@@ -35,7 +35,7 @@ class Evaluation:
         info: The values of `evaluation.json`: benchmark, model, decoding, settings that the backend
             left out.
         questions: Those that were asked, in the benchmark's order.
-        predictions: The answers, one for each question; empty for one that failed or was refused.
+        predictions: The answers, one for each question. Empty for one that failed or was refused.
         stop_reasons: `"end"`, `"max_tokens"` (cut off), `"refusal"`, `"failed"`, `"rejected"`, or
             the provider's word.
     """
@@ -86,13 +86,13 @@ class Evaluation:
 
     @functools.cached_property
     def parts(self) -> Mapping[str, Scores]:
-        """Returns the scores of each part of the benchmark; empty where it has no parts."""
+        """Returns the scores of each part of the benchmark. Empty where it has no parts."""
         names = sorted({question.part for question in self.questions} - {""})
         return {name: self._score(self._places(name)) for name in names}
 
     @functools.cached_property
     def accuracy(self) -> Accuracy | None:
-        """Returns the accuracy over multiple choice and classification; `None` without such tasks.
+        """Returns the accuracy over multiple choice and classification. `None` without such tasks.
 
         Questions that bring choices count, whatever their task.
         """
@@ -105,7 +105,7 @@ class Evaluation:
         answers that are not empty.
 
         Args:
-            metrics: Some of `scores.metrics`; `None` for the leading one, chrF, BLEU and ROUGE-L.
+            metrics: Some of `scores.metrics`. `None` for the leading one, chrF, BLEU and ROUGE-L.
 
         Raises:
             ConfigError: There is no such metric.
@@ -190,7 +190,7 @@ class Evaluation:
         return [*line, f"{scores.length:.0f}", f"{scores.unanswered:.1%}", f"{cut_off:.1%}"]
 
     def _places(self, part: str) -> list[int]:
-        """Returns the places of a part's questions; of all questions for `"all"`."""
+        """Returns the places of a part's questions, or of all questions for `"all"`."""
         return [i for i, asked in enumerate(self.questions) if part in ("all", asked.part)]
 
     def _score(self, rows: Sequence[int]) -> Scores:
@@ -207,7 +207,7 @@ class Evaluation:
         )
 
     def _accuracy(self, rows: Iterable[int]) -> Accuracy | None:
-        """Returns the accuracy over some rows; `None` where none of them has a right choice.
+        """Returns the accuracy over some rows. `None` where none of them has a right choice.
 
         Each task is read by itself, since labels and classes are read in different ways. The tasks
         are then put together.
@@ -265,7 +265,7 @@ class Evaluation:
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
-    """Reads the `evaluation.json` of a folder; `None` where the folder has none.
+    """Reads the `evaluation.json` of a folder. `None` where the folder has none.
 
     Raises:
         ConfigError: The file cannot be read, or is not that of an evaluation.

@@ -80,7 +80,7 @@ def review_sheet(
 
     Args:
         dataset: Rows, or several sets of rows by name, which the reviewer cannot tell apart.
-        n: Rows on the page; all rows where there are fewer.
+        n: Rows on the page, or all rows where there are fewer.
         out: The page.
         seed: Another seed draws other rows in another order.
         language: Of the page's own words, which are Thai for Thai and English otherwise. `None` for
@@ -209,7 +209,7 @@ def read_reviews(*paths: str | Path, key: str | Path = "review.key.json") -> Rev
     """Reads the files that reviewers sent back, also after a spreadsheet saved them anew.
 
     Args:
-        paths: CSV files in UTF-8, with commas, semicolons or tabs; one or more of each reviewer.
+        paths: CSV files in UTF-8, with commas, semicolons or tabs, one or more of each reviewer.
         key: The key file that was written beside the sheet.
 
     Raises:

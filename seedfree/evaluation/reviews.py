@@ -64,8 +64,8 @@ class Reviews:
 
         Args:
             question: One of `QUESTIONS`.
-            dataset: Take the rows of this data set alone; `None` for all.
-            task: Take the rows of this task alone; `None` for all.
+            dataset: Take the rows of this data set alone. `None` for all.
+            task: Take the rows of this task alone. `None` for all.
             level: Of the interval, between 0 and 1.
 
         Raises:
@@ -99,7 +99,7 @@ class Reviews:
 
         Args:
             question: One of `QUESTIONS`.
-            first: Name of a reviewer; may be left out where there are two in all.
+            first: Name of a reviewer. May be left out where there are two in all.
             second: Name of the other one.
 
         Raises:
@@ -134,7 +134,7 @@ class Reviews:
             marks: The judge's marks of all rows of the data set, in its order, or an object with
                 these marks as `scores`. Or marks by the id of the row, or by its name on the sheet.
                 For several data sets: such marks by name of the data set.
-            question: The mark to compare with; `None` for the mean of the three.
+            question: The mark to compare with. `None` for the mean of the three.
 
         Raises:
             ConfigError: There is no such question, the marks are of another number of rows, or one
@@ -199,7 +199,7 @@ class Reviews:
         return _by_item([row for row in self.rows if row.reviewer == reviewer], question)
 
     def _judged(self, marks: Any, row: Review) -> float | None:
-        """Returns the judge's mark of a row; `None` where there is none."""
+        """Returns the judge's mark of a row. `None` where there is none."""
         if isinstance(marks, Mapping):
             within = marks.get(row.dataset)
             # A number under the name of a data set is a mark of a row whose id is that name.
@@ -226,9 +226,9 @@ class Review:
     Attributes:
         item: The row's name on the sheet.
         reviewer: The name that the reviewer gave.
-        fluency, culture, correctness: 1 (worst) to 5; `None` for no mark.
-        comment: Free text; empty for none.
-        dataset: Name of the row's data set; empty where there was one alone.
+        fluency, culture, correctness: 1 (worst) to 5. `None` for no mark.
+        comment: Free text. Empty for none.
+        dataset: Name of the row's data set. Empty where there was one alone.
         row: Its number in the data set, from 0.
         id: Its id in the data set.
         task: Its task.
@@ -258,7 +258,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean mark, 1 to 5, with its interval; NaN for no marks.
+    """A mean mark, 1 to 5, with its interval. NaN for no marks.
 
     Attributes:
         value: The mean.
@@ -301,7 +301,7 @@ class Agreement:
 
     @property
     def kappa(self) -> float:
-        """Returns Cohen's kappa without weights; a disagreement by one counts as one by four."""
+        """Returns Cohen's kappa without weights: a disagreement by 1 counts as much as one by 4."""
         return self._value("kappa")
 
     @property
@@ -356,7 +356,7 @@ class Scored(Protocol):
 
     @property
     def scores(self) -> Sequence[float | None]:
-        """Returns marks from 1 to 10 in the order of the rows; `None` for no verdict."""
+        """Returns marks from 1 to 10 in the order of the rows. `None` for no verdict."""
         ...
 
 

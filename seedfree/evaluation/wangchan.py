@@ -60,10 +60,10 @@ class WangchanThaiInstruct:
     asked for. How many they are is logged once, and is `left_out`.
 
     Args:
-        path: A .csv, .jsonl, .json or .parquet file; `None` for the test split on the hub.
-        part: `"culture"` (written for Thai culture) or `"general"`; `None` for both. The paper
+        path: A .csv, .jsonl, .json or .parquet file. `None` for the test split on the hub.
+        part: `"culture"` (written for Thai culture) or `"general"`. `None` for both. The paper
             reports each.
-        tasks: Some of `task_names`; `None` for all seven.
+        tasks: Some of `task_names`. `None` for all seven.
         noncommercial: Take the rows of non-commercial licence too.
 
     Raises:
@@ -96,7 +96,7 @@ class WangchanThaiInstruct:
         self.path, self.part, self.noncommercial = path, part, noncommercial
 
     def questions(self) -> Sequence[Question]:
-        """Returns the questions in the order of the file; loads them once.
+        """Returns the questions in the order of the file, and loads them once.
 
         `source` names the text that a question is about: several are asked about one.
 
