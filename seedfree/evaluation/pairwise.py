@@ -373,15 +373,13 @@ def length_controlled(
     differences: Sequence[float],
     *,
     clusters: Sequence[Hashable] | None = None,
-    level: float = 0.95,
 ) -> tuple[float, Interval]:
-    """Returns the first side's win rate (0 to 1) at equal length, and its interval.
+    """Returns the first side's win rate (0 to 1) at equal length, and its 95 % interval.
 
     Args:
         outcomes: 1 (the first is preferred), 0.5 (tie) or 0 for each pair.
         differences: Length of the first answer minus that of the second, for each pair.
         clusters: Pairs of one cluster are not independent. `None` where all pairs are.
-        level: Of the interval, between 0 and 1.
 
     Returns:
         The interval is that of theta by the cluster-robust (sandwich) variance. Both are NaN for no
@@ -401,7 +399,8 @@ def length_controlled(
     x = np.stack([np.ones(len(d)), lengths], axis=1)
     theta = _fit(x, y)
     deviation = math.sqrt(_variance(theta, x, y, d, clusters))
-    width = NormalDist().inv_cdf((1 + level) / 2) * deviation
+    # 2.5 % on either side.
+    width = NormalDist().inv_cdf(0.975) * deviation
     middle = float(theta[0])
     return _sigmoid(middle), Interval(_sigmoid(middle - width), _sigmoid(middle + width))
 

@@ -119,12 +119,12 @@ class Evaluation:
         if self.accuracy is not None:
             head += ["accuracy", "unparsed"]
         lines = [[*head, "length", "unanswered", "cut off"]]
-        parts = dict(self.parts)
+        parts = {part: (scores, self._places(part)) for part, scores in self.parts.items()}
         # A single part that every question is in would only be repeated by the whole.
         if len(parts) != 1 or any(not question.part for question in self.questions):
-            parts["all"] = self.scores
-        for part, scores in parts.items():
-            lines += self._lines(part, scores, metrics)
+            parts["all"] = self.scores, list(range(len(self.questions)))
+        for part, (scores, places) in parts.items():
+            lines += self._lines(part, scores, places, metrics)
         return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,9 +154,10 @@ class Evaluation:
             title += f"; the backend leaves out {', '.join(left_out)}"
         return title + ")"
 
-    def _lines(self, part: str, scores: Scores, metrics: Sequence[str]) -> list[list[str]]:
+    def _lines(
+        self, part: str, scores: Scores, places: Sequence[int], metrics: Sequence[str]
+    ) -> list[list[str]]:
         """Returns the table's lines of one part: a line for each task, micro and macro."""
-        places = self._places(part)
         lines = []
         for task, task_scores in scores.tasks.items():
             within = [i for i in places if self.questions[i].task == task]
@@ -190,8 +191,7 @@ class Evaluation:
         return [*line, f"{scores.length:.0f}", f"{scores.unanswered:.1%}", f"{cut_off:.1%}"]
 
     def _places(self, part: str) -> list[int]:
-        """Returns the places of a part's questions, or of all questions for `"all"`."""
-        return [i for i, asked in enumerate(self.questions) if part in ("all", asked.part)]
+        return [i for i, question in enumerate(self.questions) if question.part == part]
 
     def _score(self, rows: Sequence[int]) -> Scores:
         asked = [self.questions[i] for i in rows]
