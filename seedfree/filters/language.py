@@ -19,7 +19,7 @@ from typing import Any
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
-from seedfree.records import Instruction, answers, questions
+from seedfree.records import Instruction
 from seedfree.text import count_scripts, outside_code, script_of
 
 __all__ = ["LanguageFilter"]
@@ -70,7 +70,7 @@ class LanguageFilter:
         language = language_of(item, self._language)
         if not language.script:
             return None
-        for where, texts in (("instruction", questions(item)), ("output", answers(item))):
+        for where, texts in (("instruction", item.questions), ("output", item.answers)):
             for text in texts:
                 if reason := self._check(text, where, language):
                     return f"language: {reason}"

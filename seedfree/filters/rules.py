@@ -19,7 +19,7 @@ from itertools import groupby
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
-from seedfree.records import Instruction, answers, questions
+from seedfree.records import Instruction
 from seedfree.text import fold, outside_code, squeeze
 
 __all__ = ["Copies", "RuleFilter", "bare", "leaks", "markup", "refuses"]
@@ -264,13 +264,13 @@ class RuleFilter:
         if language.code not in self._copies:
             self._copies[language.code] = Copies(language)
         for where, texts, limits in (
-            ("instruction", questions(item), self.instruction_chars),
-            ("output", answers(item), self.output_chars),
+            ("instruction", item.questions, self.instruction_chars),
+            ("output", item.answers, self.output_chars),
         ):
             for text in texts:
                 if reason := _size(text, limits) or self._content(text, language):
                     return f"rules: {reason} ({where})"
-        for text in answers(item):
+        for text in item.answers:
             if refuses(text, language):
                 return "rules: refusal"
             if bare(text) == bare(item.instruction):

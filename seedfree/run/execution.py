@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from seedfree._files import write_json
-from seedfree._seeds import row_id
+from seedfree._seeds import digest
 from seedfree._version import __version__
 from seedfree.card import card
 from seedfree.contexts.stream import ContextStream
@@ -399,7 +399,7 @@ class Execution:
     def _row(self, job: _Job, ordinal: int, item: Instruction, reason: str | None = None) -> _Row:
         context = item.context or job.context
         topic = context.topic or Topic("")
-        name = row_id(
+        name = digest(
             job.task.name,
             context.id,
             context.position,
@@ -419,7 +419,7 @@ class Execution:
             generator=item.generator or identity(self.stages.generator),
             context=context,
         )
-        return _Row((job.round, row_id(self.seed, filled.id)), filled, reason)
+        return _Row((job.round, digest(self.seed, filled.id)), filled, reason)
 
     def _select(self) -> Counter[str]:
         """Marks near-duplicates among all rows so far; returns kept rows by task."""

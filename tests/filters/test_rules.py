@@ -3,14 +3,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from seedfree.errors import ConfigError
 from seedfree.filters.rules import RuleFilter
 from seedfree.languages import FormatExample, Language
 from seedfree.records import Instruction, Message
-from seedfree.text import fold, script_of, squeeze
 
 ARTICLES = Path(__file__).parents[3] / "shared" / "thaiwiki" / "articles.jsonl.gz"
 LEADS = ("rules: cut off (conjunction)", "rules: cut off (open punctuation)")
@@ -207,29 +203,3 @@ def test_hardly_any_paragraph_of_thai_wikipedia_is_dropped():
                 dropped.append((reason, paragraph))
     assert seen > 1000
     assert len(dropped) < 0.005 * seen, dropped
-
-
-@given(st.text())
-def test_folding_is_idempotent(text):
-    assert fold(fold(text)) == fold(text)
-    assert squeeze(squeeze(text)) == squeeze(text)
-
-
-@pytest.mark.parametrize(
-    "one, other",
-    [
-        ("เเกง", "แกง"), ("น\u0e4d\u0e49า", "น้ำ"), ("๒๕๔๑", "2541"), ("“วัด”", '"วัด"'), ("ກ\u200bາ", "ກາ"),
-        ("၁၉၉၀", "1990"), ("ＡＢＣ", "abc"), ("พ.ศ.  2541\n", "พ.ศ. 2541"), ("ໝາ", "ຫມາ"), ("Cafe\u0301", "café"),
-    ],
-)  # fmt: skip
-def test_copies_that_differ_in_nothing_fold_alike(one, other):
-    assert fold(one) == fold(other)
-
-
-@pytest.mark.parametrize(
-    "char, script",
-    [("ก", "Thai"), ("ກ", "Lao"), ("ក", "Khmer"), ("က", "Myanmar"), ("a", "Latin"), ("ｱ", "Katakana"), ("漢", "Han"),
-     ("ж", "Cyrillic"), ("Ａ", "Latin"), ("ª", ""), ("1", ""), ("ิ", ""), ("ℵ", "")],
-)  # fmt: skip
-def test_scripts(char, script):
-    assert script_of(char) == script or not script
