@@ -19,7 +19,7 @@ from seedfree.engine.batch import generate_all
 from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.evaluation.statistics import Interval, mean_interval
-from seedfree.filters.judge import Verdict, judge_prompt, parts, warn_of_kin
+from seedfree.filters.judge import Verdict, judge_prompt, texts_to_judge, warn_of_kin
 from seedfree.languages import Language
 from seedfree.protocols import Generator
 from seedfree.records import Instruction, Prompt, Question
@@ -63,7 +63,7 @@ def _asked(i: int, item: object, language: Language) -> Asked:
     if isinstance(item, str):
         return Asked(item, source=alone)
     if isinstance(item, Instruction):
-        shown = parts(item)
+        shown = texts_to_judge(item)
         source = item.source.url or item.source.title or alone
         return Asked(
             shown["instruction"], shown["input"], item.task, source, shown["output"], item.generator
