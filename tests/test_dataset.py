@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree._files import json_line, write_atomic
-from seedfree.dataset import KEYS, Dataset, check_rows, item, row
+from seedfree.dataset import KEYS, Dataset, check_rows, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Instruction, Message, Source
 
@@ -91,7 +91,7 @@ def test_sequence():
 
 
 def test_row_has_the_published_keys_in_order_and_no_context():
-    published = row(FULL)
+    published = to_row(FULL)
     assert tuple(published) == KEYS
     assert list(published["source"]) == [
         "kind",
@@ -107,13 +107,13 @@ def test_row_has_the_published_keys_in_order_and_no_context():
 
 @given(instructions)
 def test_row_round_trip(one):
-    line = json_line(row(one))
-    assert item(json.loads(line)) == one
+    line = json_line(to_row(one))
+    assert from_row(json.loads(line)) == one
     assert line.splitlines() == [line[:-1]], "a reader that ends lines at U+2028 sees one line"
 
 
 def test_item_takes_the_least_and_ignores_the_rest():
-    one = item(
+    one = from_row(
         {
             "task": "t",
             "instruction": "i",
@@ -146,7 +146,7 @@ def test_item_takes_the_least_and_ignores_the_rest():
 )
 def test_item_refuses_what_is_no_row(bad):
     with pytest.raises(ConfigError):
-        item(bad)
+        from_row(bad)
 
 
 def test_jsonl_round_trip(tmp_path):
@@ -202,7 +202,7 @@ def test_exports(tmp_path):
     for form, expected in [
         ("alpaca", data.to_alpaca()),
         ("messages", data.to_messages()),
-        ("rows", [row(FULL)]),
+        ("rows", [to_row(FULL)]),
     ]:
         data.to_jsonl(tmp_path / form, form=form)
         assert [
@@ -232,7 +232,7 @@ def test_to_hf():
     data = Dataset([FULL, *rows(2)])
     hf = data.to_hf()
     assert hf.num_rows == 3 and tuple(hf.column_names) == KEYS
-    assert Dataset(item(one) for one in hf) == data
+    assert Dataset(from_row(one) for one in hf) == data
     assert data[1:].to_hf().features == hf.features == Dataset().to_hf().features, (
         "nulls do not change the types"
     )

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
@@ -25,13 +25,6 @@ __all__ = ["GroundingFilter"]
 _GROUNDED = frozenset({"closed_qa", "multiple_choice", "summarization"})
 _LONG = 200
 _PIECE = 20
-
-
-@runtime_checkable
-class _KnowsTasks(Protocol):
-    """A session that knows the run's grounded tasks, as a pipeline's does."""
-
-    grounded_tasks: frozenset[str] | None
 
 
 @dataclass
@@ -64,9 +57,8 @@ class GroundingFilter:
 
     def bind(self, session: Session) -> None:
         self._language = session.language
-        self._grounded = _GROUNDED
-        if isinstance(session, _KnowsTasks) and session.grounded_tasks is not None:
-            self._grounded = frozenset(session.grounded_tasks)
+        promised = getattr(session, "grounded_tasks", None)
+        self._grounded = _GROUNDED if promised is None else frozenset(promised)
 
     def check(self, item: Instruction) -> str | None:
         """Returns the reason to drop a row. Other tasks and rows without a context pass."""

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic_core import from_json
 
 from seedfree._files import json_line, write_atomic, write_json
-from seedfree.dataset import Dataset, item, row
+from seedfree.dataset import Dataset, from_row, to_row
 from seedfree.engine.ledger import current, named
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
@@ -333,7 +333,7 @@ class Run:
 
 def _dropped(data: dict[str, Any]) -> Dropped:
     extra = {name: data.pop(name, None) for name in ("reason", "duplicate_of", "similarity")}
-    kept = item(data)
+    kept = from_row(data)
     return Dropped(
         **{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra
     )
@@ -345,7 +345,7 @@ def _dropped_row(dropped: Dropped) -> dict[str, Any]:
         "duplicate_of": dropped.duplicate_of,
         "similarity": dropped.similarity,
     }
-    return {**row(dropped), **extra}
+    return {**to_row(dropped), **extra}
 
 
 def known_verdicts(path: Path) -> dict[str, str | None]:
@@ -390,4 +390,6 @@ def publish(path: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -
 
 def rows_of(items: Iterable[Instruction]) -> str:
     """JSON lines, dropped rows with their reasons."""
-    return "".join(json_line(_dropped_row(i) if isinstance(i, Dropped) else row(i)) for i in items)
+    return "".join(
+        json_line(_dropped_row(i) if isinstance(i, Dropped) else to_row(i)) for i in items
+    )
