@@ -106,14 +106,14 @@ def test_row_has_the_published_keys_in_order_and_no_context():
 
 
 @given(instructions)
-def test_row_round_trip(one):
-    line = json_line(to_row(one))
-    assert from_row(json.loads(line)) == one
+def test_row_round_trip(item):
+    line = json_line(to_row(item))
+    assert from_row(json.loads(line)) == item
     assert line.splitlines() == [line[:-1]], "a reader that ends lines at U+2028 sees one line"
 
 
 def test_item_takes_the_least_and_ignores_the_rest():
-    one = from_row(
+    item = from_row(
         {
             "task": "t",
             "instruction": "i",
@@ -123,9 +123,8 @@ def test_item_takes_the_least_and_ignores_the_rest():
             "reason": "x",
         }
     )
-    assert (
-        one == Instruction(task="t", instruction="i", output="o") and one.messages[1].content == "o"
-    )
+    assert item == Instruction(task="t", instruction="i", output="o")
+    assert item.messages[1].content == "o"
 
 
 @pytest.mark.parametrize(
@@ -232,14 +231,17 @@ def test_to_hf():
     data = Dataset([FULL, *rows(2)])
     hf = data.to_hf()
     assert hf.num_rows == 3 and tuple(hf.column_names) == KEYS
-    assert Dataset(from_row(one) for one in hf) == data
+    assert Dataset(from_row(row) for row in hf) == data
     assert data[1:].to_hf().features == hf.features == Dataset().to_hf().features, (
         "nulls do not change the types"
     )
 
 
 def test_to_hf_without_the_package_names_the_pip_command():
-    code = "import sys; sys.modules['datasets'] = None; from seedfree.dataset import Dataset; Dataset().to_hf()"
+    code = (
+        "import sys; sys.modules['datasets'] = None; "
+        "from seedfree.dataset import Dataset; Dataset().to_hf()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.rstrip().endswith(
         "datasets is not installed. Run: pip install 'seedfree[train]'"
@@ -281,9 +283,9 @@ def test_split_is_complete_disjoint_stratified_and_repeatable(cells, share, seed
 def test_split_keeps_pages_together():
     pages = [f"https://th.wikipedia.org/wiki/{k}" for k in range(80)]
     data = Dataset(
-        one
+        item
         for k, url in enumerate(pages)
-        for one in rows(5, topic=f"t{k % 7}", source=Source("wikipedia", url=url))
+        for item in rows(5, topic=f"t{k % 7}", source=Source("wikipedia", url=url))
     )
     train, test = data.split()
     assert len(test) == 50 and not {i.source.url for i in train} & {i.source.url for i in test}

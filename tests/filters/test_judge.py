@@ -85,7 +85,7 @@ def test_settings_and_use_outside_a_run():
 
 @pytest.mark.parametrize("code, digest", [("th", "69a59966ae8de893"), ("en", "862a0a5f44f8a966")])
 def test_what_old_runs_paid_for_is_found_again(code, digest, monkeypatch):
-    """A changed prompt, system prompt or schema is a new key: every kept verdict would be asked for again."""
+    """A changed prompt, system prompt or schema is a new key: all verdicts are asked for again."""
     monkeypatch.setattr(Session, "language", Language.load(code))
     prompt = judge(8)[1][0][0]
     sent = (
@@ -175,21 +175,15 @@ def test_a_name_may_tell_none(name):
 
 def test_addresses_and_makers_of_servers_are_no_names():
     served = OpenAICompatibleGenerator("http://llama-box:8000/v1", "Qwen3-8B")
-    assert (
-        not related(served, "llama-3")
-        and related(served, "qwen2")
-        and "llama-box" not in model_name(served)
-    )
+    assert related(served, "qwen2") and not related(served, "llama-3")
+    assert "llama-box" not in model_name(served)
     assert related(ClaudeGenerator(api_key="k"), "claude-3-haiku")
 
 
 def test_one_model_is_akin_to_itself_whatever_its_name():
     mine = FunctionGenerator(str, name="mine")
-    assert (
-        related(mine, mine)
-        and related(mine, mine.identity)
-        and not related(mine, FunctionGenerator(str, name="x"))
-    )
+    assert related(mine, mine) and related(mine, mine.identity)
+    assert not related(mine, FunctionGenerator(str, name="x"))
 
 
 def test_the_base_of_a_trained_model_counts():
@@ -205,9 +199,8 @@ def test_the_base_of_a_trained_model_counts():
 def test_a_writers_name_from_a_file_cannot_forge_a_line_of_the_log(caplog):
     with caplog.at_level(logging.WARNING, "seedfree"):
         warn_of_kin("claude-a", ["claude-b\nERROR all is lost\x1b[2J"])
-    assert (
-        "\n" not in caplog.records[0].getMessage() and "\x1b" not in caplog.records[0].getMessage()
-    )
+    message = caplog.records[0].getMessage()
+    assert "\n" not in message and "\x1b" not in message
 
 
 def test_one_warning_for_all_kin(caplog):
@@ -215,8 +208,5 @@ def test_one_warning_for_all_kin(caplog):
         assert not warn_of_kin("claude", ["", "gpt-5", "mine"])
         assert not caplog.records
         assert warn_of_kin("claude-a", ["claude-b", "gpt-5", "claude-c", "claude-b"])
-    assert (
-        len(caplog.records) == 1
-        and "claude-b, claude-c" in caplog.text
-        and "gpt" not in caplog.text
-    )
+    assert len(caplog.records) == 1
+    assert "claude-b, claude-c" in caplog.text and "gpt" not in caplog.text
