@@ -108,7 +108,7 @@ def check_rows(rows: object) -> None:
 
 
 class Dataset(Sequence[Instruction]):
-    """Instructions in the run's order; it never changes. A slice is a `Dataset` again."""
+    """Instructions in the run's order. It never changes, and a slice is a `Dataset` again."""
 
     __slots__ = ("_items",)
 
@@ -120,7 +120,7 @@ class Dataset(Sequence[Instruction]):
         """Reads a file of published rows, such as a run's `dataset.jsonl`.
 
         Raises:
-            ConfigError: The file cannot be read, or a line is no row; the message names the line.
+            ConfigError: The file cannot be read, or a line is no row. The message names the line.
         """
         path, items = Path(path), []
         for line, row in json_rows(path, file_text(path)):
@@ -151,7 +151,7 @@ class Dataset(Sequence[Instruction]):
             license: SPDX identifier, of rows that name none.
 
         Raises:
-            ConfigError: The file cannot be read, or something is missing or empty; the message
+            ConfigError: The file cannot be read, or something is missing or empty. The message
                 names the line.
         """
         return cls(read(path, "alpaca", task=task, language=language, license=license))

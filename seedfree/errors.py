@@ -1,7 +1,7 @@
 """Every error that seedfree raises, as one tree. All of them are public: `sf.ConfigError` ...
 
     SeedfreeError                   message, hint, retryable
-    ├── ConfigError                 a setting, argument, file or package is wrong; a ValueError too
+    ├── ConfigError                 a setting, argument, file or package is wrong (a ValueError)
     │   └── ConfigMismatchError     the folder was made with other settings (`fields`)
     ├── RequestError                one request failed for good (`status`)
     │   ├── RetryableError          it may succeed later (`retry_after`)
@@ -82,7 +82,7 @@ def _line(text: str) -> str:
 
 
 class ConfigError(SeedfreeError, ValueError):
-    """A setting, an argument, a file or an installed package is wrong; nothing was sent."""
+    """A setting, an argument, a file or an installed package is wrong. Nothing was sent."""
 
 
 class ConfigMismatchError(ConfigError):
@@ -98,7 +98,7 @@ class ConfigMismatchError(ConfigError):
 
 
 class RequestError(SeedfreeError):
-    """One request failed for good; others may still succeed.
+    """One request failed for good. Others may still succeed.
 
     Args:
         status: The HTTP status, where there was one.
@@ -135,7 +135,7 @@ class InvalidReplyError(RequestError):
 
 
 class StopRunError(RequestError):
-    """No request of this run can succeed until someone acts; the run can be resumed."""
+    """No request of this run can succeed until someone acts. The run can be resumed."""
 
 
 class LedgerError(SeedfreeError):
@@ -159,5 +159,5 @@ class TopicsExhaustedError(SeedfreeError):
 
 
 def missing_extra(package: str, extra: str) -> ConfigError:
-    """Makes the error for a package that is not installed; `extra` is the extra that brings it."""
+    """Makes the error for a package that is not installed and that `extra` would install."""
     return ConfigError(f"{package} is not installed", hint=f"Run: pip install 'seedfree[{extra}]'")

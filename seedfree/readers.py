@@ -40,7 +40,7 @@ def read(
     """Reads the rows of a file. `task`, `language` and `license` are for rows that name none.
 
     Raises:
-        ConfigError: The file cannot be read, or a row lacks something; the message names the line
+        ConfigError: The file cannot be read, or a row lacks something. The message names the line
             where the row begins.
     """
     path = Path(path)

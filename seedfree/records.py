@@ -68,7 +68,7 @@ class Source:
     Attributes:
         kind: `"wikipedia"`, `"document"`, `"written"` (by the LLM), `"topic"` (no text at all), or
             a user's own word.
-        revision: Revision id of a wiki page; content hash of a document.
+        revision: Revision id of a wiki page, or content hash of a document.
         license: SPDX identifier, where it is known.
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
     """
@@ -132,7 +132,9 @@ class Context:
         text = self.topic.text if self.topic else self.text
         # White space first: a line separator that is already an escape would stay.
         line = shown(" ".join(text.split())).translate(_QUOTES)
-        return line if len(line) <= limit else f"{line[: limit - 1]}…"
+        if len(line) > limit:
+            line = f"{line[: limit - 1]}…"
+        return line
 
     def cue(self, limit: int = 600) -> str:
         """Returns the text on one line of at most `limit` characters, cut at a space.
@@ -144,7 +146,7 @@ class Context:
             return line
         # The first half is never cut: a language without spaces may have its last one far back.
         space = line.rfind(" ", limit // 2, limit + 1)
-        return line[: space if space > 0 else limit]
+        return line[:space] if space > 0 else line[:limit]
 
 
 @dataclass(frozen=True)
@@ -159,14 +161,14 @@ class Message:
 class Instruction:
     """One row of the data set, in the Alpaca form that the paper trained on (section 3.3).
 
-    From an extension `task, instruction, input, output` are enough; the pipeline fills in the rest.
+    From an extension `task, instruction, input, output` are enough. The pipeline fills in the rest.
 
     Attributes:
-        input: The text that the instruction needs beside it; empty where it stands alone.
-        messages: All turns; made from the three fields above where it is not given.
+        input: The text that the instruction needs beside it. Empty where it stands alone.
+        messages: All turns. Without any, they are made from instruction, input and output.
         generator: Identity of the model that wrote it.
         evidence: The words of the context on which the answer rests, where the task asks for them.
-        context: The whole context; not published.
+        context: The whole context. It is not published.
     """
 
     task: Text
@@ -214,8 +216,9 @@ class Example:
 
 
 def _json_schema(value: Any) -> Any:
-    is_model = isinstance(value, type) and issubclass(value, BaseModel)
-    return schema_of(value) if is_model else value
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return schema_of(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -287,8 +290,8 @@ class Question:
     Attributes:
         id: Unique within its benchmark.
         task: The benchmark's own word: `"closed_qa"`, `"multiple_choice"`.
-        answer: The reference; of a question with `choices`, the text of the right one.
-        context: The text that the question is about; empty where it stands alone.
+        answer: The reference. Of a question with `choices`, the text of the right one.
+        context: The text that the question is about. Empty where it stands alone.
         choices: The possible answers in order, where the benchmark has them as such.
         part: Which part of the benchmark it belongs to (`"culture"`, `"general"`).
         source: What it was made from (a passage, a page): questions of one source are not
@@ -312,14 +315,14 @@ class Selection:
 
     Attributes:
         kept: Row numbers, ascending.
-        duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was
+        duplicate_of: Length n. The kept row with the highest cosine, -1 where the row itself was
             kept.
-        similarity: Length n; that cosine, NaN where the row was kept or where the filter measures
+        similarity: Length n. That cosine, NaN where the row was kept or where the filter measures
             none.
         index: What found the neighbours: `"exact"`, `"hnsw"`, or the filter's own word.
-        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found; `None` for
+        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found. `None` for
             an exact one.
-        reasons: Length n; why each row was dropped. `None` where the filter has one reason for all.
+        reasons: Length n. Why each row was dropped. `None` where the filter has one reason for all.
     """
 
     kept: Any
@@ -332,8 +335,9 @@ class Selection:
     @property
     def ratio(self) -> float:
         """Returns the share of rows that were kept, 0 to 1. It is 1 for no rows."""
-        rows = len(self.duplicate_of)
-        return len(self.kept) / rows if rows else 1.0
+        if not len(self.duplicate_of):
+            return 1.0
+        return len(self.kept) / len(self.duplicate_of)
 
 
 class _Record(Protocol):

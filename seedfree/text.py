@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "fold",
     "letters_and_digits",
     "outside_code",
+    "pieces",
     "script_of",
     "shown",
     "squeeze",
@@ -147,6 +149,11 @@ def letters_and_digits(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     # A list, because join() makes one of any generator first.
     return "".join([char for char in folded if unicodedata.category(char)[0] in "LMN"])
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """Yields every `size` characters in a row."""
+    return (text[i : i + size] for i in range(len(text) - size + 1))
 
 
 @lru_cache(maxsize=8192)

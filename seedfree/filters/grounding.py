@@ -18,7 +18,7 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction
-from seedfree.text import fold, outside_code, script_of, squeeze
+from seedfree.text import fold, outside_code, pieces, script_of, squeeze
 
 __all__ = ["GroundingFilter"]
 
@@ -95,8 +95,8 @@ class GroundingFilter:
     def _holds_most(self, answer: str, source: str) -> bool:
         if len(answer) < self.most_copied * len(source):
             return False
-        pieces = set(_pieces(source, _PIECE))
-        return len(pieces.intersection(_pieces(answer, _PIECE))) >= self.most_copied * len(pieces)
+        wanted = set(pieces(source, _PIECE))
+        return len(wanted.intersection(pieces(answer, _PIECE))) >= self.most_copied * len(wanted)
 
 
 def _is_excerpt(answer: str, source: str) -> bool:
@@ -107,11 +107,7 @@ def _is_excerpt(answer: str, source: str) -> bool:
     starts = range(0, len(answer) - block + 1, block)
     if not any(answer[i : i + block] in source for i in starts):
         return False
-    return not set(_pieces(source, run)).isdisjoint(_pieces(answer, run))
-
-
-def _pieces(text: str, size: int) -> Iterator[str]:
-    return (text[i : i + size] for i in range(len(text) - size + 1))
+    return not set(pieces(source, run)).isdisjoint(pieces(answer, run))
 
 
 _CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
@@ -155,7 +151,7 @@ class _Number(NamedTuple):
     """A number as written, with the values it may have and what stands on either side of it.
 
     Attributes:
-        before: The 5 characters before it, spaces left out; empty where there are fewer.
+        before: The 5 characters before it, spaces left out. Empty if there are fewer.
         unit: The first 3 letters after it, or a sign of percent or degree.
     """
 
@@ -279,7 +275,7 @@ def _unknown_names(answer: str, context: str, language: Language) -> Iterator[st
 
 
 def _capitalised(text: str, *, cased: bool) -> Iterator[str]:
-    """Yields capitalised words that may be names; `cased` says that the language has capitals."""
+    """Yields capitalised words that may be names. `cased`: the language itself has capitals."""
     for match in _WORD.finditer(text):
         word = match[0]
         if not cased and script_of(word[0]) not in _CASED:

@@ -46,7 +46,7 @@ class JudgeFilter:
 
     Attributes:
         minimum: Lowest mark that is kept, 1 to 10.
-        generator: The judge; `None` for the run's own LLM.
+        generator: The judge, or `None` for the run's own LLM.
     """
 
     minimum: int = 7
@@ -207,7 +207,7 @@ def warn_of_kin(judge: object, writers: Iterable[object]) -> bool:
 
     Args:
         judge: A generator, or its identity.
-        writers: Generators, trained models or identities; empty texts are passed over.
+        writers: Generators, trained models or identities. Empty texts are passed over.
     """
     named = [model_name(writer) for writer in writers if writer != "" and related(judge, writer)]
     kin = ", ".join(dict.fromkeys(named))

@@ -117,7 +117,7 @@ def _other_language(text: str, language: Language) -> str | None:
 
 
 def _has_other_sentence(prose: str, language: Language) -> bool:
-    """Finds a sentence in another language; what is quoted or in brackets may be one."""
+    """Finds a sentence in another language that is not quoted and not in brackets."""
     for sentence in _SENTENCE_END.split(_IN_BRACKETS_OR_QUOTES.sub(" ", prose)):
         letters = count_scripts(sentence).get(language.script, 0)
         if letters >= _SENTENCE_LETTERS and _other_language(sentence, language):

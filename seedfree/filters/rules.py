@@ -23,7 +23,7 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction
-from seedfree.text import fold, outside_code, squeeze
+from seedfree.text import fold, outside_code, pieces, squeeze
 
 __all__ = ["RuleFilter"]
 
@@ -266,8 +266,8 @@ class _Copies:
 
     def _add(self, text: str, windows: set[str]) -> None:
         squeezed = squeeze(text)
-        windows.update(_pieces(squeezed, _WINDOW))
-        self._parts.update(_pieces(squeezed, _PART))
+        windows.update(pieces(squeezed, _WINDOW))
+        self._parts.update(pieces(squeezed, _PART))
 
     def find(self, text: str) -> str | None:
         """Names what a text copies: `"copied example"`, `"prompt leaked"` or nothing."""
@@ -279,7 +279,7 @@ class _Copies:
             return None
         if any(len(spoken) >= _INSIDE and spoken in squeezed for spoken in self._spoken):
             return "copied example"
-        windows = set(_pieces(squeezed, _WINDOW))
+        windows = set(pieces(squeezed, _WINDOW))
         if not windows.isdisjoint(self._example_windows):
             return "copied example"
         if not windows.isdisjoint(self._prompt_windows):
@@ -299,10 +299,6 @@ def _strings(value: object, key: str = "text") -> Iterator[tuple[str, str]]:
             yield from _strings(inner, name)
 
 
-def _pieces(text: str, size: int) -> Iterator[str]:
-    return (text[i : i + size] for i in range(len(text) - size + 1))
-
-
 def _bare(text: str) -> str:
     """Squeezes a text and strips punctuation from its ends, to ask whether two are the same."""
     # Not the signs of `evaluation.choices`, which strips brackets too: there a text may be `(A)`.
@@ -320,15 +316,15 @@ _DOTS = re.compile(r"([^\w\s])\1{3,}")
 def _repeats(text: str, distinct: float) -> bool:
     # Rows of dots and dashes draw a line or a table, and repeat nothing that was said.
     folded = _DOTS.sub(r"\1\1\1", fold(outside_code(text)))
-    pieces = max(len(folded) - _GRAM + 1, 0)
-    different = len(set(_pieces(folded, _GRAM)))
+    total = max(len(folded) - _GRAM + 1, 0)
+    different = len(set(pieces(folded, _GRAM)))
     # The share says little of a shorter text.
-    if pieces >= 5 * _GRAM and different < distinct * pieces:
+    if total >= 5 * _GRAM and different < distinct * total:
         return True
     if _ONE_CHAR.search(folded):
         return True
     # The search for loops is slow, and most texts have too few repeated pieces to hold one.
-    if pieces - different < _LOOP_PIECES:
+    if total - different < _LOOP_PIECES:
         return False
     # Rules of a table repeat without saying anything twice, so a loop has a letter in it.
     return any(
@@ -366,6 +362,8 @@ def _refuses(text: str, language: Language) -> bool:
 # Vowels written before their consonant, and signs that stack the next one: no word ends in them.
 _HALF = tuple("เแโใไເແໂໃໄ\u17d2\u1039")
 _OPEN_END = re.compile(r"[,;:(\[{“«「、،၊]\Z|\s[-–—&/+=]\Z")
+# Something must follow these words. Those that also end questions or other words count after white
+# space alone.
 _DANGLING = {
     "th": r"(?:และ|ซึ่ง|ได้แก่|เช่น|เพื่อ|เนื่องจาก|\s(?:หรือ|เพราะ|แต่|โดย|ที่|ว่า|คือ|ของ|ใน))",
     "lo": r"(?:ແລະ|ເຊິ່ງ|ໄດ້ແກ່|ເຊັ່ນ|\s(?:ຫຼື|ແຕ່|ທີ່|ໂດຍ))",
@@ -383,6 +381,7 @@ _LABEL = re.compile(r"^\s*\(?\w{1,3}\)", re.MULTILINE)
 _TAIL = 120
 _STOPS = re.compile(r"[.!?…။។][\"'”’»)*_]*(?:\s|\Z)")
 _LIST_ITEM = re.compile(r"\s*(?:[-*•·|#>]|\(?\w{1,3}[.)])")
+# Scripts whose sentences end with a sign. Thai and Lao have none.
 _STOPPED_SCRIPTS = frozenset({"Latin", "Cyrillic", "Greek", "Myanmar", "Khmer"})
 _PROSE = 120
 

@@ -80,10 +80,10 @@ class Language:
         name: In English.
         native: In the language itself.
         script: Unicode script names, `"Thai"`, `"Latin"`.
-        wikipedia: Subdomain of its Wikipedia; `""` for none.
+        wikipedia: Subdomain of its Wikipedia, or `""` for none.
         persona: System prompt: a native speaker who answers in the language only.
-        segmenter: Name of the word segmenter (`segment.py`); `"space"` for languages that write
-            spaces.
+        segmenter: Name of the word segmenter (`segment.py`). Languages that write spaces have
+            `"space"`.
         digits: Ten digits, 0 to 9, where the language has its own.
         era_offset: Year of the local era minus the Gregorian year (543 for the Buddhist era), 0 for
             none.
@@ -125,7 +125,7 @@ class Language:
         """Finds the language of a code (ISO 639-1 or 639-3) or an English name.
 
         Raises:
-            ConfigError: No such language; the message names the nearest.
+            ConfigError: No such language. The message names the nearest.
         """
         if isinstance(language, Language):
             return language
@@ -192,7 +192,7 @@ class Language:
         """Cuts a text into words, in order, without white space.
 
         Raises:
-            ConfigError: The segmenter's package is not installed; the message names the pip
+            ConfigError: The segmenter's package is not installed. The message names the pip
                 command.
         """
         return segment(text, self.segmenter)

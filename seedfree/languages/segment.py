@@ -27,8 +27,8 @@ def segment(text: str, segmenter: str) -> list[str]:
     writers of Khmer, Lao and Burmese put between words.
 
     Args:
-        segmenter: `"space"`; `"newmm"` (PyThaiNLP), for Thai; `"icu"` (the word boundaries of
-            Unicode with ICU's dictionaries), for Lao, Khmer, Burmese and any other script.
+        segmenter: `"space"`, or `"newmm"` (PyThaiNLP) for Thai, or `"icu"` (the word boundaries of
+            Unicode with ICU's dictionaries) for Lao, Khmer, Burmese and any other script.
 
     Raises:
         ConfigError: Unknown name, or its package is not installed.
