@@ -20,7 +20,7 @@ from seedfree.engine.batch import generate_all
 from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.evaluation.statistics import Interval, mean_interval
-from seedfree.filters.judge import Verdict, judge_prompt, parts, warn_of_kin
+from seedfree.filters.judge import Verdict, judge_prompt, texts_to_judge, warn_of_kin
 from seedfree.languages import Language
 from seedfree.protocols import Generator
 from seedfree.records import Instruction, Prompt, Question, Reply
@@ -306,7 +306,7 @@ def _judged_question(i: int, item: object, language: Language) -> JudgedQuestion
     if isinstance(item, str):
         return JudgedQuestion(item, source=alone)
     if isinstance(item, Instruction):
-        shown = parts(item)
+        shown = texts_to_judge(item)
         return JudgedQuestion(
             shown["instruction"],
             shown["input"],

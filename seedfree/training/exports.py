@@ -19,7 +19,8 @@ from seedfree._files import json_line, write_atomic
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
-from seedfree.records import Message, altered, unmarked
+from seedfree.records import Message, altered
+from seedfree.text import unmarked
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.data import check_language, split
 from seedfree.training.render import CHATML
