@@ -9,7 +9,7 @@ from typing import Any
 
 from seedfree._files import read_json
 from seedfree.errors import ConfigError
-from seedfree.evaluation.predictions import PARTS, TASKS, named
+from seedfree.evaluation.predictions import PARTS, TASKS, read_name
 
 __all__ = ["SIMILARITY", "Published", "read_published"]
 
@@ -94,10 +94,10 @@ def _entries(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _published(path: Path, name: str, entry: Mapping[str, Any]) -> Published:
     file = next(
-        (said for said in (entry.get("file"), name) if isinstance(said, str) and named(said)), ""
+        (said for said in (entry.get("file"), name) if isinstance(said, str) and read_name(said)), ""
     )
     alone = path.absolute().parent.name if path.stem == "evaluation_results" else path.stem
-    model, task, part = named(file) or (alone, "", "")
+    model, task, part = read_name(file) or (alone, "", "")
     model, task = str(entry.get("model") or model), str(entry.get("task") or task)
     part = str(entry.get("test_set") or entry.get("part") or part)
     for what, said, known in (("task", task, TASKS), ("test_set", part, PARTS)):

@@ -17,7 +17,7 @@ from seedfree.evaluation.predictions import (
     Prediction,
     Predictions,
     cut_off,
-    named,
+    read_name,
     read_predictions,
 )
 from seedfree.evaluation.published import Published, read_published
@@ -100,7 +100,7 @@ def gather(
     inside = (
         path
         for path in folder.glob("*/*")
-        if path.name.startswith("predictions.jsonl") or named(path)
+        if path.name.startswith("predictions.jsonl") or read_name(path)
     )
     for path in sorted(path for path in (*folder.iterdir(), *inside) if path.is_file()):
         if path.suffix == ".json":

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.statistics import bootstrap, kappa, pairs, raw_agreement, spearman
+from seedfree.evaluation.statistics import bootstrap, kappa, marked_by_both, raw_agreement, spearman
 
 MARKS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=40)
 YES_NO = [1] * 20 + [1] * 5 + [0] * 10 + [0] * 15, [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15
@@ -52,7 +52,7 @@ def test_what_is_defined_to_be_what():
 
 def test_items_that_one_rater_left_out_do_not_count():
     a, b = [1, None, 3, 4, math.nan], [1, 2, None, 3, 5]
-    assert pairs(a, b) == ([1, 4], [1, 3])
+    assert marked_by_both(a, b) == ([1, 4], [1, 3])
     assert same(kappa(a, b, "linear"), kappa([1, 4], [1, 3], "linear"))
     assert spearman(a, b) == 1
 

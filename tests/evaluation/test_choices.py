@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.answers import listed, stated
+from seedfree.evaluation.answers import labelled_choices, meant_choice
 from seedfree.evaluation.choices import accuracy
 from seedfree.evaluation.predictions import read_predictions
 from seedfree.languages import Language, languages
@@ -42,7 +42,7 @@ RULES = (
 )
 def test_the_second_choice_in_the_forms_that_models_write(text):
     if text.strip():
-        assert stated(text.strip(), RIVERS) == 1
+        assert meant_choice(text.strip(), RIVERS) == 1
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_the_second_choice_in_the_forms_that_models_write(text):
     ],
 )
 def test_what_means_no_choice_or_two(text):
-    assert stated(text, RIVERS) is None
+    assert meant_choice(text, RIVERS) is None
 
 
 def test_nothing_and_twice_the_same_are_no_choice():
-    assert stated("", ("", "ก")) is None
-    assert stated("ฝน", ("ฝน", "แดด", "ฝน")) is None
-    assert stated("ข", ("ฝน", "แดด", "ฝน")) == 1
+    assert meant_choice("", ("", "ก")) is None
+    assert meant_choice("ฝน", ("ฝน", "แดด", "ฝน")) is None
+    assert meant_choice("ข", ("ฝน", "แดด", "ฝน")) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,26 +109,28 @@ def test_nothing_and_twice_the_same_are_no_choice():
 def test_long_texts_are_read_in_time(piece):
     started = time.perf_counter()
     text = f"a{piece * (200_000 // len(piece))}b"
-    stated(text, RIVERS)
-    listed(text)
+    meant_choice(text, RIVERS)
+    labelled_choices(text)
     assert time.perf_counter() - started < 20  # quadratic readers need minutes
 
 
 def test_a_number_in_a_choice_is_no_label():
-    assert stated("ฟ้องได้ 3 วิธี คือ ยื่นเอง ส่งไปรษณีย์ และยื่นทางเว็บ ดังนั้นคำตอบที่ถูกต้องคือ 3 วิธี", COUNTS) == 3
-    assert stated("คำตอบที่ถูกต้องคือ 3.", COUNTS) == 2
-    assert stated("2. 2 วิธี", COUNTS) == 1
-    assert stated("12 วิธี", COUNTS) is None
-    assert stated("2.5 วิธี", COUNTS) is None
+    assert (
+        meant_choice("ฟ้องได้ 3 วิธี คือ ยื่นเอง ส่งไปรษณีย์ และยื่นทางเว็บ ดังนั้นคำตอบที่ถูกต้องคือ 3 วิธี", COUNTS) == 3
+    )
+    assert meant_choice("คำตอบที่ถูกต้องคือ 3.", COUNTS) == 2
+    assert meant_choice("2. 2 วิธี", COUNTS) == 1
+    assert meant_choice("12 วิธี", COUNTS) is None
+    assert meant_choice("2.5 วิธี", COUNTS) is None
 
 
 def test_the_words_of_a_choice():
-    assert stated("ทำได้ แต่ต้องขออนุญาตก่อน ตามกฎหมายที่ดิน", RULES) == 1
-    assert stated("ทั้ง (ก) และ (ข) เพราะถูกทั้งคู่", RULES) == 3
-    assert stated("คำตอบคือ ทั้ง (ก) และ (ข)", RULES) == 3
-    assert stated("ไม่มีอำนาจ เพราะหมดวาระ", ("มีอำนาจ", "ไม่มีอำนาจ")) == 1
-    assert stated("เห็นว่าไม่มีอำนาจ", ("มีอำนาจ", "ขึ้นอยู่กับศาล")) is None
-    assert stated("ถูกต้องแล้ว", ("ต้อง", "ไม่ต้อง")) is None
+    assert meant_choice("ทำได้ แต่ต้องขออนุญาตก่อน ตามกฎหมายที่ดิน", RULES) == 1
+    assert meant_choice("ทั้ง (ก) และ (ข) เพราะถูกทั้งคู่", RULES) == 3
+    assert meant_choice("คำตอบคือ ทั้ง (ก) และ (ข)", RULES) == 3
+    assert meant_choice("ไม่มีอำนาจ เพราะหมดวาระ", ("มีอำนาจ", "ไม่มีอำนาจ")) == 1
+    assert meant_choice("เห็นว่าไม่มีอำนาจ", ("มีอำนาจ", "ขึ้นอยู่กับศาล")) is None
+    assert meant_choice("ถูกต้องแล้ว", ("ต้อง", "ไม่ต้อง")) is None
 
 
 def test_wording_copied_with_slips_or_in_part():
@@ -136,10 +138,12 @@ def test_wording_copied_with_slips_or_in_part():
         "ผู้ใดพบทรัพย์สินที่มีผู้ทำหาย ต้องส่งมอบให้แก่เจ้าของหรือเจ้าพนักงานตำรวจภายในสามวัน",
         "ผู้เช่าต้องชำระค่าเช่าทุกสิ้นเดือน เว้นแต่จะตกลงกันไว้เป็นอย่างอื่นในสัญญาเช่า",
     )
-    assert stated("ผู้ใดพบทรัพย์สินที่มีผู้ทำหาย ตองส่งมอบให้แกเจ้าของหรือเจ้าพนักงานตำรวจภายใน 3 วัน", laws) == 0
-    assert stated("ผู้เช่าต้องชำระค่าเช่าทุกสิ้นเดือน", laws) == 1
-    assert stated(f"{laws[0][:-4]} และ {laws[1][:-4]}", laws) is None
-    assert stated("เจ้าของบ้านต้องซ่อมแซมบ้านให้อยู่ในสภาพดีเสมอ", laws) is None
+    assert (
+        meant_choice("ผู้ใดพบทรัพย์สินที่มีผู้ทำหาย ตองส่งมอบให้แกเจ้าของหรือเจ้าพนักงานตำรวจภายใน 3 วัน", laws) == 0
+    )
+    assert meant_choice("ผู้เช่าต้องชำระค่าเช่าทุกสิ้นเดือน", laws) == 1
+    assert meant_choice(f"{laws[0][:-4]} และ {laws[1][:-4]}", laws) is None
+    assert meant_choice("เจ้าของบ้านต้องซ่อมแซมบ้านให้อยู่ในสภาพดีเสมอ", laws) is None
 
 
 @pytest.mark.parametrize("code", languages())
@@ -148,7 +152,7 @@ def test_the_answer_as_the_language_file_writes_it(code):
     for place, label in enumerate(language.labels):
         said = language.text("multiple_choice_answer", explanation="...", label=label, choice="xyz")
         for text in (said, said.removesuffix(". xyz"), label, f"({label})", f"{label}. xyz"):
-            assert stated(text, (), code) == place
+            assert meant_choice(text, (), code) == place
 
 
 @pytest.mark.parametrize(
@@ -173,29 +177,38 @@ def test_the_answer_as_the_language_file_writes_it(code):
     ],
 )
 def test_the_third_choice_in_other_languages(code, text):
-    assert stated(text, ("a1", "b2", "c3", "d4"), code) == 2
+    assert meant_choice(text, ("a1", "b2", "c3", "d4"), code) == 2
 
 
 def test_choices_are_read_from_labelled_lines():
-    assert listed("เลือกข้อที่ถูก\nก. หนึ่ง\nข.  สอง\n\nค. สาม") == ("หนึ่ง", " สอง".strip(), "สาม")
-    assert listed("(A) one\n(B) two\nand more\n(C) three", "en") == (
+    assert labelled_choices("เลือกข้อที่ถูก\nก. หนึ่ง\nข.  สอง\n\nค. สาม") == (
+        "หนึ่ง",
+        " สอง".strip(),
+        "สาม",
+    )
+    assert labelled_choices("(A) one\n(B) two\nand more\n(C) three", "en") == (
         "one",
         "two\nand more",
         "three",
     )
-    assert listed("1. ข้อแรก\n2. ข้อสอง มีดังนี้\n(1) ย่อย\n(2) ย่อย\n3. ข้อสาม") == (
+    assert labelled_choices("1. ข้อแรก\n2. ข้อสอง มีดังนี้\n(1) ย่อย\n(2) ย่อย\n3. ข้อสาม") == (
         "ข้อแรก",
         "ข้อสอง มีดังนี้\n(1) ย่อย\n(2) ย่อย",
         "ข้อสาม",
     )
-    assert listed("๑. หนึ่ง\n๒. สอง") == ("หนึ่ง", "สอง")
-    assert listed("ก. มีข้อเดียว") == listed("ไม่มีตัวเลือก") == listed("2. สอง\n3. สาม") == ()
+    assert labelled_choices("๑. หนึ่ง\n๒. สอง") == ("หนึ่ง", "สอง")
+    assert (
+        labelled_choices("ก. มีข้อเดียว")
+        == labelled_choices("ไม่มีตัวเลือก")
+        == labelled_choices("2. สอง\n3. สาม")
+        == ()
+    )
 
 
 def test_a_reference_says_the_choice_first():
     text = "คำตอบคือ ข. เพราะ ข้อ ก. ไม่ถูกต้อง\nสรุป ข้อที่ถูกต้องคือ ค. ตามที่บางคนเข้าใจ"
-    assert stated(text, RIVERS, reference=True) == 1
-    assert stated("(ค) แม่น้ำยม\n(ก) ผิด", RIVERS, reference=True) == 2
+    assert meant_choice(text, RIVERS, reference=True) == 1
+    assert meant_choice("(ค) แม่น้ำยม\n(ก) ผิด", RIVERS, reference=True) == 2
 
 
 LABELS = ("กขคงจฉ", "ABCDEF", "abcdef", "123456", "๑๒๓๔๕๖")
@@ -216,14 +229,18 @@ FORMS = (
 )
 def test_any_text_means_one_of_the_choices_or_none(text, choices):
     for reference in (False, True):
-        found = stated(text, choices, reference=reference)
+        found = meant_choice(text, choices, reference=reference)
         assert found is None or 0 <= found < (len(choices) or 8)
-    listed(text)
+    labelled_choices(text)
 
 
 @given(st.integers(0, 3), st.sampled_from(LABELS), st.sampled_from(FORMS))
 def test_every_way_to_label_means_the_same(place, labels, form):
-    assert stated(form.format(labels[place]), RIVERS) == stated(form.format(labels[place])) == place
+    assert (
+        meant_choice(form.format(labels[place]), RIVERS)
+        == meant_choice(form.format(labels[place]))
+        == place
+    )
 
 
 @given(
@@ -232,7 +249,9 @@ def test_every_way_to_label_means_the_same(place, labels, form):
     st.sampled_from(["{}", "คำตอบคือ {}", "{} เพราะใกล้กว่า"]),
 )
 def test_another_order_moves_the_answer_with_its_choice(order, place, form):
-    assert stated(form.format(RIVERS[place]), [RIVERS[i] for i in order]) == order.index(place)
+    assert meant_choice(form.format(RIVERS[place]), [RIVERS[i] for i in order]) == order.index(
+        place
+    )
 
 
 def test_accuracy_counts_an_unparsed_answer_as_wrong():
@@ -306,9 +325,9 @@ FILE = "llama3_clsit.multiple_choice.culture.csv.gz"
 )
 def test_the_parser_agrees_with_a_reading_of_published_answers():
     rows = read_predictions(Path(THAIEVAL) / FILE).rows
-    choices = [listed(row.context) for row in rows]
+    choices = [labelled_choices(row.context) for row in rows]
     assert {len(found) for found in choices} == {4, 5}
-    said = [stated(row.prediction, given) for row, given in zip(rows, choices, strict=True)]
+    said = [meant_choice(row.prediction, given) for row, given in zip(rows, choices, strict=True)]
     mine = [int(digit) - 1 if digit != "0" else None for digit in READ]
     apart = [i for i, (one, two) in enumerate(zip(said, mine, strict=False)) if one != two]
     assert len(apart) <= 4

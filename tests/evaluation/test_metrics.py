@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
-from seedfree.evaluation.metrics import METRICS, paper_rows, segmented_rows, value
+from seedfree.evaluation.metrics import METRICS, metric_value, paper_rows, segmented_rows
 from seedfree.evaluation.words import paper_cutter, segmented_cutter
 
 TEXTS = st.text(st.sampled_from("ab c.ก\n"), max_size=25)
@@ -14,7 +14,7 @@ ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6)
 
 
 def of(rows, metric):
-    return float(value(metric, rows.sum(axis=0)))
+    return float(metric_value(metric, rows.sum(axis=0)))
 
 
 @given(ROWS)
@@ -37,7 +37,9 @@ def test_corpus_scores_are_sacrebleu_s(pairs):
 def test_value_takes_many_sums_at_once():
     rows = segmented_rows(["a b c d e", "x", ""], ["a b c d f", "y", "z"], segmented_cutter("en"))
     for metric in METRICS:
-        assert value(metric, rows) == pytest.approx([float(value(metric, row)) for row in rows])
+        assert metric_value(metric, rows) == pytest.approx(
+            [float(metric_value(metric, row)) for row in rows]
+        )
 
 
 def test_meteor_without_synonyms_or_stems():

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.predictions import Prediction, cut_off, named, read_predictions
+from seedfree.evaluation.predictions import Prediction, cut_off, read_name, read_predictions
 
 HEADER = "question,context,answer,id,prediction\n"
 LONG = "ก" * 200_000
@@ -95,7 +95,7 @@ def test_jsonl(tmp_path, name):
     ],
 )
 def test_names(name, expected):
-    assert named(name) == expected
+    assert read_name(name) == expected
 
 
 def test_a_name_of_another_form_is_the_model(tmp_path):
