@@ -67,7 +67,7 @@ DASH = "-"
 
 
 class Key(NamedTuple):
-    """What names a prediction file and its published scores; `part` is "culture" or "general"."""
+    """What names a prediction file and its published scores: part "culture" or "general"."""
 
     model: str
     task: str
@@ -285,7 +285,7 @@ def read_folder(
 
 
 def _paths(folder: Path) -> Iterator[Path]:
-    """Yields the files to read; of the folders inside, the prediction files alone."""
+    """Yields the files to read. Of the folders inside, these are the prediction files alone."""
     inside = (
         path
         for path in folder.glob("*/*")
@@ -308,7 +308,7 @@ def _by_task(file: Predictions) -> dict[Key, list[Prediction]]:
 
 
 def read_published(path: str | Path) -> dict[Key, Published]:
-    """Returns the entries of a JSON file; none where it holds something else.
+    """Returns the entries of a JSON file. There are none if it holds something else.
 
     An entry is an object with `published`: names to numbers, nested or not. It says `model`, `task`
     and `test_set`, or `file` (`<model>.<task>.<part>.csv`); the model may also be the name of the
@@ -416,7 +416,7 @@ def rescore(
 
 
 def pooled(files: Sequence[Rescored]) -> dict[str, Any]:
-    """Returns rows, characters an answer, unanswered and cut-off shares; None where no file is."""
+    """Returns rows, characters an answer, unanswered and cut-off shares; None without files."""
     n = sum(file.scores.n for file in files)
     if not n:
         empty = dict.fromkeys(("n", "length", "unanswered", "cut_off"))
@@ -433,7 +433,7 @@ def pooled(files: Sequence[Rescored]) -> dict[str, Any]:
 
 
 def _means(columns: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Returns each column's mean with the number of its tasks; columns without any are left out."""
+    """Returns each column's mean with the number of its tasks, but of an empty one nothing."""
     return {
         name: {"mean": fmean(values), "tasks": len(values)}
         for name, values in columns.items()
@@ -537,7 +537,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table; returns 2 where the folder cannot be read."""
+    """Prints the table. Returns 2 if the folder cannot be read."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "folder", help="prediction files, JSON files with published scores, or both"

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def timings(files: Iterable[Predictions]) -> dict[str, object]:
-    """Seconds by this library and by hand, on all files."""
+    """Measures the seconds by this library and by hand, on all files."""
     score(["ก"], ["ก"])  # Loads the libraries and the dictionary.
     n, rows, seconds, hand = 0, 0, 0.0, 0.0
     for file in files:
@@ -102,7 +102,7 @@ def score_by_hand(predictions: list[str], answers: list[str]) -> None:
 
 
 def print_tables(files: dict[str, Predictions]) -> None:
-    """Both modes, file by file; what the paper's ROUGE sees; pairs with the same answers."""
+    """Prints both modes by file, what the paper's ROUGE sees, and pairs with the same answers."""
     scored = {
         (name, mode): score(file.predictions, file.references, mode=mode)
         for name, file in files.items()
@@ -124,7 +124,7 @@ def print_tables(files: dict[str, Predictions]) -> None:
 
 
 def latin_shares(file: Predictions) -> tuple[str, str]:
-    """Of the answers' letters and digits, the Latin ones; of the rows, those that share none."""
+    """Returns the share of Latin letters and digits in answers, and of rows that share none."""
     latin = sum(len(word) for answer in file.references for word in LATIN.findall(answer.lower()))
     alnum = sum(map(str.isalnum, "".join(file.references)))
     apart = 0
@@ -137,7 +137,7 @@ def latin_shares(file: Predictions) -> tuple[str, str]:
 def compared(
     files: dict[str, Predictions], scored: dict[tuple[str, str], Scores]
 ) -> Iterable[list[object]]:
-    """Pairs of models that answered the same questions, the worse by chrF first."""
+    """Yields pairs of models that answered the same questions, the worse by chrF first."""
     for first, second in itertools.permutations(files, 2):
         if files[first].references != files[second].references:
             continue

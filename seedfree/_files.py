@@ -40,7 +40,7 @@ _LINE_ENDS = {c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 
 
 def utf8_text(path: str | Path) -> str:
-    r"""Reads a UTF-8 file, with or without a byte order mark; every line ends with `\n`.
+    r"""Reads a UTF-8 file, with or without a byte order mark. Line ends become `\n`.
 
     Raises:
         ConfigError: It cannot be read.
@@ -82,7 +82,7 @@ def csv_rows(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, lis
     Lines are counted from 1.
 
     Raises:
-        ConfigError: A quote is out of place; the message names the line.
+        ConfigError: A quote is out of place. The message names the line.
     """
     # The limit holds for the whole process, so it is put back for whoever else reads CSV there.
     limit = csv.field_size_limit(_LONGEST_CELL)
@@ -126,13 +126,15 @@ def read_json(path: Path) -> Any:
 def json_rows(
     path: Path, text: str, *, whole: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the objects of a JSONL text, each with its line from 1; a list on one line is opened.
+    """Yields the objects of a JSONL text, each with its line, from 1.
+
+    Of a list on one line it yields the objects in it.
 
     Args:
         whole: The text is one JSON value, not one a line.
 
     Raises:
-        ConfigError: A line is not JSON, or not an object; the message names it.
+        ConfigError: A line is not JSON, or not an object. The message names it.
     """
     # Not splitlines(), which also ends a line at U+2028: that may stand in a JSON string.
     lines = [text] if whole else text.split("\n")
@@ -170,10 +172,10 @@ def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: boo
     """Writes UTF-8 text so that a reader, or a power loss, meets the old file or the whole new one.
 
     Args:
-        private: For the owner alone (mode 0600); otherwise as the umask says.
+        private: For the owner alone (mode 0600). Otherwise the umask decides.
 
     Raises:
-        ConfigError: The file cannot be written; an old one is unharmed.
+        ConfigError: The file cannot be written. An old one is unharmed.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

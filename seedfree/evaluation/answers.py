@@ -71,8 +71,8 @@ def meant_choice(
 def labelled_choices(text: str, language: Language | str = "th") -> tuple[str, ...]:
     """Returns the choices that stand in a text as labelled lines ("ก. ...", "(B) ...", "3) ...").
 
-    They come without their labels. There are none if there are not at least two. A line without a
-    label belongs to the choice above it.
+    They come without their labels. A line without a label belongs to the choice above it. A single
+    choice counts as none.
     """
     positions = _labels(language).positions
     style = None
@@ -81,9 +81,9 @@ def labelled_choices(text: str, language: Language | str = "th") -> tuple[str, .
         label = _LABELLED.match(line.strip())
         if label and positions.get(fold(label[2])) == len(choices):
             # A list inside a choice has brackets of its own: "2. ...", and under it "(1) ...".
-            own_style = (label[1], label[3], label[2].isdigit())
-            style = style or own_style
-            if own_style == style:
+            line_style = (label[1], label[3], label[2].isdigit())
+            style = style or line_style
+            if line_style == style:
                 choices.append([label[4]])
                 continue
         if choices and line.strip():
@@ -186,7 +186,7 @@ class _Text:
         return cls(full, "".join(full[i] for i in places), places)
 
     def end_of(self, words: str, start: int) -> int | None:
-        """Returns where words that begin at `start` end, in `full`; `None` if none begin there."""
+        """Returns where the words end that begin at `start` of `full`; `None` if they do not."""
         first = bisect_left(self.places, start)
         if not words or not self.tight.startswith(words, first):
             return None
@@ -209,7 +209,7 @@ class _Labels(NamedTuple):
 
     Attributes:
         positions: Each label's position.
-        own: Letters of the language's own that are not Latin, and so no word of it.
+        own: The language's own letters but Latin ones. None of them is a word of the language.
         pattern: A label that is not a part of a word or number.
         cue: "The answer is", with what may stand between it and the choice.
     """
@@ -244,7 +244,7 @@ def _labels(language: Language | str) -> _Labels:
 
 
 class _Span(NamedTuple):
-    """A place in the text where a choice's words stand; the first in the text is the least."""
+    """A place in the text where a choice's words stand. The first in the text is the least."""
 
     start: int
     end: int
@@ -275,7 +275,7 @@ class _Answer:
         return len(self.choices) or _MOST
 
     def position(self, reference: bool) -> int | None:
-        """Applies the rules in order; see the module."""
+        """Returns what the text means, by the rules of the module in their order."""
         if self.text.tight and self.choices.count(self.text.tight) == 1:
             return self.choices.index(self.text.tight)
         statements = self.statements()
@@ -284,6 +284,7 @@ class _Answer:
             if begun is not None:
                 return begun
         if statements:
+            # Models change their minds on the way.
             return statements[0] if reference else statements[-1]
         held = self.by_words()
         if held is not None:
@@ -380,7 +381,7 @@ class _Answer:
         return False
 
     def words_at(self, start: int) -> int | None:
-        """Returns the choice whose words begin at a place; the longest where several do."""
+        """Returns the choice whose words begin at a place, the longest if several do."""
         start = _end(_LEAD, self.text.full, start)
         fits = []
         for position, words in enumerate(self.choices):
@@ -454,7 +455,7 @@ class _Answer:
 
 
 def _end(pattern: re.Pattern[str], text: str, place: int) -> int:
-    """Returns where a match that begins at a place ends; the place itself if nothing matches."""
+    """Returns where a match that begins at a place ends, or the place if nothing matches."""
     match = pattern.match(text, place)
     return match.end() if match else place
 
@@ -477,6 +478,7 @@ def _apart(text: _Text, start: int, end: int) -> bool:
         return False
     if end - start >= _SHORT:
         return True
+    # After words that begin with a number the text may go on without a space: "3 วิธีคือ".
     return before != first and (head.isdigit() or after != last)
 
 

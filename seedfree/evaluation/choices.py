@@ -27,7 +27,7 @@ class Accuracy:
     """How often the right answer was given.
 
     Attributes:
-        correct: Share of the n rows, 0 to 1; an answer that means no choice is a wrong one.
+        correct: Share of the n rows, 0 to 1. An answer that means no choice is a wrong one.
         unparsed: Share of the n rows whose answer means no choice, or more than one.
         n: Rows whose reference says which choice is right.
         interval: Of `correct`, at 95 %.
@@ -63,7 +63,7 @@ def accuracy(
         references: The right label, the right choice's text, or an answer that begins by saying it.
         choices: By row, the texts of the choices in order, without labels; empty for a row that has
             none.
-        sources: What each question was made from; the interval then resamples sources, not rows.
+        sources: What each question was made from. The interval then resamples sources, not rows.
 
     Raises:
         ConfigError: Unequal lengths, no rows, something else than text, or no reference that says
@@ -74,6 +74,7 @@ def accuracy(
         if values is not None and len(values) != len(answers):
             raise ConfigError(f"{len(answers)} predictions and {len(values)} {name}")
     given, right = _read(answers, wanted, choices or [()] * len(answers), language)
+    # An answer cannot be right where nobody knows what is.
     rows = [i for i, meaning in enumerate(right) if meaning is not None]
     if not rows:
         raise ConfigError(

@@ -21,7 +21,7 @@ def questions_of(benchmark: Benchmark) -> tuple[Question, ...]:
     """Returns the benchmark's questions.
 
     Raises:
-        ConfigError: It is not a benchmark, or a class of one; it holds something else than
+        ConfigError: It is not a benchmark, or a class of one. Or it holds something else than
             questions, or two of one id.
     """
     if isinstance(benchmark, type):
@@ -50,7 +50,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Reads the rows of a CSV, JSONL or JSON (one list) file, also gzipped, or of a Parquet file.
 
     Raises:
-        ConfigError: The file cannot be read, is of another kind, or holds no rows; the message
+        ConfigError: The file cannot be read, is of another kind, or holds no rows. The message
             names it, and the line.
     """
     path = Path(path).expanduser()
@@ -109,12 +109,12 @@ def hub_rows(name: str, split: str, config: str | None = None) -> list[dict[str,
 
 
 def text_of(value: Any) -> str:
-    """Returns a cell as text, stripped; an empty cell (`None`, NaN) is empty text."""
+    """Returns a cell as text, stripped. An empty cell (`None`, NaN) is empty text."""
     return "" if absent(value) else str(value).strip()
 
 
 def unique(ids: Iterable[str]) -> Iterator[str]:
-    """Yields the ids; one that came before gets a number after it: `a`, `a-2`, `a-3`."""
+    """Yields the ids. One that came before gets a number after it: `a`, `a-2`, `a-3`."""
     seen: set[str] = set()
     for name in ids:
         distinct, number = name, 1

@@ -69,13 +69,13 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cutter) -> Floats:
     """Returns statistics, `[n, k]`, by the steps of the paper's scorer.
 
-    A row whose prediction or reference is empty counts, and scores nothing: the mean over all rows
-    is then the paper's "mean of the valid rows, times valid over all". A text of white space alone
-    is not empty, as it was not there: BLEU and chrF count what stands beside it.
+    A row whose prediction or reference is empty counts, and scores nothing. The mean over all rows
+    is then the paper's "mean of the valid rows, times valid over all". As in that scorer, a text of
+    white space alone is not empty: BLEU and chrF count the text beside it.
 
-    METEOR's words are NLTK's, sentence by sentence, as its `word_tokenize` has them, but with a
-    sentence splitter that is not trained on English and so needs no download: on the published
-    files this changes METEOR by less than 0.0004. SQuAD's are those of the raw texts.
+    METEOR's words are NLTK's, sentence by sentence, as from its `word_tokenize`, but with a
+    sentence splitter that is not trained on English and so needs no download. On the published
+    files this changes METEOR by less than 0.0004. SQuAD's words are those of the raw texts.
     """
     statistics = np.zeros((len(predictions), _WIDTH))
     statistics[:, _COUNTED] = 1
@@ -100,10 +100,11 @@ def paper_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cu
 
 
 def segmented_rows(predictions: Sequence[str], references: Sequence[str], cutter: Cutter) -> Floats:
-    """Returns statistics, `[n, k]`, on the words of the cutter; chrF on the characters of the text.
+    """Returns statistics, `[n, k]`, on the words of the cutter.
 
-    A blank prediction scores 0, and its reference counts in BLEU and chrF. A row with a blank
-    reference has nothing to be measured against: it does not count.
+    chrF is on the characters of the text. A blank prediction scores 0, and its reference counts in
+    BLEU and chrF. A row with a blank reference has nothing to be measured against: it does not
+    count.
     """
     statistics = np.zeros((len(predictions), _WIDTH))
     rows = [i for i, reference in enumerate(references) if cutter.clean(reference).strip()]
@@ -295,7 +296,7 @@ def _squad_words(text: str) -> list[str]:
 
 
 def _without(articles: frozenset[str], words: list[str]) -> list[str]:
-    """Returns the words without articles; with them if there is nothing else ("The")."""
+    """Returns the words without articles, or with them if there is nothing else ("The")."""
     return [word for word in words if word not in articles] or words
 
 
@@ -348,7 +349,7 @@ def _imported(package: str) -> Any:
     """Imports the part of a package that is needed.
 
     Raises:
-        ConfigError: The package is not installed; the message says how to install it.
+        ConfigError: The package is not installed. The message says how to install it.
     """
     try:
         if package == "sacrebleu":

@@ -59,15 +59,15 @@ _OPEN_END = re.compile(r"[,;(\[{\u0e40-\u0e44\u0ec0-\u0ec4]\Z")
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer of a model beside its question and its reference; texts are as the file has them.
+    """One answer of a model beside its question and its reference, as the file has them.
 
     Attributes:
         answer: The reference.
-        prediction: Empty where the model said nothing.
-        stop_reason: Why the model stopped; empty where the file doesn't say.
-        task: The row's own, where the file has the column; else that of the file's name.
-        part: Likewise; `"culture"` or `"general"`.
-        source: What the question was made from; questions of one source are not independent.
+        prediction: Empty if the model gave no answer.
+        stop_reason: Why the model stopped. Empty if the file doesn't say.
+        task: The row's own if the file has the column, else that of the file's name.
+        part: `"culture"` or `"general"`, from the same place.
+        source: What the question was made from. Questions of one source are not independent.
         choices: Of JSONL rows that have them, the possible answers in order.
     """
 
@@ -88,7 +88,7 @@ class Predictions:
     """A prediction file.
 
     Attributes:
-        model: From the file's name, as `read_name` reads it; of another name, all of it.
+        model: From the file's name, as `read_name` reads it. Of another name it is all of it.
     """
 
     path: Path
@@ -103,7 +103,7 @@ class Predictions:
 
     @property
     def predictions(self) -> list[str]:
-        """Returns what the model said, row by row."""
+        """Returns the model's answers, row by row."""
         return [row.prediction for row in self.rows]
 
     @property
@@ -113,10 +113,10 @@ class Predictions:
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Reads a `.csv` or `.jsonl` file, with or without `.gz`; cells that hold NaN are empty text.
+    """Reads a `.csv` or `.jsonl` file, with or without `.gz`. Cells that hold NaN are empty text.
 
     Raises:
-        ConfigError: The file cannot be read, is of another kind, lacks a column or has no rows; the
+        ConfigError: The file cannot be read, is of another kind, lacks a column or has no rows. The
             message names the column or the line.
     """
     path = Path(path)
@@ -136,7 +136,7 @@ def read_predictions(path: str | Path) -> Predictions:
 
 
 def read_name(path: str | Path) -> tuple[str, str, str] | None:
-    """Returns model, task and part from a file's name; `None` where it does not say them.
+    """Returns model, task and part from a file's name, or `None` if it does not say them.
 
     `<model>.<task>.<part>.csv` (a model's name may hold dots), or as the paper's authors have it
     `<model>/<task>_yes_eval.csv`.
@@ -201,7 +201,12 @@ def _cell(name: str, value: Any) -> str:
 
 
 class CutOff(NamedTuple):
-    """Share of the answers (0 to 1) that reached their limit; not `known`: a lower bound of it."""
+    """How many answers reached their limit of tokens.
+
+    Attributes:
+        share: 0 to 1.
+        known: Whether that is the share itself, not a lower bound of it.
+    """
 
     share: float
     known: bool

@@ -1,6 +1,6 @@
 """Scores of predictions against references, and paired tests of two systems.
 
-`mode="segmented"` (the default) counts the language's words; `mode="paper"` repeats the scorer of
+`mode="segmented"` (the default) counts the language's words. `mode="paper"` repeats the scorer of
 the paper (arXiv 2411.15484), to compare with its published numbers.
 
 | given | mode "segmented" | mode "paper" |
@@ -103,7 +103,7 @@ class Scores:
         return METRICS
 
     def interval(self, metric: str, level: float = 0.95) -> Interval:
-        """Returns the bootstrap interval of a score; sources are drawn within their tasks.
+        """Returns the bootstrap interval of a score. Sources are drawn within their tasks.
 
         Raises:
             ConfigError: Unknown metric, or a level outside 0 to 1.
@@ -112,7 +112,7 @@ class Scores:
         return interval_around(samples, getattr(self, metric), level)
 
     def macro(self, metric: str) -> float:
-        """Returns the mean of the tasks' scores, all tasks alike; without tasks, the score itself.
+        """Returns the mean of the tasks' scores, or without tasks the score itself.
 
         Raises:
             ConfigError: Unknown metric.
@@ -147,8 +147,8 @@ class Comparison:
         difference: The second's score less the first's, in the metric's units.
         interval: 95 % bootstrap interval of the difference, both systems on the same resamples
             (Koehn 2004).
-        p: Of so large a difference, either way, if the systems were alike; approximate
-            randomization.
+        p: Probability of a difference at least as large, either way, if the systems were alike, by
+            approximate randomization.
     """
 
     metric: str
@@ -174,8 +174,8 @@ def score(
         language: A code, a name or a `Language`. In mode "paper" every text is cut by PyThaiNLP,
             whatever it is.
         mode: `"segmented"`: words by the language's segmenter, texts normalized (NFC, unseen
-            characters removed, Thai and Lao letters typed one way); SQuAD and ROUGE leave out case
-            and punctuation. `"paper"`: as published; its ROUGE counts Latin letters and digits
+            characters removed, Thai and Lao letters typed one way). SQuAD and ROUGE leave out case
+            and punctuation. `"paper"`: as published. Its ROUGE counts Latin letters and digits
             alone, its SQuAD F1 takes what stands between spaces.
         tasks: Each row's task, for `.tasks` and the macro average.
         sources: What each row was made from: rows of one source are drawn together. Blank: a source
@@ -184,8 +184,8 @@ def score(
         seed: Of the resampling.
 
     Raises:
-        ConfigError: As in the module's table; unknown mode; something else than text among the
-            texts; a package that is not installed.
+        ConfigError: As the module says, an unknown mode, something else than text among the texts,
+            or a package that is not installed.
     """
     if mode not in _MODES:
         raise ConfigError(f"Unknown mode {mode!r}", hint=f"Known: {', '.join(_MODES)}.")

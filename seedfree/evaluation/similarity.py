@@ -33,7 +33,7 @@ class Similarity:
     Attributes:
         values: Shape [n]; 0 where the prediction or the reference is empty.
         interval: Of the mean, at 95 %.
-        encoder: What made the vectors; similarities of two encoders cannot be compared.
+        encoder: What made the vectors. Similarities of two encoders cannot be compared.
     """
 
     mean: float
@@ -76,7 +76,7 @@ def embedding_similarity(
     scorer.
 
     Args:
-        sources: What each question was made from; the interval then resamples sources, not rows.
+        sources: What each question was made from. The interval then resamples sources, not rows.
 
     Raises:
         ConfigError: Unequal lengths, no rows, something else than text or an encoder, or the
@@ -117,13 +117,13 @@ def bert_score(
     No word segmenter is needed.
 
     Args:
-        model: An encoder on the model hub (`"xlm-roberta-large"`) or a folder; it must know the
+        model: An encoder on the model hub (`"xlm-roberta-large"`) or a folder. It must know the
             language.
         layers: Which layer's vectors to compare, counted from 1. By default the one that
             bert-score's authors chose for the model. For a model that they did not measure it is
             two thirds of the way up, as most of theirs are.
-        device: `"cuda:0"`, `"cpu"`; by default a GPU if there is one.
-        sources: What each question was made from; the interval then resamples sources, not rows.
+        device: `"cuda:0"`, `"cpu"`. By default a GPU if there is one.
+        sources: What each question was made from. The interval then resamples sources, not rows.
 
     Raises:
         ConfigError: Unequal lengths, no rows, something else than text, the package is missing, or

@@ -68,10 +68,10 @@ class Cutter:
 
 
 def segmented_cutter(language: str | Language) -> Cutter:
-    """Cuts every line with the language's own segmenter; without one, by Unicode's rules (ICU).
+    """Cuts every line with the language's own segmenter, or without one by Unicode's rules (ICU).
 
     Raises:
-        ConfigError: Neither a ready-made language nor a code of two or three letters; or the
+        ConfigError: Neither a ready-made language nor a code of two or three letters, or the
             segmenter's package is not installed.
     """
     code, own = _code_and_segmenter(language)
@@ -104,9 +104,9 @@ def paper_cutter(language: str | Language) -> Cutter:
 
 
 def _code_and_segmenter(language: str | Language) -> tuple[str, str]:
-    """Returns both as the language has them; `"th-TH"` is `"th"`.
+    """Returns both as the language has them.
 
-    A code without a language file has no segmenter.
+    `"th-TH"` is `"th"`. A code without a language file has no segmenter.
     """
     if isinstance(language, Language):
         return language.code, language.segmenter
@@ -143,10 +143,11 @@ def _described(segmenter: str) -> str:
 
 
 def normalize(text: str) -> str:
-    """Returns NFC without unseen characters, with Thai and Lao letters typed one way; idempotent.
+    """Returns NFC without unseen characters, with Thai and Lao letters typed one way.
 
-    A zero-width space marks a word's end for writers of Khmer, Lao and Burmese, but not for all of
-    them, nor for models. It is removed, so that a text with and without it has the same words.
+    To normalize again changes nothing. A zero-width space marks a word's end for writers of Khmer,
+    Lao and Burmese, but not for all of them, nor for models. It is removed, so that a text with and
+    without it has the same words.
     """
     text = unicodedata.normalize("NFC", text.translate(_UNSEEN))
     for pattern, replacement in _TYPED:
@@ -170,7 +171,7 @@ def as_texts(given: Sequence[str | None], name: str) -> list[str]:
     """Returns the texts, with None and NaN, as tables have for an empty cell, as empty ones.
 
     Raises:
-        ConfigError: One text alone, or something that is no text; `name` says of what.
+        ConfigError: One text alone, or something that is not text. `name` says of what.
     """
     if isinstance(given, str):
         raise ConfigError(f"{name} is one text", hint="Give a list of texts.")
