@@ -18,7 +18,7 @@ from typing import Any, cast
 from seedfree._files import write_json
 from seedfree._seeds import row_id
 from seedfree._version import __version__
-from seedfree.card import card
+from seedfree.card import dataset_card
 from seedfree.contexts.stream import ContextStream
 from seedfree.dataset import Dataset
 from seedfree.engine.batch import bind, close
@@ -493,7 +493,7 @@ class Execution:
             len(kept), requests=stats.requests, usd=stats.price_usd, sent=self._runner.requests
         )
         generator = self.stages.generator
-        text = card(
+        text = dataset_card(
             Dataset(kept),
             language=self.stages.language,
             generator=identity(generator),

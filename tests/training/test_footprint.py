@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.training import trainer as module
+from seedfree.training import footprint as module
 from seedfree.training.base_model import BaseModel, quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.footprint import memory, shape
@@ -66,7 +66,7 @@ def test_parameters_are_those_of_the_trained_model(rows, tmp_path, one_thread, t
     )
     plan = trainer._plan(rows, None)
     with quiet():
-        model = trainer._trainer(plan, tmp_path / "out").model
+        model = trainer._sft_trainer(plan, tmp_path / "out").model
     size = plan.footprint.shape
     seen = {id(p): p for p in model.parameters() if p.requires_grad}
     assert size.trained == sum(p.numel() for p in seen.values())

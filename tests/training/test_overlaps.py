@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from seedfree.records import Prompt, Question
-from seedfree.training import trainer as module
+from seedfree.training import sft
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import SENTENCES
@@ -64,9 +64,9 @@ def test_an_estimate_warns_of_each_benchmark_that_overlaps(trainer, rows, caplog
 def test_training_warns_before_weights_are_read_and_keeps_the_counts(
     trainer, rows, tmp_path, monkeypatch, caplog
 ):
-    load, before = module.load, []
+    load, before = sft.load, []
     monkeypatch.setattr(
-        module, "load", lambda *a, **k: before.append(warned(caplog)) or load(*a, **k)
+        sft, "load", lambda *a, **k: before.append(warned(caplog)) or load(*a, **k)
     )
     model = trainer(benchmarks=KNOWN).train(rows[:6], tmp_path / "out")
     assert len(before[0]) == len(warned(caplog)) == 1

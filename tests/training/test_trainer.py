@@ -144,7 +144,7 @@ def batches(base, rows, config, out):
     trainer = QLoRATrainer(base, config, show=False)
     plan = trainer._plan(rows, None)
     with quiet():
-        return plan.tokenizer, list(trainer._trainer(plan, out).get_train_dataloader())
+        return plan.tokenizer, list(trainer._sft_trainer(plan, out).get_train_dataloader())
 
 
 @pytest.mark.parametrize("packing", [True, False])
