@@ -86,7 +86,10 @@ def test_same_card_whatever_the_order_of_equal_facts():
 
 
 def test_hostile_titles_stay_text():
-    title = "x](javascript:alert(1)) <script>y</script> | ![i](http://e.example/p) \x1b[31m \u202eevil\n# Heading `c`"
+    title = (
+        "x](javascript:alert(1)) <script>y</script> | ![i](http://e.example/p) "
+        "\x1b[31m \u202eevil\n# Heading `c`"
+    )
     text = made(
         [
             row(Source("wikipedia", title, "javascript:alert(1)")),

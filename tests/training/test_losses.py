@@ -8,9 +8,13 @@ from seedfree.errors import ConfigError
 from seedfree.training.folder import Loss, plot_losses, read_log
 
 LOG = [
-    {"step": 0, "eval_loss": 3.0}, {"step": 1, "loss": 2.5, "learning_rate": 1e-4}, {"step": 2, "loss": 2.0},
-    {"step": 2, "eval_loss": 2.2}, {"step": 2, "loss": 1.9}, {"step": 2, "train_runtime": 5.0},
-]  # fmt: skip
+    {"step": 0, "eval_loss": 3.0},
+    {"step": 1, "loss": 2.5, "learning_rate": 1e-4},
+    {"step": 2, "loss": 2.0},
+    {"step": 2, "eval_loss": 2.2},
+    {"step": 2, "loss": 1.9},
+    {"step": 2, "train_runtime": 5.0},
+]
 
 
 def test_a_log_gives_one_loss_a_step():
