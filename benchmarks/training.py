@@ -58,7 +58,7 @@ KINDS: dict[str, sf.QLoRAConfig] = {
 
 
 def make_base(shape: str, folder: Path) -> None:
-    """A Llama with random weights, and a tokenizer of words with the vocabulary's first ids."""
+    """Writes a Llama with random weights, and a tokenizer of words with its first ids."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -101,7 +101,7 @@ def make_rows(n: int) -> sf.Dataset:
 
 
 def peak_mb() -> float:
-    """The most main memory that this process has taken so far."""
+    """Returns the most main memory that this process has taken so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # bytes on macOS, kilobytes on Linux
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

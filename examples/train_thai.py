@@ -29,7 +29,7 @@ TEMPLATE = (
 
 
 def base_model() -> Path:
-    """Gemma 3 270M as a folder with safetensors; 1.5 minutes the first time."""
+    """Returns Gemma 3 270M as a folder with safetensors; it takes 1.5 minutes the first time."""
     folder = CACHE / "gemma-3-270m"
     if (folder / "config.json").exists():
         return folder

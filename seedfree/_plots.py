@@ -30,7 +30,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure. The file's ending says the format: `.png`, `.svg`, `.pdf`; none is PNG.
+    """Writes a figure. The file's ending says the format: `.png` (or none), `.svg`, `.pdf`.
 
     Raises:
         ConfigError: matplotlib knows no such format, or the file cannot be written.

@@ -161,7 +161,7 @@ def _pages_and_licences(dataset: Dataset) -> str:
 
 
 def _page(uses: Sequence[Source]) -> str:
-    """A line about one page; `uses` are the sources of the rows that were made from it."""
+    """Writes a line about one page. `uses` are the sources of the rows that were made from it."""
     source = uses[0]
     times = sorted({use.retrieved_at for use in uses if use.retrieved_at})
     facts = [_link(source.title or source.url or "", source.url)]
@@ -231,7 +231,7 @@ def model_card(
         dataset: All rows, those held out too.
         base_model: Name on the hub, or a path, of which the card shows the last part alone.
         recipe: Every setting of the training by name, in the order to show them.
-        license: The hub's word for the licence of the adapter, such as `apache-2.0`; that of the
+        license: The hub's word for the licence of the adapter, such as `apache-2.0`. That of the
             base model binds it.
         terms: What the providers of the generators say about the use of their outputs, in a
             sentence or two.
@@ -330,7 +330,7 @@ def table(cells: Sequence[Sequence[str]]) -> str:
 
 
 def _facts(name: str, value: str, facts: Mapping[str, object]) -> str:
-    """A table of two columns: names, and what each stands at."""
+    """Writes a table of two columns: names, and what each stands at."""
     return table([[name, value], *([key, _value(fact)] for key, fact in facts.items())])
 
 

@@ -7,7 +7,7 @@ TRL's part of it, and `folder.py` is what it leaves on disk. `model.py` is what 
 `generator.py` lets it answer like any other LLM. `exports.py` writes the files of other trainers.
 
 To write another trainer, give a class the one method `train(dataset, out)` of `protocols.Trainer`.
-The data set is a `Dataset`, and `contracts/test_trainer.py` says what is expected of it.
+The data set is a `Dataset`, and `tests/contracts/test_trainer.py` says what is expected of it.
 """
 
 __all__: list[str] = []

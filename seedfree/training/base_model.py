@@ -107,7 +107,7 @@ def find_device() -> str:
 
 
 def computes_in_bf16(device: str) -> bool:
-    """Tells whether matrices are multiplied in bf16 there; a CPU and older GPUs take float32."""
+    """Tells whether matrices are multiplied in bf16 there. A CPU and older GPUs take float32."""
     import torch
 
     return device != "cpu" and bool(torch.cuda.is_bf16_supported())
@@ -220,7 +220,7 @@ class BaseModel:
 
 
 def _source(name: str) -> str:
-    """What transformers loads from: a folder's path, or a name on the hub as it is."""
+    """Returns what transformers loads from: a folder's path, or a name on the hub as it is."""
     folder = Path(name).expanduser()
     return str(folder) if folder.is_dir() else name
 
@@ -244,7 +244,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _base_of(adapter: Path) -> object:
-    """What an `adapter_config.json` names as its base model, for a hint."""
+    """Reads what an `adapter_config.json` names as its base model, for a hint."""
     try:
         return json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError):
@@ -252,7 +252,7 @@ def _base_of(adapter: Path) -> object:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of a message that may have many; a hub's 404 has a dozen."""
+    """Returns the first line of a message that may have many: a hub's 404 has a dozen."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)
 

@@ -209,7 +209,7 @@ class QLoRAConfig(BaseModel):
 
 
 def _in_one_line(error: ValidationError) -> ConfigError:
-    """The first of pydantic's complaints; its own text lists all of them over many lines."""
+    """Takes the first of pydantic's complaints. Its own text lists all of them on many lines."""
     first = error.errors(include_url=False, include_context=False)[0]
     # pydantic puts these words before what `_fits_together` says.
     message = first["msg"].removeprefix("Value error, ")

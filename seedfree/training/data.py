@@ -62,7 +62,7 @@ def check_language(dataset: Dataset, wanted: str | None) -> None:
 
 
 def _share_of_script(dataset: Dataset, script: str) -> float | None:
-    """Share (0 to 1) of the script among letters of the answers; `None` where they hold none."""
+    """Measures the share (0 to 1) of a script among the answers' letters, `None` without any."""
     letters: Counter[str] = Counter()
     for row in dataset[:: max(1, len(dataset) // _ROWS)]:
         letters.update(count_scripts(row.output[:_LETTERS]))
@@ -108,8 +108,8 @@ def mix(synthetic: Dataset, human: Dataset, *, ratio: float, size: int, seed: in
     tell where each came from.
 
     Args:
-        ratio: Share of human rows, 0 to 1; the row that it leaves over goes to the nearer side, on
-            a tie to the human.
+        ratio: Share of human rows, 0 to 1. A row that it leaves over goes to the nearer side, on a
+            tie to the human one.
         size: Rows in all, at least 1.
         seed: Another seed draws other rows.
 
@@ -138,7 +138,7 @@ def mix(synthetic: Dataset, human: Dataset, *, ratio: float, size: int, seed: in
 
 
 def _draw(side: Dataset, n: int, name: str, seed: int) -> list[Instruction]:
-    """Draws `n` rows of a side, each task with its share; they stay in the side's order."""
+    """Draws `n` rows of a side, each task with its share. They stay in the side's order."""
     if not n:
         return []
     wanted = apportion(Counter(row.task for row in side), n / len(side))

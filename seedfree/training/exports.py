@@ -84,7 +84,7 @@ class _Export(ABC):
 
     @abstractmethod
     def _config(self, *, validated: bool) -> dict[str, Any]:
-        """Returns the tool's config; `validated` says whether there are validation rows."""
+        """Returns the tool's config. `validated` says whether there are validation rows."""
 
     @abstractmethod
     def _rows(self, side: Dataset) -> Iterable[dict[str, Any]]:
@@ -98,7 +98,7 @@ class _Export(ABC):
 class AxolotlExport(_Export):
     """Writes `axolotl.yaml`, `train.jsonl` and `validation.jsonl` for axolotl.
 
-    Loss is on the assistant's turns and the token that ends them; rows longer than `max_length` are
+    Loss is on the assistant's turns and the token that ends them. Rows longer than `max_length` are
     cut, not dropped. Where ChatML brings new tokens, name `embed_tokens` and `lm_head` in
     `modules_to_save`: axolotl refuses otherwise.
 
@@ -106,7 +106,7 @@ class AxolotlExport(_Export):
         base_model: Folder, or name on the hub.
         config: `QLoRAConfig.recommended()` where none is given.
         stop: The token that ends a turn in the chat template, where that is not the tokenizer's end
-            of sequence, such as Gemma's `<end_of_turn>`; axolotl leaves it out of the loss unless
+            of sequence, such as Gemma's `<end_of_turn>`. axolotl leaves it out of the loss unless
             it is named. ChatML's is known.
     """
 
@@ -203,8 +203,8 @@ class LlamaFactoryExport(_Export):
     Args:
         base_model: Folder, or name on the hub.
         config: `QLoRAConfig.recommended()` where none is given.
-        template: LLaMA-Factory's name of the chat template, such as `llama3`; without it, it works
-            out the tokenizer's own template.
+        template: LLaMA-Factory's name of the chat template, such as `llama3`. Without it,
+            LLaMA-Factory works out the tokenizer's own template.
     """
 
     tool = "LLaMA-Factory"

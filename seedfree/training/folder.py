@@ -46,7 +46,7 @@ def in_use(folder: Path, *, but_for: Collection[str] = ()) -> bool:
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
-    """Reads `training.json` in a folder; `None` where there is none.
+    """Reads `training.json` in a folder, or returns `None` where there is none.
 
     Raises:
         ConfigError: It cannot be read.
@@ -70,7 +70,7 @@ def check_same(was: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> 
     """Compares the identity of a training with that of the one in its folder.
 
     Raises:
-        ConfigMismatchError: They differ; `fields` says in what.
+        ConfigMismatchError: They differ. `fields` says in what.
     """
     differ = [
         name for name in ("base_model", "dataset", "validation") if was.get(name) != now[name]
@@ -127,8 +127,8 @@ class Loss:
 
     Attributes:
         step: From 0, which is before the first.
-        training: Of the step's own rows; `None` where none was taken.
-        validation: Of the rows held out, as the mean over them; `None` where it was not measured.
+        training: Of the step's own rows, `None` where none was taken.
+        validation: Of the rows held out, as the mean over them, `None` where it was not measured.
     """
 
     step: int

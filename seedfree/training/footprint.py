@@ -105,7 +105,7 @@ class Footprint:
 
     @property
     def reason(self) -> str | None:
-        """Says why it cannot be trained here; `None` where it can."""
+        """Says why it cannot be trained here, or is `None` where it can."""
         if self.fits:
             return None
         machine = f"the GPU ({self.device})"
@@ -229,7 +229,7 @@ def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
 
 
 def _has_adapter(name: str, config: QLoRAConfig) -> bool:
-    """Whether a linear layer gets an adapter: targets are ends of names, as PEFT reads them."""
+    """Tells whether a linear layer gets an adapter: targets are ends of names, as for PEFT."""
     if config.target_modules == "all-linear":
         return True
     return any(f".{name}".endswith(f".{target}") for target in config.target_modules)

@@ -77,7 +77,7 @@ class TrainedGenerator:
         return f"trained:{self._model.info['base']['digest']}:{digest.hexdigest()[:16]}"
 
     async def generate(self, prompt: Prompt) -> Reply:
-        """Answers a prompt; its system prompt is the training's where the prompt has none."""
+        """Answers a prompt. The system prompt is the training's where the prompt has none."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((prompt, future))
         if self._worker is None or self._worker.done():
@@ -128,7 +128,7 @@ def _messages(prompt: Prompt) -> list[Message]:
 
 
 def _settings(prompt: Prompt) -> dict[str, float]:
-    """What prompts of one batch have in common."""
+    """Returns what the prompts of one batch must have in common."""
     settings = {"max_tokens": float(prompt.max_tokens)}
     for name, default in _SETTINGS.items():
         value = getattr(prompt, name)

@@ -106,7 +106,7 @@ class TrainedModel:
         return self._loaded["model"]
 
     def _with_adapter(self, config: QLoRAConfig | None, device: str) -> Any:
-        """Loads base and adapter; without a `config` the base is not quantized."""
+        """Loads base and adapter. Without a `config` the base is not quantized."""
         from peft import PeftModel
 
         tokens = len(self.tokenizer()) if self.info["added_tokens"] else None
@@ -217,7 +217,7 @@ class TrainedModel:
         return replies
 
     def as_generator(self, *, batch_size: int = 8) -> Generator:
-        """See `protocols.Model`."""
+        """Wraps the model as a generator, as `protocols.Model` says."""
         return TrainedGenerator(self, batch_size=batch_size)
 
     def merge(self, out: str | Path) -> Path:
@@ -246,12 +246,12 @@ class TrainedModel:
         """Merges, and converts for llama.cpp with its converter, where that is on the PATH.
 
         Args:
-            out: The file; the merged model is put beside it, in a folder of the same name and
+            out: The file. The merged model is put beside it, in a folder of the same name and
                 `-merged`.
             kind: What the converter calls `--outtype`: f32, f16, bf16, q8_0.
 
         Raises:
-            ConfigError: There is no converter, and the hint is the command to run; or it failed.
+            ConfigError: There is no converter (the hint is the command to run), or it failed.
         """
         path = Path(out)
         merged = path.with_name(f"{path.stem}-merged")
@@ -342,11 +342,7 @@ class _Draw:
         outside = (share.cumsum(dim=-1) - share) >= self._top_p
         # The mask goes back from the order of likelihood to that of the vocabulary.
         scores = scores.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
-        noise = torch.stack(
-            [
-                torch.empty(scores.shape[-1]).exponential_(generator=random)
-                for random in self._random
-            ]
-        )
+        words = scores.shape[-1]
+        noise = [torch.empty(words).exponential_(generator=random) for random in self._random]
         # Minus the logarithm of an exponential number is a Gumbel number.
-        return scores - noise.to(scores.device).log()
+        return scores - torch.stack(noise).to(scores.device).log()

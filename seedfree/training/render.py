@@ -68,7 +68,7 @@ class TaskTokens:
 
     @property
     def tokens_per_character(self) -> float:
-        """Tells how well the tokenizer suits the language; 0 without any answer."""
+        """Tells how well the tokenizer suits the language. It is 0 without any answer."""
         if not self.answer_characters:
             return 0.0
         return self.answer_tokens / self.answer_characters
@@ -87,7 +87,7 @@ class RenderReport:
     Attributes:
         tasks: By name, in alphabetical order.
         unknown_tokens: Tokens that stand for text the tokenizer does not know.
-        marked: Rows whose text held a special token of the tokenizer; a space was put into it.
+        marked: Rows whose text held a special token of the tokenizer. A space was put into it.
         merged: Answers whose prompt, asked alone, has other tokens than in training.
     """
 
@@ -188,7 +188,7 @@ class Renderer:
     """Renders rows by a tokenizer's chat template.
 
     Where the template marks what the model generates (`{% generation %}`), that is what carries
-    loss; elsewhere it is what the template writes after the generation prompt. Either way it ends
+    loss. Elsewhere it is what the template writes after the generation prompt. Either way it ends
     with the stop token: a template may mark the answer without it, and a model that never sees it
     never stops.
 
@@ -219,10 +219,10 @@ class Renderer:
             raise ConfigError("Neither chat template nor tokenizer has a token that ends an answer")
 
     def _written_stop(self) -> str | None:
-        """The special token that the template writes after an answer, `None` where it writes none.
+        """Finds the special token that the template writes after an answer, if it writes one.
 
-        No field of a tokenizer tells it (Gemma ends a turn with `<end_of_turn>` and a text with
-        `<eos>`), so a conversation of known words is rendered and looked at.
+        No field of a tokenizer names it: Gemma ends a turn with `<end_of_turn>` and a text with
+        `<eos>`. So a conversation of known words is rendered and looked at.
         """
         text = self._text([Message("user", _PROBE), Message("assistant", _PROBE)])
         # A template that leaves one of the two out does not tell whose end the last one is.
@@ -265,7 +265,7 @@ class Renderer:
         """Renders one conversation, and adds what happened to `counts` and `report`.
 
         Returns:
-            The row; `None` where no token carries loss.
+            The row, or `None` where no token carries loss.
         """
         cleaned, marked = self._clean(messages)
         text, answers = self._answers(cleaned)
@@ -308,9 +308,11 @@ class Renderer:
         return cleaned, cleaned != given
 
     def _answers(self, messages: Sequence[Message]) -> tuple[str, list[Span]]:
-        """The conversation up to the end of its last answer, and the places of all answers in it.
+        """Renders a conversation up to the end of its last answer.
 
-        A place reaches from the generation prompt to the end of the stop token.
+        Returns:
+            The text, and the places of all answers in it. A place reaches from the generation
+            prompt to the end of the stop token.
         """
         text, answers = self._render(messages)
         if not self._has_marks:
@@ -332,7 +334,7 @@ class Renderer:
         return text, [*earlier, (start, len(text))]
 
     def _answers_by_prompts(self, messages: Sequence[Message], text: str) -> list[Span]:
-        """Places of the answers: from where the prompt for each ends to where its turn ends."""
+        """Finds the answers, each from where the prompt for it ends to where its turn ends."""
         answers = []
         for number, message in enumerate(messages):
             if message.role == "assistant":
@@ -349,10 +351,13 @@ class Renderer:
     def _render(
         self, messages: Sequence[Message], *, prompt: bool = False
     ) -> tuple[str, list[Span]]:
-        """The template's text, and the places in it that the template marks as generated.
+        """Renders messages by the template.
 
         Args:
-            prompt: Ends with the generation prompt; nothing is marked then.
+            prompt: Ends with the generation prompt. Nothing is marked then.
+
+        Returns:
+            The text, and the places in it that the template marks as generated.
         """
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template

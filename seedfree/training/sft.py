@@ -34,8 +34,8 @@ class TrainingProgress:
     Attributes:
         step, steps: Done, and in all.
         loss: Of the last step, in nats a token.
-        validation_loss: Measured last; `None` before.
-        seconds_left: If it goes on as it went since it was started; `None` before the first step.
+        validation_loss: Measured last, `None` before.
+        seconds_left: If it goes on as it went since it was started, `None` before the first step.
     """
 
     step: int
@@ -235,7 +235,7 @@ _LOG_EVERY = 30.0
 
 
 def _make_callback(progress: Callable[[TrainingProgress], object] | None, show: bool | None) -> Any:
-    """A callback for transformers' Trainer: a bar or lines in the log, and calls of `progress`."""
+    """Makes a callback that shows a bar or logs lines, and calls `progress`."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -291,7 +291,7 @@ def _make_callback(progress: Callable[[TrainingProgress], object] | None, show: 
 
 
 def _figures(reached: TrainingProgress) -> dict[str, str]:
-    """What is known so far, as text by name."""
+    """Writes what is known so far, as text by name."""
     figures = {}
     if reached.loss is not None:
         figures["loss"] = f"{reached.loss:.3f}"

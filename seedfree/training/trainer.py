@@ -50,7 +50,7 @@ _LOG = logging.getLogger("seedfree")
 
 @dataclass
 class _Plan:
-    """All that is known before a weight is read; `dataset` holds the validation rows too."""
+    """All that is known before a weight is read. `dataset` holds the validation rows too."""
 
     dataset: Dataset
     base: BaseModel
@@ -75,7 +75,7 @@ class QLoRATrainer:
         progress: Called after every step that is logged. What it raises stops the training, which
             goes on from its last checkpoint when it is run again.
         show: A bar: `None` for a terminal alone.
-        license: Of the adapter, by the hub's word, for the card; that of the base model binds it.
+        license: Of the adapter, by the hub's word, for the card. That of the base model binds it.
         terms: What the providers of the rows' generators say about training on them, for the card.
             Left out, it is what is known of each `generator`.
         benchmarks: What the model will be judged by. Rows that overlap with them are counted, kept
@@ -113,11 +113,11 @@ class QLoRATrainer:
         A finished training is opened as it is.
 
         Args:
-            validation: Rows to measure by; `None`: those that the configuration holds out, by task.
+            validation: Rows to measure by. Without them, the configuration holds some out, by task.
 
         Raises:
             ConfigMismatchError: `out` is a training with other settings, rows or base model.
-            ConfigError: Something is wrong or too large; no weight was read.
+            ConfigError: Something is wrong or too large. No weight was read.
         """
         check_packages()
         self._check(dataset, validation)
@@ -172,7 +172,7 @@ class QLoRATrainer:
             raise ConfigError(f"benchmarks is {type(self.benchmarks).__name__}", hint=hint)
 
     def _identity(self, dataset: Dataset, validation: Dataset | None) -> dict[str, Any]:
-        """What makes two trainings the same one; the base model's own digest is compared later."""
+        """Tells what makes two trainings the same. The base model's digest is compared later."""
         return {
             "base_model": str(self.base_model),
             "config": self.config.model_dump(mode="json"),
@@ -223,7 +223,7 @@ class QLoRATrainer:
     def _run(
         self, plan: _Plan, folder: Path, identity: Mapping[str, Any], base_digest: str
     ) -> TrainedModel:
-        """Trains as planned. Every process computes; the main one alone writes files."""
+        """Trains as planned. Every process computes, and the main one alone writes files."""
         info: dict[str, Any] = {
             "status": "running",
             "identity": identity,
@@ -241,7 +241,7 @@ class QLoRATrainer:
         }
         last = last_checkpoint(folder / "checkpoints")
         if main_process():
-            # Before the first checkpoint, which it says the settings of.
+            # Before the first checkpoint: whoever resumes it compares these settings.
             write_info(folder, info)
         with quiet():
             trainer = self._sft_trainer(plan, folder)

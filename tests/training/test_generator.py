@@ -16,7 +16,7 @@ from seedfree.training.generator import TrainedGenerator
 from seedfree.training.model import TrainedModel
 from seedfree.training.trainer import QLoRATrainer
 from tests.evaluation.benchmarks import wangchan_rows, write_jsonl
-from tests.training.tiny import TASKS, item, save_base
+from tests.training.tiny import TASKS, item, one_thread, save_base
 
 PROMPTS = [
     Prompt(text, max_tokens=10, temperature=1.5, top_p=0.9, seed=n)
@@ -26,18 +26,14 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    torch = pytest.importorskip("torch")
-    for package in ("trl", "peft", "bitsandbytes", "datasets"):
-        pytest.importorskip(package)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
     config = QLoRAConfig(
         rank=4, max_length=256, epochs=1, validation_share=0, gradient_checkpointing=False
     )
     rows = Dataset(item(task, 0) for task in TASKS)
-    yield QLoRATrainer(save_base(folder / "base"), config, show=False).train(rows, folder / "out")
-    torch.set_num_threads(threads)
+    with one_thread():
+        trainer = QLoRATrainer(save_base(folder / "base"), config, show=False)
+        yield trainer.train(rows, folder / "out")
 
 
 def ask(generator, prompts):
