@@ -17,7 +17,7 @@ from pydantic import BaseModel, field_validator
 
 import seedfree as sf
 from seedfree._files import json_line
-from seedfree.card import card
+from seedfree.card import dataset_card
 from seedfree.dataset import Dataset, to_row
 from seedfree.engine.schema import find_json, parse
 from seedfree.errors import ConfigError, InvalidReplyError
@@ -306,7 +306,7 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
         (tmp_path / name).read_bytes().decode("utf-8")
     page = (tmp_path / "README.md").read_text("utf-8")
     assert "<script" not in page and "](http://e" not in page
-    again = card(
+    again = dataset_card(
         run.dataset, language=Language.load("th"), generator=HOSTILE, terms=HOSTILE, status=HOSTILE
     )
     assert not UNSEEN.search(again) and "<script" not in again
