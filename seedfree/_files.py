@@ -1,4 +1,7 @@
-"""Rows of files that people make and edit, CSV or JSON, and what stands for nothing in them."""
+"""The one place where files are read and written: text, CSV, JSON and JSONL, whole or not at all.
+
+Readers give errors that name the file and the line. Writers leave the old file or the new one.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +21,53 @@ from seedfree.text import clean
 
 __all__ = [
     "absent",
+    "csv_line",
     "csv_rows",
     "file_text",
     "json_line",
     "json_rows",
     "read_json",
+    "sync_folder",
+    "utf8_text",
     "write_atomic",
     "write_json",
 ]
 
-# A cell may hold a whole article; the module's own limit is 131,072 characters.
-_CELL = 2**31 - 1
+# A cell may hold a whole article. The csv module's own limit is 131,072 characters.
+_LONGEST_CELL = 2**31 - 1
+# JSON lets these stand unescaped in a string, but many line readers end a line at them.
+_LINE_ENDS = {c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
+
+
+def utf8_text(path: str | Path) -> str:
+    r"""Reads a UTF-8 file, with or without a byte order mark. Line ends become `\n`.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text") from error
 
 
 def file_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark, unpacked where its name ends with `.gz`.
+    """Reads a UTF-8 file that a person made, also gzipped, with or without a byte order mark.
+
+    Line ends stay as they are, unlike in `utf8_text`: a cell of a CSV file may hold any of them.
 
     Raises:
         ConfigError: It cannot be read.
     """
     try:
         data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        # Spreadsheets save CSV in the encoding of the machine unless they are asked otherwise.
         hint = "Save it as CSV UTF-8." if path.suffix == ".csv" else None
         raise ConfigError(f"{path} is not UTF-8 text", hint=hint) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -50,18 +77,22 @@ def file_text(path: Path) -> str:
 
 
 def csv_rows(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
-    """The rows that have cells, the header among them, each with the line, from 1, on which it begins.
+    """Returns the rows that have cells, the header too, each with the line on which it begins.
+
+    Lines are counted from 1.
 
     Raises:
-        ConfigError: A quote is out of place; the message names the line.
+        ConfigError: A quote is out of place. The message names the line.
     """
-    limit = csv.field_size_limit(_CELL)
+    # The limit holds for the whole process, so it is put back for whoever else reads CSV there.
+    limit = csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, line = [], 1
     try:
         for cells in reader:
             if cells:
                 rows.append((line, cells))
+            # `line_num` is the last line of the row that was read: a cell may hold several.
             line = reader.line_num + 1
     except csv.Error as error:
         raise ConfigError(f"{path}, line {line}: not CSV: {error}") from error
@@ -70,49 +101,15 @@ def csv_rows(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, lis
     return rows
 
 
-def json_rows(
-    path: Path, text: str, *, whole: bool = False
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects with the line, from 1, on which each stands; of a list on one line, its objects.
-
-    Args:
-        whole: The text is one value, not one a line.
-
-    Raises:
-        ConfigError: A line is no JSON, or no object; the message names it.
-    """
-    for line, said in enumerate([text] if whole else text.split("\n"), 1):
-        if not said.strip():
-            continue
-        try:
-            value = json.loads(said)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}, line {line}: not JSON: {error}") from None
-        for row in value if isinstance(value, list) else [value]:
-            if not isinstance(row, dict):
-                raise ConfigError(f"{path}, line {line}: not a JSON object")
-            yield line, row
-
-
-def absent(value: object) -> bool:
-    """Whether it is what tables have for an empty cell: `None`, NaN, pandas' NA."""
-    nothing = value is None or type(value).__name__ == "NAType"
-    return nothing or isinstance(value, Number) and bool(value != value)
-
-
-_LINE_ENDS = {c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
-
-
-def json_line(value: Mapping[str, Any]) -> str:
-    """One line of a JSONL file, with its line end; the same bytes for the same value on any machine."""
-    line = clean(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    for end, escape in _LINE_ENDS.items():
-        line = line.replace(end, escape)
-    return line + "\n"
+def csv_line(cells: Iterable[str]) -> str:
+    """Returns one row of a CSV file, with its line end."""
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Reads a JSON file.
 
     Raises:
         ConfigError: It cannot be read, or is not JSON.
@@ -122,48 +119,101 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
+        # Text that is not UTF-8 is a ValueError too. Too many brackets end the parser's recursion.
         raise ConfigError(f"{path} is not JSON: {error}") from None
 
 
-def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
-    """Writes UTF-8 text so that a reader, or a machine that loses power, has the old file or the whole new one.
+def json_rows(
+    path: Path, text: str, *, whole: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the objects of a JSONL text, each with its line, from 1.
+
+    Of a list on one line it yields the objects in it.
 
     Args:
-        private: For the owner alone (mode 0600); otherwise as the umask says.
+        whole: The text is one JSON value, not one a line.
 
     Raises:
-        ConfigError: The file cannot be written; an old one is unharmed.
+        ConfigError: A line is not JSON, or not an object. The message names it.
+    """
+    # Not splitlines(), which also ends a line at U+2028: that may stand in a JSON string.
+    lines = [text] if whole else text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}, line {number}: not JSON: {error}") from None
+        rows = value if isinstance(value, list) else [value]
+        for row in rows:
+            if not isinstance(row, dict):
+                raise ConfigError(f"{path}, line {number}: not a JSON object")
+            yield number, row
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """Returns a line of a JSONL file, with its end: the same bytes on any machine."""
+    line = clean(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    for end, escape in _LINE_ENDS.items():
+        line = line.replace(end, escape)
+    return line + "\n"
+
+
+def absent(value: object) -> bool:
+    """Tells whether a value is what tables have for an empty cell: `None`, NaN, pandas' NA."""
+    # By name, so that pandas need not be imported. Of numbers, NaN alone differs from itself.
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return isinstance(value, Number) and bool(value != value)
+
+
+def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
+    """Writes UTF-8 text so that a reader, or a power loss, meets the old file or the whole new one.
+
+    Args:
+        private: For the owner alone (mode 0600). Otherwise the umask decides.
+
+    Raises:
+        ConfigError: The file cannot be written. An old one is unharmed.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = 0o600 if private else 0o666
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # of a process that was killed and had the same number
+            # A process that was killed may have had the same number, and left its file.
             temporary.unlink(missing_ok=True)
-            handle = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666
-            )
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with open(handle, "wb") as file:
-                file.writelines(
-                    part if isinstance(part, bytes) else part.encode() for part in parts
-                )
+                file.writelines(map(_encoded, parts))
                 file.flush()
+                # The bytes must be on the disk before the name leads to them.
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         hint = "Make room on the disk, or the folder writable, and run it again."
         raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
 
 
+def _encoded(part: str | bytes) -> bytes:
+    return part if isinstance(part, bytes) else part.encode()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder outlive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file in one step."""
+    """Writes a JSON file for the owner alone, whole or not at all."""
     text = clean(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True))
     write_atomic(path, [text, "\n"], private=True)

@@ -1,13 +1,13 @@
 """The rows of a run: reading, splitting and export. `card.py` describes them.
 
-A published row is a JSON object with the keys of `KEYS`, in that order; see `row`.
+A published row is a JSON object with the keys of `KEYS`, in that order. `to_row` makes one of an
+instruction, and `from_row` reads it back.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pydantic import ValidationError
 
-from seedfree._files import json_line, write_atomic
+from seedfree._files import file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.readers import read
@@ -33,14 +33,14 @@ __all__ = [
     "Form",
     "apportion",
     "check_rows",
-    "item",
-    "row",
+    "from_row",
+    "to_row",
 ]
 
 # The preamble of Alpaca's rows (Taori et al. 2023), which the paper's training and evaluation kept.
 ALPACA_SYSTEM = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request."
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request."
 )
 KEYS = (
     "id",
@@ -56,38 +56,37 @@ KEYS = (
     "generator",
     "evidence",
 )
-K = TypeVar("K", str, tuple[str, str])
 Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 
 _SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
-# JSON lets these stand unescaped in a string, but many line readers end a line at them.
 _COLUMNS = ("id", "task", "language", "instruction", "input", "output", "topic", "source url")
-# What makes a spreadsheet take a cell for a formula; it drops unseen characters before it looks.
+# What makes a spreadsheet take a cell for a formula. It drops unseen characters before it looks.
 _FORMULA = re.compile(r"[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r]")
 
+K = TypeVar("K", str, tuple[str, str])
 
-def row(item: Instruction) -> dict[str, Any]:
-    """The published form of an instruction: `KEYS` in order, JSON values only, without the context."""
+
+def to_row(item: Instruction) -> dict[str, Any]:
+    """Returns the published form of an instruction: `KEYS` in order, JSON values, no context."""
     values = {key: getattr(item, key) for key in KEYS}
     values["messages"] = [{"role": m.role, "content": m.content} for m in item.messages]
     values["source"] = {key: getattr(item.source, key) for key in _SOURCE_KEYS}
     return values
 
 
-def item(row: Mapping[str, Any]) -> Instruction:
-    """The instruction of a published row; other keys are ignored and nulls count as absent.
+def from_row(row: Mapping[str, Any]) -> Instruction:
+    """Reads a published row. Other keys are ignored, and nulls count as absent.
 
     Raises:
         ConfigError: `task`, `instruction` or `output` is missing, or a value has the wrong type.
     """
     values = {key: row[key] for key in KEYS if row.get(key) is not None}
+    source = values.get("source")
     try:
-        if isinstance(values.get("source"), Mapping):
-            source = values["source"]
-            values["source"] = Source(
-                **{key: source[key] for key in _SOURCE_KEYS if source.get(key) is not None}
-            )
+        if isinstance(source, Mapping):
+            known = {key: source[key] for key in _SOURCE_KEYS if source.get(key) is not None}
+            values["source"] = Source(**known)
         return Instruction(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -95,21 +94,21 @@ def item(row: Mapping[str, Any]) -> Instruction:
 
 
 def check_rows(rows: object) -> None:
-    """Sees that these are rows: a data set, or a list of instructions.
+    """Refuses what is no data set and no list of instructions.
 
     Raises:
-        ConfigError: They are something else, such as a path.
+        ConfigError: It is something else, such as a path.
     """
     hint = "Give a data set: a run's, or sf.Dataset.from_jsonl(path)."
     if isinstance(rows, str) or not isinstance(rows, Sequence):
         raise ConfigError(f"The data set is {type(rows).__name__}", hint=hint)
-    wrong = next((one for one in rows if not isinstance(one, Instruction)), None)
-    if wrong is not None:
-        raise ConfigError(f"The data set holds {type(wrong).__name__}", hint=hint)
+    for row in rows:
+        if not isinstance(row, Instruction):
+            raise ConfigError(f"The data set holds {type(row).__name__}", hint=hint)
 
 
 class Dataset(Sequence[Instruction]):
-    """Instructions in the run's order; it never changes. A slice is a `Dataset` again."""
+    """Instructions in the run's order. It never changes, and a slice is a `Dataset` again."""
 
     __slots__ = ("_items",)
 
@@ -121,27 +120,14 @@ class Dataset(Sequence[Instruction]):
         """Reads a file of published rows, such as a run's `dataset.jsonl`.
 
         Raises:
-            ConfigError: The file cannot be read, or a line is no row; the message names the line.
+            ConfigError: The file cannot be read, or a line is no row. The message names the line.
         """
-        items = []
-        try:
-            lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-        except OSError as error:
-            raise ConfigError(f"Cannot read {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not UTF-8 text") from error
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        path, items = Path(path), []
+        for line, row in json_rows(path, file_text(path)):
             try:
-                value = json.loads(line)
-                if not isinstance(value, dict):
-                    raise ValueError("not a JSON object")
-                items.append(item(value))
+                items.append(from_row(row))
             except ConfigError as error:
-                raise ConfigError(f"{path}, line {number}: {error.message}") from None
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(f"{path}, line {number}: {error}") from None
+                raise ConfigError(f"{path}, line {line}: {error.message}") from None
         return cls(items)
 
     @classmethod
@@ -153,10 +139,11 @@ class Dataset(Sequence[Instruction]):
         language: str = "",
         license: str | None = None,
     ) -> Dataset:
-        """Reads what people wrote in the Alpaca form: `instruction`, `output` and maybe `input`; a JSON list or JSONL.
+        """Reads what people wrote in the Alpaca form: `instruction`, `output` and maybe `input`.
 
-        The rows' generator is `"human"` and their source `human`, with the file's name, unless a row says otherwise
-        in `task`, `language`, `generator` or `license`. Its other fields are left out.
+        The file is a JSON list or JSONL. The rows' generator is `"human"` and their source `human`,
+        with the file's name, unless a row says otherwise in `task`, `language`, `generator` or
+        `license`. Its other fields are left out.
 
         Args:
             task: Of rows that name none.
@@ -164,7 +151,8 @@ class Dataset(Sequence[Instruction]):
             license: SPDX identifier, of rows that name none.
 
         Raises:
-            ConfigError: The file cannot be read, or something is missing or empty; the message names the line.
+            ConfigError: The file cannot be read, or something is missing or empty. The message
+                names the line.
         """
         return cls(read(path, "alpaca", task=task, language=language, license=license))
 
@@ -177,9 +165,10 @@ class Dataset(Sequence[Instruction]):
         language: str = "",
         license: str | None = None,
     ) -> Dataset:
-        """Reads chat messages: `messages` or `conversations`, a list of `role` and `content`; else as `from_alpaca`.
+        """Reads chat messages: `messages` or `conversations`, a list of `role` and `content`.
 
-        After a system message, where there is one, a user and an assistant take turns; the assistant speaks last.
+        A user and an assistant take turns, and the assistant speaks last. A system message may
+        stand before them. The rest is as in `from_alpaca`.
         """
         return cls(read(path, "messages", task=task, language=language, license=license))
 
@@ -192,7 +181,10 @@ class Dataset(Sequence[Instruction]):
         language: str = "",
         license: str | None = None,
     ) -> Dataset:
-        """Reads ShareGPT: `conversations`, a list of `from` and `value`; else as `from_messages`."""
+        """Reads ShareGPT: `conversations`, a list of `from` and `value`.
+
+        The rest is as in `from_messages`.
+        """
         return cls(read(path, "sharegpt", task=task, language=language, license=license))
 
     def __len__(self) -> int:
@@ -215,20 +207,19 @@ class Dataset(Sequence[Instruction]):
         return hash(tuple(i.id for i in self._items))
 
     def __repr__(self) -> str:
+        rows = "1 row" if len(self) == 1 else f"{len(self)} rows"
         tasks = ", ".join(f"{shown(task)} {n}" for task, n in self.by_task.items())
-        return (
-            f"Dataset({len(self)} row{'' if len(self) == 1 else 's'}{': ' if tasks else ''}{tasks})"
-        )
+        return f"Dataset({rows}: {tasks})" if tasks else f"Dataset({rows})"
 
     @property
     def by_task(self) -> dict[str, int]:
-        """Rows of each task, by name."""
-        return dict(sorted(Counter(i.task for i in self._items).items()))
+        """Counts the rows of each task, by name."""
+        return dict(sorted(Counter(item.task for item in self).items()))
 
     @property
     def by_topic_kind(self) -> dict[str, int]:
-        """Rows of each kind of topic: general, cultural, given."""
-        return dict(sorted(Counter(i.topic_kind for i in self._items).items()))
+        """Counts the rows of each kind of topic: general, cultural, given."""
+        return dict(sorted(Counter(item.topic_kind for item in self).items()))
 
     def split(self, test: float = 0.125, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Splits into training and test rows, both in the order of this data set.
@@ -250,53 +241,33 @@ class Dataset(Sequence[Instruction]):
             raise ConfigError(
                 f"test={test} is not a share", hint="Give a number above 0 and below 1."
             )
-        strata = [(i.task, i.topic_kind) for i in self._items]
-        open_rows = apportion(Counter(strata), test)
-        groups: dict[tuple[object, ...], list[int]] = {}
-        for number, one in enumerate(self._items):
-            page = one.source.url or one.topic
-            groups.setdefault((one.source.url is None, page) if page else (number,), []).append(
-                number
-            )
-        drawn = [
-            groups[key] for key in sorted(groups, key=lambda k: seeded("split", seed, *k).random())
-        ]
-        chosen: set[int] = set()
-        for members in drawn:
-            if Counter(strata[m] for m in members) <= open_rows:
-                chosen.update(members)
-                open_rows.subtract(strata[m] for m in members)
-        # Large groups first, so that few of them end up on both sides.
-        for members in sorted(drawn, key=len, reverse=True):
-            for m in members:
-                if m not in chosen and open_rows[strata[m]] > 0:
-                    chosen.add(m)
-                    open_rows[strata[m]] -= 1
+        held_out = _held_out(self._items, test, seed)
         sides: tuple[list[Instruction], list[Instruction]] = ([], [])
-        for number, one in enumerate(self._items):
-            sides[number in chosen].append(one)
+        for number, item in enumerate(self._items):
+            sides[number in held_out].append(item)
         return Dataset(sides[0]), Dataset(sides[1])
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Published rows; see `row`."""
-        return [row(i) for i in self._items]
+        """Returns the published rows; see `to_row`."""
+        return [to_row(item) for item in self]
 
     def to_alpaca(self) -> list[dict[str, Any]]:
-        """`instruction, input, output`: the form that the paper trained on."""
-        return [
-            {"instruction": i.instruction, "input": i.input, "output": i.output}
-            for i in self._items
-        ]
+        """Returns `instruction, input, output`: the form that the paper trained on."""
+        keys = ("instruction", "input", "output")
+        return [{key: getattr(item, key) for key in keys} for item in self]
 
     def to_messages(self) -> list[dict[str, Any]]:
-        """Chat messages, one object with `messages` (`role`, `content`) a row."""
-        return [{"messages": row(i)["messages"]} for i in self._items]
+        """Returns chat messages: for each row an object with `messages` (`role`, `content`)."""
+        return [{"messages": to_row(item)["messages"]} for item in self]
 
     def to_sharegpt(self) -> list[dict[str, Any]]:
-        """ShareGPT: one object with `conversations` (`from`: system, human or gpt; `value`) a row."""
+        """Returns ShareGPT: for each row an object with `conversations` (`from`, `value`).
+
+        The speakers are `system`, `human` and `gpt`.
+        """
         return [
             {"conversations": [{"from": _SPEAKERS[m.role], "value": m.content} for m in i.messages]}
-            for i in self._items
+            for i in self
         ]
 
     def to_jsonl(self, path: str | Path, form: Form = "rows") -> None:
@@ -320,20 +291,21 @@ class Dataset(Sequence[Instruction]):
 
         The columns are id, task, language, instruction, input, output, topic and source url. A cell
         that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe in front,
-        so that no spreadsheet runs it as a formula; control and bidi characters are shown as
+        so that no spreadsheet runs it as a formula. Control and bidi characters are shown as
         escapes.
 
         Raises:
             ConfigError: The file cannot be written.
         """
-        rows = (
-            [*(getattr(i, key) for key in _COLUMNS[:-1]), i.source.url or ""] for i in self._items
-        )
-        lines = (_csv_line(map(_cell, cells)) for cells in rows)
-        write_atomic(path, ["\ufeff", _csv_line(_COLUMNS), *lines])
+        lines = [_csv_line(_COLUMNS)]
+        for item in self:
+            cells = [*(getattr(item, key) for key in _COLUMNS[:-1]), item.source.url or ""]
+            lines.append(_csv_line(map(_cell, cells)))
+        # Without the mark, spreadsheets take a file for the encoding of their own country.
+        write_atomic(path, ["\ufeff", *lines])
 
     def to_hf(self) -> datasets.Dataset:
-        """A `datasets.Dataset` of the published rows; every value is text, whatever is null in this data set.
+        """Returns a `datasets.Dataset` of the published rows. Every value is text.
 
         Raises:
             ConfigError: The `datasets` package is not installed.
@@ -342,16 +314,65 @@ class Dataset(Sequence[Instruction]):
             import datasets
         except ImportError as error:
             raise missing_extra("datasets", "train") from error
+        # Named, or a column that is null throughout this data set would get a type of its own.
         text = datasets.Value("string")
         features: dict[str, Any] = dict.fromkeys(KEYS, text)
         features["messages"] = [{"role": text, "content": text}]
         features["source"] = dict.fromkeys(_SOURCE_KEYS, text)
         rows = self.to_rows()
-        columns = {key: [one[key] for one in rows] for key in KEYS}
+        columns = {key: [row[key] for row in rows] for key in KEYS}
         return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
+def apportion(sizes: Counter[K], share: float) -> Counter[K]:
+    """Takes a share of each size, in whole numbers whose sum is nearest to the share of all.
+
+    Where rounding down loses the most, a row is given back (largest remainder). Equal losses go by
+    the order of the names.
+    """
+    exact = {stratum: n * share for stratum, n in sizes.items()}
+    counts = Counter({stratum: int(x) for stratum, x in exact.items()})
+    lost = int(sum(sizes.values()) * share + 0.5) - counts.total()
+    for stratum in sorted(exact, key=lambda s: (counts[s] - exact[s], s))[:lost]:
+        counts[stratum] += 1
+    return counts
+
+
+def _held_out(items: Sequence[Instruction], share: float, seed: int) -> set[int]:
+    """Draws the numbers of the test rows; see `Dataset.split`."""
+    strata = [(item.task, item.topic_kind) for item in items]
+    open_rows = apportion(Counter(strata), share)
+    groups = _by_page(items)
+    order = sorted(groups, key=lambda key: seeded("split", seed, *key).random())
+    drawn = [groups[key] for key in order]
+    held_out: set[int] = set()
+    for members in drawn:
+        needed = Counter(strata[number] for number in members)
+        if needed <= open_rows:
+            held_out.update(members)
+            open_rows.subtract(needed)
+    # Large groups first, so that few of them end up on both sides.
+    for members in sorted(drawn, key=len, reverse=True):
+        for number in members:
+            if number not in held_out and open_rows[strata[number]] > 0:
+                held_out.add(number)
+                open_rows[strata[number]] -= 1
+    return held_out
+
+
+def _by_page(items: Iterable[Instruction]) -> dict[tuple[object, ...], list[int]]:
+    """Groups row numbers by page, or topic. A row with neither is a group of its own."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, item in enumerate(items):
+        page = item.source.url or item.topic
+        # A topic that reads like an address is still no page.
+        key = (item.source.url is None, page) if page else (number,)
+        groups.setdefault(key, []).append(number)
+    return groups
+
+
 def _cell(text: str) -> str:
+    # A carriage return is a line end within a cell, and `shown` would escape it.
     safe = "\r".join(map(shown, text.split("\r")))
     return f"'{safe}" if _FORMULA.match(text) else safe
 
@@ -360,13 +381,3 @@ def _csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue()
-
-
-def apportion(sizes: Counter[K], share: float) -> Counter[K]:
-    """Whole numbers nearest to `share` of each size whose sum is nearest to `share` of all (largest remainder)."""
-    exact = {stratum: n * share for stratum, n in sizes.items()}
-    counts = Counter({stratum: int(x) for stratum, x in exact.items()})
-    rest = int(sum(sizes.values()) * share + 0.5) - counts.total()
-    for stratum in sorted(exact, key=lambda s: (counts[s] - exact[s], s))[:rest]:
-        counts[stratum] += 1
-    return counts

@@ -1,21 +1,38 @@
-"""Every error that seedfree raises, as one tree.
+"""Every error that seedfree raises, as one tree. All of them are public: `sf.ConfigError` ...
 
     SeedfreeError                   message, hint, retryable
-    ├── ConfigError                 a setting, argument, file or package is wrong; nothing was sent
-    │   └── ConfigMismatchError     the run folder was made with other settings (`fields`)
-    ├── RequestError                one request will not succeed (`status`)
-    │   ├── RetryableError          ... this time: try again (`retry_after`)
-    │   ├── InvalidReplyError       a reply is not what the prompt asked for
-    │   └── StopRunError            no further request can succeed: wrong key, spent budget, failed
-    disk
+    ├── ConfigError                 a setting, argument, file or package is wrong (a ValueError)
+    │   └── ConfigMismatchError     the folder was made with other settings (`fields`)
+    ├── RequestError                one request failed for good (`status`)
+    │   ├── RetryableError          it may succeed later (`retry_after`)
+    │   ├── InvalidReplyError       the reply is not what the prompt asked for
+    │   └── StopRunError            no request can succeed: wrong key, spent budget, failed disk
     ├── LedgerError                 the run's ledger cannot be used
     │   ├── LedgerLockedError       another process has the run open
     │   └── LedgerDamagedError      rows are missing or changed
     ├── EncoderError                vectors are unusable, or the encoder does not know the language
-    └── TopicsExhaustedError        the generator gives no new topics
+    └── TopicsExhaustedError        the generator gives no topics
 
-An extension raises plain Python errors, or `RetryableError` where trying again may help; the edge
-of the library classifies them.
+What to catch around a call of the library:
+
+- `SeedfreeError` for any of them. `str(error)` is one line: what happened, then what to do.
+- `ConfigError` for a mistake that is found before anything is sent or paid for.
+- `ConfigMismatchError` where a folder is used again, `LedgerLockedError` and `LedgerDamagedError`
+  where a run is opened.
+- `StopRunError` from `generate_all`. A pipeline that has to stop returns a run instead, with
+  `status == "stopped"`.
+- `EncoderError` where texts are compared by meaning, `TopicsExhaustedError` from a pipeline.
+
+What to raise in a component of your own:
+
+- Any plain Python error. In a task it drops the row, in a generator it fails that request, and
+  elsewhere it stops the run, which can be resumed.
+- `RetryableError` in a generator, to be asked again.
+- `RequestError` or `StopRunError` in `HTTPGenerator.reply`: give up this request, or all of them.
+- `InvalidReplyError` in a `check` for `session.generate`, to have the LLM asked again.
+- `ConfigError` in the constructor or in `ready()`, for what would fail later.
+
+The others are for the library to raise.
 """
 
 from __future__ import annotations
@@ -43,7 +60,7 @@ __all__ = [
 
 
 class SeedfreeError(Exception):
-    """Base of the tree. `str(error)` is one line: what happened, then what to do.
+    """The base of the tree. `str(error)` is one line: what happened, then what to do.
 
     Args:
         message: What happened, without a full stop.
@@ -59,12 +76,13 @@ class SeedfreeError(Exception):
 
 
 def _line(text: str) -> str:
-    """One line without control characters: messages quote replies, and go to terminals and logs."""
+    # Messages quote replies and pages, and go to terminals and logs: nothing in them may begin a
+    # line of its own or steer a terminal.
     return shown(" ".join(clean(text).split()))
 
 
 class ConfigError(SeedfreeError, ValueError):
-    """A setting, an argument, a file or an installed package is wrong; nothing was sent."""
+    """A setting, an argument, a file or an installed package is wrong. Nothing was sent."""
 
 
 class ConfigMismatchError(ConfigError):
@@ -80,7 +98,7 @@ class ConfigMismatchError(ConfigError):
 
 
 class RequestError(SeedfreeError):
-    """One request failed for good; others may still succeed.
+    """One request failed for good. Others may still succeed.
 
     Args:
         status: The HTTP status, where there was one.
@@ -117,7 +135,7 @@ class InvalidReplyError(RequestError):
 
 
 class StopRunError(RequestError):
-    """No request of this run can succeed until someone acts; the run can be resumed."""
+    """No request of this run can succeed until someone acts. The run can be resumed."""
 
 
 class LedgerError(SeedfreeError):
@@ -141,5 +159,5 @@ class TopicsExhaustedError(SeedfreeError):
 
 
 def missing_extra(package: str, extra: str) -> ConfigError:
-    """The error for a package that an extra installs and that is not there."""
+    """Makes the error for a package that is not installed and that `extra` would install."""
     return ConfigError(f"{package} is not installed", hint=f"Run: pip install 'seedfree[{extra}]'")

@@ -232,6 +232,8 @@ class Trainer(Protocol):
     folder cannot be used.
     """
 
+    # `Any`: a trainer may insist on a `Dataset`, which this file must not import (see FLOORS in
+    # tests/test_structure.py).
     def train(self, dataset: Any, out: str | Path) -> Model: ...
 
 

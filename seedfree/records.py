@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from seedfree._seeds import balanced, digest, seeded
-from seedfree.text import clean, shown
+from seedfree.text import clean, shown, unmarked
 
 __all__ = [
     "Context",
@@ -30,62 +28,21 @@ __all__ = [
     "Topic",
     "Usage",
     "altered",
-    "answers",
-    "questions",
     "schema_of",
-    "unmarked",
 ]
+
+T = TypeVar("T")
 
 # Prompts name a topic between quotes; a title that brings its own must not end them.
 _QUOTES = str.maketrans(dict.fromkeys('"“”', "'"))
-# Marks of turns in chat templates: a server reads them as such wherever they stand, so in a page
-# each is broken.
-_TURNS = re.compile(
-    r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
-)
-_CONFIG = ConfigDict(arbitrary_types_allowed=True)
 
 
 def _clean(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
-def _json_schema(value: Any) -> Any:
-    return schema_of(value) if isinstance(value, type) and issubclass(value, BaseModel) else value
-
-
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """A model's JSON schema, to be changed at will; made by pydantic once, which takes a millisecond."""
-    schema: dict[str, Any] = json.loads(_schema_text(model))
-    return schema
-
-
-@functools.lru_cache
-def _schema_text(model: type[BaseModel]) -> str:
-    return json.dumps(model.model_json_schema())
-
-
-T = TypeVar("T")
+# Cleaned when a record is made, so that whatever a model or a page says fits into a UTF-8 file.
 Text = Annotated[str, BeforeValidator(_clean)]
-
-
-def altered(record: T, **values: object) -> T:
-    """A frozen record with other values, known to be valid: `dataclasses.replace` checks all again, 20 times slower."""
-    known = record.__dict__
-    made = object.__new__(type(record))
-    # what was computed from them is left behind
-    fields = cast("Any", record).__dataclass_fields__
-    made.__dict__.update({name: known[name] for name in fields}, **values)
-    return made
-
-
-def unmarked(text: str) -> str:
-    """The text with a space in each mark of a turn, such as `<|im_end|>`: a chat model obeys one wherever it stands."""
-    return _TURNS.sub(_broken, text) if "<" in text or "[" in text else text
-
-
-def _broken(mark: re.Match[str]) -> str:
-    return f"{mark[0][0]} {mark[0][1:]}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +68,7 @@ class Source:
     Attributes:
         kind: `"wikipedia"`, `"document"`, `"written"` (by the LLM), `"topic"` (no text at all), or
             a user's own word.
-        revision: Revision id of a wiki page; content hash of a document.
+        revision: Revision id of a wiki page, or content hash of a document.
         license: SPDX identifier, where it is known.
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
     """
@@ -145,24 +102,24 @@ class Context:
 
     @functools.cached_property
     def id(self) -> str:
-        """16 hexadecimal digits that name the text and its topic."""
-        topic = self.topic.text if self.topic else ""
-        return hashlib.sha256(
-            f"{self.text}\x1f{topic}\x1f{self.source.revision}".encode()
-        ).hexdigest()[:16]
+        """Names the text and its topic by 16 hexadecimal digits."""
+        return digest(self.text, self._topic_text, self.source.revision)
+
+    @property
+    def _topic_text(self) -> str:
+        return self.topic.text if self.topic else ""
 
     def random(self, *salt: object) -> random.Random:
-        """Random numbers that belong to this place in the run, the same whenever it is run again."""
+        """Returns the random numbers of this place in the run, the same in each run of the seed."""
         return seeded(self.seed, self.position, *salt)
 
     def draw(self, items: Sequence[T], *salt: object) -> T:
-        """One of the items for this place in the run, so that over the run each is drawn equally often."""
+        """Draws an item for this place in the run. Over the run each is drawn equally often."""
         return balanced(items, self.position, self.seed, *salt)
 
     def block(self) -> str:
-        """Title and text between delimiters that neither can close, for a prompt to call them data."""
-        text = f"{self.title}\n\n{self.text}" if self.title else self.text
-        text = unmarked(text)
+        """Puts title and text between delimiters that neither can close, as data of a prompt."""
+        text = unmarked(f"{self.title}\n\n{self.text}" if self.title else self.text)
         # So long that nobody can search for a text whose own nonce would stand in it, the run's
         # seed known or not.
         nonce = digest(self.seed, self.position, "nonce", self.id)
@@ -171,18 +128,25 @@ class Context:
         return f'<document id="{nonce}">\n{text}\n</document id="{nonce}">'
 
     def subject(self, limit: int = 200) -> str:
-        """What the context is about, for a prompt to name it: one line of at most `limit` characters, unquoted."""
+        """Names what the context is about on one line of at most `limit` characters."""
         text = self.topic.text if self.topic else self.text
-        line = " ".join(shown(" ".join(text.split())).translate(_QUOTES).split())
-        return line if len(line) <= limit else f"{line[: limit - 1]}…"
+        # White space first: a line separator that is already an escape would stay.
+        line = shown(" ".join(text.split())).translate(_QUOTES)
+        if len(line) > limit:
+            line = f"{line[: limit - 1]}…"
+        return line
 
     def cue(self, limit: int = 600) -> str:
-        """The text, or the topic where there is none, on one line of at most `limit` characters, cut at a space."""
-        line = " ".join((self.text or (self.topic.text if self.topic else "")).split())
+        """Returns the text on one line of at most `limit` characters, cut at a space.
+
+        A context without a text gives its topic.
+        """
+        line = " ".join((self.text or self._topic_text).split())
         if len(line) <= limit:
             return line
+        # The first half is never cut: a language without spaces may have its last one far back.
         space = line.rfind(" ", limit // 2, limit + 1)
-        return line[: space if space > 0 else limit]
+        return line[:space] if space > 0 else line[:limit]
 
 
 @dataclass(frozen=True)
@@ -197,14 +161,14 @@ class Message:
 class Instruction:
     """One row of the data set, in the Alpaca form that the paper trained on (section 3.3).
 
-    From an extension `task, instruction, input, output` are enough; the pipeline fills in the rest.
+    From an extension `task, instruction, input, output` are enough. The pipeline fills in the rest.
 
     Attributes:
-        input: The text that the instruction needs beside it; empty where it stands alone.
-        messages: All turns; made from the three fields above where it is not given.
+        input: The text that the instruction needs beside it. Empty where it stands alone.
+        messages: All turns. Without any, they are made from instruction, input and output.
         generator: Identity of the model that wrote it.
         evidence: The words of the context on which the answer rests, where the task asks for them.
-        context: The whole context; not published.
+        context: The whole context. It is not published.
     """
 
     task: Text
@@ -225,7 +189,22 @@ class Instruction:
         if not self.messages:
             user = f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
             turns = (Message("user", user), Message("assistant", self.output))
+            # The record is frozen against everyone but its own making.
             object.__setattr__(self, "messages", turns)
+
+    @property
+    def questions(self) -> list[str]:
+        """Lists what the user says: the instruction, then the other turns, without the input."""
+        # A turn made of instruction and input would bring the input in again.
+        joined = f"{self.instruction}\n\n{self.input}"
+        turns = [m.content for m in self.messages if m.role == "user" and m.content != joined]
+        return list(dict.fromkeys([self.instruction, *turns]))
+
+    @property
+    def answers(self) -> list[str]:
+        """Lists what the assistant says: the output, then the other turns."""
+        turns = [m.content for m in self.messages if m.role == "assistant"]
+        return list(dict.fromkeys([self.output, *turns]))
 
 
 @dataclass(frozen=True)
@@ -236,7 +215,13 @@ class Example:
     reply: Text
 
 
-@dataclass(frozen=True, config=_CONFIG)
+def _json_schema(value: Any) -> Any:
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return schema_of(value)
+    return value
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One request to a language model, whatever the provider.
 
@@ -269,7 +254,7 @@ class Prompt:
 
     @property
     def json_schema(self) -> Mapping[str, Any] | None:
-        """`schema` as what it became."""
+        """Returns `schema` with the type that it has once the prompt is made."""
         return cast("Mapping[str, Any] | None", self.schema)
 
 
@@ -309,8 +294,8 @@ class Question:
     Attributes:
         id: Unique within its benchmark.
         task: The benchmark's own word: `"closed_qa"`, `"multiple_choice"`.
-        answer: The reference; of a question with `choices`, the text of the right one.
-        context: The text that the question is about; empty where it stands alone.
+        answer: The reference. Of a question with `choices`, the text of the right one.
+        context: The text that the question is about. Empty where it stands alone.
         choices: The possible answers in order, where the benchmark has them as such.
         part: Which part of the benchmark it belongs to (`"culture"`, `"general"`).
         source: What it was made from (a passage, a page): questions of one source are not
@@ -328,20 +313,20 @@ class Question:
     license: Text = ""
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True)
 class Selection:
     """What a diversity filter decided about n rows.
 
     Attributes:
         kept: Row numbers, ascending.
-        duplicate_of: Length n; the kept row with the highest cosine, -1 where the row itself was
+        duplicate_of: Length n. The kept row with the highest cosine, -1 where the row itself was
             kept.
-        similarity: Length n; that cosine, NaN where the row was kept or where the filter measures
+        similarity: Length n. That cosine, NaN where the row was kept or where the filter measures
             none.
         index: What found the neighbours: `"exact"`, `"hnsw"`, or the filter's own word.
-        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found; `None` for
+        recall: Share (0 to 1) of the duplicates in a sample that an inexact index found. `None` for
             an exact one.
-        reasons: Length n; why each row was dropped. `None` where the filter has one reason for all.
+        reasons: Length n. Why each row was dropped. `None` where the filter has one reason for all.
     """
 
     kept: Any
@@ -353,19 +338,39 @@ class Selection:
 
     @property
     def ratio(self) -> float:
-        """Share of rows kept, 0 to 1; 1 for no rows."""
-        return len(self.kept) / len(self.duplicate_of) if len(self.duplicate_of) else 1.0
+        """Returns the share of rows that were kept, 0 to 1. It is 1 for no rows."""
+        if not len(self.duplicate_of):
+            return 1.0
+        return len(self.kept) / len(self.duplicate_of)
 
 
-def questions(item: Instruction) -> list[str]:
-    """The instruction, then what else the user says in a conversation; without the input."""
-    joined = f"{item.instruction}\n\n{item.input}"
-    turns = [m.content for m in item.messages if m.role == "user" and m.content != joined]
-    return list(dict.fromkeys([item.instruction, *turns]))
+class _Record(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-def answers(item: Instruction) -> list[str]:
-    """The output, then what else the assistant says in a conversation."""
-    return list(
-        dict.fromkeys([item.output, *(m.content for m in item.messages if m.role == "assistant")])
-    )
+R = TypeVar("R", bound=_Record)
+
+
+def altered(record: R, **values: object) -> R:
+    """Copies a frozen record with other values, which must be valid: they are not checked.
+
+    `dataclasses.replace` checks all values again and is 20 times slower.
+    """
+    known = record.__dict__
+    copy = object.__new__(type(record))
+    # Fields alone: what was computed from the old values (`Context.id`) is left behind.
+    kept = {name: known[name] for name in record.__dataclass_fields__}
+    copy.__dict__.update(kept, **values)
+    return copy
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Returns a model's JSON schema, a new object each time, free to be changed."""
+    schema: dict[str, Any] = json.loads(_schema_text(model))
+    return schema
+
+
+# Pydantic takes a millisecond to make a schema, and every prompt of a task needs the same one.
+@functools.lru_cache
+def _schema_text(model: type[BaseModel]) -> str:
+    return json.dumps(model.model_json_schema())

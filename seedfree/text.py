@@ -1,21 +1,72 @@
-"""Text of unknown origin: made fit for UTF-8, for a terminal, for a file that others read."""
+"""Text of unknown origin: made safe to store, show and send, folded for comparison, told by script.
+
+A further fold is `evaluation.words.normalize`. It keeps case and punctuation, which scores count.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
-__all__ = ["clean", "count_scripts", "fold", "outside_code", "script_of", "shown", "squeeze"]
+__all__ = [
+    "clean",
+    "count_scripts",
+    "fold",
+    "letters_and_digits",
+    "outside_code",
+    "pieces",
+    "script_of",
+    "shown",
+    "squeeze",
+    "unmarked",
+]
 
+_LONE_SURROGATE = re.compile(
+    "(?<![\ud800-\udbff])[\udc00-\udfff]|[\ud800-\udbff](?![\udc00-\udfff])"
+)
 # Controls but tab and line feed; marks that turn the direction of text; line ends that are not
 # "\n"; surrogates; the invisible tag letters. Joiners and zero-width spaces stay: Khmer, Burmese
 # and Thai are written with them.
-_UNSHOWN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_LONE = re.compile("(?<![\ud800-\udbff])[\udc00-\udfff]|[\ud800-\udbff](?![\udc00-\udfff])")
+# Marks of turns in chat templates. Each is caught in two parts, so that a space fits between them.
+_TURN_MARK = re.compile(
+    r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)"
+    r"|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
+)
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+
+# Zero-width spaces and joiners, direction marks, soft hyphens: writers put them in or leave them
+# out at will.
+_INVISIBLE = dict.fromkeys(
+    (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+)
+_ALIKE = {
+    **dict.fromkeys(map(ord, "‘’‚‛`´′"), "'"),
+    **dict.fromkeys(map(ord, "“”„‟«»″「」『』"), '"'),
+    **dict.fromkeys(map(ord, "‐‑‒–—―−"), "-"),
+}
+_TO_TRANSLATE = re.compile(f"[{''.join(map(chr, [*_INVISIBLE, *_ALIKE]))}]")
+# A digit, but none of ASCII's: what is neither a non-digit nor 0 to 9.
+_FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
+# Ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after
+# NIKHAHIT instead of before it.
+_TYPED = (
+    (re.compile("\u0e40\u0e40"), "\u0e41"),
+    (re.compile("\u0ec0\u0ec0"), "\u0ec1"),
+    (re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])"), r"\2\1"),
+)
+# A tone mark after NIKHAHIT moves by one place a round, and no word has so many in a row.
+_ROUNDS = 8
+
+# Names of characters that begin with a form and not with the script; NFKC gives the plain letter.
+_FORMS = frozenset("FULLWIDTH HALFWIDTH MODIFIER MATHEMATICAL FEMININE MASCULINE".split())
+_SCRIPTS_BY_WORD = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
 
 
 def clean(text: str) -> str:
@@ -25,112 +76,107 @@ def clean(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return _LONE.sub("\ufffd", text).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        # UTF-16 writes a character beyond U+FFFF as its pair, so reading it back joins the pair.
+        paired = _LONE_SURROGATE.sub("\ufffd", text)
+        return paired.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     return text
 
 
 def shown(text: str) -> str:
-    r"""The text with control, bidi and other unseen characters as escapes (`\x1b`); line feeds and tabs stay."""
-    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    r"""Escapes control, bidi and other unseen characters (`\x1b`). Line feeds and tabs stay."""
+    return _UNSEEN.sub(lambda char: char[0].encode("unicode_escape").decode(), text)
 
 
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+def unmarked(text: str) -> str:
+    """Puts a space into each mark of a turn, such as `<|im_end|>`.
+
+    A server reads such a mark as the end of a turn wherever it stands, also in a page.
+    """
+    # Most texts have neither bracket, and looking for one is quicker than the expression.
+    if "<" not in text and "[" not in text:
+        return text
+    return _TURN_MARK.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", text)
 
 
-_DIGIT = re.compile(r"[^\D0-9]")
+def outside_code(text: str) -> str:
+    """Returns a Markdown text without its code, where foreign words, tags and variables belong."""
+    return _CODE.sub(" ", text)
 
 
-# Zero-width spaces and joiners, direction marks, soft hyphens: unseen, and put in or left out at
-# will.
-_INVISIBLE = dict.fromkeys(
-    (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
-)
-
-
-_ALIKE = {
-    **dict.fromkeys(map(ord, "‘’‚‛`´′"), "'"),
-    **dict.fromkeys(map(ord, "“”„‟«»″「」『』"), '"'),
-    **dict.fromkeys(map(ord, "‐‑‒–—―−"), "-"),
-}
-
-
-_UNLIKE = re.compile(f"[{''.join(map(chr, [*_INVISIBLE, *_ALIKE]))}]")
-
-
-# Two ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after
-# NIKHAHIT.
-_TYPED = ((re.compile("\u0e40\u0e40"), "\u0e41"), (re.compile("\u0ec0\u0ec0"), "\u0ec1"))
-
-
-_TONES = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
-
-
-_SCRIPT_NAMES = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
-
-
+# Filters fold the same texts of a row one after another.
 @lru_cache(maxsize=512)
 def fold(text: str) -> str:
-    """A text with everything removed in which two copies of it may differ; idempotent.
+    """Removes everything in which two copies of a text may differ.
 
     Compatibility forms (NFKC), case, digits of any script, quotation marks, dashes, invisible
-    characters, white space and the typing variants of Thai and Lao.
+    characters, white space and the typing variants of Thai and Lao. A folded text stays as it is.
     """
-    for _ in range(8):
-        folded = _fold_once(text)
+    for _ in range(_ROUNDS):
+        folded = _fold_round(text)
         if folded == text:
             break
         text = folded
     return text
 
 
-def _fold_once(text: str) -> str:
-    if _UNLIKE.search(text):
-        # most texts hold none of these, and to look is a hundred times quicker than to replace
+def _fold_round(text: str) -> str:
+    # Most texts hold none of these, and to look is a hundred times quicker than to replace.
+    if _TO_TRANSLATE.search(text):
         text = text.translate(_INVISIBLE).translate(_ALIKE)
-    text = unicodedata.normalize("NFKC", text).casefold()
-    text = _DIGIT.sub(lambda m: str(unicodedata.decimal(m[0])), unicodedata.normalize("NFKC", text))
+    # Case folding may leave letters that are not composed, so they are composed again.
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
-    return " ".join(_TONES.sub(r"\2\1", text).split())
+    return " ".join(text.split())
 
 
 @lru_cache(maxsize=512)
 def squeeze(text: str) -> str:
-    """`fold` without white space, which models move about in scripts that write no spaces between words."""
+    """Folds a text and removes its white space.
+
+    Models move spaces about in scripts that write none between words.
+    """
     return fold(text).replace(" ", "")
+
+
+def letters_and_digits(text: str) -> str:
+    """Returns the letters, marks and digits alone, in lower case (NFKC).
+
+    This is how topics are told apart and found in documents.
+    """
+    # Not `fold`: digits keep their script here. A resumed run must tell its topics apart as before.
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # A list, because join() makes one of any generator first.
+    return "".join([char for char in folded if unicodedata.category(char)[0] in "LMN"])
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """Yields every `size` characters in a row."""
+    return (text[i : i + size] for i in range(len(text) - size + 1))
 
 
 @lru_cache(maxsize=8192)
 def script_of(char: str) -> str:
-    """Unicode script of a letter, `"Thai"`, `"Latin"`, `"Han"`; `""` for anything but a letter.
+    """Returns the Unicode script of a letter (`"Thai"`, `"Latin"`, `"Han"`), of others `""`.
 
-    Read from the character's Unicode name, which begins with its script, so that every script is
-    known without a table.
+    It is read from the character's Unicode name, which begins with its script, so that every script
+    is known without a table.
     """
     if not char.isalpha():
         return ""
     words = unicodedata.name(char, "").split()
-    if words and words[0] in (
-        "FULLWIDTH",
-        "HALFWIDTH",
-        "MODIFIER",
-        "MATHEMATICAL",
-        "FEMININE",
-        "MASCULINE",
-    ):
+    if words and words[0] in _FORMS:
         words = unicodedata.name(unicodedata.normalize("NFKC", char)[0], "").split()
-    return _SCRIPT_NAMES.get(words[0], words[0].capitalize()) if words else ""
+    if not words:
+        return ""
+    return _SCRIPTS_BY_WORD.get(words[0], words[0].capitalize())
 
 
 def count_scripts(text: str) -> dict[str, int]:
-    """Letters of a text by script. Vowel signs and tone marks are not counted as letters."""
+    """Counts the letters of a text by script. Vowel signs and tone marks are not letters."""
     counts: dict[str, int] = {}
     for char, times in Counter(text).items():
         if script := script_of(char):
             counts[script] = counts.get(script, 0) + times
     return counts
-
-
-def outside_code(text: str) -> str:
-    """A Markdown text without its code, in which foreign words, tags and variables are at home."""
-    return _CODE.sub(" ", text)

@@ -1,10 +1,12 @@
+"""A data set's card: counts, reasons and attribution, and no markup of others."""
+
 import re
 
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.card import card
+from seedfree.card import dataset_card
 from seedfree.dataset import Dataset
 from seedfree.languages import Language
 from seedfree.records import Instruction, Source
@@ -21,14 +23,14 @@ PAGE = Source(
 LATER = Source("wikipedia", "ต้มยำ", PAGE.url, "123", "CC-BY-SA-4.0", "2026-11-03T00:00:00Z")
 
 
-def one(source=PAGE, task="closed_qa", kind="cultural"):
+def row(source=PAGE, task="closed_qa", kind="cultural"):
     return Instruction(
         task=task, instruction="i", output="o", topic_kind=kind, source=source, generator="m@local"
     )
 
 
 def made(rows, **options):
-    return card(Dataset(rows), **{"language": THAI, "generator": "m@local", **options})
+    return dataset_card(Dataset(rows), **{"language": THAI, "generator": "m@local", **options})
 
 
 def front(text):
@@ -36,7 +38,7 @@ def front(text):
 
 
 def test_front_matter():
-    head = front(made([one(), one(Source("written"), "summarization")]))
+    head = front(made([row(), row(Source("written"), "summarization")]))
     assert (
         head["language"] == ["th"]
         and head["license"] == "cc-by-sa-4.0"
@@ -47,15 +49,15 @@ def test_front_matter():
         and "synthetic" in head["tags"]
     )
     assert head["configs"] == [{"config_name": "default", "data_files": "dataset.jsonl"}]
-    assert front(made([one(Source("written"))]))["license"] == "other"
-    assert front(made([one()] * 1_000))["size_categories"] == ["1K<n<10K"]
+    assert front(made([row(Source("written"))]))["license"] == "other"
+    assert front(made([row()] * 1_000))["size_categories"] == ["1K<n<10K"]
     norwegian = Language(code="no", name="Norwegian", native="norsk", script="Latin", persona="")
     assert front(made([], language=norwegian))["language"] == ["no"], "not a boolean"
 
 
 def test_counts_reasons_and_attribution():
     text = made(
-        [one(LATER), one(PAGE), one(Source("written"), "summarization", "general")],
+        [row(LATER), row(PAGE), row(Source("written"), "summarization", "general")],
         drops={"language": 2, "duplicate": 1_500, "grounding": 0},
         counts={"requests": 1_234, "rounds": 2},
         terms="Use as you like.",
@@ -79,16 +81,19 @@ def test_counts_reasons_and_attribution():
 
 
 def test_same_card_whatever_the_order_of_equal_facts():
-    rows = [one(), one(Source("document", "b.txt")), one(Source("document", "a.txt"))]
+    rows = [row(), row(Source("document", "b.txt")), row(Source("document", "a.txt"))]
     assert made(rows, drops={"a": 1, "b": 1}) == made(rows[::-1], drops={"b": 1, "a": 1})
 
 
 def test_hostile_titles_stay_text():
-    title = "x](javascript:alert(1)) <script>y</script> | ![i](http://e.example/p) \x1b[31m \u202eevil\n# Heading `c`"
+    title = (
+        "x](javascript:alert(1)) <script>y</script> | ![i](http://e.example/p) "
+        "\x1b[31m \u202eevil\n# Heading `c`"
+    )
     text = made(
         [
-            one(Source("wikipedia", title, "javascript:alert(1)")),
-            one(Source("document", "t", 'http://h/a>b "c\n')),
+            row(Source("wikipedia", title, "javascript:alert(1)")),
+            row(Source("document", "t", 'http://h/a>b "c\n')),
         ],
         drops={title: 1},
         generator=title,
@@ -111,7 +116,7 @@ def test_hostile_titles_stay_text():
 
 @given(st.text(max_size=60))
 def test_any_title_is_one_line_without_markup(title):
-    text = made([one(Source("document", title or "t", title))], drops={title: 1}, generator=title)
+    text = made([row(Source("document", title or "t", title))], drops={title: 1}, generator=title)
     (line,) = [line for line in text.split("\n") if line.endswith("(1 row)")]
     assert not re.search(r"""(?<!\\)[`*_{}!|~^]|[\x00-\x1f\x7f-\x9f]|<(?!https?:)|['"]""", line)
     assert front(text)["language"] == ["th"]

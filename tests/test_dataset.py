@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree._files import json_line, write_atomic
-from seedfree.dataset import KEYS, Dataset, check_rows, item, row
+from seedfree.dataset import KEYS, Dataset, check_rows, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Instruction, Message, Source
 
@@ -91,7 +91,7 @@ def test_sequence():
 
 
 def test_row_has_the_published_keys_in_order_and_no_context():
-    published = row(FULL)
+    published = to_row(FULL)
     assert tuple(published) == KEYS
     assert list(published["source"]) == [
         "kind",
@@ -106,14 +106,14 @@ def test_row_has_the_published_keys_in_order_and_no_context():
 
 
 @given(instructions)
-def test_row_round_trip(one):
-    line = json_line(row(one))
-    assert item(json.loads(line)) == one
+def test_row_round_trip(item):
+    line = json_line(to_row(item))
+    assert from_row(json.loads(line)) == item
     assert line.splitlines() == [line[:-1]], "a reader that ends lines at U+2028 sees one line"
 
 
 def test_item_takes_the_least_and_ignores_the_rest():
-    one = item(
+    item = from_row(
         {
             "task": "t",
             "instruction": "i",
@@ -123,9 +123,8 @@ def test_item_takes_the_least_and_ignores_the_rest():
             "reason": "x",
         }
     )
-    assert (
-        one == Instruction(task="t", instruction="i", output="o") and one.messages[1].content == "o"
-    )
+    assert item == Instruction(task="t", instruction="i", output="o")
+    assert item.messages[1].content == "o"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ def test_item_takes_the_least_and_ignores_the_rest():
 )
 def test_item_refuses_what_is_no_row(bad):
     with pytest.raises(ConfigError):
-        item(bad)
+        from_row(bad)
 
 
 def test_jsonl_round_trip(tmp_path):
@@ -202,7 +201,7 @@ def test_exports(tmp_path):
     for form, expected in [
         ("alpaca", data.to_alpaca()),
         ("messages", data.to_messages()),
-        ("rows", [row(FULL)]),
+        ("rows", [to_row(FULL)]),
     ]:
         data.to_jsonl(tmp_path / form, form=form)
         assert [
@@ -232,14 +231,17 @@ def test_to_hf():
     data = Dataset([FULL, *rows(2)])
     hf = data.to_hf()
     assert hf.num_rows == 3 and tuple(hf.column_names) == KEYS
-    assert Dataset(item(one) for one in hf) == data
+    assert Dataset(from_row(row) for row in hf) == data
     assert data[1:].to_hf().features == hf.features == Dataset().to_hf().features, (
         "nulls do not change the types"
     )
 
 
 def test_to_hf_without_the_package_names_the_pip_command():
-    code = "import sys; sys.modules['datasets'] = None; from seedfree.dataset import Dataset; Dataset().to_hf()"
+    code = (
+        "import sys; sys.modules['datasets'] = None; "
+        "from seedfree.dataset import Dataset; Dataset().to_hf()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.rstrip().endswith(
         "datasets is not installed. Run: pip install 'seedfree[train]'"
@@ -281,9 +283,9 @@ def test_split_is_complete_disjoint_stratified_and_repeatable(cells, share, seed
 def test_split_keeps_pages_together():
     pages = [f"https://th.wikipedia.org/wiki/{k}" for k in range(80)]
     data = Dataset(
-        one
+        item
         for k, url in enumerate(pages)
-        for one in rows(5, topic=f"t{k % 7}", source=Source("wikipedia", url=url))
+        for item in rows(5, topic=f"t{k % 7}", source=Source("wikipedia", url=url))
     )
     train, test = data.split()
     assert len(test) == 50 and not {i.source.url for i in train} & {i.source.url for i in test}

@@ -15,9 +15,9 @@ READERS = {
     "sharegpt": Dataset.from_sharegpt,
 }
 
-said = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
+words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
 turns = st.integers(1, 3).flatmap(
-    lambda n: st.tuples(st.none() | said, st.lists(said, min_size=2 * n, max_size=2 * n))
+    lambda n: st.tuples(st.none() | words, st.lists(words, min_size=2 * n, max_size=2 * n))
 )
 
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 
 def written(path, rows, listed):
-    lines = [json.dumps(one, ensure_ascii=False) for one in rows]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_text(
         "[\n" + ",\n".join(lines) + "\n]\n" if listed else "\n".join(lines), encoding="utf-8"
     )
@@ -40,7 +40,7 @@ def written(path, rows, listed):
 
 
 @given(
-    rows=st.lists(st.tuples(said, st.just("") | said, said, turns), max_size=4),
+    rows=st.lists(st.tuples(words, st.just("") | words, words, turns), max_size=4),
     form=st.sampled_from(sorted(READERS)),
     listed=st.booleans(),
 )
@@ -58,14 +58,12 @@ def test_what_is_exported_is_read_again(folder, rows, form, listed):
             path, [json.loads(line) for line in path.read_text("utf-8").split("\n") if line], listed
         )
     back = READERS[form](path)
-    assert [one.messages for one in back] == [one.messages for one in data]
+    assert [item.messages for item in back] == [item.messages for item in data]
     if form == "alpaca":
         assert back.to_alpaca() == data.to_alpaca()
-    for one in back:
-        assert (
-            one.source == Source("human", title="data.json")
-            and one.generator == one.task == "human"
-        )
+    for item in back:
+        assert item.source == Source("human", title="data.json")
+        assert item.generator == item.task == "human"
 
 
 def test_first_question_and_answer_stand_for_a_conversation(tmp_path):
@@ -76,8 +74,8 @@ def test_first_question_and_answer_stand_for_a_conversation(tmp_path):
             for r, c in zip(("user", "assistant") * 2, "abcd", strict=True)
         ),
     ]
-    (one,) = Dataset.from_messages(written(tmp_path / "x.json", [{"conversations": talk}], True))
-    assert (one.instruction, one.input, one.output, len(one.messages)) == ("a", "", "b", 5)
+    (item,) = Dataset.from_messages(written(tmp_path / "x.json", [{"conversations": talk}], True))
+    assert (item.instruction, item.input, item.output, len(item.messages)) == ("a", "", "b", 5)
 
 
 def test_a_row_says_what_it_is(tmp_path):
@@ -232,9 +230,9 @@ KEYS = [
     "task",
     "x",
 ]
-leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(
-    ["user", "assistant", "system", "human", "gpt", "\ud800", "\u202e", "\x00", " "]
-)  # fmt: skip
+WORDS = ["user", "assistant", "system", "human", "gpt", "\ud800", "\u202e", "\x00", " "]
+scalar = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+leaf = scalar | st.sampled_from(WORDS)
 turn = st.dictionaries(st.sampled_from(KEYS[5:9]), leaf, max_size=4)
 odd = st.dictionaries(st.sampled_from(KEYS), leaf | st.lists(turn | leaf, max_size=3), max_size=5)
 BOTH = (
@@ -263,6 +261,5 @@ def test_odd_rows_raise_nothing_but_config_errors(folder, rows, noise):
             except ConfigError as error:
                 assert "\n" not in str(error)
             else:
-                assert all(
-                    one.messages and one.instruction.strip() and one.output.strip() for one in data
-                )
+                for item in data:
+                    assert item.messages and item.instruction.strip() and item.output.strip()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from seedfree._seeds import balanced, seeded
-from seedfree.records import Context, Instruction, Message, Prompt, Reply, Topic
+from seedfree.records import Context, Instruction, Message, Prompt, Reply, Topic, altered
 
 
 def test_a_model_class_becomes_its_schema_at_once() -> None:
@@ -36,6 +36,23 @@ def test_messages_are_made_from_the_alpaca_form() -> None:
     assert row.messages == (Message("user", "สรุป\n\nยาว"), Message("assistant", "สั้น"))
     turns = (Message("user", "a"), Message("assistant", "b"))
     assert Instruction("t", "a", "b", messages=turns).messages == turns
+
+
+def test_questions_and_answers_are_each_told_once_and_without_the_input() -> None:
+    turns = [("user", "สรุป\n\nยาว"), ("assistant", "สั้น"), ("user", "สั้นอีก"), ("assistant", "สั้น")]
+    messages = tuple(Message(role, text) for role, text in turns)  # type: ignore[arg-type]
+    row = Instruction("t", "สรุป", "สั้น", input="ยาว", messages=messages)
+    assert row.questions == ["สรุป", "สั้นอีก"]
+    assert row.answers == ["สั้น"]
+    assert Instruction("t", "สรุป", "สั้น", input="ยาว").questions == ["สรุป"]
+
+
+def test_an_altered_record_has_a_name_of_its_own() -> None:
+    context = Context(text="ก")
+    name = context.id
+    other = altered(context, text="ข")
+    assert other == Context(text="ข")
+    assert other.id == Context(text="ข").id != name
 
 
 def test_records_cannot_be_changed_or_made_wrong() -> None:

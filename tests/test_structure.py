@@ -20,7 +20,7 @@ FLOORS = """
 _version _seeds text
 errors
 records _files
-readers languages
+readers languages _plots
 dataset protocols
 card engine
 topics contexts tasks generators filters diversity

@@ -17,8 +17,8 @@ from pydantic import BaseModel, field_validator
 
 import seedfree as sf
 from seedfree._files import json_line
-from seedfree.card import card
-from seedfree.dataset import Dataset, row
+from seedfree.card import dataset_card
+from seedfree.dataset import Dataset, to_row
 from seedfree.engine.schema import find_json, parse
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.languages import Language
@@ -135,7 +135,7 @@ def test_ten_thousand_replies_raise_nothing_and_give_rows_that_can_be_published(
         for text in _replies(task, REPLIES // len(TASKS)):
             for one in _through(task, text):
                 made += 1
-                line = json_line(row(one)).encode("utf-8")
+                line = json_line(to_row(one)).encode("utf-8")
                 assert b"\n" not in line[:-1] and json.loads(line)["output"] == one.output
     assert made > REPLIES / 20, "the replies are not all refused: some rows were looked at"
     assert time.perf_counter() - began < 60
@@ -306,7 +306,7 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
         (tmp_path / name).read_bytes().decode("utf-8")
     page = (tmp_path / "README.md").read_text("utf-8")
     assert "<script" not in page and "](http://e" not in page
-    again = card(
+    again = dataset_card(
         run.dataset, language=Language.load("th"), generator=HOSTILE, terms=HOSTILE, status=HOSTILE
     )
     assert not UNSEEN.search(again) and "<script" not in again

@@ -21,7 +21,7 @@ from seedfree.diversity.shingles import Shingles, page_names, row_names
 from seedfree.diversity.vectors import Rows, parts
 from seedfree.errors import ConfigError
 from seedfree.protocols import Benchmark, Encoder
-from seedfree.records import Instruction, Question, answers, questions
+from seedfree.records import Instruction, Question
 from seedfree.text import shown, squeeze
 
 __all__ = ["Contamination", "Hit", "contamination", "overlaps"]
@@ -228,7 +228,7 @@ class _Texts:
         """Exact ones first, each by falling share."""
         equal = {
             self._whole[key]
-            for name, texts in (("question", questions(item)), ("answer", answers(item)))
+            for name, texts in (("question", item.questions), ("answer", item.answers))
             for text in texts
             if (key := (name, _plain(text))) in self._whole
         }

@@ -1,12 +1,20 @@
-"""Measuring a model and a data set: scores, benchmarks, judges, native speakers (docs/evaluation.md).
+"""Measuring a model and a data set: scores, benchmarks, judges, reviewers (docs/evaluation.md).
 
     from seedfree.evaluation import score
     score(predictions, references, language="th").interval("rougeL")
 
-To add a benchmark copy `belebele.py`: a class with `name`, `language`, `questions()` and `prompt(question)`.
-In the order of import: texts to words (`words`), what an answer means (`stated`, `choices`), statistics (`metrics`,
-`resample`, `agreement`), `scores`; benchmarks (`wangchan`, `belebele`, `lm_eval`); a model's answers (`evaluate`); the
-verdicts of an LLM (`judge`, `pairwise`) and of people (`review`); the paper's tables (`table`).
+To add a benchmark copy `belebele.py`: a class with `name`, `language`, `questions()` and
+`prompt(question)`. Where things are:
+
+- scores: texts to words (`words`), the counts of a row by metric (`metrics`), intervals, tests and
+  agreement (`statistics`), what predictions are worth (`scores`), closeness of meaning
+  (`similarity`);
+- accuracy: which choice an answer means (`answers`), how often it is the right one (`choices`);
+- benchmarks: `belebele` and `wangchan`, from files or the hub (`loading`); any of them as a task of
+  lm-evaluation-harness (`lm_eval`);
+- a model's answers: asked for (`evaluate`), read from files (`predictions`), summed up (`results`);
+- verdicts: an LLM's marks (`judge`) and preferences (`pairwise`); people's, on a sheet that is made
+  and read (`review_sheet`) and summed up (`reviews`).
 """
 
 from seedfree.diversity.contamination import Contamination, contamination

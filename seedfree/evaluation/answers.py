@@ -1,123 +1,218 @@
-"""Which of a question's choices a text means: by its label, by a statement of the answer, or by the choice's own words.
+"""Which of a question's choices a text means: by its label, a statement, or the choice's words.
 
-Positions are counted from 0, and every way to label is one to the parser: ก, A, a, 1 and ๑ are the first choice, and
-so is what the language's file adds. What is looked for, the first that is found decides:
+Positions are counted from 0, and every way to label is one to the parser: ก, A, a, 1 and ๑ are the
+first choice, and so is what the language's file adds. These rules are tried in order; the first
+that gives an answer decides:
 
 1. the text is a choice, or a label, and nothing else;
-2. the last statement of the answer: "คำตอบที่ถูกต้องคือ ข", "the answer is (B)", "ข้อ ข ถูกต้อง", "B is correct";
+2. the last statement of the answer: "คำตอบที่ถูกต้องคือ ข", "the answer is (B)", "ข้อ ข ถูกต้อง",
+   "B is correct";
 3. the label with which the text begins: "ข. ...", "**B)** ...";
 4. the choice whose words the text holds, before it comes to its reasons ("เพราะ", "because");
-5. the one label that the text names, "(B)", "ข้อ 2", or the choice that alone shares half of its wording with what the
-   text says before its reasons (copied with slips, or in part); where both are found they must agree.
+5. the one label that the text names, "(B)", "ข้อ 2", or the choice that alone shares half of its
+   wording with what the text says before its reasons (copied with slips, or in part); where both
+   give an answer they must agree.
 
-Two choices in one statement, a label with the words of another choice, two choices named without a reason between
-them: the text means none. So does a text that denies a choice.
+The text means none where one statement has two choices, where a label comes with the words of
+another choice, or where two choices are named without a reason between them. The same holds for a
+text that denies a choice. A right answer that serves as the reference says the choice first and
+explains later, so for it rule 3 comes before rule 2, and the first statement counts.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from unicodedata import normalize
 
 from seedfree.languages import Language
 from seedfree.text import fold
 
-__all__ = ["listed", "stated"]
+__all__ = ["labelled_choices", "meant_choice"]
+
+# A rule's answer where the text says two things at once: no later rule is asked.
+_AMBIGUOUS = -1
+# The Latin labels. Eight choices are the most that are looked for where none are given.
+_LATIN, _MOST = "abcdefgh", 8
+# Below this many letters a choice's words must stand apart to be one ("ต้อง" stands in "ถูกต้อง").
+_SHORT = 10
+# Wordings are compared by runs of this many characters.
+_GRAM = 5
+# What bounds the time on long texts: how many places are looked at in a text that repeats a choice
+# without end, and how many characters back a denial is looked for.
+_SPANS, _BACK = 400, 24
+
+
+def meant_choice(
+    text: str,
+    choices: Sequence[str] = (),
+    language: Language | str = "th",
+    *,
+    reference: bool = False,
+) -> int | None:
+    """Returns the position of the choice that a text means, from 0; `None` if that cannot be told.
+
+    Args:
+        choices: The choices' texts in order, without labels; without them labels alone are read.
+        reference: The text is a right answer, which says the choice first and then explains at
+            length.
+    """
+    tight = tuple(_Text.of(choice).tight for choice in choices)
+    position = _Answer(_Text.of(text), tight, _labels(language)).position(reference)
+    if position == _AMBIGUOUS:
+        return None
+    return position
+
+
+def labelled_choices(text: str, language: Language | str = "th") -> tuple[str, ...]:
+    """Returns the choices that stand in a text as labelled lines ("ก. ...", "(B) ...", "3) ...").
+
+    They come without their labels. A line without a label belongs to the choice above it. A single
+    choice counts as none.
+    """
+    positions = _labels(language).positions
+    style = None
+    choices: list[list[str]] = []
+    for line in text.splitlines():
+        label = _LABELLED.match(line.strip())
+        if label and positions.get(fold(label[2])) == len(choices):
+            # A list inside a choice has brackets of its own: "2. ...", and under it "(1) ...".
+            line_style = (label[1], label[3], label[2].isdigit())
+            style = style or line_style
+            if line_style == style:
+                choices.append([label[4]])
+                continue
+        if choices and line.strip():
+            choices[-1].append(line)
+    if len(choices) < 2:
+        return ()
+    return tuple(map("\n".join, choices))
 
 
 def _folded(pattern: str) -> re.Pattern[str]:
-    """A pattern for folded text, in which SARA AM is two characters and a tone mark comes before NIKHAHIT."""
-    return re.compile(
-        re.sub(
-            "([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", normalize("NFKC", pattern)
-        )
-    )
+    """Compiles a pattern for folded text.
+
+    There SARA AM is two characters, and a tone mark comes before NIKHAHIT.
+    """
+    pattern = normalize("NFKC", pattern)
+    return re.compile(re.sub("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", pattern))
 
 
-_LATIN, _MOST = "abcdefgh", 8
 _THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+# Markup around a label: Markdown, LaTeX, and underscores but those within a name.
 _MARKS = re.compile(r"[*`$]|\\(?:text(?:bf)?|mathbf)\b|__|(?<!\w)_|_(?!\w)")
-# Words for "the answer", and what may stand between them and the choice.
+_LABELLED = re.compile(r"([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)")
+
+# Words for "the answer is". Lookbehinds keep out longer words: หัวข้อ is a topic, คำตอบ and ตัวเลือก
+# are nouns that other alternatives have.
 _NOUN = (
-    r"(?:คำตอบ|(?<!หัว)ข้อ|ตัวเลือก)(?:สุดท้าย|ข้อ)?\s?(?:ที่|ซึ่ง)?(?:ถูก(?:ต้อง)?|เหมาะสม|ดี|ใช่)?(?:มาก)?(?:ที่สุด)?\s?(?:ก็|จึง|น่าจะ)?"
-    r"(?:คือ|ได้แก่|เป็น|:)"
+    r"(?:คำตอบ|(?<!หัว)ข้อ|ตัวเลือก)(?:สุดท้าย|ข้อ)?\s?(?:ที่|ซึ่ง)?(?:ถูก(?:ต้อง)?|เหมาะสม|ดี|ใช่)?(?:มาก)?"
+    r"(?:ที่สุด)?\s?(?:ก็|จึง|น่าจะ)?(?:คือ|ได้แก่|เป็น|:)"
     r"|คำตอบ(?:ของ|สำหรับ)[^\n]{1,40}?คือ|(?<!คำ)ตอบ(?:ว่า|:)?|เฉลย(?:คือ|:)?|(?<!ตัว)เลือก(?:ตอบ)?"
-    r"|\b(?:ans(?:wer)?|option|choice)\s*(?:is|would be|must be|:|=)|\b(?:choose|select|pick|go with)\b|boxed(?=\{)"
+    r"|\b(?:ans(?:wer)?|option|choice)\s*(?:is|would be|must be|:|=)"
+    r"|\b(?:choose|select|pick|go with)\b|boxed(?=\{)"
     r"|jawaban(?:nya)?(?: yang)?(?: benar| tepat)?\s*(?:adalah|ialah|:)"
-    r"|jibu(?: sahihi)?\s*(?:ni|:)|(?:đáp án|câu trả lời)(?: đúng)?(?: nhất)?\s*(?:là|:)"
+    r"|jibu(?: sahihi)?\s*(?:ni|:)"
+    r"|(?:đáp án|câu trả lời)(?: đúng)?(?: nhất)?\s*(?:là|:)"
     r"|(?:yanıt|cevap)\s*:"
-    r"|ຄຳຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|(?<!ຄຳ)ຕອບ|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:|៖)|အဖြေ(?:မှန်)?\s?(?:မှာ|သည်|က|:|-)"
+    r"|ຄຳຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|(?<!ຄຳ)ຕອບ"
+    r"|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:|៖)"
+    r"|အဖြေ(?:မှန်)?\s?(?:မှာ|သည်|က|:|-)"
 )
+# Words for "choice" that may stand before a label, and signs that may stand before either.
 _ITEM = r"(?:ตัวเลือก|คำตอบ|ข้อ|ที่|option|choice|letter|answer|opsi|pilihan|chaguo|ຂໍ້|ข้อที่|phương án|şık)"
 _OPEN = r"[\s:=\-\"'(\[{]*"
+_BEGIN = _folded(rf"{_OPEN}(?:{_ITEM}{_OPEN})*")
+# What follows a label: "is right", "is wrong", "and" with a second label, a reason.
 _RIGHT = _folded(
     r"[).\]:\"']*\s*(?:จึง|ก็|นั้น|น่าจะ)?\s*(?:(?:เป็น|คือ)\s*(?:คำตอบ|ข้อ|ตัวเลือก)\s*)?(?:ที่)?ถูก(?:ต้อง|\b)"
     r"|[).\]:\"']*\s*(?:จึง|ก็)?\s*(?:เป็น|คือ)\s*คำตอบ"
     r"|[).\]:\"']*\s*is\s+(?:the\s+)?(?:correct|right|best)\b"
 )
-_AND = _folded(
-    r"[).\]\"']*\s*(?:และ|หรือ|กับ|ถึง|,|/|-|&|\band\b|\bor\b|\bto\b|dan|atau|na|au|và|hoặc|ve|veya)\s*"
-    + f"{_ITEM}?{_OPEN}"
-)
-_NOT = _folded(
-    r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)[\s\"'(]*\Z"
-)
 _WRONG = _folded(
-    r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)"
+    r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*"
+    r"(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)"
+)
+_AND = _folded(
+    r"[).\]\"']*\s*(?:และ|หรือ|กับ|ถึง|,|/|-|&|\band\b|\bor\b|\bto\b"
+    r"|dan|atau|na|au|và|hoặc|ve|veya)\s*" + f"{_ITEM}?{_OPEN}"
 )
 _REASON = _folded(
-    r"เพราะ|เนื่องจาก|ซึ่ง|โดย|ตาม|ดังนั้น|because|since|which|as\b|so\b|karena|sebab|kwa sababu|vì|çünkü|ເພາະ|ເນື່ອງຈາກ"
-    r"|ព្រោះ|ដោយសារ"
+    r"เพราะ|เนื่องจาก|ซึ่ง|โดย|ตาม|ดังนั้น|because|since|which|as\b|so\b|karena|sebab|kwa sababu|vì|çünkü"
+    r"|ເພາະ|ເນື່ອງຈາກ|ព្រោះ|ដោយសារ"
 )
-_BEGIN = _folded(rf"{_OPEN}(?:{_ITEM}{_OPEN})*")
+# Fewer words than in _REASON: in text without white space, short ones ("so") stand in others.
+_BECAUSE = _folded("เพราะ|เนื่องจาก|because|since")
+# What stands before a label: "not", a word for "choice", or nothing that it could be a part of.
+_NOT = _folded(
+    r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)"
+    r"[\s\"'(]*\Z"
+)
 _NAMED = _folded(rf"{_ITEM}\s?[(\[]?\Z")
 _ALONE = re.compile(r"(?:\A|[\s(\[\"'.]|ข้อ)\Z")
-_STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕។]|ครับ|ค่ะ|คะ|นะ)")
+# The end of what a label says, and the signs between a label and its choice's words.
+_STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕။]|ครับ|ค่ะ|คะ|นะ)")
 _CLOSE = re.compile(r"[\s).\]:\-\"'}]*")
 _CLOSED = re.compile(r"\s?[)\]]")
+_LEAD = re.compile(r"[ \n\"'(\[]*")
 _LATIN_NEXT = re.compile(r"\s*[a-z0-9]")
+# A digit next to another, or behind its decimal point, is a part of that number.
 _NUMBER_BEFORE, _NUMBER_NEXT = re.compile(r"\d[.,]?\Z"), re.compile(r"[.,]?\d")
-_BECAUSE = _folded("เพราะ|เนื่องจาก|because|since")
-# Below this many letters a choice's words must stand apart to be one ("ต้อง" stands in "ถูกต้อง").
-_SHORT = 10
-_GRAM = 5
-# Of a text that repeats a choice without end, what is looked at; and how far back a denial is
-# looked for.
-_SPANS, _BACK = 400, 24
 
 
 @dataclass(frozen=True)
 class _Text:
-    """A text made comparable, and the same without white space; `at` are the places of the latter in the former."""
+    """A text made comparable.
+
+    Attributes:
+        full: Folded, without thoughts and markup, its lines kept.
+        tight: The same without white space, which writers put in and leave out at will.
+        places: For each character of `tight`, its place in `full`.
+    """
 
     full: str
     tight: str
-    at: tuple[int, ...]
+    places: tuple[int, ...]
 
     @classmethod
     def of(cls, text: str) -> _Text:
         text = _MARKS.sub("", _THOUGHT.sub("", text))
         full = "\n".join(filter(None, map(fold, text.splitlines())))
-        at = tuple(i for i, char in enumerate(full) if not char.isspace())
-        return cls(full, "".join(full[i] for i in at), at)
+        places = tuple(i for i, char in enumerate(full) if not char.isspace())
+        return cls(full, "".join(full[i] for i in places), places)
 
-    def holds(self, words: str, start: int) -> int | None:
-        """Where words without white space that begin at a place of `full` end in it."""
-        first = bisect_left(self.at, start)
-        return (
-            self.at[first + len(words) - 1] + 1
-            if words and self.tight.startswith(words, first)
-            else None
-        )
+    def end_of(self, words: str, start: int) -> int | None:
+        """Returns where the words end that begin at `start` of `full`; `None` if they do not."""
+        first = bisect_left(self.places, start)
+        if not words or not self.tight.startswith(words, first):
+            return None
+        return self.places[first + len(words) - 1] + 1
+
+    def occurrences(self, words: str) -> Iterator[tuple[int, int]]:
+        """Yields start and end, in `full`, of each place where the words stand."""
+        first = self.tight.find(words)
+        while words and first >= 0:
+            yield self.places[first], self.places[first + len(words) - 1] + 1
+            first = self.tight.find(words, first + 1)
+
+    def before(self, place: int) -> str:
+        """Returns the few characters before a place of `full`."""
+        return self.full[max(0, place - _BACK) : place]
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """The labels of a language; `own` are letters that no word of the language is."""
+class _Labels(NamedTuple):
+    """The labels of a language, folded.
+
+    Attributes:
+        positions: Each label's position.
+        own: The language's own letters but Latin ones. None of them is a word of the language.
+        pattern: A label that is not a part of a word or number.
+        cue: "The answer is", with what may stand between it and the choice.
+    """
 
     positions: dict[str, int]
     own: frozenset[str]
@@ -128,255 +223,277 @@ class _Labels:
 @lru_cache(maxsize=64)
 def _labels(language: Language | str) -> _Labels:
     known = Language.load(language)
-    own = {fold(label): place for place, label in enumerate(known.labels)}
-    positions = (
-        own | {char: i for i, char in enumerate(_LATIN)} | {str(i + 1): i for i in range(_MOST)}
-    )
+    own = {fold(label): position for position, label in enumerate(known.labels)}
+    latin = {char: position for position, char in enumerate(_LATIN)}
+    digits = {str(position + 1): position for position in range(_MOST)}
+    positions = own | latin | digits
     inside = "".join(map(re.escape, positions))
-    # A label is no part of a word or number: vowels above and below are marks, which `\w` leaves
-    # out.
+    # Vowels above and below are marks, which `\w` leaves out: their blocks are named.
     pattern = re.compile(
-        rf"([{inside}])(?![\w\u0300-\u036f\u0e30-\u0e4f\u0eb0-\u0ecf\u1000-\u109f\u1780-\u17d3])(?![.,]\d)"
+        rf"([{inside}])"
+        r"(?![\w\u0300-\u036f\u0e30-\u0e4f\u0eb0-\u0ecf\u1000-\u109f\u1780-\u17d3])(?![.,]\d)"
     )
-    form = (
-        known.prompts.get("multiple_choice_answer", "")
-        .partition("$label")[0]
-        .rstrip()
-        .rpartition("\n")[2]
-    )
-    nouns = f"{_NOUN}|{re.escape(fold(form))}" if form and "$" not in form else _NOUN
+    # The line on which the language's own template gives the label is a way to state the answer.
+    template = known.prompts.get("multiple_choice_answer", "")
+    form = template.partition("$label")[0].rstrip().rpartition("\n")[2]
+    nouns = _NOUN
+    if form and "$" not in form:
+        nouns += f"|{re.escape(fold(form))}"
     cue = _folded(f"(?:{nouns}){_OPEN}(?:{_ITEM}{_OPEN})?")
     return _Labels(positions, frozenset(own) - set(_LATIN), pattern, cue)
 
 
-def stated(
-    text: str,
-    choices: Sequence[str] = (),
-    language: Language | str = "th",
-    *,
-    reference: bool = False,
-) -> int | None:
-    """The position of the choice that a text means, from 0; `None` where that cannot be told.
+class _Span(NamedTuple):
+    """A place in the text where a choice's words stand. The first in the text is the least."""
 
-    Args:
-        choices: The choices' texts in order, without labels; without them labels alone are read.
-        reference: The text is a right answer, which says the choice first and then explains at
-            length.
+    start: int
+    end: int
+    position: int
+
+    def is_inside(self, other: _Span) -> bool:
+        longer = other.end - other.start > self.end - self.start
+        return longer and other.start <= self.start and self.end <= other.end
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A text that is read against the choices of a question.
+
+    Every rule returns a position, `_AMBIGUOUS`, or `None` where it finds nothing.
+
+    Attributes:
+        choices: Their texts as in `_Text.tight`.
     """
-    known, said = _labels(language), _Text.of(text)
-    tight = [_Text.of(choice).tight for choice in choices]
-    if said.tight and tight.count(said.tight) == 1:
-        return tight.index(said.tight)
-    most = len(tight) or _MOST
-    answers = _statements(said, tight, known, most)
-    found = answers[0 if reference else -1] if answers else None
-    if found is None or reference:
-        begun = _label_at(said, _opening(said.full), tight, known, most, strict=True)
-        found = begun if begun is not None else found
-    if found is None:
-        found = _worded(said, tight)
-    if found is None:
-        named, alike = _mentioned(said, known, most), _alike(said, tight)
-        found = alike if named is None else named if alike in (None, named) else None
-    return found if found is not None and found >= 0 else None
 
+    text: _Text
+    choices: tuple[str, ...]
+    labels: _Labels
 
-def _before(full: str, place: int) -> str:
-    return full[max(0, place - _BACK) : place]
+    @property
+    def limit(self) -> int:
+        """Returns how many positions there are."""
+        return len(self.choices) or _MOST
 
-
-def _opening(full: str) -> int:
-    found = _BEGIN.match(full)
-    return found.end() if found else 0
-
-
-def _statements(said: _Text, tight: list[str], known: _Labels, most: int) -> list[int]:
-    """What each statement of the answer says, in order; -1 for one that says two things."""
-    found = []
-    for cue in known.cue.finditer(said.full):
-        if _NOT.search(_before(said.full, cue.start())):
-            continue
-        answer = _worded_at(said, cue.end(), tight)
-        if answer is None:
-            answer = _label_at(said, cue.end(), tight, known, most)
-        if answer is not None:
-            found.append((cue.end(), answer))
-    joined = set()
-    for label in known.pattern.finditer(said.full):
-        before, place = _before(said.full, label.start()), known.positions[label[1]]
-        if second := _second(said.full, label, known):
-            joined.add(second.start())
-        if place < most and _RIGHT.match(said.full, label.end()) and _ALONE.search(before):
-            found.append((label.start(), -1 if label.start() in joined else place))
-    return [answer for _, answer in sorted(found)]
-
-
-def _label_at(
-    said: _Text, start: int, tight: list[str], known: _Labels, most: int, *, strict: bool = False
-) -> int | None:
-    """The label at a place: -1 where it comes with a second label, or with the words of another choice."""
-    label = known.pattern.match(said.full, start)
-    if label is None or known.positions[label[1]] >= most:
+    def position(self, reference: bool) -> int | None:
+        """Returns what the text means, by the rules of the module in their order."""
+        if self.text.tight and self.choices.count(self.text.tight) == 1:
+            return self.choices.index(self.text.tight)
+        statements = self.statements()
+        if reference or not statements:
+            begun = self.label_at(_end(_BEGIN, self.text.full, 0), strict=True)
+            if begun is not None:
+                return begun
+        if statements:
+            # Models change their minds on the way.
+            return statements[0] if reference else statements[-1]
+        held = self.by_words()
+        if held is not None:
+            return held
+        named, alike = self.by_mention(), self.by_likeness()
+        if named is None:
+            return alike
+        if alike is None or alike == named:
+            return named
         return None
-    place, rest = known.positions[label[1]], label.end()
-    after = _CLOSE.match(said.full, rest)
-    words = after.end() if after else rest
-    beside = _worded_at(said, words, tight)
-    stops = bool(_STOP.match(said.full, rest)) or bool(_REASON.match(said.full, words))
-    if not stops and beside is None and (strict or label[1] not in known.own):
-        foreign = label[1] in _LATIN and not _LATIN_NEXT.match(said.full, rest)
-        if strict or not foreign:
+
+    def statements(self) -> list[int]:
+        """Returns what each statement of the answer says, in the order of the text."""
+        full = self.text.full
+        statements: list[tuple[int, int]] = []
+        for cue in self.labels.cue.finditer(full):
+            if _NOT.search(self.text.before(cue.start())):
+                continue
+            position = self.words_at(cue.end())
+            if position is None:
+                position = self.label_at(cue.end())
+            if position is not None:
+                statements.append((cue.end(), position))
+        joined = set()
+        for label in self.labels.pattern.finditer(full):
+            position = self.labels.positions[label[1]]
+            second = self.joined_to(label)
+            if second:
+                joined.add(second.start())
+            alone = _ALONE.search(self.text.before(label.start()))
+            if position < self.limit and alone and _RIGHT.match(full, label.end()):
+                if label.start() in joined:  # "ข้อ ก และข้อ ข ถูกต้อง" says two.
+                    position = _AMBIGUOUS
+                statements.append((label.start(), position))
+        return [position for _, position in sorted(statements)]
+
+    def label_at(self, start: int, *, strict: bool = False) -> int | None:
+        """Returns what the label at a place says.
+
+        Args:
+            strict: A stop, a reason or the choice's words must follow: at the beginning of a text
+                a letter may as well be a word, and a number a count.
+        """
+        full = self.text.full
+        label = self.labels.pattern.match(full, start)
+        if label is None or self.labels.positions[label[1]] >= self.limit:
             return None
-    other = _second(said.full, label, known)
-    if (
-        other
-        and known.positions[other[1]] != place
-        and (other[1] in known.own or _STOP.match(said.full, other.end()))
-    ):
-        return -1
-    if _WRONG.match(said.full, rest):
-        return None
-    if strict and not _REASON.match(said.full, words) and _lists(said.full, label, known):
-        return None
-    return place if beside in (None, place) else -1
+        position = self.labels.positions[label[1]]
+        words = _end(_CLOSE, full, label.end())
+        beside = self.words_at(words)
+        reason = _REASON.match(full, words)
+        ends = reason or beside is not None or _STOP.match(full, label.end())
+        if not ends and (strict or not self.stands_out(label)):
+            return None
+        if self.contradicted(label, position):
+            return _AMBIGUOUS
+        if _WRONG.match(full, label.end()):
+            return None
+        if strict and not reason and self.begins_list(label):
+            return None
+        if beside is not None and beside != position:
+            return _AMBIGUOUS
+        return position
 
+    def stands_out(self, label: re.Match[str]) -> bool:
+        """Tells whether a label is no word: a letter of the language's own, or a foreign one."""
+        if label[1] in self.labels.own:
+            return True
+        return label[1] in _LATIN and not _LATIN_NEXT.match(self.text.full, label.end())
 
-def _second(full: str, label: re.Match[str], known: _Labels) -> re.Match[str] | None:
-    """The label that is joined to this one: "ก และ ข", "(a-d)"."""
-    joined = _AND.match(full, label.end())
-    return known.pattern.match(full, joined.end()) if joined else None
+    def joined_to(self, label: re.Match[str]) -> re.Match[str] | None:
+        """Returns the label that is joined to this one: "ก และ ข", "(a-d)"."""
+        conjunction = _AND.match(self.text.full, label.end())
+        if conjunction is None:
+            return None
+        return self.labels.pattern.match(self.text.full, conjunction.end())
 
+    def contradicted(self, label: re.Match[str], position: int) -> bool:
+        """Tells whether a second label is joined to this one, and is surely a label."""
+        second = self.joined_to(label)
+        if second is None or self.labels.positions[second[1]] == position:
+            return False
+        stops = _STOP.match(self.text.full, second.end())
+        return second[1] in self.labels.own or bool(stops)
 
-def _lists(full: str, label: re.Match[str], known: _Labels) -> bool:
-    """A text that goes on with the next label is a list of its own."""
-    following = [
-        key for key, place in known.positions.items() if place == known.positions[label[1]] + 1
-    ]
-    kind = [
-        key
-        for key in following
-        if key.isdigit() == label[1].isdigit() and key.isascii() == label[1].isascii()
-    ]
-    return any(
-        re.search(rf"(?:\n|\s)[(\[]?{re.escape(key)}[.)\]]", full[label.end() :]) for key in kind
-    )
-
-
-def _worded_at(said: _Text, start: int, tight: list[str]) -> int | None:
-    """The choice whose words begin at a place; the longest where several do."""
-    while start < len(said.full) and said.full[start] in " \n\"'([":
-        start += 1
-    ends = {place: said.holds(words, start) for place, words in enumerate(tight)}
-    fits = [(end, place) for place, end in ends.items() if end and _apart(said.full, start, end)]
-    longest = [place for end, place in fits if end == max(fits)[0]]
-    return longest[0] if len(longest) == 1 else None
-
-
-def _apart(full: str, start: int, end: int) -> bool:
-    """Words of a few letters must begin and end where the script or the class of characters changes."""
-    head, tail, short = full[start], full[end - 1], end - start < _SHORT
-    before, after = full[start - 1 : start], full[end : end + 1]
-    if (
-        head.isdigit()
-        and _NUMBER_BEFORE.search(_before(full, start))
-        or tail.isdigit()
-        and _NUMBER_NEXT.match(full, end)
-    ):
+    def begins_list(self, label: re.Match[str]) -> bool:
+        """Tells whether the text goes on with the next label: then it is a list of its own."""
+        rest = self.text.full[label.end() :]
+        for key, position in self.labels.positions.items():
+            alike = (key.isdigit(), key.isascii()) == (label[1].isdigit(), label[1].isascii())
+            if alike and position == self.labels.positions[label[1]] + 1:
+                if re.search(rf"\s[(\[]?{re.escape(key)}[.)\]]", rest):
+                    return True
         return False
-    if _kind(head) == "latin" == _kind(before) or _kind(tail) == "latin" == _kind(after):
+
+    def words_at(self, start: int) -> int | None:
+        """Returns the choice whose words begin at a place, the longest if several do."""
+        start = _end(_LEAD, self.text.full, start)
+        fits = []
+        for position, words in enumerate(self.choices):
+            end = self.text.end_of(words, start)
+            if end is not None and _apart(self.text, start, end):
+                fits.append((end, position))
+        longest = [position for end, position in fits if end == max(fits)[0]]
+        return longest[0] if len(longest) == 1 else None
+
+    def by_words(self) -> int | None:
+        """Returns the choice whose words stand in the text before its reasons."""
+        spans: list[_Span] = []
+        for position, words in enumerate(self.choices):
+            for start, end in self.text.occurrences(words):
+                if len(spans) == _SPANS:
+                    break
+                denied = _NOT.search(self.text.before(start))
+                if not denied and _apart(self.text, start, end):
+                    spans.append(_Span(start, end, position))
+        # "มีอำนาจ" stands in "ไม่มีอำนาจ", which is another choice.
+        whole = [span for span in spans if not any(map(span.is_inside, spans))]
+        if not whole:
+            return None
+        first = min(whole)
+        others = [span.start for span in whole if span.position != first.position]
+        if others and not _REASON.search(self.text.full[first.end : max(first.end, min(others))]):
+            return _AMBIGUOUS
+        return first.position
+
+    def by_mention(self) -> int | None:
+        """Returns the one label that stands in brackets or after "ข้อ"."""
+        full = self.text.full
+        named = set()
+        for label in self.labels.pattern.finditer(full):
+            before = self.text.before(label.start())
+            item = _NAMED.search(before)
+            if item:
+                lead = before[: item.start()]
+            elif before.endswith(("(", "[")) and _CLOSED.match(full, label.end()):
+                lead = before[:-1]
+            else:
+                continue
+            position = self.labels.positions[label[1]]
+            if position >= self.limit or _WRONG.match(full, label.end()) or _NOT.search(lead):
+                continue
+            named.add(position)
+            second = self.joined_to(label)
+            if second:
+                named.add(self.labels.positions[second[1]])
+        if len(named) > 1:
+            return _AMBIGUOUS
+        return named.pop() if named else None
+
+    def by_likeness(self) -> int | None:
+        """Returns the choice that alone shares half of its own wording, or of the text's.
+
+        Only what no other choice has is counted, on both sides.
+        """
+        spoken = _grams(_BECAUSE.split(self.text.tight, maxsplit=1)[0])
+        grams = [_grams(words) for words in self.choices]
+        shares = []
+        for position, own in enumerate(grams):
+            others = set().union(*grams[:position], *grams[position + 1 :])
+            only = own - others
+            least = min(len(only), len(spoken - others))
+            # A few shared runs may be chance.
+            shares.append(len(only & spoken) / least if least >= 2 * _GRAM else 0.0)
+        best = max(shares, default=0.0)
+        rivals = [share for share in shares if share >= best / 2]
+        return shares.index(best) if best >= 0.5 and len(rivals) == 1 else None
+
+
+def _end(pattern: re.Pattern[str], text: str, place: int) -> int:
+    """Returns where a match that begins at a place ends, or the place if nothing matches."""
+    match = pattern.match(text, place)
+    return match.end() if match else place
+
+
+def _apart(text: _Text, start: int, end: int) -> bool:
+    """Tells whether words stand apart from what is before and after them.
+
+    Words of a few letters must begin and end where the script or the class of characters changes.
+    """
+    full = text.full
+    head, tail = full[start], full[end - 1]
+    before, after = _kind(full[start - 1 : start]), _kind(full[end : end + 1])
+    first, last = _kind(head), _kind(tail)
+    if head.isdigit() and _NUMBER_BEFORE.search(text.before(start)):
         return False
-    return (
-        not short
-        or _kind(before) != _kind(head)
-        and (head.isdigit() or _kind(after) != _kind(tail))
-    )
+    if tail.isdigit() and _NUMBER_NEXT.match(full, end):
+        return False
+    # Latin words have spaces around them. Words of the other scripts need not.
+    if "latin" == before == first or "latin" == last == after:
+        return False
+    if end - start >= _SHORT:
+        return True
+    # After words that begin with a number the text may go on without a space: "3 วิธีคือ".
+    return before != first and (head.isdigit() or after != last)
 
 
 def _kind(char: str) -> str:
-    if (
-        not char
-        or char.isspace()
-        or not (char.isalnum() or ord(char) > 0x2FF and not re.match(r"[\u2000-\u206f]", char))
-    ):
+    """Returns "digit", "latin", "letter" (of another script), or "" for what parts words."""
+    if char.isdigit():
+        return "digit"
+    if not char or char.isspace():
         return ""
-    return "digit" if char.isdigit() else "latin" if ord(char) < 0x250 else "letter"
-
-
-def _worded(said: _Text, tight: list[str]) -> int | None:
-    """The choice whose words stand in the text: -1 for two before the reasons begin."""
-    spans: list[tuple[int, int, int]] = []
-    for place, words in enumerate(tight):
-        first = said.tight.find(words) if words else -1
-        while first >= 0 and len(spans) < _SPANS:
-            start, end = said.at[first], said.at[first + len(words) - 1] + 1
-            if _apart(said.full, start, end) and not _NOT.search(_before(said.full, start)):
-                spans.append((start, end, place))
-            first = said.tight.find(words, first + 1)
-    whole = [
-        a
-        for a in spans
-        if not any(b[0] <= a[0] and a[1] <= b[1] and b[1] - b[0] > a[1] - a[0] for b in spans)
-    ]
-    if not whole:
-        return None
-    _, end, place = min(whole)
-    others = [start for start, _, other in whole if other != place]
-    if others and not _REASON.search(said.full[end : max(end, min(others))]):
-        return -1
-    return place
-
-
-def _mentioned(said: _Text, known: _Labels, most: int) -> int | None:
-    """The one label that stands in brackets or after "ข้อ": -1 for several."""
-    named = set()
-    for label in known.pattern.finditer(said.full):
-        before, bracketed = _before(said.full, label.start()), _CLOSED.match(said.full, label.end())
-        item = _NAMED.search(before)
-        if (item or bracketed and before.endswith(("(", "["))) and known.positions[label[1]] < most:
-            if _WRONG.match(said.full, label.end()) or _NOT.search(
-                before[: item.start() if item else -1]
-            ):
-                continue
-            named.add(known.positions[label[1]])
-            if second := _second(said.full, label, known):
-                named.add(known.positions[second[1]])
-    return None if not named else named.pop() if len(named) == 1 else -1
-
-
-def _alike(said: _Text, tight: list[str]) -> int | None:
-    """The choice that alone shares half of its own wording, or of the text's, with the text."""
-    grams = [_grams(words) for words in tight]
-    because = _BECAUSE.search(said.tight)
-    spoken, shares = _grams(said.tight[: because.start()] if because else said.tight), []
-    for place, mine in enumerate(grams):
-        others = set().union(*(other for at, other in enumerate(grams) if at != place))
-        only = mine - others
-        least = min(len(only), len(spoken - others))
-        shares.append(len(only & spoken) / least if least >= 2 * _GRAM else 0.0)
-    best = max(shares, default=0.0)
-    return shares.index(best) if best >= 0.5 and sorted(shares)[-2:-1] < [best / 2] else None
+    # Vowel and tone marks are no letters to Python, but parts of Thai and Khmer words. Dashes and
+    # quotation marks, U+2000 to U+206F, are not.
+    if not char.isalnum() and (ord(char) <= 0x2FF or 0x2000 <= ord(char) <= 0x206F):
+        return ""
+    return "latin" if ord(char) < 0x250 else "letter"
 
 
 def _grams(words: str) -> set[str]:
     return {words[i : i + _GRAM] for i in range(len(words) - _GRAM + 1)}
-
-
-def listed(text: str, language: Language | str = "th") -> tuple[str, ...]:
-    """The choices that stand in a text as labelled lines ("ก. ...", "(B) ...", "3) ..."), without their labels.
-
-    Empty where there are not two. A line without a label belongs to the choice above it.
-    """
-    known, style = _labels(language), ""
-    found: list[list[str]] = []
-    for line in text.splitlines():
-        label = re.match(r"([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)", line.strip())
-        place = known.positions.get(fold(label[2])) if label else None
-        if label and place is not None:
-            kind = label[1] + label[3] + ("9" if label[2].isdigit() else "x")
-            if place == len(found) and style in ("", kind):
-                style = kind
-                found.append([label[4]])
-                continue
-        if found and line.strip():
-            found[-1].append(line)
-    return tuple(map("\n".join, found)) if len(found) > 1 else ()

@@ -31,9 +31,11 @@ _CODES = {
     "tr": "tur_Latn",
     "vi": "vie_Latn",
 }
-_ASK = {
-    "en": "Read the passage and answer the question. Reply with the letter of the right choice only.",
-    "id": "Bacalah teks berikut, lalu jawab pertanyaannya. Jawab hanya dengan huruf pilihan yang benar.",
+_ORDERS = {
+    "en": "Read the passage and answer the question. "
+    "Reply with the letter of the right choice only.",
+    "id": "Bacalah teks berikut, lalu jawab pertanyaannya. "
+    "Jawab hanya dengan huruf pilihan yang benar.",
     "km": "សូមអានអត្ថបទខាងក្រោម ហើយឆ្លើយសំណួរ។ ឆ្លើយតែអក្សរនៃជម្រើសដែលត្រឹមត្រូវប៉ុណ្ណោះ។",
     "lo": "ອ່ານຂໍ້ຄວາມຕໍ່ໄປນີ້ ແລ້ວຕອບຄຳຖາມ. ຕອບສະເພາະຕົວອັກສອນຂອງຕົວເລືອກທີ່ຖືກຕ້ອງ.",
     "my": "အောက်ပါစာပိုဒ်ကို ဖတ်ပြီး မေးခွန်းကို ဖြေပါ။ မှန်ကန်သော ရွေးချယ်စရာ၏ အက္ခရာကိုသာ ဖြေပါ။",
@@ -45,32 +47,34 @@ _ASK = {
 
 
 class Belebele:
-    """Reading comprehension with four choices, the same questions in every language; measured by answer accuracy.
+    """Reading comprehension with four choices, the same questions in every language.
 
-    Zero-shot: the order in the language, the passage, the question, the choices under the language's own labels.
+    It is measured by answer accuracy. The questions are asked zero-shot: the order, the passage,
+    the question and the choices, all in the language and with its own labels.
 
     Args:
         language: One of the ready-made languages.
-        path: A file as on the hub (`tha_Thai.jsonl`), or a folder of them; `None` for the hub.
+        path: A file as on the hub (`tha_Thai.jsonl`), or a folder of them. `None` for the hub.
 
     Raises:
-        ConfigError: A language that it is not set up for.
+        ConfigError: Belebele is not set up for the language.
     """
 
     def __init__(self, language: str | Language, path: str | Path | None = None) -> None:
         pack = Language.load(language)
         if pack.code not in _CODES:
-            raise ConfigError(
-                f"Belebele is not set up for {pack.name}", hint=f"It is for {', '.join(_CODES)}."
-            )
+            hint = f"It is for {', '.join(_CODES)}."
+            raise ConfigError(f"Belebele is not set up for {pack.name}", hint=hint)
         self.name, self.language, self.path = f"belebele-{pack.code}", pack.code, path
         self._pack, self._code = pack, _CODES[pack.code]
 
     def questions(self) -> Sequence[Question]:
-        """The questions, in the order of the file; loaded once. Those of one passage have the same `source`.
+        """Returns the questions in the order of the file, and loads them once.
+
+        Those of one passage have the same `source`.
 
         Raises:
-            ConfigError: The file or the hub cannot be read, or a row is not of the form above.
+            ConfigError: The file or the hub cannot be read, or a row is not as the hub has it.
         """
         return self._questions
 
@@ -80,7 +84,7 @@ class Belebele:
         asked = self._pack.text(
             "multiple_choice_question", question=question.question, choices=choices
         )
-        return Prompt(f"{_ASK[self.language]}\n\n{question.context}\n\n{asked}")
+        return Prompt(f"{_ORDERS[self.language]}\n\n{question.context}\n\n{asked}")
 
     @functools.cached_property
     def _questions(self) -> tuple[Question, ...]:
@@ -90,41 +94,38 @@ class Belebele:
             path = self._file(Path(self.path).expanduser())
             where, rows = str(path), read_rows(path)
         if lacking := missing(rows, _NEEDED):
-            raise ConfigError(
-                f"{where} has no column {', '.join(lacking)}",
-                hint="Give a file as Belebele has it.",
-            )
+            hint = "Give a file as Belebele has it."
+            raise ConfigError(f"{where} has no column {', '.join(lacking)}", hint=hint)
         # A file of several languages side by side is read too.
         rows = [row for row in rows if text_of(row.get("dialect")) in ("", self._code)]
         if not rows:
             raise ConfigError(f"{where} holds no rows in {self._code}")
         ids = unique(f"{text_of(row['link'])}#{text_of(row['question_number'])}" for row in rows)
-        return tuple(self._question(*one, where) for one in zip(ids, rows, strict=True))
+        return tuple(self._question(id_, row, where) for id_, row in zip(ids, rows, strict=True))
 
     def _file(self, path: Path) -> Path:
         if not path.is_dir():
             return path
-        found = sorted(path.rglob(f"{self._code}.json*")) or sorted(
-            path.rglob(f"{self._code}.parquet")
-        )
-        if not found:
-            raise ConfigError(f"{path} holds no {self._code}.jsonl")
-        return found[0]
+        # JSON first, plain or gzipped: Parquet needs a package more.
+        for pattern in (f"{self._code}.json*", f"{self._code}.parquet"):
+            if files := sorted(path.rglob(pattern)):
+                return files[0]
+        raise ConfigError(f"{path} holds no {self._code}.jsonl")
 
-    def _question(self, one: str, row: Mapping[str, Any], where: str) -> Question:
+    def _question(self, id_: str, row: Mapping[str, Any], where: str) -> Question:
         choices = tuple(text_of(row[name]) for name in _CHOICES)
         right = text_of(row["correct_answer_num"])
         if right not in ("1", "2", "3", "4") or not all(choices):
-            raise ConfigError(
-                f"{where}, question {one}: it has not four choices, one of them right"
-            )
+            message = f"{where}, question {id_}: it has not four choices, one of them right"
+            raise ConfigError(message)
         return Question(
-            id=one,
+            id=id_,
             task="multiple_choice",
             question=text_of(row["question"]),
             answer=choices[int(right) - 1],
             context=text_of(row["flores_passage"]),
             choices=choices,
             source=text_of(row["link"]),
+            # That of the whole data set, by its card; the rows name none.
             license="CC-BY-SA-4.0",
         )

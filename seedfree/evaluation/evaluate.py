@@ -1,4 +1,9 @@
-"""`evaluate`: a model's predictions on a benchmark, and their scores."""
+"""Measures a model: asks it every question of a benchmark, keeps its answers and scores them.
+
+`Decoding` says how the model decodes, `evaluate` asks, and `results.Evaluation` reads what is then
+in the folder. A model comes in as a generator. What offers itself as one (`protocols.Model`, such
+as a trained model) is asked through its `as_generator()`. Nothing here knows how it was made.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +16,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from seedfree._files import write_atomic
+from seedfree._files import json_line, write_atomic
 from seedfree._seeds import seeded
 from seedfree.dataset import ALPACA_SYSTEM
-from seedfree.engine.batch import Replies, generate_all
+from seedfree.engine.batch import generate_all
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.evaluation.loading import questions_of
 from seedfree.evaluation.results import FIXED, Evaluation, read_info
-from seedfree.evaluation.scores import score
+from seedfree.evaluation.scores import Mode, score
 from seedfree.protocols import Benchmark, Generator, HTTPGenerator, Model
-from seedfree.records import Prompt, Question, altered
+from seedfree.records import Prompt, Question, Reply
 from seedfree.text import shown
 
-__all__ = ["Decoding", "Evaluation", "evaluate"]
+__all__ = ["Decoding", "evaluate"]
 
-# A value of each setting that nobody asks for, to see whether it reaches the request.
-_OTHER = {"temperature": 0.123, "top_p": 0.456, "repetition_penalty": 1.789}
+_LOG = logging.getLogger("seedfree")
+# A value of each sampling setting that nobody asks for, so that a request which holds it differs
+# from any that was asked for.
+_PROBES: Mapping[str, Any] = {"temperature": 0.123, "top_p": 0.456, "repetition_penalty": 1.789}
+# Characters of an error in the warning, which is one line of a log. The file has the whole error.
+_LONGEST_ERROR = 200
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,10 @@ class Decoding:
     """Decoding settings, the same for every question. `None` leaves a setting to the backend.
 
     Attributes:
-        temperature: 0 to 2; 0 takes the likeliest token always.
+        temperature: 0 to 2. At 0 the likeliest token is always taken.
         top_p: Above 0, up to 1.
-        repetition_penalty: Above 0; 1 is none.
-        max_tokens: At which an answer is cut off; at least 1.
+        repetition_penalty: Above 0, where 1 is none.
+        max_tokens: Length at which an answer is cut off, in tokens. At least 1.
         system: System prompt of questions whose benchmark gives none.
 
     Raises:
@@ -56,65 +65,76 @@ class Decoding:
     system: str | None = None
 
     def __post_init__(self) -> None:
-        known = (self.temperature, self.top_p, self.repetition_penalty)
-        if not all(value is None or math.isfinite(value) for value in known):
-            raise ConfigError("A decoding setting is not finite")
+        # Each range is asked for in the positive: NaN is in none of them, so it is refused too.
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(
-                f"top_p is {self.top_p}", hint="Give a number above 0, up to 1, or None."
-            )
-        if self.repetition_penalty is not None and not self.repetition_penalty > 0:
-            raise ConfigError(
-                f"repetition_penalty is {self.repetition_penalty}",
-                hint="Give 1.0 (none) or a bit more.",
-            )
+            hint = "Give a number above 0, up to 1, or None."
+            raise ConfigError(f"top_p is {self.top_p}", hint=hint)
+        penalty = self.repetition_penalty
+        if penalty is not None and not 0 < penalty < math.inf:
+            hint = "Give 1.0 (none) or a bit more."
+            raise ConfigError(f"repetition_penalty is {penalty}", hint=hint)
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens}", hint="Give 1 or more.")
 
     @classmethod
     def paper(cls, *, system: bool = False) -> Decoding:
-        """The paper's (its authors' evaluation code): 0.05, 0.9, 1.15, 512 tokens.
+        """Returns the paper's settings, from its authors' evaluation code: 0.05, 0.9, 1.15, 512.
 
-        Its top-k of 500 is left out: at this temperature the first 0.9 are a few tokens.
+        Their top-k of 500 is left out: at this temperature the first 0.9 are a few tokens.
 
         Args:
-            system: Also the English system prompt that its models were trained and evaluated with.
+            system: Whether to add the English system prompt that the paper's models were trained
+                and evaluated with.
         """
-        return cls(0.05, 0.9, 1.15, 512, ALPACA_SYSTEM if system else None)
+        return cls(
+            temperature=0.05,
+            top_p=0.9,
+            repetition_penalty=1.15,
+            max_tokens=512,
+            system=ALPACA_SYSTEM if system else None,
+        )
 
     @classmethod
     def greedy(cls, max_tokens: int = 512) -> Decoding:
-        """The likeliest token always."""
+        """Returns settings that always take the likeliest token."""
         return cls(temperature=0.0, max_tokens=max_tokens)
 
     def apply(self, prompt: Prompt) -> Prompt:
-        """The prompt with these settings; what the prompt sets itself but these leave open stays."""
-        given = {name: value for name in _OTHER if (value := getattr(self, name)) is not None}
+        """Returns the prompt with these settings.
+
+        What these settings leave open stays as the prompt has it, and so does its own system
+        prompt.
+        """
         system = self.system if prompt.system is None else prompt.system
-        return replace(prompt, **given, system=system, max_tokens=self.max_tokens)
+        return replace(prompt, **self._sampling(), system=system, max_tokens=self.max_tokens)
 
     def left_out(self, generator: Generator, prompt: Prompt) -> tuple[str, ...]:
-        """Names of the settings that do not reach the model over HTTP: the backend takes none, or has its own.
+        """Names the settings that do not reach the model over HTTP.
 
-        Other generators are given the prompt whole.
+        Either the backend does not send them, or the generator has a value of its own. Generators
+        that do not speak HTTP are given the whole prompt.
         """
         if not isinstance(generator, HTTPGenerator):
             return ()
         asked = self.apply(prompt)
         sent = generator.request(asked).content
-        given = [name for name in _OTHER if getattr(self, name) is not None]
-        others = {name: altered(asked, **{name: _OTHER[name]}) for name in given}
+        # Neither the backend nor the prompt says what goes into a request. Hence one setting at a
+        # time is changed: where the request stays the same, the setting is not in it.
         return tuple(
-            name for name, other in others.items() if generator.request(other).content == sent
+            name
+            for name in self._sampling()
+            if generator.request(replace(asked, **{name: _PROBES[name]})).content == sent
         )
 
+    def _sampling(self) -> dict[str, Any]:
+        """Returns the sampling settings that are given, by the names that a prompt has for them."""
+        settings = {name: getattr(self, name) for name in _PROBES}
+        return {name: value for name, value in settings.items() if value is not None}
 
-_LOG = logging.getLogger("seedfree")
+
 _PAPER = Decoding.paper()
-_REASON = 200  # Characters of a reason in the warning; the file has it whole.
-_Mode = Literal["segmented", "paper"]
 
 
 def evaluate(
@@ -126,39 +146,44 @@ def evaluate(
     concurrency: int = 64,
     limit: int | None = None,
     seed: int = 0,
-    mode: _Mode = "segmented",
+    mode: Mode = "segmented",
     batch_size: int = 8,
     clock: Clock | None = None,
     transport: Transport | None = None,
 ) -> Evaluation:
-    """Asks a model every question of a benchmark and scores its answers; run again, it asks only what is missing.
+    """Asks a model every question of a benchmark and scores its answers.
+
+    Run again, it asks only what is missing.
 
     Args:
-        model: Any generator, or a trained model.
-        out: A folder of this evaluation alone; every reply is kept there, in `ledger.sqlite`, as it comes.
-        concurrency: Requests under way at most; at least 1.
-        limit: Ask so many questions, drawn with `seed`; those of a smaller limit are among those of a larger one.
+        model: A generator, or a model with `as_generator()`, such as a trained one.
+        out: A folder for this evaluation alone. Every reply is kept there as it comes, in
+            `ledger.sqlite`.
+        decoding: The paper's settings by default.
+        concurrency: Requests under way at most. At least 1.
+        limit: Number of questions to ask, drawn with `seed`. `None` for all. A larger limit asks
+            those of a smaller one too.
         seed: Of sampling, of the draw and of the intervals.
-        mode: How texts are cut into words; see `score`.
-        batch_size: Questions at a time, for a trained model.
+        mode: How texts are cut into words. See `score`.
+        batch_size: Questions that a model with `as_generator()` answers at a time.
+        clock: Where the time comes from. The machine's clock by default.
+        transport: What sends HTTP requests. The engine's own by default.
 
     Raises:
-        ConfigError: A wrong argument, a benchmark that cannot be loaded, a missing package; before anything is sent.
+        ConfigError: An argument is wrong, the benchmark cannot be loaded or a package is missing.
+            Nothing was sent.
         ConfigMismatchError: `out` was begun with another model, benchmark, decoding or seed.
-        StopRunError: No request can succeed: a wrong key, 20 rejected in a row; run it again once that is mended.
+        StopRunError: No request can succeed: the key is wrong, or 20 requests in a row were
+            rejected. Run it again when that is mended.
     """
     if limit is not None and (not isinstance(limit, Integral) or limit < 1):
         raise ConfigError(f"limit is {limit!r}", hint="Give 1 or more, or None for all.")
     if not isinstance(decoding, Decoding):
         hint = "Give a Decoding, such as Decoding.greedy()."
         raise ConfigError(f"decoding is {type(decoding).__name__}", hint=hint)
-    generator = model.as_generator(batch_size=batch_size) if isinstance(model, Model) else model
-    if not isinstance(generator, Generator):
-        raise ConfigError(
-            f"model is {type(model).__name__}", hint="Give a generator or a TrainedModel."
-        )
+    generator = _generator_of(model, batch_size)
     questions = questions_of(benchmark)
-    if not any(one.answer.strip() for one in questions):
+    if not any(question.answer.strip() for question in questions):
         raise ConfigError(f"{benchmark.name} has no questions with an answer")
     folder = Path(out)
     info = {
@@ -170,11 +195,12 @@ def evaluate(
         "seed": seed,
     }
     _check_same(read_info(folder), info, folder)
-    # what it needs is missed before anything is paid for
+    # A text is scored now, so that a wrong mode or a missing package is an error before anything is
+    # paid for.
     score(["ก a"], ["ก a"], benchmark.language, mode)
     ready(generator)
     asked = _drawn(questions, limit, seed)
-    prompts = [decoding.apply(_prompt(benchmark, one)) for one in asked]
+    prompts = [decoding.apply(_prompt(benchmark, question)) for question in asked]
     left_out = decoding.left_out(generator, prompts[0])
     if left_out:
         _LOG.warning("%s leaves out %s, or has its own", info["model"], ", ".join(left_out))
@@ -188,76 +214,103 @@ def evaluate(
         concurrency=concurrency,
         seed=seed,
         language=benchmark.language,
+        # An answer is measured as it comes: asking for a better one would flatter the model.
         once=True,
         clock=clock,
         transport=transport,
     )
-    write_atomic(folder / "predictions.jsonl", _lines(asked, replies))
+    rows = [_row(question, reply) for question, reply in zip(asked, replies, strict=True)]
+    write_atomic(folder / "predictions.jsonl", map(json_line, rows))
+    _warn_of_unanswered(rows)
     evaluation = Evaluation.open(folder)
     _write(folder / "scores.json", evaluation.to_dict())
     return evaluation
 
 
-def _prompt(benchmark: Benchmark, question: Question) -> Prompt:
-    prompt = benchmark.prompt(question)
-    if not isinstance(prompt, Prompt):
-        raise ConfigError(
-            f"{benchmark.name}.prompt() gives {type(prompt).__name__}",
-            hint="Return sf.Prompt(text).",
-        )
-    return prompt
-
-
-def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: Path) -> None:
-    fields = [name for name in FIXED if was is not None and was[name] != now[name]]
-    if fields:
-        hint = "Give the same again, or a new folder."
-        raise ConfigMismatchError(
-            f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint
-        )
+def _generator_of(model: Generator | Model, batch_size: int) -> Generator:
+    if isinstance(model, Model):
+        return model.as_generator(batch_size=batch_size)
+    if not isinstance(model, Generator):
+        hint = "Give a generator, or a model with as_generator(), such as a trained one."
+        raise ConfigError(f"model is {type(model).__name__}", hint=hint)
+    return model
 
 
 def _digest(questions: Iterable[Question]) -> str:
-    found = hashlib.sha256()
-    for one in questions:
-        found.update(json.dumps(asdict(one)).encode())
-    return found.hexdigest()[:16]
+    """Returns 16 hexadecimal digits that stand for all fields of all questions."""
+    # The digits are in `evaluation.json` of every folder. With other bytes here, the folders that
+    # there are would be refused.
+    digest = hashlib.sha256()
+    for question in questions:
+        digest.update(json.dumps(asdict(question)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: Path) -> None:
+    if was is None:
+        return
+    differing = [name for name in FIXED if was[name] != now[name]]
+    if differing:
+        raise ConfigMismatchError(
+            f"{folder} was begun with another {', '.join(differing)}",
+            fields=differing,
+            hint="Give the same again, or a new folder.",
+        )
 
 
 def _drawn(questions: tuple[Question, ...], limit: int | None, seed: int) -> tuple[Question, ...]:
     if limit is None or limit >= len(questions):
         return questions
+    # All places are shuffled, not `limit` of them sampled: only so does a larger limit keep the
+    # questions of a smaller one.
     places = list(range(len(questions)))
     seeded(seed, "limit").shuffle(places)
-    return tuple(questions[i] for i in sorted(places[:limit]))
+    return tuple(questions[place] for place in sorted(places[:limit]))
 
 
-def _lines(questions: Sequence[Question], replies: Replies) -> Iterable[str]:
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for one, reply in zip(questions, replies, strict=True):
-        stop = (
-            "rejected"
-            if reply.error is not None and reply.stop_reason == "end"
-            else reply.stop_reason
-        )
-        failed = reply.error is not None or stop == "refusal"
-        counts[stop] += failed
-        if reply.error is not None:
-            reasons[" ".join(reply.error.removeprefix("failed: ").split())[:_REASON]] += 1
-        row = asdict(one) | {
-            "choices": list(one.choices),
-            "prediction": "" if failed else reply.text.strip(),
-        }
-        error = {"error": reply.error} if reply.error is not None else {}
-        yield json.dumps(row | {"stop_reason": stop} | error, ensure_ascii=False) + "\n"
-    if lost := +counts:
-        said = ", ".join(f"{n} {reason}" for reason, n in lost.most_common())
-        why = "".join(f" (most often: {shown(reason)})" for reason, _ in reasons.most_common(1))
-        _LOG.warning(
-            "%d of %d questions have no answer: %s%s", lost.total(), len(questions), said, why
-        )
+def _prompt(benchmark: Benchmark, question: Question) -> Prompt:
+    prompt = benchmark.prompt(question)
+    if not isinstance(prompt, Prompt):
+        name = f"{benchmark.name}.prompt()"
+        raise ConfigError(f"{name} gives {type(prompt).__name__}", hint="Return sf.Prompt(text).")
+    return prompt
+
+
+def _row(question: Question, reply: Reply) -> dict[str, Any]:
+    """Returns a question and its answer as a line of `predictions.jsonl`."""
+    row = asdict(question) | {
+        "prediction": reply.text.strip(),
+        "stop_reason": reply.stop_reason,
+    }
+    if reply.error is not None:
+        row |= {"prediction": "", "error": reply.error}
+        # A backend that reports an error may leave the stop reason at its default, "end".
+        if reply.stop_reason == "end":
+            row["stop_reason"] = "rejected"
+    if reply.stop_reason == "refusal":
+        row["prediction"] = ""
+    return row
+
+
+def _warn_of_unanswered(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Logs how many questions failed or were refused, and the most frequent error."""
+    unanswered = [row for row in rows if "error" in row or row["stop_reason"] == "refusal"]
+    if not unanswered:
+        return
+    stops = Counter(row["stop_reason"] for row in unanswered)
+    errors = Counter(_one_line(row["error"]) for row in unanswered if "error" in row)
+    counts = ", ".join(f"{n} {stop}" for stop, n in stops.most_common())
+    example = "".join(f" (most often: {shown(error)})" for error, _ in errors.most_common(1))
+    _LOG.warning(
+        "%d of %d questions have no answer: %s%s", len(unanswered), len(rows), counts, example
+    )
+
+
+def _one_line(error: str) -> str:
+    # The count before the error says "failed" already.
+    return " ".join(error.removeprefix("failed: ").split())[:_LONGEST_ERROR]
 
 
 def _write(path: Path, value: Any) -> None:
+    # Not `write_json`, which sorts: a person reads these files in the order in which they are made.
     write_atomic(path, [json.dumps(value, ensure_ascii=False, indent=1), "\n"])

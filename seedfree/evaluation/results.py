@@ -1,28 +1,27 @@
-"""What an evaluation found: answers, scores, accuracy, and the table of them."""
+"""An evaluation as it lies in its folder: answers, scores, accuracy, and the table of them."""
 
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from os.path import exists
 from pathlib import Path
 from typing import Any
 
-from seedfree._files import read_json
+from seedfree._files import file_text, json_rows, read_json
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
 from seedfree.evaluation.scores import Scores, score
-from seedfree.evaluation.statistics import mean_interval
+from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.records import Question
 
 __all__ = ["FIXED", "Evaluation", "read_info"]
 
 FIXED = ("benchmark", "language", "questions", "model", "decoding", "seed")
-"""What makes two evaluations the same one."""
+"""What must be equal for two evaluations to be the same one."""
 
 _LOG = logging.getLogger("seedfree")
 
@@ -33,10 +32,10 @@ class Evaluation:
 
     Attributes:
         folder: It holds `predictions.jsonl`, `scores.json`, `evaluation.json` and `ledger.sqlite`.
-        info: What `evaluation.json` says: benchmark, model, decoding, settings that the backend
+        info: The values of `evaluation.json`: benchmark, model, decoding, settings that the backend
             left out.
         questions: Those that were asked, in the benchmark's order.
-        predictions: The answers, one for each question; empty for one that failed or was refused.
+        predictions: The answers, one for each question. Empty for one that failed or was refused.
         stop_reasons: `"end"`, `"max_tokens"` (cut off), `"refusal"`, `"failed"`, `"rejected"`, or
             the provider's word.
     """
@@ -49,198 +48,215 @@ class Evaluation:
 
     @classmethod
     def open(cls, folder: str | Path) -> Evaluation:
-        """Opens a finished evaluation; nothing is asked.
+        """Opens a finished evaluation, and asks nothing.
 
         Raises:
-            ConfigError: The folder holds none, or one that is not finished.
+            ConfigError: The folder holds no evaluation, or one that is not finished.
         """
         folder = Path(folder)
         info = read_info(folder)
         if info is None:
-            raise ConfigError(
-                f"{folder} holds no evaluation", hint="Give the out folder of evaluate()."
-            )
+            hint = "Give the out folder of evaluate()."
+            raise ConfigError(f"{folder} holds no evaluation", hint=hint)
         path = folder / "predictions.jsonl"
+        if not exists(path):
+            hint = "Run it again; it goes on."
+            raise ConfigError(f"The evaluation in {folder} is not finished", hint=hint)
+        rows = [row for _, row in json_rows(path, file_text(path))]
         try:
-            rows = [
-                json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
-            ]
             questions = tuple(_question(row) for row in rows)
-            predictions, stops = (
-                tuple(str(row[name]) for row in rows) for name in ("prediction", "stop_reason")
-            )
-        except FileNotFoundError:
-            raise ConfigError(
-                f"The evaluation in {folder} is not finished", hint="Run it again; it goes on."
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            predictions = tuple(str(row["prediction"]) for row in rows)
+            stop_reasons = tuple(str(row["stop_reason"]) for row in rows)
+        except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
-        return cls(folder, info, questions, predictions, stops)
+        return cls(folder, info, questions, predictions, stop_reasons)
 
     @property
     def path(self) -> Path:
-        """The answers as a file: `question, context, answer, id, prediction` and more."""
+        """Names the file of answers: `question, context, answer, id, prediction` and more."""
         return self.folder / "predictions.jsonl"
 
     @functools.cached_property
     def scores(self) -> Scores:
-        """Over all questions; `.tasks` has each task, `.macro(metric)` their mean."""
+        """Returns the scores over all questions.
+
+        `.tasks` has those of each task, `.macro(metric)` the mean of the tasks.
+        """
         return self._score(range(len(self.questions)))
 
     @functools.cached_property
     def parts(self) -> Mapping[str, Scores]:
-        """The same for each part of the benchmark, where it has parts."""
-        names = sorted({one.part for one in self.questions} - {""})
-        return {
-            name: self._score([i for i, one in enumerate(self.questions) if one.part == name])
-            for name in names
-        }
+        """Returns the scores of each part of the benchmark. Empty where it has no parts."""
+        names = sorted({question.part for question in self.questions} - {""})
+        return {name: self._score(self._places(name)) for name in names}
 
     @functools.cached_property
     def accuracy(self) -> Accuracy | None:
-        """Over the questions with choices, multiple choice and classification; `None` where there are none."""
+        """Returns the accuracy over multiple choice and classification. `None` without such tasks.
+
+        Questions that bring choices count, whatever their task.
+        """
         return self._accuracy(range(len(self.questions)))
 
     def table(self, metrics: Sequence[str] | None = None) -> str:
-        """Scores with 95 % intervals by part and task, as text.
+        """Shows scores with 95 % intervals by part and task, as text.
 
-        Micro is over all rows, macro the mean over the tasks. Length is in characters, of the
-        answered.
+        Micro is over all rows, macro is the mean over the tasks. Length is in characters, over the
+        answers that are not empty.
 
         Args:
-            metrics: Of `scores.metrics`; `None`: the leading one, chrF, BLEU and ROUGE-L.
+            metrics: Some of `scores.metrics`. `None` for the leading one, chrF, BLEU and ROUGE-L.
+
+        Raises:
+            ConfigError: There is no such metric.
         """
-        first = dict.fromkeys((self.scores.leading, "chrf", "bleu", "rougeL"))
-        names = list(first if metrics is None else metrics)
-        if unknown := [name for name in names if name not in self.scores.metrics]:
-            raise ConfigError(
-                f"Unknown metric {', '.join(unknown)}",
-                hint=f"Known: {', '.join(self.scores.metrics)}.",
-            )
-        chosen = self.accuracy is not None
-        head = ["part", "task", "n", *names, *(["accuracy", "unparsed"] if chosen else [])]
+        if metrics is None:
+            metrics = list(dict.fromkeys((self.scores.leading, "chrf", "bleu", "rougeL")))
+        if unknown := [name for name in metrics if name not in self.scores.metrics]:
+            hint = f"Known: {', '.join(self.scores.metrics)}."
+            raise ConfigError(f"Unknown metric {', '.join(unknown)}", hint=hint)
+        head = ["part", "task", "n", *metrics]
+        if self.accuracy is not None:
+            head += ["accuracy", "unparsed"]
         lines = [[*head, "length", "unanswered", "cut off"]]
-        parts = dict(self.parts)
-        if set(parts) != {one.part for one in self.questions} or len(parts) > 1:
-            parts["all"] = self.scores
-        for part, scores in parts.items():
-            within = [i for i, one in enumerate(self.questions) if part in ("all", one.part)]
-            for task, one in scores.tasks.items():
-                rows = [i for i in within if self.questions[i].task == task]
-                lines.append(
-                    self._line(part, task, one, rows, [_cell(one, name) for name in names])
-                )
-            lines.append(
-                self._line(part, "micro", scores, within, [_cell(scores, name) for name in names])
-            )
-            if len(scores.tasks) > 1:
-                macro = [
-                    _interval(scores.macro(name), scores.macro_interval(name)) for name in names
-                ]
-                lines.append(
-                    [
-                        part,
-                        "macro",
-                        f"{len(scores.tasks)} tasks",
-                        *macro,
-                        *([""] * (len(lines[0]) - 3 - len(names))),
-                    ]
-                )
+        parts = {part: (scores, self._places(part)) for part, scores in self.parts.items()}
+        # A single part that every question is in would only be repeated by the whole.
+        if len(parts) != 1 or any(not question.part for question in self.questions):
+            parts["all"] = self.scores, list(range(len(self.questions)))
+        for part, (scores, places) in parts.items():
+            lines += self._lines(part, scores, places, metrics)
         return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: every score with its interval, micro and macro, by part and task, and the accuracy."""
-        found = self.accuracy
+        """Returns scores with intervals, by part and task, and the accuracy, as JSON values."""
+        accuracy = None
+        if self.accuracy is not None:
+            accuracy = asdict(self.accuracy)
+            # By row: whoever wants them has the predictions.
+            del accuracy["hits"]
         return {
             "signature": self.scores.signature,
             "stop_reasons": dict(sorted(Counter(self.stop_reasons).items())),
-            "accuracy": None
-            if found is None
-            else {k: v for k, v in asdict(found).items() if k != "hits"},
-            "all": _scores(self.scores),
-            "parts": {part: _scores(one) for part, one in self.parts.items()},
+            "accuracy": accuracy,
+            "all": _score_values(self.scores),
+            "parts": {part: _score_values(scores) for part, scores in self.parts.items()},
         }
 
     def _title(self) -> str:
-        left = ", ".join(self.info.get("left_out", ()))
-        settings = ", ".join(
-            f"{k} {v}" for k, v in self.info["decoding"].items() if v is not None and k != "system"
-        )
-        said = f"; the backend leaves out {left}" if left else ""
-        return f"{self.info['model']} on {self.info['benchmark']} ({settings}{said})"
+        # A system prompt may be as long as a page. It is in `evaluation.json`.
+        settings = [
+            f"{name} {value}"
+            for name, value in self.info["decoding"].items()
+            if value is not None and name != "system"
+        ]
+        title = f"{self.info['model']} on {self.info['benchmark']} ({', '.join(settings)}"
+        if left_out := self.info.get("left_out"):
+            title += f"; the backend leaves out {', '.join(left_out)}"
+        return title + ")"
+
+    def _lines(
+        self, part: str, scores: Scores, places: Sequence[int], metrics: Sequence[str]
+    ) -> list[list[str]]:
+        """Returns the table's lines of one part: a line for each task, micro and macro."""
+        lines = []
+        for task, task_scores in scores.tasks.items():
+            within = [i for i in places if self.questions[i].task == task]
+            lines.append(self._line(part, task, task_scores, within, metrics))
+        micro = self._line(part, "micro", scores, places, metrics)
+        lines.append(micro)
+        # Of one task, the macro average is the micro average.
+        if len(scores.tasks) > 1:
+            macro = [part, "macro", f"{len(scores.tasks)} tasks"]
+            macro += [
+                _with_interval(scores.macro(name), scores.macro_interval(name)) for name in metrics
+            ]
+            lines.append(macro + [""] * (len(micro) - len(macro)))
+        return lines
 
     def _line(
-        self, part: str, task: str, scores: Scores, rows: Sequence[int], cells: list[str]
+        self, part: str, task: str, scores: Scores, rows: Sequence[int], metrics: Sequence[str]
     ) -> list[str]:
-        found = self._accuracy(rows)
-        right = [] if self.accuracy is None else ["", ""]
-        if found is not None:
-            right = [_interval(found.correct, found.interval), f"{found.unparsed:.1%}"]
+        line = [part, task, str(len(rows))]
         if all(self.questions[i].choices for i in rows):
-            # an answer that is a letter shares nothing with the choice's text
-            cells = [""] * len(cells)
-        rest = [f"{scores.length:.0f}", f"{scores.unanswered:.1%}", f"{scores.cut_off or 0:.1%}"]
-        return [part, task, str(len(rows)), *cells, *right, *rest]
+            # An answer that is a letter shares nothing with the choice's text.
+            line += [""] * len(metrics)
+        else:
+            line += [
+                _with_interval(getattr(scores, name), scores.interval(name)) for name in metrics
+            ]
+        # The columns of accuracy are there for all lines, or for none.
+        if self.accuracy is not None:
+            line += _accuracy_cells(self._accuracy(rows))
+        cut_off = scores.cut_off or 0
+        return [*line, f"{scores.length:.0f}", f"{scores.unanswered:.1%}", f"{cut_off:.1%}"]
+
+    def _places(self, part: str) -> list[int]:
+        return [i for i, question in enumerate(self.questions) if question.part == part]
 
     def _score(self, rows: Sequence[int]) -> Scores:
         asked = [self.questions[i] for i in rows]
         return score(
             [self.predictions[i] for i in rows],
-            [one.answer for one in asked],
+            [question.answer for question in asked],
             self.info["language"],
             self.info["mode"],
-            tasks=[one.task for one in asked],
-            sources=[one.source for one in asked],
+            tasks=[question.task for question in asked],
+            sources=[question.source for question in asked],
             cut_off=[self.stop_reasons[i] == "max_tokens" for i in rows],
             seed=self.info["seed"],
         )
 
     def _accuracy(self, rows: Iterable[int]) -> Accuracy | None:
-        """Each task by itself, since labels and classes are read in different ways; then all as one."""
-        tasks: dict[str, list[int]] = {}
+        """Returns the accuracy over some rows. `None` where none of them has a right choice.
+
+        Each task is read by itself, since labels and classes are read in different ways. The tasks
+        are then put together.
+        """
+        places: dict[str, list[int]] = {}
         for i in rows:
-            if self.questions[i].choices or self.questions[i].task in CHOSEN:
-                tasks.setdefault(self.questions[i].task, []).append(i)
-        found = {
-            task: one for task, at in tasks.items() if (one := self._task_accuracy(at)) is not None
-        }
-        if len(found) < 2:
-            return next(iter(found.values()), None)
-        n = sum(one.n for one in found.values())
-        hits = tuple(hit for one in found.values() for hit in one.hits)
-        groups = [task for task, one in found.items() for _ in one.hits]
-        left_out = sum(one.left_out for one in found.values())
-        sources = [self._source(i) for task in found for i in tasks[task]]
-        return Accuracy(
-            correct=sum(hits) / n,
-            unparsed=sum(one.unparsed * one.n for one in found.values()) / n,
-            n=n,
-            # Which rows were left out is not known: without their sources the interval is a little
-            # too narrow.
-            interval=mean_interval(
-                [float(hit) for hit in hits],
-                groups=groups,
-                clusters=None if left_out else sources,
-                seed=self.info["seed"],
-            ),
-            hits=hits,
-            left_out=left_out,
+            question = self.questions[i]
+            if question.choices or question.task in CHOSEN:
+                places.setdefault(question.task, []).append(i)
+        tasks: dict[str, Accuracy] = {}
+        for task, within in places.items():
+            measured = self._task_accuracy(within)
+            if measured is not None:
+                tasks[task] = measured
+        if len(tasks) < 2:
+            return next(iter(tasks.values()), None)
+        n = sum(each.n for each in tasks.values())
+        hits = tuple(hit for each in tasks.values() for hit in each.hits)
+        left_out = sum(each.left_out for each in tasks.values())
+        clusters = None
+        # Which rows were left out is not known. Without their sources the interval is a little too
+        # narrow.
+        if not left_out:
+            clusters = [self._source(i) for task in tasks for i in places[task]]
+        interval = mean_interval(
+            [float(hit) for hit in hits],
+            groups=[task for task, each in tasks.items() for _ in each.hits],
+            clusters=clusters,
+            seed=self.info["seed"],
         )
+        unparsed = sum(each.unparsed * each.n for each in tasks.values()) / n
+        return Accuracy(sum(hits) / n, unparsed, n, interval, hits, left_out)
 
     def _task_accuracy(self, rows: Sequence[int]) -> Accuracy | None:
         asked = [self.questions[i] for i in rows]
         language = self.info["language"]
-        choices = [offered(one, language) for one in asked]
+        choices = [offered(question, language) for question in asked]
         try:
             return accuracy(
                 [self.predictions[i] for i in rows],
-                [one.answer for one in asked],
+                [question.answer for question in asked],
                 language,
                 choices=choices if any(choices) else None,
                 sources=[self._source(i) for i in rows],
                 seed=self.info["seed"],
             )
-        except ConfigError as error:  # no reference says which answer is right
+        except ConfigError as error:
+            # Some benchmarks have references that say of no question which answer is right: that
+            # task has no accuracy, and the other figures stand.
             _LOG.warning("%s has no accuracy: %s", asked[0].task, error.message)
             return None
 
@@ -249,12 +265,13 @@ class Evaluation:
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
-    """What `evaluation.json` in a folder says; `None` where there is none.
+    """Reads the `evaluation.json` of a folder. `None` where the folder has none.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read, or is not that of an evaluation.
     """
     path = folder / "evaluation.json"
+    # Not `Path.exists`, which raises where the folder may not be looked into.
     if not exists(path):
         return None
     info = read_json(path)
@@ -264,11 +281,10 @@ def read_info(folder: Path) -> dict[str, Any] | None:
 
 
 def _question(row: Mapping[str, Any]) -> Question:
-    names = ("id", "task", "question", "answer", "context", "part", "source", "license")
-    return Question(**{name: row[name] for name in names}, choices=tuple(row["choices"]))
+    return Question(**{each.name: row[each.name] for each in fields(Question)})
 
 
-def _scores(scores: Scores) -> dict[str, Any]:
+def _score_values(scores: Scores) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: getattr(scores, name) for name in ("n", "unanswered", "cut_off", "length")
     }
@@ -277,25 +293,28 @@ def _scores(scores: Scores) -> dict[str, Any]:
         values[name] = [getattr(scores, name), interval.low, interval.high]
     if scores.tasks:
         values["macro"] = {name: scores.macro(name) for name in scores.metrics}
-        values["tasks"] = {task: _scores(one) for task, one in scores.tasks.items()}
+        values["tasks"] = {task: _score_values(within) for task, within in scores.tasks.items()}
     return values
 
 
-def _cell(scores: Scores, metric: str) -> str:
-    return _interval(getattr(scores, metric), scores.interval(metric))
+def _accuracy_cells(accuracy: Accuracy | None) -> list[str]:
+    if accuracy is None:
+        return ["", ""]
+    return [_with_interval(accuracy.correct, accuracy.interval), f"{accuracy.unparsed:.1%}"]
 
 
-def _interval(value: float, interval: Any) -> str:
+def _with_interval(value: float, interval: Interval) -> str:
+    # Scores from 0 to 100 (BLEU, chrF) have one decimal, scores from 0 to 1 have three.
     digits = 1 if max(abs(value), abs(interval.high)) > 1 else 3
     return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
-def _aligned(lines: list[list[str]]) -> list[str]:
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Returns lines with columns of equal width: two columns of words, then numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    aligned = []
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[:2] = [cell.ljust(width) for cell, width in zip(line[:2], widths, strict=False)]
+        aligned.append("  ".join(cells).rstrip())
+    return aligned

@@ -1,18 +1,21 @@
-"""`score` and `compare`: what predictions are worth against references.
+"""Scores of predictions against references, and paired tests of two systems.
 
-`mode="segmented"` (the default) counts the language's words; `mode="paper"` repeats the scorer of
+`mode="segmented"` (the default) counts the language's words. `mode="paper"` repeats the scorer of
 the paper (arXiv 2411.15484), to compare with its published numbers.
 
 | given | mode "segmented" | mode "paper" |
 |---|---|---|
-| an empty, None or NaN prediction | scores 0; BLEU and chrF count its reference | left out; every score x valid / all |
-| an empty, None or NaN reference | the row does not count (`n`) | left out; every score x valid / all |
+| a prediction that is empty, None or NaN | scores 0; BLEU and chrF count its reference | left out |
+| a reference that is empty, None or NaN | the row does not count (`n`) | left out |
 | white space alone | as empty | as text without words |
 | "None", "NA", "null" and the like | as text | as empty: pandas read them so |
 | only blank predictions | 0 | 0 |
-| only blank references, no rows at all, unequal lengths | ConfigError | ConfigError |
-| a code without a language file (`"am"`), a file without a segmenter | Unicode words, chrF leads | as any other |
-| no code and no name of a language | ConfigError | ConfigError |
+| a language without a segmenter | Unicode words, chrF leads | as any other |
+
+What mode "paper" leaves out lowers every score: it is multiplied by valid rows / all rows. A
+language without a segmenter is a code without a language file (`"am"`), or a file without one. In
+both modes it is a ConfigError if all references are blank, if there are no rows, if lengths are
+unequal, or if the language is neither a code nor a name.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ from seedfree.evaluation.metrics import (
     METRICS,
     Floats,
     is_counted,
+    metric_value,
     paper_rows,
     segmented_rows,
-    value,
     versions,
 )
 from seedfree.evaluation.statistics import Interval, Strata, interval_around, p_value
@@ -96,19 +99,20 @@ class Scores:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the scores."""
+        """Returns the names of the scores."""
         return METRICS
 
     def interval(self, metric: str, level: float = 0.95) -> Interval:
-        """Bootstrap interval of a score: sources drawn within their tasks; see `resample`.
+        """Returns the bootstrap interval of a score. Sources are drawn within their tasks.
 
         Raises:
             ConfigError: Unknown metric, or a level outside 0 to 1.
         """
-        return interval_around(value(_known(metric), self._resampled), getattr(self, metric), level)
+        samples = metric_value(_known(metric), self._resampled)
+        return interval_around(samples, getattr(self, metric), level)
 
     def macro(self, metric: str) -> float:
-        """The mean of the tasks' scores, each task counting the same; without tasks, the score itself.
+        """Returns the mean of the tasks' scores, or without tasks the score itself.
 
         Raises:
             ConfigError: Unknown metric.
@@ -117,14 +121,15 @@ class Scores:
         return float(np.mean([getattr(part, _known(metric)) for part in parts]))
 
     def macro_interval(self, metric: str, level: float = 0.95) -> Interval:
-        """Bootstrap interval of the macro average.
+        """Returns the bootstrap interval of the macro average.
 
         Raises:
             ConfigError: Unknown metric, or a level outside 0 to 1.
         """
-        samples = np.mean([value(_known(metric), sums) for sums in self._by_task.values()], axis=0)
-        return interval_around(samples, self.macro(metric), level)
+        by_task = [metric_value(_known(metric), sums) for sums in self._by_task.values()]
+        return interval_around(np.mean(by_task, axis=0), self.macro(metric), level)
 
+    # Kept, since every metric's interval is of the same resamples.
     @cached_property
     def _by_task(self) -> dict[str, Floats]:
         return self._strata.resampled(self._rows)
@@ -142,8 +147,8 @@ class Comparison:
         difference: The second's score less the first's, in the metric's units.
         interval: 95 % bootstrap interval of the difference, both systems on the same resamples
             (Koehn 2004).
-        p: Of so large a difference, either way, if the systems were alike; approximate
-            randomization.
+        p: Probability of a difference at least as large, either way, if the systems were alike, by
+            approximate randomization.
     """
 
     metric: str
@@ -163,14 +168,14 @@ def score(
     cut_off: Sequence[bool] | None = None,
     seed: int = 0,
 ) -> Scores:
-    """Scores of predictions against one reference each.
+    """Scores predictions against one reference each.
 
     Args:
         language: A code, a name or a `Language`. In mode "paper" every text is cut by PyThaiNLP,
             whatever it is.
         mode: `"segmented"`: words by the language's segmenter, texts normalized (NFC, unseen
-            characters removed, Thai and Lao letters typed one way); SQuAD and ROUGE leave out case
-            and punctuation. `"paper"`: as published; its ROUGE counts Latin letters and digits
+            characters removed, Thai and Lao letters typed one way). SQuAD and ROUGE leave out case
+            and punctuation. `"paper"`: as published. Its ROUGE counts Latin letters and digits
             alone, its SQuAD F1 takes what stands between spaces.
         tasks: Each row's task, for `.tasks` and the macro average.
         sources: What each row was made from: rows of one source are drawn together. Blank: a source
@@ -179,27 +184,14 @@ def score(
         seed: Of the resampling.
 
     Raises:
-        ConfigError: As in the table above; unknown mode; something else than text among the texts;
-            a package that is not installed.
+        ConfigError: As the module says, an unknown mode, something else than text among the texts,
+            or a package that is not installed.
     """
     if mode not in _MODES:
         raise ConfigError(f"Unknown mode {mode!r}", hint=f"Known: {', '.join(_MODES)}.")
     answers, wanted = as_texts(predictions, "predictions"), as_texts(references, "references")
     n = len(wanted)
-    for name, given in (
-        ("predictions", answers),
-        ("tasks", tasks),
-        ("sources", sources),
-        ("cut_off", cut_off),
-    ):
-        if given is not None and not hasattr(given, "__len__"):
-            raise ConfigError(
-                f"{name} is {type(given).__name__}", hint="Give a list, one value for each row."
-            )
-        if given is not None and len(given) != n:
-            raise ConfigError(
-                f"{len(given)} {name} for {n} references", hint="Give one for each row."
-            )
+    _check_lengths(n, predictions=answers, tasks=tasks, sources=sources, cut_off=cut_off)
     make_cutter, make_rows = _MODES[mode]
     cutter = make_cutter(language)
     if not any(cutter.clean(text).strip() for text in wanted):
@@ -207,12 +199,14 @@ def score(
             f"None of {n} references has any text", hint="There is nothing to score against."
         )
     rows = make_rows(answers, wanted, cutter)
-    strata = Strata.of(n, tasks, sources, seed)
+    # chrF needs no words, which a language without a segmenter lacks. In mode "paper" it alone sees
+    # all of a text.
+    leading = "rougeL" if mode == "segmented" and cutter.known else "chrf"
     about: dict[str, Any] = {
         "mode": mode,
         "language": cutter.language,
         "signature": f"mode:{mode}|lang:{cutter.language}|seg:{cutter.signature}|{versions()}",
-        "leading": "rougeL" if mode == "segmented" and cutter.known else "chrf",
+        "leading": leading,
     }
     lengths = np.array([len(text) if cutter.clean(text).strip() else 0 for text in answers])
     cuts = None if cut_off is None else np.array([bool(cut) for cut in cut_off])
@@ -220,42 +214,67 @@ def score(
     def scores(at: NDArray[np.intp], strata: Strata, tasks: Mapping[str, Scores]) -> Scores:
         counted = at[is_counted(rows[at])]
         answered = lengths[counted][lengths[counted] > 0]
-        values: dict[str, Any] = {
-            metric: float(value(metric, rows[at].sum(axis=0))) for metric in METRICS
-        }
+        sums = rows[at].sum(axis=0)
+        values: dict[str, Any] = {name: float(metric_value(name, sums)) for name in METRICS}
         return Scores(
             **values,
             **about,
             n=len(counted),
             unanswered=(len(counted) - len(answered)) / max(len(counted), 1),
-            length=float(answered.mean()) if len(answered) else 0.0,
-            cut_off=float(cuts[counted].mean()) if cuts is not None and len(counted) else None,
+            length=_mean(answered) or 0.0,
+            cut_off=None if cuts is None else _mean(cuts[counted]),
             tasks=tasks,
             _rows=rows[at],
             _strata=strata,
             _questions=_digest([wanted[i] for i in at], strata),
         )
 
-    by_task = (
-        {}
-        if tasks is None
-        else {name: scores(at, strata.only(name), {}) for name, at in strata.rows.items()}
-    )
+    strata = Strata.of(n, tasks, sources, seed)
+    by_task = {}
+    if tasks is not None:
+        by_task = {name: scores(at, strata.only(name), {}) for name, at in strata.rows.items()}
     return scores(np.arange(n), strata, by_task)
 
 
+def _check_lengths(n: int, **columns: Sequence[Any] | None) -> None:
+    for name, values in columns.items():
+        if values is None:
+            continue
+        if not hasattr(values, "__len__"):
+            raise ConfigError(
+                f"{name} is {type(values).__name__}", hint="Give a list, one value for each row."
+            )
+        if len(values) != n:
+            raise ConfigError(
+                f"{len(values)} {name} for {n} references", hint="Give one for each row."
+            )
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _digest(references: Sequence[str], strata: Strata) -> str:
+    """Returns what the questions were: equal for scores that may be paired."""
+    tasks = {
+        name: [*map(int, rows), *map(int, strata.clusters[name])]
+        for name, rows in strata.rows.items()
+    }
+    return hashlib.sha256(json.dumps([references, tasks]).encode()).hexdigest()
+
+
 def compare(first: Scores, second: Scores, metric: str = "chrf") -> Comparison:
-    """A paired test of two systems on the same questions, drawn by source within tasks.
+    """Tests two systems on the same questions against each other, drawn by source within tasks.
 
     Raises:
-        ConfigError: Unknown metric, no `Scores`, other references, tasks or sources, or another
-            signature.
+        ConfigError: Unknown metric, not two `Scores`, other references, tasks or sources, or
+            another signature.
     """
     _known(metric)
-    for given in (first, second):
-        if not isinstance(given, Scores):
+    for scores in (first, second):
+        if not isinstance(scores, Scores):
             raise ConfigError(
-                f"{type(given).__name__} is no Scores",
+                f"{type(scores).__name__} is no Scores",
                 hint="Give those of score(), or found.scores.",
             )
     if first.signature != second.signature:
@@ -270,20 +289,16 @@ def compare(first: Scores, second: Scores, metric: str = "chrf") -> Comparison:
         )
     a, b, strata = first._rows, second._rows, first._strata
     difference = getattr(second, metric) - getattr(first, metric)
-    drawn = [np.asarray(sum(strata.resampled(rows).values())) for rows in (a, b)]
-    interval = interval_around(value(metric, drawn[1]) - value(metric, drawn[0]), difference)
+    # The draws depend on seed, groups and clusters alone: both systems get the same ones.
+    samples = [
+        metric_value(metric, np.asarray(sum(strata.resampled(rows).values()))) for rows in (a, b)
+    ]
+    interval = interval_around(samples[1] - samples[0], difference)
+    # What an exchange takes from the second system it gives to the first.
     moved = strata.exchanged(b - a)
-    exchanged = value(metric, b.sum(axis=0) - moved) - value(metric, a.sum(axis=0) + moved)
+    turned_a, turned_b = a.sum(axis=0) + moved, b.sum(axis=0) - moved
+    exchanged = metric_value(metric, turned_b) - metric_value(metric, turned_a)
     return Comparison(metric, difference, interval, p_value(difference, exchanged))
-
-
-def _digest(references: Sequence[str], strata: Strata) -> str:
-    """What the questions were: equal for scores that may be paired."""
-    tasks = {
-        name: [*map(int, rows), *map(int, strata.clusters[name])]
-        for name, rows in strata.rows.items()
-    }
-    return hashlib.sha256(json.dumps([references, tasks]).encode()).hexdigest()
 
 
 def _known(metric: str) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.evaluation.statistics import Interval, mean_interval
-from seedfree.evaluation.words import as_texts
+from seedfree.evaluation.words import paired_texts
 from seedfree.protocols import Encoder
 
 __all__ = ["BertScore", "Similarity", "bert_score", "embedding_similarity"]
@@ -33,7 +33,7 @@ class Similarity:
     Attributes:
         values: Shape [n]; 0 where the prediction or the reference is empty.
         interval: Of the mean, at 95 %.
-        encoder: What made the vectors; similarities of two encoders cannot be compared.
+        encoder: What made the vectors. Similarities of two encoders cannot be compared.
     """
 
     mean: float
@@ -70,32 +70,32 @@ def embedding_similarity(
     sources: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Similarity:
-    """What the paper calls "BERTScore", with `BGEM3Encoder()`; any other encoder gives other numbers.
+    """Measures what the paper calls "BERTScore", with `BGEM3Encoder()`.
 
-    Rows with an empty side count as 0, as the paper's scorer has it.
+    Another encoder gives other numbers. Rows with an empty side count as 0, as in the paper's
+    scorer.
 
     Args:
-        sources: What each question was made from; the interval then resamples sources, not rows.
+        sources: What each question was made from. The interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, something else than text or an encoder, or the encoder's package is
-            missing.
+        ConfigError: Unequal lengths, no rows, something else than text or an encoder, or the
+            encoder's package is missing.
     """
-    predictions, references = (
-        as_texts(predictions, "predictions"),
-        as_texts(references, "references"),
-    )
-    said = _said(predictions, references)
-    if isinstance(encoder, str) or not isinstance(encoder, Encoder):  # a text has .encode too
+    answers, wanted = paired_texts(predictions, references)
+    # A text has a method `encode` too, so the protocol's check alone lets a model's name through.
+    if isinstance(encoder, str) or not isinstance(encoder, Encoder):
         raise ConfigError(
             f"encoder is {type(encoder).__name__}", hint="Give an encoder, such as BGEM3Encoder()."
         )
-    values = np.zeros(len(predictions))
-    if said:
-        first = np.asarray(encoder.encode([predictions[i] for i in said]), dtype=np.float64)
-        second = np.asarray(encoder.encode([references[i] for i in said]), dtype=np.float64)
+    values = np.zeros(len(answers))
+    rows = _complete(answers, wanted)
+    if rows:
+        first = np.asarray(encoder.encode([answers[i] for i in rows]), dtype=np.float64)
+        second = np.asarray(encoder.encode([wanted[i] for i in rows]), dtype=np.float64)
+        # An encoder of the user's own may give vectors of any length, zero too.
         lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        values[said] = np.einsum("ij,ij->i", first, second) / np.where(lengths > 0, lengths, 1)
+        values[rows] = np.einsum("ij,ij->i", first, second) / np.where(lengths > 0, lengths, 1)
     interval = mean_interval(values, clusters=sources, seed=seed)
     name = str(getattr(encoder, "identity", type(encoder).__name__))
     return Similarity(float(values.mean()), interval, values, len(values), name)
@@ -112,41 +112,40 @@ def bert_score(
     sources: Sequence[str] | None = None,
     seed: int = 0,
 ) -> BertScore:
-    """BERTScore proper, by the package bert-score, with the model's own tokenizer: no word segmenter is needed.
+    """Measures BERTScore proper with the package bert-score and the model's own tokenizer.
+
+    No word segmenter is needed.
 
     Args:
-        model: An encoder on the model hub (`"xlm-roberta-large"`) or a folder; it must know the language.
-        layers: Which layer's vectors to compare, counted from 1; by default the one that bert-score's authors chose
-            for the model, and for a model that they did not measure two thirds of the way up, as theirs mostly are.
-        device: `"cuda:0"`, `"cpu"`; by default a GPU where there is one.
-        sources: What each question was made from; the interval then resamples sources, not rows.
+        model: An encoder on the model hub (`"xlm-roberta-large"`) or a folder. It must know the
+            language.
+        layers: Which layer's vectors to compare, counted from 1. By default the one that
+            bert-score's authors chose for the model. For a model that they did not measure it is
+            two thirds of the way up, as most of theirs are.
+        device: `"cuda:0"`, `"cpu"`. By default a GPU if there is one.
+        sources: What each question was made from. The interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, something else than text, the package is missing, or the model can't be
-            loaded.
+        ConfigError: Unequal lengths, no rows, something else than text, the package is missing, or
+            the model can't be loaded.
     """
-    predictions, references = (
-        as_texts(predictions, "predictions"),
-        as_texts(references, "references"),
-    )
-    said = _said(predictions, references)
+    answers, wanted = paired_texts(predictions, references)
     scorer = _scorer(str(model), layers, batch_size, device)
-    table = np.zeros((3, len(predictions)))
-    if said:
-        found = scorer.score([predictions[i] for i in said], [references[i] for i in said])
-        table[:, said] = np.stack([part.numpy() for part in found])
-    precision, recall, f1 = (float(part) for part in table.mean(axis=1))
+    # One line each for precision, recall and F1.
+    table = np.zeros((3, len(answers)))
+    rows = _complete(answers, wanted)
+    if rows:
+        tensors = scorer.score([answers[i] for i in rows], [wanted[i] for i in rows])
+        table[:, rows] = np.stack([tensor.numpy() for tensor in tensors])
+    precision, recall, f1 = map(float, table.mean(axis=1))
     interval = mean_interval(table[2], clusters=sources, seed=seed)
-    return BertScore(precision, recall, f1, interval, table[2], len(predictions), scorer.hash)
+    return BertScore(precision, recall, f1, interval, table[2], len(answers), scorer.hash)
 
 
-def _said(predictions: Sequence[str], references: Sequence[str]) -> list[int]:
-    if len(predictions) != len(references):
-        raise ConfigError(f"{len(predictions)} predictions and {len(references)} references")
-    if not predictions:
-        raise ConfigError("There are no predictions to score")
-    pairs = enumerate(zip(predictions, references, strict=True))
-    return [i for i, (said, right) in pairs if said.strip() and right.strip()]
+def _complete(answers: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Returns the numbers of the rows with text on both sides."""
+    pairs = enumerate(zip(answers, wanted, strict=True))
+    return [i for i, (answer, reference) in pairs if answer.strip() and reference.strip()]
 
 
 def _scorer(model: str, layers: int | None, batch_size: int, device: str | None) -> Any:
@@ -158,23 +157,24 @@ def _scorer(model: str, layers: int | None, batch_size: int, device: str | None)
         raise missing_extra("bert-score", "eval") from error
     try:
         config = AutoConfig.from_pretrained(model)
-        layers = (
-            layers or model2layers.get(model) or max(1, round(config.num_hidden_layers * 2 / 3))
-        )
+        two_thirds = max(1, round(config.num_hidden_layers * 2 / 3))
+        layers = layers or model2layers.get(model) or two_thirds
         if not 0 < layers <= config.num_hidden_layers:
             raise ConfigError(f"{model} has {config.num_hidden_layers} layers, not {layers}")
         scorer = BERTScorer(
             model_type=model, num_layers=layers, batch_size=batch_size, device=device
         )
+    except ConfigError:
+        raise
+    # What transformers and bert-score raise for a folder or a model that is not what they expect.
     except (OSError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"bert-score cannot load {model}: {type(error).__name__}: {said}",
+            f"bert-score cannot load {model}: {type(error).__name__}: {reason}",
             hint="Give a BERT-like encoder on the model hub, or the folder that holds one.",
         ) from error
     # A tokenizer saved without its limit reads any length, and the model then fails on a long text.
+    # RoBERTa counts positions from two, so two less than the model has are for tokens.
     tokenizer = scorer._tokenizer
     tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings - 2)
     return scorer

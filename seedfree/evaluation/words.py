@@ -1,6 +1,6 @@
 """Texts to words, by mode: as the paper's scorer cut them, or into the language's words.
 
-Two texts that look alike must count as alike, so `normalize` comes first in mode `"segmented"`. The
+Two texts that look alike must count as alike, so mode `"segmented"` normalizes them first. The
 paper's scorer took texts as they were.
 """
 
@@ -20,13 +20,22 @@ from seedfree.languages import Language
 from seedfree.languages.segment import segment
 from seedfree.text import clean
 
-__all__ = ["Cutter", "as_texts", "content", "normalize", "paper_cutter", "segmented_cutter"]
+__all__ = [
+    "Cutter",
+    "as_texts",
+    "content",
+    "normalize",
+    "paired_texts",
+    "paper_cutter",
+    "segmented_cutter",
+]
 
 # Zero-width spaces and joiners, the soft hyphen, direction marks: unseen, so one writer puts them
 # and another doesn't.
 _UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF))
 # Ways to type one Thai or Lao letter: SARA AM in two parts, SARA AE as two SARA E, the tone mark
-# before the vowel.
+# before the vowel. `text.fold` does less of this and removes case, digits and quotation marks too,
+# which are part of what is scored here.
 _TYPED = (
     (re.compile("([\u0e48-\u0e4b]?)\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\\2\u0e33"),
     (re.compile("([\u0ec8-\u0ecb]?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\\2\u0eb3"),
@@ -58,96 +67,60 @@ class Cutter:
     signature: str
 
 
-def normalize(text: str) -> str:
-    """NFC, without zero-width and other unseen characters, with Thai and Lao letters typed one way; idempotent.
-
-    A zero-width space marks a word's end for writers of Khmer, Lao and Burmese, but not for all of them, nor for
-    models: it is removed, so that a text with and without it has the same words.
-    """
-    text = unicodedata.normalize("NFC", text.translate(_UNSEEN))
-    for pattern, replacement in _TYPED:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def content(cut: str) -> list[list[str]]:
-    """The words of each line in lower case, less punctuation; with it where the text holds nothing else."""
-    lines = [line.lower().split() for line in cut.splitlines()]
-    # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full
-    # stop.
-    words = [[word.rstrip(".") for word in line if any(map(str.isalnum, word))] for line in lines]
-    return words if any(words) else lines
-
-
-def as_texts(given: Sequence[str | None], name: str) -> list[str]:
-    """The texts, with None and NaN, as tables have for an empty cell, as empty ones.
+def segmented_cutter(language: str | Language) -> Cutter:
+    """Cuts every line with the language's own segmenter, or without one by Unicode's rules (ICU).
 
     Raises:
-        ConfigError: One text alone, or something that is no text; `name` says of what.
+        ConfigError: Neither a ready-made language nor a code of two or three letters, or the
+            segmenter's package is not installed.
     """
-    if isinstance(given, str):
-        raise ConfigError(f"{name} is one text", hint="Give a list of texts.")
-    texts = []
-    for i, text in enumerate(given):
-        if absent(text):
-            text = ""
-        if not isinstance(text, str):
-            raise ConfigError(
-                f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts."
-            )
-        texts.append(clean(text))
-    return texts
+    code, own = _code_and_segmenter(language)
+    segmenter = own or "icu"
+
+    def cut(text: str) -> str:
+        return "\n".join(" ".join(segment(line, segmenter)) for line in text.splitlines())
+
+    cut("a")  # An unknown name, or a package that is missing, before any text is read.
+    signature = _described(segmenter)
+    if not own:
+        signature = f"none (Unicode words: {signature})"
+    return Cutter(cut, normalize, code, bool(own), signature + "|norm:nfc")
 
 
 def paper_cutter(language: str | Language) -> Cutter:
-    """PyThaiNLP's newmm on the whole text, whatever the language, with one space between words."""
-    known = _load(language)
-    code = known.code if isinstance(known, Language) else known
+    """Cuts the whole text with PyThaiNLP's newmm, whatever the language."""
+    code, _ = _code_and_segmenter(language)
 
     def cut(text: str) -> str:
         try:
             from pythainlp.tokenize import word_tokenize
         except ImportError as error:
             raise missing_extra("pythainlp", "eval") from error
+        # Not `segment`, which cuts between spaces: the paper's scorer gave newmm the whole text.
         words = word_tokenize(text, engine="newmm", keep_whitespace=False, join_broken_num=True)
         return " ".join(" ".join(words).split())
 
     return Cutter(cut, str, code, True, _described("newmm"))
 
 
-def segmented_cutter(language: str | Language) -> Cutter:
-    """The language's own segmenter on every line; words by Unicode's rules (ICU) for a language without one.
+def _code_and_segmenter(language: str | Language) -> tuple[str, str]:
+    """Returns both as the language has them.
 
-    Raises:
-        ConfigError: Neither a ready-made language nor a code of two or three letters; or the segmenter's package is
-            not installed.
+    `"th-TH"` is `"th"`. A code without a language file has no segmenter.
     """
-    known = _load(language)
-    code, name = (known.code, known.segmenter) if isinstance(known, Language) else (known, "")
-    segmenter = name or "icu"
-
-    def cut(text: str) -> str:
-        return "\n".join(" ".join(segment(line, segmenter)) for line in text.splitlines())
-
-    cut("a")  # An unknown name, or a package that is missing, before any text is read.
-    described = _described(segmenter) if name else f"none (Unicode words: {_described(segmenter)})"
-    return Cutter(cut, normalize, code, bool(name), described + "|norm:nfc")
-
-
-def _load(language: str | Language) -> Language | str:
-    """The language, or the bare code of one that has no file; `"th-TH"` is `"th"`."""
     if isinstance(language, Language):
-        return language
+        return language.code, language.segmenter
     try:
-        return Language.load(str(language))
+        known = Language.load(str(language))
     except ConfigError:
         code = re.split("[-_]", str(language).strip().lower())[0]
         if not _CODE.fullmatch(code):
             raise
         try:
-            return Language.load(code)
+            known = Language.load(code)
         except ConfigError:
-            return code
+            return code, ""
+    return known.code, known.segmenter
 
 
 @cache
@@ -163,6 +136,67 @@ def _described(segmenter: str) -> str:
         return described
     from pythainlp.corpus import thai_words
 
+    # newmm cuts into the words of this dictionary, so another one gives other scores.
     words = sorted(thai_words())
     digest = hashlib.sha256("\n".join(words).encode()).hexdigest()
     return f"{described}|dict:{len(words)} words {digest[:8]}"
+
+
+def normalize(text: str) -> str:
+    """Returns NFC without unseen characters, with Thai and Lao letters typed one way.
+
+    To normalize again changes nothing. A zero-width space marks a word's end for writers of Khmer,
+    Lao and Burmese, but not for all of them, nor for models. It is removed, so that a text with and
+    without it has the same words.
+    """
+    text = unicodedata.normalize("NFC", text.translate(_UNSEEN))
+    for pattern, replacement in _TYPED:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def content(cut: str) -> list[list[str]]:
+    """Returns the words of each line in lower case, without punctuation.
+
+    A text of punctuation alone keeps it, since it would have no words at all.
+    """
+    lines = [line.lower().split() for line in cut.splitlines()]
+    # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full
+    # stop.
+    words = [[word.rstrip(".") for word in line if any(map(str.isalnum, word))] for line in lines]
+    return words if any(words) else lines
+
+
+def as_texts(given: Sequence[str | None], name: str) -> list[str]:
+    """Returns the texts, with None and NaN, as tables have for an empty cell, as empty ones.
+
+    Raises:
+        ConfigError: One text alone, or something that is not text. `name` says of what.
+    """
+    if isinstance(given, str):
+        raise ConfigError(f"{name} is one text", hint="Give a list of texts.")
+    texts = []
+    for i, value in enumerate(given):
+        text = "" if absent(value) else value
+        if not isinstance(text, str):
+            raise ConfigError(
+                f"{name}[{i}] is {type(text).__name__}, not text", hint="Give a list of texts."
+            )
+        texts.append(clean(text))
+    return texts
+
+
+def paired_texts(
+    predictions: Sequence[str | None], references: Sequence[str | None]
+) -> tuple[list[str], list[str]]:
+    """Returns both as `as_texts` does.
+
+    Raises:
+        ConfigError: As in `as_texts`, no rows, or unequal lengths.
+    """
+    answers, wanted = as_texts(predictions, "predictions"), as_texts(references, "references")
+    if len(answers) != len(wanted):
+        raise ConfigError(f"{len(answers)} predictions and {len(wanted)} references")
+    if not answers:
+        raise ConfigError("There are no predictions to score")
+    return answers, wanted

@@ -1,12 +1,11 @@
 """Why a row is dropped, one file a filter.
 
-Near-duplicates: in meaning `semantic.py` (with `encoders.py` and `index.py`; `calibration.py` for
-its threshold), in wording `lexical.py`.
-
 To add a filter copy `judge.py` (it asks the LLM) or `language.py` (it does not): a dataclass whose
-public fields are its settings, with `check(item) -> str | None`. The reason reads `"filter:
-phrase"` or `"filter: phrase (detail)"`; drops are counted by the part before the bracket. Define
-`bind(session)` where the run's language or LLM is needed.
+public fields are its settings, with `check(item) -> str | None`. The reason reads
+`"filter: phrase"` or `"filter: phrase (detail)"`, and drops are counted by the part before the
+bracket. Define `bind(session)` where the run's language or LLM is needed.
+
+Near-duplicates are not dropped here but by the next stage, `seedfree/diversity/`.
 """
 
 from __future__ import annotations
@@ -21,5 +20,6 @@ __all__ = ["GroundingFilter", "JudgeFilter", "LanguageFilter", "RuleFilter", "de
 
 
 def default_filters() -> list[Filter]:
-    """What `filters="default"` stands for, cheapest first. The judge is left out: it costs a request a row."""
+    """Returns what `filters="default"` stands for, cheapest first."""
+    # Without the judge, which costs a request a row.
     return [RuleFilter(), LanguageFilter(), GroundingFilter()]

@@ -1,7 +1,7 @@
 """Drops rows whose answer is not in their context, or is the context.
 
 Only what can be checked without understanding is checked: numbers, years in either era, and names.
-A name or number that the context has in another wording is dropped too; that is the price of
+A name or number that the context has in another wording is dropped too. That is the price of
 keeping invented ones out.
 """
 
@@ -12,12 +12,13 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction
-from seedfree.text import fold, outside_code, script_of, squeeze
+from seedfree.text import fold, outside_code, pieces, script_of, squeeze
 
 __all__ = ["GroundingFilter"]
 
@@ -25,53 +26,16 @@ _GROUNDED = frozenset({"closed_qa", "multiple_choice", "summarization"})
 _LONG = 200
 _PIECE = 20
 
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_POINT = re.compile("[.,:]")
-_NUMBERING = re.compile(
-    r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE
-)
-_CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
-_COUNTS = frozenset(map(str, range(11)))
-_YEARS = range(1000, 3000)
-# Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
-# year before.
-_EARLY = re.compile(
-    r"มกราคม|ม\.ค\.|กุมภาพันธ์|ก\.พ\.|มีนาคม|มี\.ค\.|ມັງກອນ|ກຸມພາ|ມີນາ|មករា|កុម្ភៈ|មីនា|ဇန်နဝါရီ|ဖေဖော်ဝါရီ|မတ်လ"
-    r"|january|february|march|\bjan\b|\bfeb\b|\bmar\b"
-)
-_APRIL_NEW_YEAR_TO = 1940
-_NEAR = 20
-
-_CASED = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
-_CAPITAL = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
-_QUOTED = re.compile(
-    r"\"([^\"\n]{2,80})\"|“([^“”\n]{2,80})”|«([^«»\n]{2,80})»|「([^「」\n]{2,80})」"
-)
-_OPENERS = frozenset(".!?:;…\"“”'‘([*_•|#>-–—/\n\r")
-# English and Romance ways to make an adjective of a country or a plural of a name.
-_ENDING = re.compile(r"(?:['’]\w*|ese|ian|ean|ish|an|es|s|n)\Z")
-_NAME_LETTERS = 4
-_SHORT_MARKER = 5
-# What follows a marker without being a name: it, that, which, other, all, some, new ...
-_NO_NAME = tuple(
-    "นี้ นั้น เหล่า ที่ ของ ใน และ มี เป็น ได้ จะ ต่าง อื่น ทั้ง ทุก แต่ บาง หลาย ซึ่ง หรือ กับ จาก โดย ไม่ ก็ คือ ให้ ถูก เพื่อ เพราะ "
-    "เดียว ใหม่ เก่า ใหญ่ เล็ก หลัก แรก เดิม หนึ่ง สอง สาม แห่ง สาย เพื่อน กำลัง ใกล้ ใด ไหน ดัง แบบ อย่าง เรา ตน ผู้ พัฒนา ราย ไป มา "
-    "จ้าง ทุน ทหาร เอก รำ ฟ้า พญา ขึ้น ออก เข้า ด้วย ทั่วไป สำคัญ แค่ เพียง เมื่อ "
-    "อยู่ อีก ตั้ง หลัง รวม ชื่อ คำ พบ จึง ช่วง ไทย หลวง ติด ตัว ล่าสุด ชนิด กลุ่ม ริม ด้าน ทาง คล้าย ยาว ผลิต เอกชน มหาชน จำกัด ประถม มัธยม "
-    "อุดมศึกษา อนุบาล เอง องค์ สงฆ์ ภิกษุ พุทธ ราช โอรส ธิดา บาท ธรรม ชนม ชาว กรัฐ กฯ แบบ สมุทร หน้า เมือง พระ "
-    "ກໍ ນີ້ ນັ້ນ ທີ່ ຂອງ ໃນ ແລະ ມີ ເປັນ ໄດ້ ຈະ ຕ່າງ ອື່ນ ທັງ ທຸກ ແຕ່ ບາງ ຫຼາຍ ເຊິ່ງ ຫຼື ກັບ ຈາກ ໂດຍ ບໍ່ ແມ່ນ ໃຫ້ ຖືກ ເພື່ອ ລາວ ໃຫຍ່ ໃໝ່ "
-    "នេះ នោះ ដែល របស់ ក្នុង និង មាន ជា បាន នឹង ផ្សេង ទាំង គ្រប់ មួយ ឬ ពី ដោយ មិន ថ្មី ធំ កម្ពុជា".split()
-)
-_CLUSTERS = 4
-
 
 @dataclass
 class GroundingFilter:
-    """Evidence, numbers and names of the answer must be in the context; the answer must not be the context.
+    """Drops answers whose evidence, numbers or names are not in the context, or that copy it.
 
     Attributes:
-        tasks: The tasks that promise it; `None` for those of the run, outside a run the built-in ones.
-        most_copied: An answer that holds this share (0 to 1) of a context of 200 characters or more copies it.
+        tasks: The tasks whose answers must stand in their context. `None` takes those of the run,
+            and outside a run the built-in ones.
+        most_copied: An answer that holds this share (0 to 1) of a context of 200 characters or more
+            copies it.
     """
 
     tasks: frozenset[str] | None = None
@@ -97,62 +61,104 @@ class GroundingFilter:
         self._grounded = _GROUNDED if promised is None else frozenset(promised)
 
     def check(self, item: Instruction) -> str | None:
-        """The reason to drop a row; rows of other tasks and rows without a context pass."""
+        """Returns the reason to drop a row. Other tasks and rows without a context pass."""
         tasks = self._grounded if self.tasks is None else self.tasks
-        if item.task not in tasks or item.context is None or not item.context.text.strip():
+        context = item.context
+        if item.task not in tasks or context is None or not context.text.strip():
             return None
-        text, language = item.context.text, language_of(item, self._language)
-        if item.evidence.strip() and squeeze(item.evidence).strip("\"'") not in squeeze(text):
+        evidence = squeeze(item.evidence).strip("\"'")
+        if item.evidence.strip() and evidence not in squeeze(context.text):
             return "grounding: evidence not in the context"
-        if self._copied(item.output, text, item.task):
+        if self._copied(item.output, context.text, item.task):
             return "grounding: copies the context"
-        told = "\n".join(filter(None, [text, item.context.title, *_wrong_choices(item)]))
-        if squeeze(item.output) in squeeze(told):
+        # Wrong choices are false on purpose, and an explanation may name them.
+        allowed = "\n".join(filter(None, [context.text, context.title, *_wrong_choices(item)]))
+        if squeeze(item.output) in squeeze(allowed):
             return None
-        if (number := next(_unknown_numbers(item.output, told, language), None)) is not None:
+        language = language_of(item, self._language)
+        for number in _unknown_numbers(item.output, allowed, language):
             return f"grounding: number not in the context ({number})"
-        if (name := next(_unknown_names(item.output, told, language), None)) is not None:
+        for name in _unknown_names(item.output, allowed, language):
             return f"grounding: name not in the context ({name})"
         return None
 
     def _copied(self, output: str, context: str, task: str) -> bool:
-        """The whole context, most of a long one, or a summary that is half copied from it in one piece."""
         answer, source = squeeze(output), squeeze(context)
         if answer == source:
             return True
         if len(source) < _LONG:
             return False
-        if len(answer) >= self.most_copied * len(source):
-            pieces = set(_pieces(source, _PIECE))
-            if len(pieces.intersection(_pieces(answer, _PIECE))) >= self.most_copied * len(pieces):
-                return True
-        if task != "summarization":
+        if self._holds_most(answer, source):
+            return True
+        return task == "summarization" and _is_excerpt(answer, source)
+
+    def _holds_most(self, answer: str, source: str) -> bool:
+        if len(answer) < self.most_copied * len(source):
             return False
-        run = max(_LONG, len(answer) // 2)
-        # Every piece of that length holds a whole block of half of it, and blocks are few.
-        block = (run + 1) // 2
-        if not any(
-            answer[i : i + block] in source for i in range(0, len(answer) - block + 1, block)
-        ):
-            return False
-        return len(answer) >= run and not set(_pieces(source, run)).isdisjoint(_pieces(answer, run))
+        wanted = set(pieces(source, _PIECE))
+        return len(wanted.intersection(pieces(answer, _PIECE))) >= self.most_copied * len(wanted)
 
 
-def _pieces(text: str, size: int) -> Iterator[str]:
-    return (text[i : i + size] for i in range(len(text) - size + 1))
+def _is_excerpt(answer: str, source: str) -> bool:
+    """Finds a summary that is half copied, and at least 200 characters, in one piece."""
+    run = max(_LONG, len(answer) // 2)
+    # Every piece of that length holds a whole block of half of it, and blocks are few.
+    block = (run + 1) // 2
+    starts = range(0, len(answer) - block + 1, block)
+    if not any(answer[i : i + block] in source for i in starts):
+        return False
+    return not set(pieces(source, run)).isdisjoint(pieces(answer, run))
+
+
+_CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
 
 
 def _wrong_choices(item: Instruction) -> list[str]:
-    """The choices of a multiple-choice question but the one that the answer names last: they are false on purpose."""
+    """Lists the choices of a multiple-choice question but the one that the answer names last."""
     choices = _CHOICE.findall(item.instruction)
     if len(choices) < 2:
         return []
     answer = fold(item.output)
-    named = [
-        (answer.rfind(fold(c)) + len(fold(c)), len(c), c) for c in choices if fold(c) in answer
+    # The last one is the answer. Of two that end at one place, the longer is meant.
+    ends = [
+        (answer.rfind(fold(choice)) + len(fold(choice)), len(choice), choice)
+        for choice in choices
+        if fold(choice) in answer
     ]
-    right = max(named)[2] if named else ""
+    right = max(ends)[2] if ends else ""
     return [choice for choice in choices if choice != right]
+
+
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_POINT = re.compile("[.,:]")
+# Numbers at the beginning of lines count the lines of a list.
+_NUMBERING = re.compile(
+    r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE
+)
+_COUNTS = frozenset(map(str, range(11)))
+_YEARS = range(1000, 3000)
+# Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
+# year before.
+_EARLY = re.compile(
+    r"มกราคม|ม\.ค\.|กุมภาพันธ์|ก\.พ\.|มีนาคม|มี\.ค\.|ມັງກອນ|ກຸມພາ|ມີນາ|មករា|កុម្ភៈ|មីនា"
+    r"|ဇန်နဝါရီ|ဖေဖော်ဝါရီ|မတ်လ|january|february|march|\bjan\b|\bfeb\b|\bmar\b"
+)
+_APRIL_NEW_YEAR_TO = 1940
+_NEAR = 20
+
+
+class _Number(NamedTuple):
+    """A number as written, with the values it may have and what stands on either side of it.
+
+    Attributes:
+        before: The 5 characters before it, spaces left out. Empty if there are fewer.
+        unit: The first 3 letters after it, or a sign of percent or degree.
+    """
+
+    digits: str
+    values: set[str]
+    before: str
+    unit: str
 
 
 def _unknown_numbers(answer: str, context: str, language: Language) -> Iterator[str]:
@@ -160,37 +166,51 @@ def _unknown_numbers(answer: str, context: str, language: Language) -> Iterator[
     if not numbers:
         return
     known = list(_numbers(context, language.era_offset, both_eras=False))
-    values = set().union(*(v for _, v, _, _ in known))
-    befores, afters = {b for _, _, b, _ in known if b}, {a for _, _, _, a in known if a}
-    for number, readings, before, after in numbers:
-        if not values.isdisjoint(readings):
+    values = set().union(*(number.values for number in known))
+    befores = {number.before for number in known if number.before}
+    units = {number.unit for number in known if number.unit}
+    for number in numbers:
+        if not values.isdisjoint(number.values):
             continue
         # A small whole number may be a count, unless the context counts the same thing otherwise.
-        if number in _COUNTS and before not in befores and after not in afters:
-            continue
-        yield number
+        counted = number.before in befores or number.unit in units
+        if number.digits not in _COUNTS or counted:
+            yield number.digits
 
 
-def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[tuple[str, set[str], str, str]]:
-    """Numbers of a text as written, their possible values, the 5 characters before and the unit after each."""
+def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[_Number]:
+    # The bar keeps a number at the end of a line from having the next line's word for its unit.
     text = fold(text.replace("\n", " | "))
     for match in _NUMBER.finditer(text):
-        number = match[0]
-        readings = _readings(number)
-        if era and len(number) == 4 and number.isdigit() and int(number) in _YEARS:
-            early = bool(_EARLY.search(text, max(0, match.start() - _NEAR), match.start()))
+        digits, start = match[0], match.start()
+        values = _values(digits)
+        if era and len(digits) == 4 and digits.isdigit() and int(digits) in _YEARS:
+            early = bool(_EARLY.search(text, max(0, start - _NEAR), start))
             if both_eras or early:
-                readings |= _eras(int(number), era, early=early)
-        before = text[max(0, match.start() - 12) : match.start()].replace(" ", "")[-5:]
-        after = text[match.end() : match.end() + 8].lstrip()
-        unit = after[:3] if after[:1].isalpha() else after[:1] if after[:1] in "%°" else ""
-        yield number, readings, before if len(before) == 5 else "", unit
+                values |= _eras(int(digits), era, early=early)
+        before = text[max(0, start - 12) : start].replace(" ", "")[-5:]
+        if len(before) < 5:
+            before = ""
+        yield _Number(digits, values, before, _unit(text[match.end() : match.end() + 8].lstrip()))
 
 
-def _readings(number: str) -> set[str]:
-    """`1.234` is a thousand in some languages and one and a bit in others; of a date or version every part counts."""
+def _unit(after: str) -> str:
+    if after[:1].isalpha():
+        return after[:3]
+    return after[:1] if after.startswith(("%", "°")) else ""
+
+
+def _values(number: str) -> set[str]:
+    """Reads a number in each way that a language may mean it.
+
+    `1.234` is a thousand in some and one and a bit in others. Of a date or version each part
+    counts.
+    """
     parts = _POINT.split(number)
-    values = {_plain("".join(parts))} if all(len(part) == 3 for part in parts[1:]) else set()
+    values = set()
+    if all(len(part) == 3 for part in parts[1:]):
+        values.add(_plain("".join(parts)))
+    # Read so, `1.000` would be the number 1 as well.
     if len(parts) == 2 and parts[1] != "000":
         values.add(f"{_plain(parts[0])}.{parts[1].rstrip('0')}".rstrip("."))
     return values or set(map(_plain, parts))
@@ -201,12 +221,42 @@ def _plain(digits: str) -> str:
 
 
 def _eras(year: int, era: int, *, early: bool) -> set[str]:
-    """The year in the other era, whichever this one is; `early` where a month from January to March precedes it."""
-    local = year + era - (early and year <= _APRIL_NEW_YEAR_TO)
-    gregorian = year - era + 1
-    if not (early and gregorian <= _APRIL_NEW_YEAR_TO):
-        gregorian -= 1
+    """Gives the year in the other era, whichever of the two this one is.
+
+    `early` says that a month from January to March stands before it.
+    """
+    local = year + era
+    if early and year <= _APRIL_NEW_YEAR_TO:
+        local -= 1
+    gregorian = year - era
+    if early and gregorian < _APRIL_NEW_YEAR_TO:
+        gregorian += 1
     return {str(local), str(gregorian)}
+
+
+_CASED = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
+_WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
+_QUOTED = re.compile(
+    r"\"([^\"\n]{2,80})\"|“([^“”\n]{2,80})”|«([^«»\n]{2,80})»|「([^「」\n]{2,80})」"
+)
+_OPENERS = frozenset(".!?:;…\"“”'‘([*_•|#>-–—/\n\r")
+# English and Romance ways to make an adjective of a country or a plural of a name.
+_ENDING = re.compile(r"(?:['’]\w*|ese|ian|ean|ish|an|es|s|n)\Z")
+_NAME_LETTERS = 4
+_SHORT_MARKER = 5
+# What follows a marker without being a name: it, that, which, other, all, some, new ...
+_NO_NAME = tuple(
+    "นี้ นั้น เหล่า ที่ ของ ใน และ มี เป็น ได้ จะ ต่าง อื่น ทั้ง ทุก แต่ บาง หลาย ซึ่ง หรือ กับ จาก โดย ไม่ ก็ คือ "
+    "ให้ ถูก เพื่อ เพราะ เดียว ใหม่ เก่า ใหญ่ เล็ก หลัก แรก เดิม หนึ่ง สอง สาม แห่ง สาย เพื่อน กำลัง ใกล้ ใด "
+    "ไหน ดัง แบบ อย่าง เรา ตน ผู้ พัฒนา ราย ไป มา จ้าง ทุน ทหาร เอก รำ ฟ้า พญา ขึ้น ออก เข้า ด้วย ทั่วไป "
+    "สำคัญ แค่ เพียง เมื่อ อยู่ อีก ตั้ง หลัง รวม ชื่อ คำ พบ จึง ช่วง ไทย หลวง ติด ตัว ล่าสุด ชนิด กลุ่ม ริม ด้าน "
+    "ทาง คล้าย ยาว ผลิต เอกชน มหาชน จำกัด ประถม มัธยม อุดมศึกษา อนุบาล เอง องค์ สงฆ์ ภิกษุ พุทธ ราช โอรส "
+    "ธิดา บาท ธรรม ชนม ชาว กรัฐ กฯ แบบ สมุทร หน้า เมือง พระ "
+    "ກໍ ນີ້ ນັ້ນ ທີ່ ຂອງ ໃນ ແລະ ມີ ເປັນ ໄດ້ ຈະ ຕ່າງ ອື່ນ ທັງ ທຸກ ແຕ່ ບາງ ຫຼາຍ ເຊິ່ງ ຫຼື ກັບ ຈາກ ໂດຍ ບໍ່ ແມ່ນ ໃຫ້ ຖືກ "
+    "ເພື່ອ ລາວ ໃຫຍ່ ໃໝ່ "
+    "នេះ នោះ ដែល របស់ ក្នុង និង មាន ជា បាន នឹង ផ្សេង ទាំង គ្រប់ មួយ ឬ ពី ដោយ មិន ថ្មី ធំ កម្ពុជា".split()
+)
+_CLUSTERS = 4
 
 
 def _unknown_names(answer: str, context: str, language: Language) -> Iterator[str]:
@@ -217,7 +267,7 @@ def _unknown_names(answer: str, context: str, language: Language) -> Iterator[st
         if squeeze(quoted).strip(".,!?") not in squeezed:
             yield quoted
     for name in _capitalised(text, cased=language.script in _CASED):
-        if not _stands(fold(name), folded):
+        if not _is_known(fold(name), folded):
             yield name
     for name in _marked(text, language.name_markers):
         if squeeze(name) not in squeezed:
@@ -225,32 +275,48 @@ def _unknown_names(answer: str, context: str, language: Language) -> Iterator[st
 
 
 def _capitalised(text: str, *, cased: bool) -> Iterator[str]:
-    """Capitalised words; in a language with capitals not those at the start of a sentence."""
-    for match in _CAPITAL.finditer(text):
+    """Yields capitalised words that may be names. `cased`: the language itself has capitals."""
+    for match in _WORD.finditer(text):
         word = match[0]
-        if cased or script_of(word[0]) in _CASED:
-            word = "".join(
-                char for char in word if script_of(char) in _CASED or char in "'’-"
-            ).strip("'’-")
-            if len(word) > 1 and word[0].isupper() and not (cased and _starts(text, match.start())):
-                yield word
+        if not cased and script_of(word[0]) not in _CASED:
+            continue
+        # In scripts without spaces a foreign name is joined to the word after it.
+        letters = [char for char in word if script_of(char) in _CASED or char in "'’-"]
+        word = "".join(letters).strip("'’-")
+        if len(word) < 2 or not word[0].isupper():
+            continue
+        # In such a language the first word of a sentence has a capital whatever it is.
+        if not (cased and _begins(text, match.start())):
+            yield word
 
 
-def _starts(text: str, position: int) -> bool:
-    """Whether a sentence, a line or something in quotes or brackets begins here."""
+def _begins(text: str, position: int) -> bool:
+    """Tells whether a sentence, a line or something in quotes or brackets begins here."""
     before = text[max(0, position - 40) : position].rstrip(" \t")
     return not before or before[-1] in _OPENERS
 
 
-def _stands(name: str, context: str) -> bool:
+def _is_known(name: str, context: str) -> bool:
+    names = {name}
     stem = _ENDING.sub("", name)
-    names = {name, stem} if len(stem) >= _NAME_LETTERS else {name}
-    return any(re.search(rf"(?<![a-zà-ɏа-яα-ω]){re.escape(n)}", context) for n in names)
+    # A shorter stem is the beginning of too many other words.
+    if len(stem) >= _NAME_LETTERS:
+        names.add(stem)
+    # No letter before it: a name that only ends another word is not there.
+    return any(re.search(rf"(?<![a-zà-ɏа-яα-ω]){re.escape(form)}", context) for form in names)
 
 
 def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
-    """The beginnings of what follows a word such as "Mr" or "province" in scripts without capitals."""
-    for match in _marker(markers).finditer(text) if markers else ():
+    """Yields beginnings of what follows a word such as "Mr" or "province".
+
+    Scripts without capitals show names in no other way, and without spaces nothing says where one
+    ends.
+    """
+    # An expression of no words would match everywhere.
+    if not markers:
+        return
+    for match in _marker_pattern(markers).finditer(text):
+        # Right after a letter, a short marker is often a part of another word.
         if len(match[0]) <= _SHORT_MARKER and _in_word(text, match.start()):
             continue
         rest = text[match.end() :].lstrip(" ")
@@ -262,7 +328,8 @@ def _marked(text: str, markers: tuple[str, ...]) -> Iterator[str]:
 
 
 @cache
-def _marker(markers: tuple[str, ...]) -> re.Pattern[str]:
+def _marker_pattern(markers: tuple[str, ...]) -> re.Pattern[str]:
+    # Of two markers with one beginning the longer is looked for first, or it would never match.
     return re.compile("|".join(re.escape(m) for m in sorted(markers, key=len, reverse=True)))
 
 
@@ -271,7 +338,7 @@ def _in_word(text: str, position: int) -> bool:
 
 
 def _clusters(text: str) -> str:
-    """The first clusters (a letter with its marks) of a word."""
+    """Returns the first clusters (a letter with its marks) of a word."""
     end = clusters = 0
     for char in text:
         if char.isalpha():

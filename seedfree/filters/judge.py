@@ -1,4 +1,8 @@
-"""An LLM that marks an answer (1 to 10, rationale first): the verdict, its prompt, and the optional filter."""
+"""An LLM that marks an answer from 1 to 10, with its reasons first.
+
+Here are the optional filter, the prompt and the verdict that it shares with `seedfree.evaluation`,
+and the warning of a judge that marks its own kind: which models are of one family.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, cast
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,13 +29,145 @@ __all__ = [
     "Verdict",
     "families",
     "judge_prompt",
-    "named",
-    "parts",
+    "model_name",
     "related",
+    "texts_to_judge",
     "warn_of_kin",
 ]
 
 _LOG = logging.getLogger("seedfree")
+
+
+@dataclass
+class JudgeFilter:
+    """Asks an LLM for a mark and drops rows below `minimum`. One more request for every row.
+
+    A judge of the family that wrote a row favours it. A run warns of that once.
+
+    Attributes:
+        minimum: Lowest mark that is kept, 1 to 10.
+        generator: The judge, or `None` for the run's own LLM.
+    """
+
+    minimum: int = 7
+    generator: Generator | None = None
+    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
+    _warned: bool = field(default=False, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minimum <= 10:
+            raise ConfigError(
+                f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10."
+            )
+
+    def ready(self) -> None:
+        """Checks the judge's own LLM."""
+        self._pass_on("ready")
+
+    def bind(self, session: Session) -> None:
+        self._session, self._warned = session, False
+        self._pass_on("bind", session)
+
+    def close(self) -> None:
+        """Closes the judge's own LLM."""
+        self._pass_on("close")
+
+    def _pass_on(self, method: str, *args: object) -> None:
+        # A run knows its components, not what is inside them. All three methods are optional.
+        call = getattr(self.generator, method, None)
+        if call is not None:
+            call(*args)
+
+    async def check(self, item: Instruction) -> str | None:
+        """Returns the reason to drop a row.
+
+        Raises:
+            ConfigError: The filter is not part of a run.
+            StopRunError, RequestError: From the LLM.
+        """
+        session = self._session
+        if session is None:
+            raise ConfigError(
+                "JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...])."
+            )
+        if not self._warned and item.generator:
+            self._warned = warn_of_kin(self.generator or item.generator, [item.generator])
+        prompt = judge_prompt(
+            "judge",
+            Verdict,
+            texts_to_judge(item),
+            language=session.language,
+            prompts=session.language,
+            seed=session.seed,
+        )
+        reply = await session.generate(
+            prompt, check=lambda text: parse(text, Verdict), generator=self.generator
+        )
+        if reply.error is not None:
+            return f"judge: no verdict ({reply.error})"
+        score = parse(reply.text, Verdict).score
+        return None if score >= self.minimum else f"judge: low mark ({score} of 10)"
+
+
+Rationale = Annotated[str, Field(max_length=2000)]
+
+
+# A docstring would go into the schema that the judge is sent, and with it into the ledger's keys.
+class Verdict(BaseModel):  # noqa: D101
+    model_config = ConfigDict(title="Verdict")
+
+    rationale: Rationale
+    score: Annotated[int, Field(ge=1, le=10)]
+
+
+def texts_to_judge(item: Instruction) -> dict[str, str]:
+    """Returns what a judge sees of a row: its instruction, its input and its answer.
+
+    The answer of a conversation is all turns after the first.
+    """
+    answer = item.output
+    if len(item.messages) > 2:
+        answer = "\n\n".join(message.content for message in item.messages[1:])
+    return {"instruction": item.instruction, "input": item.input or "-", "output": answer}
+
+
+def judge_prompt(
+    name: str,
+    verdict: type[BaseModel],
+    texts: Mapping[str, str],
+    *,
+    language: Language,
+    prompts: Language,
+    reference: str | None = None,
+    seed: int = 0,
+) -> Prompt:
+    """Makes a request to a judge, which never learns what wrote the answers.
+
+    Args:
+        name: The template: `"judge"` or `"judge_pair"`.
+        verdict: What the judge must answer.
+        texts: The template's placeholders. Each text stands in a block that it cannot close: what
+            it says is data.
+        language: Of the answers.
+        prompts: The language that the judge is asked in.
+        reference: A good answer to compare with.
+        seed: Names the blocks.
+    """
+    blocks = {}
+    for key, text in texts.items():
+        # Most rows have no input. The judge is told so instead of shown nothing.
+        shown_text = "-" if key == "input" and not text else text
+        blocks[key] = Context(text=shown_text, seed=seed).block()
+    user = prompts.text(name, **blocks)
+    if reference is not None:
+        block = Context(text=reference, seed=seed).block()
+        user = f"{prompts.text('judge_reference', reference=block)}\n\n{user}"
+    persona = language.persona
+    if prompts.code != language.code:
+        persona = prompts.text("judge_persona", language=f"{language.name} ({language.native})")
+    return Prompt(user=user, system=persona, schema=schema_of(verdict), max_tokens=800)
+
+
 # A name may hold several: llama-3-typhoon is kin to both. No letter may stand before or behind, so
 # that "llamacpp", "ollama" and "openai-compatible" are no names of models.
 _FAMILIES = {
@@ -60,179 +196,64 @@ _FAMILIES = {
 _PATTERNS = {
     name: re.compile(rf"(?<![a-z])(?:{text})(?![a-z])") for name, text in _FAMILIES.items()
 }
-_URL = re.compile(r"\w+://\S+")
 # The embedded model goes by the hash of its file.
 _HASHED = {"a5fd3b62230aa5ec": "Gemini and Gemma"}
-
-
-def families(name: str) -> frozenset[str]:
-    """The families that a model's name tells of; none where it tells of none.
-
-    Names, not weights: a fine-tuned model that does not name its base (a bare "typhoon") is kin to
-        its own line alone.
-    """
-    text = name.casefold().replace("_", "-")
-    found = {family for family, pattern in _PATTERNS.items() if pattern.search(text)}
-    return frozenset(found | {family for part, family in _HASHED.items() if part in text})
-
-
-def named(model: object) -> str:
-    """What a model says of its own name, without addresses: `identity`, `model`, the base of a trained one."""
-    own = _identity(model)
-    others = (getattr(model, "model", None), getattr(getattr(model, "base", None), "name", None))
-    words = [own, *(PurePath(str(word)).name for word in others if word)]
-    unique = [word for i, word in enumerate(words) if i == 0 or word not in own]
-    return (
-        shown(" ".join(_URL.sub(" ", " ".join(unique)).split()))[:200] or "a model without a name"
-    )
-
-
-def related(judge: object, writer: object) -> bool:
-    """Whether both are one model, or their names share a family."""
-    return _identity(judge) == _identity(writer) or bool(
-        families(named(judge)) & families(named(writer))
-    )
-
-
-def _identity(model: object) -> str:
-    return model if isinstance(model, str) else identity(cast("Generator", model))
+# The name of a server says nothing of the model that it serves.
+_URL = re.compile(r"\w+://\S+")
 
 
 def warn_of_kin(judge: object, writers: Iterable[object]) -> bool:
-    """Logs one warning that names the writers akin to the judge; whether there are any.
+    """Logs one warning that names the writers akin to the judge. Returns whether there are any.
 
     Args:
         judge: A generator, or its identity.
-        writers: Generators, trained models or identities; empty texts are passed over.
+        writers: Generators, trained models or identities. Empty texts are passed over.
     """
-    kin = list(
-        dict.fromkeys(
-            named(writer) for writer in writers if writer != "" and related(judge, writer)
-        )
-    )
+    named = [model_name(writer) for writer in writers if writer != "" and related(judge, writer)]
+    kin = ", ".join(dict.fromkeys(named))
     if kin:
         _LOG.warning(
-            "The judge (%s) and what it judges (%s) are of one family; models favour what their own kind wrote "
-            "(arXiv 2404.13076). Take a judge of another family, or check its marks against people's.",
-            named(judge),
-            ", ".join(kin),
+            "The judge (%s) and what it judges (%s) are of one family; models favour what their "
+            "own kind wrote (arXiv 2404.13076). Take a judge of another family, or check its marks "
+            "against people's.",
+            model_name(judge),
+            kin,
         )
     return bool(kin)
 
 
-Rationale = Annotated[str, Field(max_length=2000)]
+def related(judge: object, writer: object) -> bool:
+    """Tells whether both are one model, or their names share a family."""
+    if _identity(judge) == _identity(writer):
+        return True
+    return bool(families(model_name(judge)) & families(model_name(writer)))
 
 
-# A docstring would go into the schema that the judge is sent, and with it into the ledger's keys.
-class Verdict(BaseModel):  # noqa: D101
-    model_config = ConfigDict(title="Verdict")
+def families(name: str) -> frozenset[str]:
+    """Returns the families that a model's name tells of: none, one or several.
 
-    rationale: Rationale
-    score: Annotated[int, Field(ge=1, le=10)]
-
-
-def parts(item: Instruction) -> dict[str, str]:
-    """What a judge sees of a row: instruction, input, and the answer, which is all turns after the first."""
-    said = (
-        "\n\n".join(m.content for m in item.messages[1:]) if len(item.messages) > 2 else item.output
-    )
-    return {"instruction": item.instruction, "input": item.input or "-", "output": said}
-
-
-def judge_prompt(
-    name: str,
-    verdict: type[BaseModel],
-    shown: Mapping[str, str],
-    *,
-    language: Language,
-    prompts: Language,
-    reference: str | None = None,
-    seed: int = 0,
-) -> Prompt:
-    """A request to a judge, which never learns what wrote the answers.
-
-    Args:
-        name: The template: `"judge"` or `"judge_pair"`.
-        shown: Its placeholders. Each text stands in a block that it cannot close: what it says is
-            data.
-        language: Of the answers.
-        prompts: The language that the judge is asked in.
-        reference: A good answer to compare with.
-        seed: Names the blocks.
+    Names and not weights: a fine-tuned model that does not name its base (a bare "typhoon") is kin
+    to its own line alone.
     """
-    blocks = {
-        key: Context(text=text or ("-" if key == "input" else ""), seed=seed).block()
-        for key, text in shown.items()
-    }
-    user = prompts.text(name, **blocks)
-    if reference is not None:
-        block = Context(text=reference, seed=seed).block()
-        user = f"{prompts.text('judge_reference', reference=block)}\n\n{user}"
-    persona = language.persona
-    if prompts.code != language.code:
-        persona = prompts.text("judge_persona", language=f"{language.name} ({language.native})")
-    return Prompt(user=user, system=persona, schema=schema_of(verdict), max_tokens=800)
+    text = name.casefold().replace("_", "-")
+    by_word = {family for family, pattern in _PATTERNS.items() if pattern.search(text)}
+    return frozenset(by_word | {family for part, family in _HASHED.items() if part in text})
 
 
-@dataclass
-class JudgeFilter:
-    """Asks an LLM for a mark and drops rows below `minimum`. One more request for every row.
+def model_name(model: object) -> str:
+    """Returns what a model says of its own name, without addresses, fit for a line of the log.
 
-    A judge of the family that wrote a row favours it: a run says so once.
-
-    Attributes:
-        minimum: Lowest mark that is kept, 1 to 10.
-        generator: The judge; `None` for the run's own LLM.
+    This is its `identity`, then its `model` and the name of a trained model's base where they say
+    more.
     """
+    own = _identity(model)
+    # Neither attribute is promised: the model may be a generator, a trained model or a text.
+    others = (getattr(model, "model", None), getattr(getattr(model, "base", None), "name", None))
+    further = [PurePath(str(name)).name for name in others if name]
+    words = " ".join([own, *(name for name in further if name not in own)])
+    # A name may come from a file of rows, and must not fill or forge the log.
+    return shown(" ".join(_URL.sub(" ", words).split()))[:200] or "a model without a name"
 
-    minimum: int = 7
-    generator: Generator | None = None
-    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
-    _warned: bool = field(default=False, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.minimum <= 10:
-            raise ConfigError(
-                f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10."
-            )
-
-    def ready(self) -> None:
-        """Checks the judge's own LLM."""
-        if (fn := getattr(self.generator, "ready", None)) is not None:
-            fn()
-
-    def bind(self, session: Session) -> None:
-        self._session, self._warned = session, False
-        if (fn := getattr(self.generator, "bind", None)) is not None:
-            fn(session)
-
-    def close(self) -> None:
-        """Closes the judge's own LLM."""
-        if (fn := getattr(self.generator, "close", None)) is not None:
-            fn()
-
-    async def check(self, item: Instruction) -> str | None:
-        """The reason to drop a row.
-
-        Raises:
-            ConfigError: The filter is not part of a run.
-            StopRunError, RequestError: From the LLM.
-        """
-        session = self._session
-        if session is None:
-            raise ConfigError(
-                "JudgeFilter has no LLM outside a run", hint="Pass it to Pipeline(filters=[...])."
-            )
-        if not self._warned and item.generator:
-            self._warned = warn_of_kin(self.generator or item.generator, [item.generator])
-        language = session.language
-        prompt = judge_prompt(
-            "judge", Verdict, parts(item), language=language, prompts=language, seed=session.seed
-        )
-        reply = await session.generate(
-            prompt, check=lambda text: parse(text, Verdict), generator=self.generator
-        )
-        if reply.error is not None:
-            return f"judge: no verdict ({reply.error})"
-        score = parse(reply.text, Verdict).score
-        return None if score >= self.minimum else f"judge: low mark ({score} of 10)"
+def _identity(model: Any) -> str:
+    return model if isinstance(model, str) else identity(model)

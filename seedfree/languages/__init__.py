@@ -28,32 +28,47 @@ from seedfree.records import Example, Instruction
 __all__ = ["FormatExample", "Language", "Style", "language_of", "languages", "segment"]
 
 _FOLDER = Path(__file__).parent
+# A misspelled key of a file is an error and not a setting that is silently left out.
 _FORBID = ConfigDict(extra="forbid")
+_COPY = "Copy the form of en.toml."
 # ISO 639-3 codes of the ready-made languages.
-_LONG = {
-    "eng": "en", "ind": "id", "khm": "km", "lao": "lo", "mya": "my", "swa": "sw", "swh": "sw", "tha": "th",
-    "tur": "tr", "vie": "vi",
+_THREE_LETTERS = {
+    "eng": "en", "ind": "id", "khm": "km", "lao": "lo", "mya": "my", "swa": "sw", "swh": "sw",
+    "tha": "th", "tur": "tr", "vie": "vi",
 }  # fmt: skip
+
+
+def _json_text(value: Any) -> str:
+    # In TOML a reply may be written as a table. Models are shown it without white space.
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, config=_FORBID)
 class FormatExample:
-    """What a base model is shown of a task: `given` is a topic or a short text, `reply` the task's fields."""
+    """What a base model is shown of a task.
+
+    Attributes:
+        given: A topic or a short text.
+        reply: The task's fields as JSON.
+    """
 
     given: str
-    reply: Annotated[str, BeforeValidator(lambda v: v if isinstance(v, str) else _compact(v))]
+    reply: Annotated[str, BeforeValidator(_json_text)]
 
 
 @dataclass(frozen=True, config=_FORBID)
 class Style:
-    """A kind of text that the LLM writes as context (paper section 3.2): its name and the request for it."""
+    """A kind of text that the LLM writes as context (paper section 3.2).
+
+    Attributes:
+        name: What it is called.
+        prompt: The request for it.
+    """
 
     name: str
     prompt: str
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -65,10 +80,10 @@ class Language:
         name: In English.
         native: In the language itself.
         script: Unicode script names, `"Thai"`, `"Latin"`.
-        wikipedia: Subdomain of its Wikipedia; `""` for none.
+        wikipedia: Subdomain of its Wikipedia, or `""` for none.
         persona: System prompt: a native speaker who answers in the language only.
-        segmenter: Name of the word segmenter (`segment.py`); `"space"` for languages that write
-            spaces.
+        segmenter: Name of the word segmenter (`segment.py`). Languages that write spaces have
+            `"space"`.
         digits: Ten digits, 0 to 9, where the language has its own.
         era_offset: Year of the local era minus the Gregorian year (543 for the Buddhist era), 0 for
             none.
@@ -107,16 +122,16 @@ class Language:
 
     @classmethod
     def load(cls, language: str | Language) -> Language:
-        """The language of a code (ISO 639-1 or 639-3) or an English name.
+        """Finds the language of a code (ISO 639-1 or 639-3) or an English name.
 
         Raises:
-            ConfigError: No such language; the message names the nearest.
+            ConfigError: No such language. The message names the nearest.
         """
         if isinstance(language, Language):
             return language
         known = languages()
         wanted = language.strip().casefold()
-        wanted = _LONG.get(wanted, wanted)
+        wanted = _THREE_LETTERS.get(wanted, wanted)
         for code, name in known.items():
             if wanted in (code, name.casefold()):
                 return _load(code)
@@ -124,7 +139,8 @@ class Language:
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ConfigError(
             f"Unknown language {language!r}",
-            hint=f"{hint}Ready-made: {', '.join(known)}. For another, pass sf.Language.from_file('xx.toml').",
+            hint=f"{hint}Ready-made: {', '.join(known)}. "
+            "For another, pass sf.Language.from_file('xx.toml').",
         )
 
     @classmethod
@@ -142,44 +158,47 @@ class Language:
             raise ConfigError(f"Cannot read language file {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not TOML: {error}") from error
-        except (ValidationError, TypeError) as error:
-            what = error.errors()[0] if isinstance(error, ValidationError) else None
-            where = ".".join(map(str, what["loc"])) + ": " + what["msg"] if what else str(error)
-            raise ConfigError(
-                f"Language file {path}: {where}", hint="Copy the form of en.toml."
-            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ConfigError(f"Language file {path}: {reason}", hint=_COPY) from error
+        except TypeError as error:
+            raise ConfigError(f"Language file {path}: {error}", hint=_COPY) from error
 
     def text(self, name: str, /, **values: object) -> str:
-        """The prompt template `name` with its `$placeholders` filled in; values are never expanded again.
+        """Fills the `$placeholders` of the prompt template `name`. Values are never expanded again.
 
-        In a language whose file has no such prompt, the English one and an order to answer in the language.
+        For a language whose file has no such prompt, the English one is used, with an order to
+        answer in the language.
         """
         template, order = self.prompts.get(name), ""
         if template is None:
             template = _load("en").prompts[name]
             if self.code != "en":
                 order = f"\n\nWrite every value in {self.name} ({self.native}) only."
+        # Not str.format: prompts hold the braces of JSON, and values hold whatever a page says.
         return Template(template).substitute({k: str(v) for k, v in values.items()}).strip() + order
 
     def facet(self, name: str) -> tuple[str, ...]:
-        """The words of a facet; the English ones where the file has none."""
+        """Returns the words of a facet, or the English ones if the file has none."""
         return self.facets.get(name) or _load("en").facets[name]
 
     def draw_examples(self, task: str, rng: Random, n: int = 2) -> tuple[Example, ...]:
-        """`n` format examples of a task, or fewer where the file has fewer."""
+        """Draws `n` format examples of a task, or all if the file has fewer."""
         known = self.format_examples.get(task, ())
         return tuple(_example(e.given, e.reply) for e in rng.sample(known, min(n, len(known))))
 
     def segment(self, text: str) -> list[str]:
-        """Words of a text, in order, without white space.
+        """Cuts a text into words, in order, without white space.
 
         Raises:
-            ConfigError: The segmenter's package is not installed; the message names the pip
+            ConfigError: The segmenter's package is not installed. The message names the pip
                 command.
         """
         return segment(text, self.segmenter)
 
 
+# The same few examples are drawn for every prompt, and a record takes long to check.
 @lru_cache
 def _example(given: str, reply: str) -> Example:
     return Example(given, reply)
@@ -192,7 +211,7 @@ def _load(code: str) -> Language:
 
 @cache
 def languages() -> Mapping[str, str]:
-    """Codes and English names of the ready-made languages."""
+    """Returns the English names of the ready-made languages by code."""
     names = {}
     for path in sorted(_FOLDER.glob("*.toml")):
         with path.open("rb") as file:
@@ -200,14 +219,17 @@ def languages() -> Mapping[str, str]:
     return names
 
 
-_NEUTRAL = Language(code="und", name="Undetermined", native="", script="", persona="")
+# No script, no markers, no refusals: filters then check only what holds in every language.
+_UNDETERMINED = Language(code="und", name="Undetermined", native="", script="", persona="")
 
 
 def language_of(item: Instruction, bound: Language | None) -> Language:
-    """The run's language, else the row's; one without any data where neither is known."""
+    """Returns the run's language, else the row's, else one without any data."""
     if bound is not None:
         return bound
+    if not item.language:
+        return _UNDETERMINED
     try:
-        return Language.load(item.language) if item.language else _NEUTRAL
+        return Language.load(item.language)
     except ConfigError:
-        return _NEUTRAL
+        return _UNDETERMINED

@@ -1,4 +1,4 @@
-"""Word segmenters by name. Each is a kept library that is imported when it is first used."""
+"""Word segmenters by name. The package of each is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from seedfree.errors import ConfigError, missing_extra
 __all__ = ["segment"]
 
 # `\w` leaves out combining accents, which decomposed Vietnamese and lower-cased Turkish have.
+# Numbers come first, or their points and commas would be punctuation.
 _WORD = re.compile(r"\d+(?:[.,]\d+)+|\w[\w\u0300-\u036f]*(?:['’\-]\w[\w\u0300-\u036f]*)*|[^\w\s]")
 _NUMBER = re.compile(r"(\d+(?:[.,]\d+)*)")
-# What cannot begin a word: a Khmer or Burmese consonant under the one before, and a Burmese
-# consonant without a vowel.
-_UNDER = ("\u1039", "\u17d2")
+# No word ends in a sign that stacks the next consonant (Burmese, Khmer), and none begins with a
+# Burmese consonant that has no vowel.
+_STACKS_NEXT = ("\u1039", "\u17d2")
 _FINAL = re.compile("[\u1000-\u1021][\u103b-\u103e]*\u1037?[\u1039\u103a]")
 
 
 def segment(text: str, segmenter: str) -> list[str]:
-    """Words and punctuation of a text, in order, without white space.
+    """Cuts a text into words and punctuation, in order, without white space.
 
     The words put together are the text less its white space and zero-width spaces (U+200B), which
     writers of Khmer, Lao and Burmese put between words.
 
     Args:
-        segmenter: `"space"`; `"newmm"` (PyThaiNLP), for Thai; `"icu"` (the word boundaries of
-            Unicode with ICU's dictionaries), for Lao, Khmer, Burmese and any other script.
+        segmenter: `"space"`, or `"newmm"` (PyThaiNLP) for Thai, or `"icu"` (the word boundaries of
+            Unicode with ICU's dictionaries) for Lao, Khmer, Burmese and any other script.
 
     Raises:
         ConfigError: Unknown name, or its package is not installed.
@@ -58,19 +59,22 @@ def _icu(text: str) -> list[str]:
         from icu4py.breakers import WordBreaker
     except ImportError as error:
         raise missing_extra("icu4py", "eval") from error
+    # Where a number stands in a sentence without spaces, ICU leaves it attached to its neighbours.
+    parts = [part for word in WordBreaker(text, "root") for part in _NUMBER.split(word) if part]
     words: list[str] = []
-    # Where a number stands in a sentence without spaces, ICU leaves it attached to its neighbours;
-    # and it cuts words that its dictionaries lack within their syllables.
-    for part in (
-        part for word in WordBreaker(text, "root") for part in _NUMBER.split(word) if part
-    ):
-        if words and (
-            words[-1].endswith(_UNDER) or _FINAL.match(part) or category(part[0])[0] == "M"
-        ):
+    for part in parts:
+        if words and _continues(words[-1], part):
             words[-1] += part
         else:
             words.append(part)
     return words
+
+
+def _continues(word: str, part: str) -> bool:
+    # ICU cuts words that its dictionaries lack within their syllables.
+    return bool(
+        word.endswith(_STACKS_NEXT) or _FINAL.match(part) or category(part[0]).startswith("M")
+    )
 
 
 _SEGMENTERS: dict[str, Callable[[str], list[str]]] = {"space": _space, "newmm": _newmm, "icu": _icu}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from seedfree._version import __version__
-from seedfree.card import card
+from seedfree.card import dataset_card
 from seedfree.contexts.stream import ContextStream, Topics
 from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
@@ -448,7 +448,7 @@ class _Execution:
         stats = self._stats(publication)
         self._show_rows(stats.rows)
         generator = self._stages.generator
-        text = card(
+        text = dataset_card(
             Dataset(publication.kept),
             language=self._stages.language,
             generator=identity(generator),

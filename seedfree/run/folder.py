@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedfree.dataset import Dataset, item, row
+from seedfree.dataset import Dataset, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction
@@ -195,12 +195,12 @@ def code(reason: str) -> str:
 def dropped_row(dropped: Dropped) -> dict[str, Any]:
     """Returns the published form of a dropped row: that of a row, then why it was dropped."""
     why = {name: getattr(dropped, name) for name in ("reason", "duplicate_of", "similarity")}
-    return {**row(dropped), **why}
+    return {**to_row(dropped), **why}
 
 
 def _dropped(data: dict[str, Any]) -> Dropped:
     extra = {name: data.pop(name, None) for name in ("reason", "duplicate_of", "similarity")}
-    kept = item(data)
+    kept = from_row(data)
     return Dropped(
         **{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seedfree._seeds import row_id
+from seedfree._seeds import digest
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
@@ -125,7 +125,7 @@ def _row(
     filled = altered(
         item,
         task=job.task.name,
-        id=item.id or row_id(job.task.name, context.id, context.position, ordinal, *texts),
+        id=item.id or digest(job.task.name, context.id, context.position, ordinal, *texts),
         language=item.language or session.language.code,
         topic=item.topic or topic.text,
         topic_kind=item.topic_kind or topic.kind,
@@ -133,7 +133,7 @@ def _row(
         generator=item.generator or identity(generator),
         context=context,
     )
-    return Row((job.round, row_id(session.seed, filled.id)), filled)
+    return Row((job.round, digest(session.seed, filled.id)), filled)
 
 
 async def rejection(

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from seedfree._files import json_line, write_atomic, write_json
-from seedfree.dataset import row
+from seedfree.dataset import to_row
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 from seedfree.run.folder import Dropped, Stats, code, dropped_row
@@ -86,7 +86,7 @@ def publish(folder: Path, publication: Publication, card: str, manifest: Mapping
         hint = "Make the folder writable and run it again."
         raise ConfigError(f"Cannot write {folder}: {error.strerror}", hint=hint) from error
     files = {
-        "dataset.jsonl": _lines(map(row, publication.kept)),
+        "dataset.jsonl": _lines(map(to_row, publication.kept)),
         "dropped.jsonl": _lines(map(dropped_row, publication.dropped)),
         "README.md": card.encode(),
     }

@@ -16,15 +16,29 @@ from typing import Any
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.training.config import QLoRAConfig
 
-__all__ = ["BaseModel", "check_packages", "device", "load", "main_process", "quiet"]
+__all__ = [
+    "BaseModel",
+    "check_packages",
+    "computes_in_bf16",
+    "find_device",
+    "load",
+    "main_process",
+    "quiet",
+]
 
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets")
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+# Weights again, in other forms: in subfolders, pickled, or for llama.cpp.
+_NOT_FETCHED = ["*/*", "*.bin", "*.pth", "*.pt", "*.gguf"]
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
 
 
 def check_packages() -> None:
-    """Raises the error with the pip command for the first package of the extra `train` that is missing."""
+    """Sees that the packages of the extra `train` are installed.
+
+    Raises:
+        ConfigError: One is missing. The hint is the pip command.
+    """
     from importlib.util import find_spec
 
     for package in _PACKAGES:
@@ -34,7 +48,7 @@ def check_packages() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps bars and warnings back that the packages below give about each other."""
+    """Holds back the progress bars of the packages below, and their warnings about each other."""
     import warnings
 
     import datasets
@@ -58,6 +72,7 @@ def quiet() -> Iterator[None]:
             )
             yield
     finally:
+        # These settings are global: a notebook that had bars before has them again.
         kernels.setLevel(level)
         logging.set_verbosity(verbosity)
         if hub:
@@ -67,15 +82,19 @@ def quiet() -> Iterator[None]:
 
 
 def main_process() -> bool:
-    """Whether this process writes the files: the first of those that a launcher started, or the only one."""
+    """Tells whether this process writes the files.
+
+    It is the first of those that a launcher started, or the only one.
+    """
+    # RANK is set by `accelerate launch` and `torchrun`.
     return os.environ.get("RANK", "0") == "0"
 
 
-def device() -> str:
-    """`cuda:N` of this process, or `cpu`.
+def find_device() -> str:
+    """Returns the device of this process: `cuda:N`, or `cpu`.
 
     Raises:
-        ConfigError: Several GPUs and one process, which could use one of them alone.
+        ConfigError: There are several GPUs and one process, which could use only one of them.
     """
     import torch
 
@@ -85,6 +104,13 @@ def device() -> str:
         hint = "Start it with `accelerate launch script.py`, or choose one: CUDA_VISIBLE_DEVICES=0."
         raise ConfigError(f"There are {torch.cuda.device_count()} GPUs and one process", hint=hint)
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Tells whether matrices are multiplied in bf16 there. A CPU and older GPUs take float32."""
+    import torch
+
+    return device != "cpu" and bool(torch.cuda.is_bf16_supported())
 
 
 @dataclass(frozen=True)
@@ -101,11 +127,11 @@ class BaseModel:
 
     @classmethod
     def find(cls, name: str | Path) -> BaseModel:
-        """Reads `config.json` and looks whether this is what can be trained.
+        """Reads `config.json` and sees that the model can be trained.
 
         Raises:
-            ConfigError: No folder and no name on the hub, no causal language model, an adapter, or
-                no safetensors.
+            ConfigError: It is neither a folder nor a name on the hub, not a causal language model,
+                an adapter, quantized already, or has no safetensors.
         """
         from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -115,137 +141,143 @@ class BaseModel:
         if folder.is_dir():
             _check_folder(folder)
         elif folder.is_file():
-            raise ConfigError(
-                f"{text} is a file",
-                hint="Give the folder that holds config.json and *.safetensors.",
-            )
+            hint = "Give the folder that holds config.json and *.safetensors."
+            raise ConfigError(f"{text} is a file", hint=hint)
         elif not _HUB_ID.fullmatch(text) or text.startswith("."):
-            raise ConfigError(
-                f"There is no folder {text}", hint="Give a model's folder, or its name on the hub."
-            )
+            hint = "Give a model's folder, or its name on the hub."
+            raise ConfigError(f"There is no folder {text}", hint=hint)
         try:
             with quiet():
-                config = AutoConfig.from_pretrained(str(folder) if folder.is_dir() else text)
+                config = AutoConfig.from_pretrained(_source(text))
         except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-            hint = "Give a model's folder, or its name on the hub (and log in for one with a licence to accept)."
-            raise ConfigError(
-                f"{text} is no model that can be read: {_first(error)}", hint=hint
-            ) from error
+            hint = (
+                "Give a model's folder, or its name on the hub (and log in for one with a licence "
+                "to accept)."
+            )
+            reason = f"{text} is no model that can be read: {_first_line(error)}"
+            raise ConfigError(reason, hint=hint) from error
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             hint = "Choose a causal one, such as Llama, Gemma or Qwen."
-            raise ConfigError(
-                f"{text} ({config.model_type}) is no language model that generates", hint=hint
-            )
-        quantized = getattr(config, "quantization_config", None)
-        if quantized:
-            raise ConfigError(
-                f"{text} is quantized already",
-                hint="Give the original; it is quantized when it loads.",
-            )
+            reason = f"{text} ({config.model_type}) is no language model that generates"
+            raise ConfigError(reason, hint=hint)
+        if getattr(config, "quantization_config", None):
+            hint = "Give the original; it is quantized when it loads."
+            raise ConfigError(f"{text} is quantized already", hint=hint)
         return cls(text, config)
 
     def tokenizer(self) -> Any:
-        """The tokenizer that stands beside the weights.
+        """Loads the tokenizer that stands beside the weights.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none that can be read.
         """
         from transformers import AutoTokenizer
 
         try:
             with quiet():
-                return AutoTokenizer.from_pretrained(self._place())
+                return AutoTokenizer.from_pretrained(_source(self.name))
         except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ConfigError(
-                f"{self.name} has no tokenizer that can be read: {_first(error)}"
-            ) from error
-
-    def _place(self) -> str:
-        folder = Path(self.name).expanduser()
-        return str(folder) if folder.is_dir() else self.name
+            reason = f"{self.name} has no tokenizer that can be read: {_first_line(error)}"
+            raise ConfigError(reason) from error
 
     def folder(self) -> Path:
-        """Where its files are; a model on the hub is fetched first."""
+        """Returns the folder of its files. A model on the hub is fetched first.
+
+        Raises:
+            ConfigError: It cannot be fetched.
+        """
         folder = Path(self.name).expanduser()
         if folder.is_dir():
             return folder
         from huggingface_hub import snapshot_download
 
         try:
-            return Path(
-                snapshot_download(
-                    self.name, ignore_patterns=["*/*", "*.bin", "*.pth", "*.pt", "*.gguf"]
-                )
-            )
+            return Path(snapshot_download(self.name, ignore_patterns=_NOT_FETCHED))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.name} cannot be fetched: {_first(error)}") from error
+            raise ConfigError(f"{self.name} cannot be fetched: {_first_line(error)}") from error
 
     def digest(self) -> str:
-        """16 hexadecimal digits that tell this model from others.
+        """Returns 16 hexadecimal digits that tell this model from others.
 
         They come from its configuration, the sizes of its weight files and 16 samples of each:
-            gigabytes are not read.
+        gigabytes are not read.
         """
-        folder, found = self.folder(), hashlib.sha256()
+        folder, digest = self.folder(), hashlib.sha256()
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        # Only says which version of transformers wrote the file.
         config.pop("transformers_version", None)
-        found.update(json.dumps(config, sort_keys=True).encode())
+        digest.update(json.dumps(config, sort_keys=True).encode())
         for path in sorted(folder.glob("*.safetensors")):
             size = path.stat().st_size
-            found.update(f"\x1f{size}\x1f".encode())
+            digest.update(f"\x1f{size}\x1f".encode())
             with path.open("rb") as file:
+                # Evenly from the first byte, where a safetensors file names its tensors, to the
+                # last.
                 for number in range(_SAMPLES):
                     file.seek(max(0, size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
-                    found.update(file.read(_SAMPLE_BYTES))
-        return found.hexdigest()[:16]
+                    digest.update(file.read(_SAMPLE_BYTES))
+        return digest.hexdigest()[:16]
+
+
+def _source(name: str) -> str:
+    """Returns what transformers loads from: a folder's path, or a name on the hub as it is."""
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
 
 
 def _check_folder(folder: Path) -> None:
-    adapter = folder / "adapter_config.json"
-    if not adapter.exists() and (folder / "adapter" / adapter.name).exists():
-        adapter = folder / "adapter" / adapter.name
-    if adapter.exists() and not (folder / "config.json").exists():
-        try:
-            base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
-        except (OSError, ValueError, AttributeError):
-            base = None
-        hint = f"Give {base} itself, or merge the adapter first: sf.TrainedModel.open(folder).merge(out)."
-        raise ConfigError(f"{folder} is an adapter, not a base model", hint=hint)
     if not (folder / "config.json").exists():
-        raise ConfigError(
-            f"{folder} is no model: it holds no config.json", hint="Give a model's folder."
-        )
+        # An adapter's folder has no config.json, nor has a training's, which holds `adapter/`.
+        for adapter in (folder / "adapter_config.json", folder / "adapter" / "adapter_config.json"):
+            if adapter.exists():
+                base = _base_of(adapter) or "its base model"
+                hint = (
+                    f"Give {base} itself, or merge the adapter first: "
+                    "sf.TrainedModel.open(folder).merge(out)."
+                )
+                raise ConfigError(f"{folder} is an adapter, not a base model", hint=hint)
+        hint = "Give a model's folder."
+        raise ConfigError(f"{folder} is no model: it holds no config.json", hint=hint)
     if not any(folder.glob("*.safetensors")):
         hint = "Save it with transformers' save_pretrained; pickled weights are not read."
         raise ConfigError(f"{folder} holds no weights as *.safetensors", hint=hint)
 
 
-def _first(error: Exception) -> str:
-    return next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-    )
+def _base_of(adapter: Path) -> object:
+    """Reads what an `adapter_config.json` names as its base model, for a hint."""
+    try:
+        return json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    """Returns the first line of a message that may have many: a hub's 404 has a dozen."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
 
 
 def load(
-    base: BaseModel, place: str, *, config: QLoRAConfig | None = None, tokens: int | None = None
+    base: BaseModel, device: str, *, config: QLoRAConfig | None = None, tokens: int | None = None
 ) -> Any:
-    """The model with its weights, in NF4 where `config` says how.
+    """Loads the model with its weights, in NF4 where `config` says how.
 
     On a GPU it computes in bf16 (float32 on those that have none), on a CPU in float32.
 
     Args:
-        place: See `device`.
+        device: See `find_device`.
         tokens: Size of the vocabulary, where the tokenizer knows more tokens than the model.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import is_flash_attn_2_available
 
-    bf16 = place != "cpu" and torch.cuda.is_bf16_supported()
+    bf16 = computes_in_bf16(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
-    if place != "cpu":
-        settings["device_map"] = {"": place}
+    if device != "cpu":
+        settings["device_map"] = {"": device}
+        # FlashAttention computes in 16 bits only.
         if bf16 and is_flash_attn_2_available():
             settings["attn_implementation"] = "flash_attention_2"
     if config is not None:
@@ -261,6 +293,7 @@ def load(
         # to bf16 on the way, so that a training would go on with other weights than it began with.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+    # Only ever larger: many models have more rows of embeddings than the tokenizer has tokens.
     if tokens is not None and tokens > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(tokens)
     return model

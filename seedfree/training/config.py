@@ -1,4 +1,4 @@
-"""Every setting of a training, with its unit, range and reason; the paper's recipe and a better one."""
+"""Every setting of a training, with its unit and range: the paper's recipe, and a better one."""
 
 from __future__ import annotations
 
@@ -11,29 +11,56 @@ from seedfree.errors import ConfigError
 
 __all__ = ["QLoRAConfig"]
 
-
+# An empty tuple would leave nothing to train.
 _Modules = Annotated[tuple[str, ...], Field(min_length=1)]
 
+# Why `recommended()` leaves the paper: `differences` shows them, and docs/training.md repeats them.
 _REASONS = {
-    "alpha": "a scale of 1, so that the learning rate alone says how large a step is; the paper's scale halves it",
-    "modules_to_save": "Llama-3-8B's embed_tokens and lm_head are 1.05 of its 8 billion parameters: trained in full "
-    "they are 12 times the adapter, in memory and on disk. They are needed only where new tokens are added",
-    "chat_template": "the base model's own template adds no token; where it has none, chatml can be asked for",
-    "system": "an English preamble costs tokens in every row and says nothing to a model that answers in Thai",
-    "max_length": "a power of two, as kernels like it; with packing the length costs nothing where rows are short",
-    "packing": "rows are laid end to end, each seeing itself alone, so that no computation goes into padding",
+    "alpha": (
+        "a scale of 1, so that the learning rate alone says how large a step is; the paper's scale "
+        "halves it"
+    ),
+    "modules_to_save": (
+        "Llama-3-8B's embed_tokens and lm_head are 1.05 of its 8 billion parameters: trained in "
+        "full they are 12 times the adapter, in memory and on disk. They are needed only where new "
+        "tokens are added"
+    ),
+    "chat_template": (
+        "the base model's own template adds no token; where it has none, chatml can be asked for"
+    ),
+    "system": (
+        "an English preamble costs tokens in every row and says nothing to a model that answers in "
+        "Thai"
+    ),
+    "max_length": (
+        "a power of two, as kernels like it; with packing the length costs nothing where rows are "
+        "short"
+    ),
+    "packing": (
+        "rows are laid end to end, each seeing itself alone, so that no computation goes into "
+        "padding"
+    ),
     "pad_to_max_length": "a row of 400 tokens padded to 4,000 is nine tenths padding",
-    "accumulation": "ten rows of 400 tokens fill a packed sequence, so two sequences are more rows than the paper's 8",
+    "accumulation": (
+        "ten rows of 400 tokens fill a packed sequence, so two sequences are more rows than the "
+        "paper's 8"
+    ),
     "learning_rate": "the value of QLoRA (Dettmers et al. 2023) for models of this size",
-    "warmup_ratio": "half of the run below the peak rate is half of the run lost; a few dozen steps settle Adam",
-    "optimizer": "8 bits save 6 bytes for each trained parameter, which matters for whole embeddings alone",
-    "adapter_dtype": "bf16 has 8 bits of precision: updates below 1/256 of a weight round to nothing",
+    "warmup_ratio": (
+        "half of the run below the peak rate is half of the run lost; a few dozen steps settle Adam"
+    ),
+    "optimizer": (
+        "8 bits save 6 bytes for each trained parameter, which matters for whole embeddings alone"
+    ),
+    "adapter_dtype": (
+        "bf16 has 8 bits of precision: updates below 1/256 of a weight round to nothing"
+    ),
     "validation_share": "250 of 5,000 rows tell the loss well enough; the others teach",
 }
 
 
 class QLoRAConfig(BaseModel):
-    """The settings of a `QLoRATrainer`; without arguments, `recommended()`.
+    """The settings of a `QLoRATrainer`. Without arguments, they are `recommended()`.
 
     Raises:
         ConfigError: An unknown name, or a value outside its range.
@@ -53,18 +80,21 @@ class QLoRAConfig(BaseModel):
     )
     modules_to_save: tuple[str, ...] = Field(
         (),
-        description="Layers trained in full. Where tokens are added, embed_tokens and lm_head are, named or not.",
+        description="Layers trained in full. Where tokens are added, embed_tokens and lm_head are, "
+        "named or not.",
     )
     double_quant: bool = Field(
         True, description="NF4's scales in 8 bits: 0.52 bytes a weight in place of 0.56."
     )
     adapter_dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Of the trained weights where the base computes in bf16 (a GPU); a CPU has float32.",
+        description="Of the trained weights where the base computes in bf16 (a GPU); a CPU has "
+        "float32.",
     )
     chat_template: str | None = Field(
         None,
-        description="None: the tokenizer's own. 'chatml': ChatML. Otherwise a template's Jinja text.",
+        description="None: the tokenizer's own. 'chatml': ChatML. Otherwise a template's Jinja "
+        "text.",
     )
     system: str | None = Field(
         None, description="System prompt of rows that have none; also when it generates."
@@ -91,13 +121,15 @@ class QLoRAConfig(BaseModel):
     )
     optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit"] = Field(
         "adamw_torch",
-        description="AdamW with states of 32 or 8 bits; paged ones go to main memory under pressure.",
+        description="AdamW with states of 32 or 8 bits; paged ones go to main memory under "
+        "pressure.",
     )
     weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     gradient_checkpointing: bool = Field(
         True,
-        description="Activations are computed again in the backward pass: a third more time, far less memory.",
+        description="Activations are computed again in the backward pass: a third more time, far "
+        "less memory.",
     )
     validation_share: float = Field(
         0.05, ge=0, lt=1, description="Of the rows, by task; 0 for no validation."
@@ -105,6 +137,7 @@ class QLoRAConfig(BaseModel):
     checkpoints: int = Field(
         10, ge=1, le=1000, description="How often in a run it is validated and saved."
     )
+    # numpy, which transformers seeds too, takes 32 bits.
     seed: int = Field(
         0, ge=0, lt=2**32, description="Of the split, the order, the adapter and the dropout."
     )
@@ -113,28 +146,23 @@ class QLoRAConfig(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = f"{first['loc'][0]}: " if first["loc"] else ""
-            known = (
-                f"Known: {', '.join(type(self).model_fields)}."
-                if first["type"] == "extra_forbidden"
-                else None
-            )
-            raise ConfigError(
-                f"QLoRAConfig: {where}{first['msg'].removeprefix('Value error, ')}", hint=known
-            ) from None
+            raise _in_one_line(error) from None
 
     @model_validator(mode="after")
     def _fits_together(self) -> QLoRAConfig:
         if self.packing and self.pad_to_max_length:
             raise ValueError("packing=True leaves nothing for pad_to_max_length=True")
+        # PEFT's "all-linear" leaves the output layer out too, and `footprint` counts on it.
         if "lm_head" in self.target_modules:
             raise ValueError("lm_head takes no adapter; name it in modules_to_save")
         return self
 
     @classmethod
     def paper(cls, **changes: Any) -> QLoRAConfig:
-        """The paper's recipe (section 4.1 and its code), made for Llama-3-8B on one GPU, with `changes`."""
+        """Returns the paper's recipe (section 4.1 and its code), with `changes`.
+
+        It was made for Llama-3-8B on one GPU.
+        """
         recipe: dict[str, Any] = {
             "rank": 32,
             "alpha": 16,
@@ -161,12 +189,16 @@ class QLoRAConfig(BaseModel):
 
     @classmethod
     def recommended(cls, **changes: Any) -> QLoRAConfig:
-        """The defaults, with `changes`; `differences` gives the reason for each."""
+        """Returns the defaults, with `changes`. `differences` gives the reason for each."""
         return cls(**changes)
 
     @classmethod
     def differences(cls) -> str:
-        """Markdown table of the settings in which `paper()` and `recommended()` differ, and why."""
+        """Lists the settings in which `paper()` and `recommended()` differ, and why.
+
+        Returns:
+            A Markdown table.
+        """
         paper, better = cls.paper(), cls.recommended()
         lines = ["| setting | `paper()` | `recommended()` | why |", "|---|---|---|---|"]
         for name in cls.model_fields:
@@ -176,9 +208,23 @@ class QLoRAConfig(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def _cell(value: Any) -> str:
+def _in_one_line(error: ValidationError) -> ConfigError:
+    """Takes the first of pydantic's complaints. Its own text lists all of them on many lines."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    # pydantic puts these words before what `_fits_together` says.
+    message = first["msg"].removeprefix("Value error, ")
+    if first["loc"]:
+        message = f"{first['loc'][0]}: {message}"
+    hint = None
+    if first["type"] == "extra_forbidden":
+        hint = f"Known: {', '.join(QLoRAConfig.model_fields)}."
+    return ConfigError(f"QLoRAConfig: {message}", hint=hint)
+
+
+def _cell(value: object) -> str:
+    # The whole prompt would fill the table.
     if value == ALPACA_SYSTEM:
         return "Alpaca's, in English"
     if isinstance(value, tuple):
-        return ", ".join(f"`{one}`" for one in value) or "none"
+        return ", ".join(f"`{name}`" for name in value) or "none"
     return "none" if value is None else f"`{value}`"

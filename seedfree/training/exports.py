@@ -1,4 +1,4 @@
-"""The same training by other tools: their config and data files, instead of a training here.
+"""The same training by other tools: their config and data files, in place of a training here.
 
 Config keys are those of axolotl 0.19 (https://docs.axolotl.ai/docs/config-reference.html) and
 LLaMA-Factory 0.9.5 (https://llamafactory.readthedocs.io, `data/README.md` of its repository). Paths
@@ -19,13 +19,15 @@ from seedfree._files import json_line, write_atomic
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
-from seedfree.records import Message, altered, unmarked
+from seedfree.records import Message, altered
+from seedfree.text import unmarked
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.data import check_language, split
 from seedfree.training.render import CHATML
 
 __all__ = ["AxolotlExport", "LlamaFactoryExport"]
 
+# Recipes name these where tokens are new to the base model: nothing else could learn them.
 _EMBEDDINGS = {"embed_tokens", "lm_head"}
 
 
@@ -42,9 +44,10 @@ class _Export(ABC):
     file: ClassVar[str]
 
     def __init__(self, base_model: str | Path, config: QLoRAConfig | None = None) -> None:
-        self.base_model = (
-            str(Path(base_model).resolve()) if Path(base_model).is_dir() else str(base_model)
-        )
+        self.base_model = str(base_model)
+        # The tool runs in another folder, from which a relative path leads nowhere.
+        if Path(base_model).is_dir():
+            self.base_model = str(Path(base_model).resolve())
         self.config = config or QLoRAConfig.recommended()
 
     def write(self, dataset: Dataset, out: str | Path) -> Path:
@@ -57,39 +60,46 @@ class _Export(ABC):
                 can be written.
         """
         check_language(dataset, self.config.language)
-        train, validation = split(_fit(dataset, self.config.system), None, self.config)
+        folder, rows = Path(out), _fit(dataset, self.config.system)
+        train, validation = split(rows, None, self.config)
+        # Before a file is written: it refuses settings that the tool cannot have.
         config = self._config(validated=bool(validation))
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         head = f"# Made by seedfree. From this folder run: {self.command}\n"
         for name, side in (("train", train), ("validation", validation)):
             if side:
-                write_atomic(Path(out) / f"{name}.jsonl", map(json_line, self._rows(side)))
-        self._write_more(Path(out), validated=bool(validation))
-        write_atomic(Path(out) / self.file, [head, text])
-        return Path(out) / self.file
+                write_atomic(folder / f"{name}.jsonl", map(json_line, self._rows(side)))
+        self._write_more(folder, validated=bool(validation))
+        write_atomic(folder / self.file, [head, text])
+        return folder / self.file
 
     def train(self, dataset: Dataset, out: str | Path) -> NoReturn:
-        """Raises `ConfigError`: the tool trains, not this class."""
+        """Refuses: the tool trains, and the error says how.
+
+        Raises:
+            ConfigError: Always.
+        """
         hint = f"Call write(dataset, out), then in that folder run: {self.command}"
-        raise ConfigError(
-            f"{type(self).__name__} writes files for {self.tool} and trains nothing", hint=hint
-        )
+        reason = f"{type(self).__name__} writes files for {self.tool} and trains nothing"
+        raise ConfigError(reason, hint=hint)
 
     @abstractmethod
-    def _config(self, *, validated: bool) -> dict[str, Any]: ...
+    def _config(self, *, validated: bool) -> dict[str, Any]:
+        """Returns the tool's config. `validated` says whether there are validation rows."""
 
     @abstractmethod
-    def _rows(self, side: Dataset) -> Iterable[dict[str, Any]]: ...
+    def _rows(self, side: Dataset) -> Iterable[dict[str, Any]]:
+        """Returns rows in the form that the tool reads."""
 
-    def _write_more(self, out: Path, *, validated: bool) -> None:
-        """For a tool that wants a further file."""
+    def _write_more(self, folder: Path, *, validated: bool) -> None:
+        """Writes a further file, for a tool that wants one."""
         return
 
 
 class AxolotlExport(_Export):
     """Writes `axolotl.yaml`, `train.jsonl` and `validation.jsonl` for axolotl.
 
-    Loss is on the assistant's turns and the token that ends them; rows longer than `max_length` are
+    Loss is on the assistant's turns and the token that ends them. Rows longer than `max_length` are
     cut, not dropped. Where ChatML brings new tokens, name `embed_tokens` and `lm_head` in
     `modules_to_save`: axolotl refuses otherwise.
 
@@ -97,7 +107,7 @@ class AxolotlExport(_Export):
         base_model: Folder, or name on the hub.
         config: `QLoRAConfig.recommended()` where none is given.
         stop: The token that ends a turn in the chat template, where that is not the tokenizer's end
-            of sequence, such as Gemma's `<end_of_turn>`; axolotl leaves it out of the loss unless
+            of sequence, such as Gemma's `<end_of_turn>`. axolotl leaves it out of the loss unless
             it is named. ChatML's is known.
     """
 
@@ -135,14 +145,16 @@ class AxolotlExport(_Export):
         if c.modules_to_save:
             config["lora_modules_to_save"] = list(c.modules_to_save)
         if c.adapter_dtype == "bfloat16":
+            # PEFT makes an adapter float32 unless it is told to leave it in the model's bf16.
             config["peft_autocast_adapter_dtype"] = False
-        if c.chat_template:
-            template = CHATML if c.chat_template == "chatml" else c.chat_template
-            config |= {"chat_template": "jinja", "chat_template_jinja": template}
-        else:
+        if not c.chat_template:
             config["chat_template"] = "tokenizer_default"
-        if c.chat_template == "chatml":
+        elif c.chat_template == "chatml":
+            config |= {"chat_template": "jinja", "chat_template_jinja": CHATML}
+            # axolotl leaves the end of a turn out of the loss unless it is the end token.
             config |= {"tokens": ["<|im_start|>"], "special_tokens": {"eos_token": "<|im_end|>"}}
+        else:
+            config |= {"chat_template": "jinja", "chat_template_jinja": c.chat_template}
         if self.stop:
             config["eot_tokens"] = [self.stop]
         # axolotl trains on the assistant's turns unless it is told otherwise.
@@ -157,6 +169,7 @@ class AxolotlExport(_Export):
             config["test_datasets"] = [{"path": "validation.jsonl", "split": "train", **rows}]
             config["eval_steps"] = 1 / c.checkpoints
         return config | {
+            # transformers reads a number below 1 as a share of all steps.
             "save_steps": 1 / c.checkpoints,
             "sequence_len": c.max_length,
             "excess_length_strategy": "truncate",
@@ -182,16 +195,17 @@ class AxolotlExport(_Export):
 
 
 class LlamaFactoryExport(_Export):
-    """Writes `llamafactory.yaml`, `dataset_info.json`, `train.jsonl` and `validation.jsonl` for LLaMA-Factory.
+    """Writes `llamafactory.yaml` and the data files of LLaMA-Factory.
 
-    LLaMA-Factory adds no token to a 4-bit model, so a ChatML that brings new tokens is refused. Padding to
-    `max_length` changes its speed alone and is left out.
+    These are `dataset_info.json`, `train.jsonl` and `validation.jsonl`. LLaMA-Factory adds no token
+    to a 4-bit model, so a ChatML that brings new tokens is refused. Padding to `max_length` changes
+    its speed alone and is left out.
 
     Args:
         base_model: Folder, or name on the hub.
         config: `QLoRAConfig.recommended()` where none is given.
-        template: LLaMA-Factory's name of the chat template, such as `llama3`; without it, it works out the tokenizer's
-            own template.
+        template: LLaMA-Factory's name of the chat template, such as `llama3`. Without it,
+            LLaMA-Factory works out the tokenizer's own template.
     """
 
     tool = "LLaMA-Factory"
@@ -211,32 +225,24 @@ class LlamaFactoryExport(_Export):
     def _rows(self, side: Dataset) -> list[dict[str, Any]]:
         return side.to_sharegpt()
 
-    def _write_more(self, out: Path, *, validated: bool) -> None:
-        sets = {
-            name: {
-                "file_name": f"{name}.jsonl",
-                "formatting": "sharegpt",
-                "columns": {"messages": "conversations"},
-            }
-            for name in ("train", "validation")[: 1 + validated]
-        }
-        write_atomic(out / "dataset_info.json", [json.dumps(sets, indent=2) + "\n"])
+    def _write_more(self, folder: Path, *, validated: bool) -> None:
+        names = ("train", "validation") if validated else ("train",)
+        form = {"formatting": "sharegpt", "columns": {"messages": "conversations"}}
+        sets = {name: {"file_name": f"{name}.jsonl", **form} for name in names}
+        write_atomic(folder / "dataset_info.json", [json.dumps(sets, indent=2) + "\n"])
 
     def _config(self, *, validated: bool) -> dict[str, Any]:
         c = self.config
+        # The user's name for a template stands for whatever the recipe says.
         template = self.template or c.chat_template
-        if (
-            not self.template
-            and c.chat_template == "chatml"
-            and _EMBEDDINGS & set(c.modules_to_save)
-        ):
+        if template == "chatml" and not self.template and _EMBEDDINGS & set(c.modules_to_save):
             hint = "Use AxolotlExport, or chat_template=None with a base model that has a template."
-            raise ConfigError(
-                "LLaMA-Factory cannot add ChatML's tokens to a 4-bit model", hint=hint
-            )
+            reason = "LLaMA-Factory cannot add ChatML's tokens to a 4-bit model"
+            raise ConfigError(reason, hint=hint)
         if not self.template and c.chat_template not in (None, "chatml"):
             hint = "Name one of its own with template=..., or use AxolotlExport."
             raise ConfigError("LLaMA-Factory takes no template as Jinja text", hint=hint)
+        targets = c.target_modules
         config: dict[str, Any] = {
             "model_name_or_path": self.base_model,
             "stage": "sft",
@@ -249,24 +255,22 @@ class LlamaFactoryExport(_Export):
             "lora_rank": c.rank,
             "lora_alpha": _whole(c.alpha),
             "lora_dropout": c.dropout,
-            "lora_target": "all"
-            if c.target_modules == "all-linear"
-            else ",".join(c.target_modules),
+            "lora_target": "all" if targets == "all-linear" else ",".join(targets),
         }
         if c.modules_to_save:
             config["additional_target"] = ",".join(c.modules_to_save)
         config |= {"dataset_dir": ".", "dataset": "train"}
         if validated:
+            config |= {"eval_dataset": "validation", "eval_strategy": "steps"}
             config |= {
-                "eval_dataset": "validation",
-                "eval_strategy": "steps",
                 "eval_steps": 1 / c.checkpoints,
+                "per_device_eval_batch_size": c.batch_size,
             }
-            config["per_device_eval_batch_size"] = c.batch_size
         if template:
             config["template"] = template
         return config | {
             "cutoff_len": c.max_length,
+            # "Neat" packing keeps the rows of a sequence from seeing each other.
             "packing": c.packing,
             "neat_packing": c.packing,
             "per_device_train_batch_size": c.batch_size,
@@ -292,22 +296,22 @@ class LlamaFactoryExport(_Export):
 
 def _whole(alpha: float) -> int:
     if alpha != int(alpha):
-        raise ConfigError(
-            f"alpha={alpha} is not a whole number, as this tool wants it", hint="Round it."
-        )
+        reason = f"alpha={alpha} is not a whole number, as this tool wants it"
+        raise ConfigError(reason, hint="Round it.")
     return int(alpha)
 
 
 def _fit(dataset: Dataset, system: str | None) -> Dataset:
-    """The rows, each fit for a chat template and with a system message where there is one to add."""
+    """Makes rows fit for a chat template, each with a system message where there is one to add."""
     rows = []
-    for number, one in enumerate(dataset):
-        if not in_turn(one.messages):
+    for number, row in enumerate(dataset):
+        if not in_turn(row.messages):
             hint = "Take it out: the tool would skip it in silence, or fail."
-            raise ConfigError(
-                f"Row {number} ({one.id}): its turns are not a user's and an assistant's", hint=hint
-            )
-        added = [Message("system", system)] if system and one.messages[0].role != "system" else []
-        messages = (*added, *(Message(m.role, unmarked(m.content)) for m in one.messages))
-        rows.append(altered(one, messages=messages))
+            reason = f"Row {number} ({row.id}): its turns are not a user's and an assistant's"
+            raise ConfigError(reason, hint=hint)
+        # These tools read marks of turns in a text as such, and no tokenizer is at hand to ask.
+        messages = [Message(m.role, unmarked(m.content)) for m in row.messages]
+        if system and messages[0].role != "system":
+            messages.insert(0, Message("system", system))
+        rows.append(altered(row, messages=tuple(messages)))
     return Dataset(rows)

@@ -1,11 +1,10 @@
-"""The folder of a training: what it says of itself, whether it is the same one, how far it is."""
+"""The folder of a training: settings and state in `training.json`, checkpoints, losses."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os.path import exists
@@ -13,92 +12,47 @@ from pathlib import Path
 from typing import Any
 
 from seedfree._files import read_json, write_atomic
+from seedfree._plots import new_figure, save_figure
 from seedfree.dataset import Dataset
-from seedfree.errors import ConfigError, ConfigMismatchError, missing_extra
+from seedfree.errors import ConfigError, ConfigMismatchError
 
 __all__ = [
+    "LOCK",
     "Loss",
     "check_same",
-    "digest",
+    "dataset_digest",
+    "in_use",
     "last_checkpoint",
-    "plot",
+    "plot_losses",
     "read_info",
     "read_log",
     "versions",
     "write_info",
 ]
 
-
-@dataclass(frozen=True)
-class Loss:
-    """Cross-entropy in nats a token, after a step.
-
-    Attributes:
-        step: From 0, which is before the first.
-        training: Of the step's own rows; `None` where none was taken.
-        validation: Of the rows held out, as the mean over them; `None` where it was not measured.
-    """
-
-    step: int
-    training: float | None = None
-    validation: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
-
-
-def read_log(history: Iterable[Mapping[str, Any]]) -> tuple[Loss, ...]:
-    """The losses in the `log_history` of transformers' `TrainerState`; of a step that was taken twice, the last."""
-    found: dict[int, dict[str, float]] = {}
-    for line in history:
-        for key, name in (("loss", "training"), ("eval_loss", "validation")):
-            if key in line:
-                found.setdefault(int(line["step"]), {})[name] = float(line[key])
-    return tuple(
-        Loss(step, values.get("training"), values.get("validation"))
-        for step, values in sorted(found.items())
-    )
-
-
-def plot(losses: Sequence[Loss], path: Path) -> None:
-    """Draws training and validation loss over the steps, as PNG.
-
-    Raises:
-        ConfigError: matplotlib is not installed, or the file cannot be written.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, style in (("training", "-"), ("validation", "o-")):
-        points = [
-            (one.step, getattr(one, name)) for one in losses if getattr(one, name) is not None
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), style, label=name, markersize=4)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats a token)")
-    axes.grid(alpha=0.3)
-    if axes.has_data():
-        axes.legend()
-    image = io.BytesIO()
-    figure.savefig(image, format="png", metadata={"Software": None})
-    write_atomic(path, [image.getvalue()])
-
-
+LOCK = ".lock"
 _PACKAGES = ("seedfree", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets")
 
 
+def in_use(folder: Path, *, but_for: Collection[str] = ()) -> bool:
+    """Tells whether something stands where a new folder is wanted.
+
+    Args:
+        but_for: Names of files that do not count.
+    """
+    if not folder.exists():
+        return False
+    return not folder.is_dir() or any(path.name not in but_for for path in folder.iterdir())
+
+
 def read_info(folder: Path) -> dict[str, Any] | None:
-    """What `training.json` in a folder says; `None` where there is none.
+    """Reads `training.json` in a folder, or returns `None` where there is none.
 
     Raises:
         ConfigError: It cannot be read.
     """
     path = folder / "training.json"
+    # Not `path.exists()`, which raises for a name that no file can have.
     if not exists(path):
         return None
     info = read_json(path)
@@ -107,37 +61,47 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     return info
 
 
-def digest(dataset: Dataset) -> str:
-    """SHA-256 of the tasks, languages and messages of the rows, in their order."""
-    found = hashlib.sha256()
-    for one in dataset:
-        messages = [[m.role, m.content] for m in one.messages]
-        found.update(json.dumps([one.task, one.language, messages], ensure_ascii=True).encode())
-    return found.hexdigest()
+def write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """Writes `training.json`, all or nothing."""
+    write_atomic(folder / "training.json", [json.dumps(info, ensure_ascii=False, indent=1)])
 
 
 def check_same(was: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raises `ConfigMismatchError` with the fields in which two trainings differ."""
-    fields = [
+    """Compares the identity of a training with that of the one in its folder.
+
+    Raises:
+        ConfigMismatchError: They differ. `fields` says in what.
+    """
+    differ = [
         name for name in ("base_model", "dataset", "validation") if was.get(name) != now[name]
     ]
-    old = was.get("config", {})
-    fields += [
-        name for name in {**old, **now["config"]} if old.get(name) != now["config"].get(name)
-    ]
-    if fields:
+    # Settings of either: a version before may have had others.
+    old, new = was.get("config", {}), now["config"]
+    differ += [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if differ:
         hint = "Give the same again, or a new folder."
-        raise ConfigMismatchError(
-            f"{folder} was begun with another {', '.join(fields)}", fields=fields, hint=hint
-        )
+        reason = f"{folder} was begun with another {', '.join(differ)}"
+        raise ConfigMismatchError(reason, fields=differ, hint=hint)
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """Returns the SHA-256 of what a training reads of the rows, in their order.
+
+    That is tasks, languages and messages.
+    """
+    digest = hashlib.sha256()
+    for row in dataset:
+        messages = [[m.role, m.content] for m in row.messages]
+        digest.update(json.dumps([row.task, row.language, messages], ensure_ascii=True).encode())
+    return digest.hexdigest()
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The last that is whole: its state is written at its end."""
-    for path in sorted(
-        folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True
-    ):
+    """Finds the last checkpoint that is whole."""
+    paths = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    for _, path in sorted(paths.items(), reverse=True):
         try:
+            # transformers writes it last, so that a checkpoint with a whole one is whole.
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
@@ -146,16 +110,71 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that train, by name."""
-    found = {}
+    """Returns the versions of the packages that train, by name."""
+    installed = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
+            # seedfree itself, where it runs from its source
             continue
-    return found
+    return installed
 
 
-def write_info(folder: Path, info: Mapping[str, Any]) -> None:
-    """Writes `training.json`, all or nothing."""
-    write_atomic(folder / "training.json", [json.dumps(info, ensure_ascii=False, indent=1)])
+@dataclass(frozen=True)
+class Loss:
+    """Cross-entropy in nats a token, after a step.
+
+    Attributes:
+        step: From 0, which is before the first.
+        training: Of the step's own rows, `None` where none was taken.
+        validation: Of the rows held out, as the mean over them, `None` where it was not measured.
+    """
+
+    step: int
+    training: float | None = None
+    validation: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON values."""
+        return asdict(self)
+
+
+def read_log(history: Iterable[Mapping[str, Any]]) -> tuple[Loss, ...]:
+    """Reads the losses in the `log_history` of transformers' `TrainerState`.
+
+    Of a step that was taken twice, after a stop, the last counts.
+    """
+    losses: dict[int, dict[str, float]] = {}
+    for line in history:
+        # Training and validation of one step stand on lines of their own.
+        for key, name in (("loss", "training"), ("eval_loss", "validation")):
+            if key in line:
+                losses.setdefault(int(line["step"]), {})[name] = float(line[key])
+    return tuple(Loss(step, **values) for step, values in sorted(losses.items()))
+
+
+def plot_losses(losses: Sequence[Loss], path: Path) -> None:
+    """Draws training and validation loss over the steps, as PNG.
+
+    Raises:
+        ConfigError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure = new_figure(8, 5)
+    axes = figure.subplots()
+    curves = {
+        "training": [(loss.step, loss.training) for loss in losses],
+        "validation": [(loss.step, loss.validation) for loss in losses],
+    }
+    for name, style in (("training", "-"), ("validation", "o-")):
+        # Validation is measured at few steps: gaps would leave single points without a line.
+        points = [point for point in curves[name] if point[1] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=name, markersize=4)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats a token)")
+    axes.grid(alpha=0.3)
+    # matplotlib warns of a legend without curves.
+    if axes.has_data():
+        axes.legend()
+    save_figure(figure, path)

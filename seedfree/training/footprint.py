@@ -1,40 +1,35 @@
 """What a training will take, from the base model's `config.json` alone: parameters, memory, time.
 
-Parameters are counted on a model without weights, by the shape of every layer, and exact, as are
-the bytes of weights, adapter, gradients and optimizer. Activations and logits are a model of what
-PyTorch and TRL keep: on a CPU, with 100 million parameters and sequences of 1,024 tokens, trainings
-with and without gradient checkpointing and with whole embeddings took 0.9 to 1.1 of the estimate;
-on a GPU nobody has compared yet. The time rests on a product of matrices that is timed on the spot,
-and is right within a factor of three.
+Parameters are counted on a model without weights, by the shape of every layer. They are exact, as
+are the bytes of weights, adapter, gradients and optimizer. Activations and logits are a model of
+what PyTorch and TRL keep: on a CPU, with 100 million parameters and sequences of 1,024 tokens,
+trainings with and without gradient checkpointing and with whole embeddings took 0.9 to 1.1 of the
+estimate. Nobody has compared it with a GPU yet. The time rests on a product of matrices that is
+timed on the spot, and is right within a factor of three.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from seedfree.training.base_model import BaseModel
+from seedfree.training.base_model import BaseModel, quiet
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.render import Encoded, RenderReport
 
-__all__ = ["Footprint", "Shape", "free_memory", "memory", "seconds", "shape"]
+__all__ = ["Footprint", "Shape", "footprint", "full_modules", "memory", "shape"]
 
 _GIB = 2**30
-_TILE = (4096, 32768)
-_GPU_CONTEXT = 0.7 * _GIB
-_CPU_PACKAGES = 0.5 * _GIB
-# What of the timed product's speed a whole step reaches: dequantizing, normalizing and attention
-# take their share.
-_REACHED = 0.5
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A base model's size; all in numbers of parameters unless said otherwise.
+    """A base model's size, in numbers of parameters unless said otherwise.
 
     Attributes:
         linear: Of layers that NF4 quantizes.
@@ -43,8 +38,8 @@ class Shape:
         full: Of the layers that are trained in full.
         layers, hidden, vocabulary: As the configuration says.
         largest: Of the largest quantized layer.
-        inputs, outputs: Sum over the quantized layers of a block of the values that go in and come
-            out, a token.
+        inputs, outputs: Values a token that go into the quantized layers of one block, and come
+            out of them.
     """
 
     linear: int
@@ -60,12 +55,12 @@ class Shape:
 
     @property
     def total(self) -> int:
-        """Parameters of the base model."""
+        """Counts the parameters of the base model."""
         return self.linear + self.other
 
     @property
     def trained(self) -> int:
-        """Parameters that change."""
+        """Counts the parameters that change."""
         return self.adapter + self.full
 
 
@@ -96,47 +91,95 @@ class Footprint:
     tokens: int
     steps: int
     seconds: float
-    report: Any
+    report: RenderReport
 
     @property
     def bytes(self) -> float:
-        """Memory in all."""
+        """Adds up the memory."""
         return sum(self.memory.values())
 
     @property
     def fits(self) -> bool:
-        """Whether there is room for it."""
+        """Tells whether there is room for it."""
         return self.bytes <= self.free
 
     @property
     def reason(self) -> str | None:
-        """Why it cannot be trained here; `None` where it can."""
+        """Says why it cannot be trained here, or is `None` where it can."""
         if self.fits:
             return None
-        where = (
-            "this machine (no GPU was found)"
-            if self.device == "cpu"
-            else f"the GPU ({self.device})"
-        )
+        machine = f"the GPU ({self.device})"
+        if self.device == "cpu":
+            machine = "this machine (no GPU was found)"
         return (
-            f"Training {self.base_model} ({self.shape.total / 1e9:.2f} billion parameters) takes about "
-            f"{self.bytes / _GIB:.1f} GiB, and {where} has {self.free / _GIB:.1f} GiB free"
+            f"Training {self.base_model} ({self.shape.total / 1e9:.2f} billion parameters) takes "
+            f"about {self.bytes / _GIB:.1f} GiB, and {machine} has {self.free / _GIB:.1f} GiB free"
         )
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in self.memory.items())
-        left = timedelta(seconds=round(self.seconds))
         return (
-            f"{self.base_model}: {self.shape.total / 1e6:,.0f} million parameters, {self.shape.trained / 1e6:,.1f} "
-            f"million trained\n"
-            f"memory: about {self.bytes / _GIB:.1f} GiB of {self.free / _GIB:.1f} GiB free on {self.device} ({parts})\n"
-            f"time: about {left} for {self.steps:,} steps, {self.rows:,} rows, {self.tokens:,} tokens an epoch "
-            f"(within a factor of three)\n{self.report}"
+            f"{self.base_model}: {self.shape.total / 1e6:,.0f} million parameters, "
+            f"{self.shape.trained / 1e6:,.1f} million trained\n"
+            f"memory: about {self.bytes / _GIB:.1f} GiB of {self.free / _GIB:.1f} GiB free on "
+            f"{self.device} ({parts})\n"
+            f"time: about {timedelta(seconds=round(self.seconds))} for {self.steps:,} steps, "
+            f"{self.rows:,} rows, {self.tokens:,} tokens an epoch (within a factor of three)\n"
+            f"{self.report}"
         )
 
 
+def footprint(
+    base: BaseModel,
+    config: QLoRAConfig,
+    rows: Sequence[Encoded],
+    report: RenderReport,
+    *,
+    validation_rows: int,
+    tokens: int,
+    device: str,
+) -> Footprint:
+    """Works out what a training takes, without reading a weight.
+
+    Args:
+        rows: To train on.
+        report: What rendering said of them.
+        validation_rows: How many are held out.
+        tokens: That the tokenizer knows.
+        device: See `base_model.find_device`.
+    """
+    with quiet():
+        size = shape(base, config, tokens=tokens)
+    lengths = [len(row.input_ids) for row in rows]
+    sequences, longest, computed = len(rows), max(lengths), sum(lengths)
+    if config.packing:
+        # At best: rows are not divided, so that some sequences stay a little short.
+        sequences = math.ceil(computed / config.max_length)
+        longest = min(config.max_length, computed)
+    elif config.pad_to_max_length:
+        computed = sequences * config.max_length
+        longest = config.max_length
+    # As `accelerate launch` and `torchrun` set it: each process takes its part of the rows.
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch = config.batch_size * config.accumulation * processes
+    epoch = seconds(size, config, tokens=computed, length=longest, device=device)
+    return Footprint(
+        base_model=base.name,
+        shape=size,
+        device=device,
+        memory=memory(size, config, length=longest, device=device),
+        free=free_memory(device),
+        rows=len(rows),
+        validation_rows=validation_rows,
+        tokens=computed,
+        steps=math.ceil(math.ceil(sequences / batch) * config.epochs),
+        seconds=epoch * config.epochs / processes,
+        report=report,
+    )
+
+
 def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
-    """Counts parameters by shape; no weight is read.
+    """Counts parameters by shape. No weight is read.
 
     Args:
         tokens: That the tokenizer knows.
@@ -144,124 +187,164 @@ def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
     import torch
     from transformers import AutoModelForCausalLM
 
+    # On this device tensors have a shape and no memory: 8 billion parameters take none.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(base.config)
     text = base.config.get_text_config()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    grown = max(0, tokens - embedding.num_embeddings)
-    names = full_modules(config, added=grown > 0)
-    linear = adapter = inputs = outputs = largest = 0
-    for name, module in model.named_modules():
-        if not isinstance(module, torch.nn.Linear) or module is head:
-            continue
-        size, through = module.weight.numel(), (module.in_features, module.out_features)
-        linear, largest = linear + size, max(largest, size)
-        inputs, outputs = inputs + through[0], outputs + through[1]
-        ends = name.rsplit(".", 1)[-1]
-        if config.target_modules == "all-linear" or any(
-            ends == one or name.endswith(f".{one}") for one in config.target_modules
-        ):
-            adapter += config.rank * sum(through)
-    tied = head is not None and head.weight is embedding.weight
-    every = sum(
-        {id(p): p.numel() for p in model.parameters()}.values()
-    ) + grown * text.hidden_size * (1 if tied else 2)
-    full, seen = 0, set()
-    for name, module in model.named_modules():
-        if name.rsplit(".", 1)[-1] in names:
-            for weight in module.parameters():
-                if id(weight) not in seen:
-                    seen.add(id(weight))
-                    full += weight.numel() + (
-                        grown * text.hidden_size if module in (embedding, head) else 0
-                    )
-    blocks = text.num_hidden_layers
+    linear = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and layer is not head
+    }
+    sizes = [layer.weight.numel() for layer in linear.values()]
+    adapted = [layer for name, layer in linear.items() if _has_adapter(name, config)]
+    added = max(0, tokens - embedding.num_embeddings)
+    # Weights are told apart by identity: tied, embeddings and output layer are one tensor, which
+    # new tokens make larger once.
+    vocabulary = {id(layer.weight) for layer in (embedding, head) if layer is not None}
+    total = sum(weight.numel() for weight in model.parameters())
+    total += added * text.hidden_size * len(vocabulary)
+    names = full_modules(config, added=added > 0)
+    full = {
+        id(weight): weight.numel()
+        for name, layer in model.named_modules()
+        if name.rsplit(".", 1)[-1] in names
+        for weight in layer.parameters()
+    }
+    grown = added * text.hidden_size * len(vocabulary & full.keys())
     return Shape(
-        linear=linear,
-        other=every - linear,
-        adapter=adapter,
-        full=full,
-        layers=blocks,
+        linear=sum(sizes),
+        other=total - sum(sizes),
+        # Two thin matrices a layer: [rank, inputs] and [outputs, rank].
+        adapter=sum(config.rank * (layer.in_features + layer.out_features) for layer in adapted),
+        full=sum(full.values()) + grown,
+        layers=text.num_hidden_layers,
         hidden=text.hidden_size,
-        vocabulary=embedding.num_embeddings + grown,
-        largest=largest,
-        inputs=inputs // blocks,
-        outputs=outputs // blocks,
+        vocabulary=embedding.num_embeddings + added,
+        largest=max(sizes, default=0),
+        inputs=sum(layer.in_features for layer in linear.values()) // text.num_hidden_layers,
+        outputs=sum(layer.out_features for layer in linear.values()) // text.num_hidden_layers,
     )
+
+
+def _has_adapter(name: str, config: QLoRAConfig) -> bool:
+    """Tells whether a linear layer gets an adapter: targets are ends of names, as for PEFT."""
+    if config.target_modules == "all-linear":
+        return True
+    return any(f".{name}".endswith(f".{target}") for target in config.target_modules)
 
 
 def full_modules(config: QLoRAConfig, *, added: bool) -> tuple[str, ...]:
-    """Layers that are trained in full: where tokens were added, nothing else could learn them."""
-    return tuple(
-        dict.fromkeys((*config.modules_to_save, *(("embed_tokens", "lm_head") if added else ())))
-    )
+    """Names the layers that are trained in full.
+
+    Args:
+        added: The tokenizer has tokens that are new to the base model.
+    """
+    if not added:
+        return tuple(dict.fromkeys(config.modules_to_save))
+    # Nothing else could learn the new tokens. A name that is there already is not repeated.
+    return tuple(dict.fromkeys((*config.modules_to_save, "embed_tokens", "lm_head")))
+
+
+# What torch and its companions take before the first tensor: a GPU's context and kernels, or main
+# memory.
+_GPU_CONTEXT = 0.7 * _GIB
+_CPU_PACKAGES = 0.5 * _GIB
+# TRL makes the logits in tiles of so many tokens and words (trl/kernels/chunked_logprob.py).
+_TILE = (4096, 32768)
 
 
 def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dict[str, float]:
-    """Bytes by purpose, on one device.
+    """Estimates the bytes by purpose, on one device.
 
     Args:
         length: Tokens of a sequence, padding included.
     """
-    number = 4 if device == "cpu" else 2
-    trained = 4 if device == "cpu" or config.adapter_dtype == "float32" else 2
-    # 4 bits a weight and a scale for 64 of them; double quantization makes the scale 8 bits, with
-    # one more for 256.
+    cpu = device == "cpu"
+    # Bytes of a number: float32 on a CPU, bf16 on a GPU.
+    number = 4 if cpu else 2
+    trained = 4 if cpu or config.adapter_dtype == "float32" else 2
+    # 4 bits a weight, and a float32 scale for 64 of them; double quantization makes the scale 8
+    # bits, with a float32 one more for 256 scales.
     quantized = 0.5 + (1 / 64 + 4 / (64 * 256) if config.double_quant else 4 / 64)
+    # AdamW's two states: in float32, or in a byte each with a float32 scale for 256.
     state = 8 if config.optimizer == "adamw_torch" else 2 + 8 / 256
-    rows = length * config.batch_size
+    tokens = length * config.batch_size
     # An adapter casts and drops out its input, and the block keeps what goes through its layers.
-    block = rows * (size.inputs * (number + 2 * trained) + size.outputs * number)
-    kept = size.layers * rows * size.hidden * number + 1.5 * block
-    activations = kept if config.gradient_checkpointing else size.layers * block
-    mask = rows * length if config.packing else 0.0
-    # TRL makes the logits in tiles; without Triton a tile is held a dozen times over in the
-    # backward pass.
-    tall, wide = min(rows, _TILE[0]), min(size.vocabulary, _TILE[1])
-    logits = 12 * tall * wide * 4.0 if device == "cpu" else (tall + size.hidden) * _TILE[1] * 6.0
-    if size.full:
-        logits += size.vocabulary * size.hidden * 4
+    block = tokens * (size.inputs * (number + 2 * trained) + size.outputs * number)
+    activations: float = size.layers * block
+    if config.gradient_checkpointing:
+        # What goes into each block is kept, and one block at a time is computed again.
+        activations = size.layers * tokens * size.hidden * number + 1.5 * block
+    if config.packing:
+        # The mask that keeps rows apart: a byte for each token and each that it could see.
+        activations += tokens * length
+    # The largest layer stands in full numbers while it computes.
+    activations += 2 * size.largest * number
     return {
         "weights": size.linear * quantized + size.other * number,
         "adapter": float(size.trained * trained),
         "gradients": float(size.trained * trained),
         "optimizer": size.trained * state,
-        "activations": activations + mask + 2 * size.largest * number,
-        "logits": float(logits),
-        "packages": _CPU_PACKAGES if device == "cpu" else _GPU_CONTEXT,
+        "activations": float(activations),
+        "logits": _logits_memory(size, tokens, cpu=cpu),
+        "packages": _CPU_PACKAGES if cpu else _GPU_CONTEXT,
     }
 
 
+def _logits_memory(size: Shape, tokens: int, *, cpu: bool) -> float:
+    tall, wide = min(tokens, _TILE[0]), min(size.vocabulary, _TILE[1])
+    if cpu:
+        # Without Triton a float32 tile is held a dozen times over in the backward pass.
+        logits = 12 * tall * wide * 4.0
+    else:
+        # A tile and the weights that it is made with, both in bf16 and again in float32.
+        logits = (tall + size.hidden) * _TILE[1] * 6.0
+    if size.full:
+        # The output layer's gradient is added up in float32.
+        logits += size.vocabulary * size.hidden * 4
+    return logits
+
+
+# What a whole step reaches of the timed product's speed: dequantizing, normalizing and attention
+# take their share.
+_REACHED = 0.5
+
+
 def seconds(size: Shape, config: QLoRAConfig, *, tokens: int, length: int, device: str) -> float:
-    """Of an epoch of `tokens`, after timing a product of matrices on the device."""
+    """Estimates the time of an epoch of `tokens`, after timing a product of matrices there."""
     import torch
 
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    # The product of the largest layer, for as many tokens as a sequence has.
     wide = max(size.hidden, math.isqrt(size.largest))
     narrow = max(1, size.largest // wide)
     rows = min(512, length * config.batch_size)
-    left, right = (
-        torch.ones(rows, wide, dtype=dtype, device=device),
-        torch.ones(wide, narrow, dtype=dtype, device=device),
-    )
+    left = torch.ones(rows, wide, dtype=dtype, device=device)
+    right = torch.ones(wide, narrow, dtype=dtype, device=device)
     best, begun, tries = math.inf, time.perf_counter(), 0
+    # The best of several: the first ones wake threads and choose kernels.
     while tries < 3 or (time.perf_counter() - begun < 0.2 and tries < 50):
         start = time.perf_counter()
+        # Reading a number waits until a GPU has finished.
         float((left @ right)[0, 0])
         best, tries = min(best, time.perf_counter() - start), tries + 1
+    # A multiplication and an addition for each weight and token.
     speed = 2 * rows * wide * narrow / best * _REACHED
     # Forward, and backward through weights that stand still; once more forward where activations
     # are made again.
     passes = 3 if config.gradient_checkpointing else 2
+    # Scores and weighted values, each with every token of the sequence.
     attention = 2 * size.layers * size.hidden * length
-    per_token = (
-        2 * passes * (size.linear + size.vocabulary * size.hidden + attention) + 2 * size.full
-    )
+    forward = size.linear + size.vocabulary * size.hidden + attention
+    # Weights that are trained in full want a product more, for their own gradient.
+    per_token = 2 * passes * forward + 2 * size.full
     return tokens * per_token / speed
 
 
 def free_memory(device: str) -> float:
-    """Bytes that a new process could take there."""
+    """Returns the bytes that a new process could take there."""
     if device != "cpu":
         import torch
 
@@ -271,6 +354,7 @@ def free_memory(device: str) -> float:
     free = float(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")
     try:
+        # A container's limit, which the machine's figure does not know; "max" where it has none.
         limit = int((group / "memory.max").read_text())
         return min(free, float(limit - int((group / "memory.current").read_text())))
     except (OSError, ValueError):

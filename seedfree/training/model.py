@@ -13,26 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from seedfree._seeds import seeded
+from seedfree.card import public_name
 from seedfree.errors import ConfigError
 from seedfree.protocols import Generator
 from seedfree.records import Message, Reply, Usage
-from seedfree.training.base_model import BaseModel, check_packages, device, load, quiet
-from seedfree.training.card import told
+from seedfree.training.base_model import BaseModel, check_packages, find_device, load, quiet
 from seedfree.training.config import QLoRAConfig
-from seedfree.training.folder import Loss, read_info
+from seedfree.training.folder import Loss, in_use, read_info
+from seedfree.training.generator import TrainedGenerator
 from seedfree.training.render import Renderer
 
 __all__ = ["TrainedModel"]
 
 _RANGES = "generate takes temperature >= 0, 0 < top_p <= 1 and counts of at least 1"
+# llama.cpp's converter, by the names that it has had in its repository and in packages.
 _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-gguf.py")
-
-
-def _without_paths(value: dict[str, Any]) -> dict[str, Any]:
-    names = ("base_model", "base_model_name_or_path", "name")
-    return value | {
-        key: told(one) for key, one in value.items() if key in names and isinstance(one, str)
-    }
 
 
 @dataclass(frozen=True)
@@ -48,11 +43,12 @@ class TrainedModel:
     folder: Path
     base: BaseModel = field(repr=False)
     info: dict[str, Any] = field(repr=False)
+    # The class is frozen; what is loaded later stands in here.
     _loaded: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path, *, base_model: str | Path | None = None) -> TrainedModel:
-        """Opens a folder of a finished training; weights are loaded when they are needed.
+        """Opens a folder of a finished training. Weights are loaded when they are needed.
 
         Args:
             base_model: Where the base model is now; `None`: where it was.
@@ -64,19 +60,14 @@ class TrainedModel:
         folder = Path(path)
         info = read_info(folder)
         if info is None:
-            raise ConfigError(
-                f"{folder} holds no training", hint="Give the out folder of QLoRATrainer.train."
-            )
-        if (
-            info.get("status") != "complete"
-            or not (folder / "adapter" / "adapter_model.safetensors").exists()
-        ):
-            raise ConfigError(
-                f"The training in {folder} is not finished", hint="Run it again; it goes on."
-            )
+            hint = "Give the out folder of QLoRATrainer.train."
+            raise ConfigError(f"{folder} holds no training", hint=hint)
+        weights = folder / "adapter" / "adapter_model.safetensors"
+        if info.get("status") != "complete" or not weights.exists():
+            hint = "Run it again; it goes on."
+            raise ConfigError(f"The training in {folder} is not finished", hint=hint)
         base = BaseModel.find(base_model or info["base"]["name"])
-        found, wanted = base.digest(), info["base"]["digest"]
-        if found != wanted:
+        if base.digest() != info["base"]["digest"]:
             hint = f"Give the base model it was trained on: {info['base']['name']}."
             raise ConfigError(
                 f"The adapter in {folder} was trained on another base model than {base.name}",
@@ -86,35 +77,41 @@ class TrainedModel:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """Loss by step."""
-        return tuple(Loss(**one) for one in self.info["losses"])
+        """Returns the loss by step."""
+        return tuple(Loss(**loss) for loss in self.info["losses"])
 
     @property
     def report(self) -> dict[str, Any]:
-        """What rendering made of the training rows: rows, tokens, rows cut and masked, by task."""
+        """Says what rendering made of the training rows.
+
+        That is rows, tokens, rows cut and masked, by task.
+        """
         report: dict[str, Any] = self.info["report"]
         return report
 
     def tokenizer(self) -> Any:
-        """The tokenizer with the chat template of the training."""
+        """Loads the tokenizer with the chat template of the training."""
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(str(self.folder / "adapter"))
 
     def model(self) -> Any:
-        """The quantized base with the adapter, a peft model ready to generate; loaded once."""
+        """Returns the quantized base with the adapter, a peft model ready to generate.
+
+        It is loaded once.
+        """
         if "model" not in self._loaded:
-            self._loaded["model"] = self._with_adapter(
-                QLoRAConfig(**self.info["config"]), device()
-            ).eval()
+            config = QLoRAConfig(**self.info["config"])
+            self._loaded["model"] = self._with_adapter(config, find_device()).eval()
         return self._loaded["model"]
 
-    def _with_adapter(self, config: QLoRAConfig | None, place: str) -> Any:
+    def _with_adapter(self, config: QLoRAConfig | None, device: str) -> Any:
+        """Loads base and adapter. Without a `config` the base is not quantized."""
         from peft import PeftModel
 
         tokens = len(self.tokenizer()) if self.info["added_tokens"] else None
         with quiet():
-            model = load(self.base, place, config=config, tokens=tokens)
+            model = load(self.base, device, config=config, tokens=tokens)
             return PeftModel.from_pretrained(model, str(self.folder / "adapter"))
 
     def generate(
@@ -128,7 +125,7 @@ class TrainedModel:
         batch_size: int = 8,
         seed: int = 0,
     ) -> list[str]:
-        """Answers, each up to its stop token, in the order of the prompts.
+        """Returns answers, each up to its stop token, in the order of the prompts.
 
         Args:
             prompts: Texts, or conversations that end with the user's turn.
@@ -140,22 +137,20 @@ class TrainedModel:
         if batch_size < 1:
             raise ConfigError(_RANGES)
         asked = [[Message("user", p)] if isinstance(p, str) else p for p in prompts]
-        seeds = [seeded(seed, place).getrandbits(31) for place in range(len(asked))]
-        settings = {
-            "temperature": temperature,
-            "top_p": top_p,
-            "repetition_penalty": repetition_penalty,
-        }
-        return [
-            reply.text
-            for start in range(0, len(asked), batch_size)
-            for reply in self.replies(
-                asked[start : start + batch_size],
-                seeds[start:],
+        seeds = [seeded(seed, number).getrandbits(31) for number in range(len(asked))]
+        texts: list[str] = []
+        for start in range(0, len(asked), batch_size):
+            end = start + batch_size
+            replies = self.replies(
+                asked[start:end],
+                seeds[start:end],
                 max_new_tokens=max_new_tokens,
-                **settings,
+                temperature=temperature,
+                top_p=top_p,
+                repetition_penalty=repetition_penalty,
             )
-        ]
+            texts += [reply.text for reply in replies]
+        return texts
 
     def replies(
         self,
@@ -167,11 +162,14 @@ class TrainedModel:
         top_p: float = 1.0,
         repetition_penalty: float = 1.0,
     ) -> list[Reply]:
-        """Answers to one batch of conversations, with their tokens and whether they were cut off.
+        """Answers one batch of conversations.
 
         Args:
             seeds: One for each prompt: what is drawn for it does not depend on what else is in the
                 batch.
+
+        Returns:
+            The answers, with their tokens and whether they were cut off.
 
         Raises:
             ConfigError: A setting is outside its range.
@@ -183,38 +181,43 @@ class TrainedModel:
             raise ConfigError(_RANGES)
         tokenizer, model = self.tokenizer(), self.model()
         renderer = Renderer(tokenizer, system=self.info["config"]["system"])
-        asked = [renderer.prompt(p) for p in prompts]
+        asked = [renderer.prompt(messages) for messages in prompts]
+        # A base model may say its own end token in place of the template's stop.
         stops = {tokenizer.convert_tokens_to_ids(renderer.stop), tokenizer.eos_token_id} - {None}
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens,
+            # The draw is in the logits already (`_Draw`); transformers takes the largest.
             do_sample=False,
             repetition_penalty=repetition_penalty,
             eos_token_id=sorted(stops),
             pad_token_id=tokenizer.pad_token_id,
         )
+        # On the left, so that each answer begins where its prompt ends.
         longest = max(map(len, asked))
-        ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(one)) + one for one in asked])
-        mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in asked])
-        draw = [_Draw(seeds[: len(asked)], temperature, top_p)] if temperature else []
+        padding = [longest - len(ids) for ids in asked]
+        padded = [[tokenizer.pad_token_id] * n + ids for n, ids in zip(padding, asked, strict=True)]
+        mask = [[0] * n + [1] * len(ids) for n, ids in zip(padding, asked, strict=True)]
+        draw = [_Draw(seeds, temperature, top_p)] if temperature else []
         with torch.inference_mode(), quiet():
             made = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
+                input_ids=torch.tensor(padded).to(model.device),
+                attention_mask=torch.tensor(mask).to(model.device),
                 generation_config=settings,
                 logits_processor=LogitsProcessorList(draw),
             )
         replies = []
-        for one, row in zip(asked, made[:, longest:].tolist(), strict=True):
-            end = next((place for place, token in enumerate(row) if token in stops), None)
-            text = tokenizer.decode(row[:end], skip_special_tokens=True).strip()
-            usage = Usage(len(one), len(row) if end is None else end + 1)
-            replies.append(Reply(text, usage, "max_tokens" if end is None else "end"))
+        for ids, answer in zip(asked, made[:, longest:].tolist(), strict=True):
+            # Behind its stop token an answer is padded, as long as others of the batch go on.
+            end = next((place for place, token in enumerate(answer) if token in stops), None)
+            text = tokenizer.decode(answer[:end], skip_special_tokens=True).strip()
+            if end is None:
+                replies.append(Reply(text, Usage(len(ids), len(answer)), "max_tokens"))
+            else:
+                replies.append(Reply(text, Usage(len(ids), end + 1), "end"))
         return replies
 
     def as_generator(self, *, batch_size: int = 8) -> Generator:
-        """See `protocols.Model`."""
-        from seedfree.training.generator import TrainedGenerator
-
+        """Wraps the model as a generator, as `protocols.Model` says."""
         return TrainedGenerator(self, batch_size=batch_size)
 
     def merge(self, out: str | Path) -> Path:
@@ -229,8 +232,9 @@ class TrainedModel:
         import torch
 
         folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if in_use(folder):
             raise ConfigError(f"{folder} is not empty", hint="Give a new folder.")
+        # It is computed in float32, and written as the base model was.
         dtype = getattr(self.base.config, "dtype", None) or torch.bfloat16
         with quiet():
             model = self._with_adapter(None, "cpu").merge_and_unload()
@@ -242,50 +246,43 @@ class TrainedModel:
         """Merges, and converts for llama.cpp with its converter, where that is on the PATH.
 
         Args:
-            out: The file; the merged model is put beside it, in a folder of the same name and
+            out: The file. The merged model is put beside it, in a folder of the same name and
                 `-merged`.
             kind: What the converter calls `--outtype`: f32, f16, bf16, q8_0.
 
         Raises:
-            ConfigError: There is no converter, and the hint is the command to run; or it failed.
+            ConfigError: There is no converter (the hint is the command to run), or it failed.
         """
         path = Path(out)
         merged = path.with_name(f"{path.stem}-merged")
+        # It is there when the converter was missing the first time.
         if not (merged / "config.json").exists():
             self.merge(merged)
-        converter = next((found for name in _CONVERTERS if (found := shutil.which(name))), None)
         arguments = [str(merged), "--outfile", str(path), "--outtype", kind]
+        converter = next(filter(None, map(shutil.which, _CONVERTERS)), None)
         if converter is None:
             hint = f"Run: python llama.cpp/convert_hf_to_gguf.py {' '.join(arguments)}"
             raise ConfigError("llama.cpp's converter is not on the PATH", hint=hint)
-        command = [sys.executable, converter] if converter.endswith(".py") else [converter]
+        command = [converter, *arguments]
+        if converter.endswith(".py"):
+            # By this Python, which has torch and transformers as the script needs them.
+            command.insert(0, sys.executable)
         done = subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, errors="replace", check=False
+            command, capture_output=True, text=True, errors="replace", check=False
         )
         if done.returncode or not path.exists():
-            last = (done.stderr.strip() or done.stdout.strip() or "it wrote nothing").splitlines()[
-                -1
-            ]
-            raise ConfigError(
-                f"{converter} failed: {last}", hint=f"The merged model is in {merged}."
-            )
+            output = done.stderr.strip() or done.stdout.strip() or "it wrote nothing"
+            hint = f"The merged model is in {merged}."
+            raise ConfigError(f"{converter} failed: {output.splitlines()[-1]}", hint=hint)
         return path
 
-    def _public(self, scratch: Path) -> Path:
-        """A folder of what is uploaded."""
-        folder = Path(shutil.copytree(self.folder / "adapter", scratch / "adapter"))
-        for name in ("README.md", "training.json", "loss.png"):
-            if (self.folder / name).exists():
-                shutil.copy(self.folder / name, folder)
-        for path in (folder / "training.json", folder / "adapter_config.json"):
-            value = json.loads(path.read_text(encoding="utf-8"), object_hook=_without_paths)
-            path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
-        return folder
-
     def push(self, repo_id: str, *, private: bool = True) -> str:
-        """Uploads adapter, tokenizer, card and `training.json` to the Hugging Face hub; returns the address.
+        """Uploads adapter, tokenizer, card and `training.json` to the Hugging Face hub.
 
-        Of a base model's path on this machine the last part alone is told.
+        Of a base model's path on this machine only the last part is uploaded.
+
+        Returns:
+            The address.
 
         Raises:
             ConfigError: The hub refused.
@@ -302,10 +299,30 @@ class TrainedModel:
             raise ConfigError(f"The hub refused {repo_id}: {error}", hint=hint) from error
         return f"https://huggingface.co/{repo_id}"
 
+    def _public(self, scratch: Path) -> Path:
+        """Makes a folder of what is uploaded."""
+        folder = Path(shutil.copytree(self.folder / "adapter", scratch / "adapter"))
+        for name in ("README.md", "training.json", "loss.png"):
+            if (self.folder / name).exists():
+                shutil.copy(self.folder / name, folder)
+        for path in (folder / "training.json", folder / "adapter_config.json"):
+            value = json.loads(path.read_text(encoding="utf-8"), object_hook=_without_paths)
+            path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+        return folder
+
+
+def _without_paths(value: dict[str, Any]) -> dict[str, Any]:
+    """Replaces names of base models, at whatever depth: a path tells about its owner's machine."""
+    for key in ("base_model", "base_model_name_or_path", "name"):
+        if isinstance(value.get(key), str):
+            value[key] = public_name(value[key])
+    return value
+
 
 class _Draw:
-    """Draws each row's next token with random numbers of its own, so that the row is the same in any batch.
+    """Draws each row's next token with random numbers of its own.
 
+    So the row is the same in any batch, which one generator for the whole batch would not give.
     The largest of the logits, each with Gumbel noise added, is a draw from their distribution.
     """
 
@@ -321,9 +338,11 @@ class _Draw:
         scores = scores.float() / self._temperature
         ordered, places = scores.sort(dim=-1, descending=True)
         share = ordered.softmax(dim=-1)
+        # By the share before a token, so that the likeliest one always stays.
         outside = (share.cumsum(dim=-1) - share) >= self._top_p
+        # The mask goes back from the order of likelihood to that of the vocabulary.
         scores = scores.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
-        noise = torch.stack(
-            [torch.empty(scores.shape[-1]).exponential_(generator=one) for one in self._random]
-        )
-        return scores - noise.to(scores.device).log()
+        words = scores.shape[-1]
+        noise = [torch.empty(words).exponential_(generator=random) for random in self._random]
+        # Minus the logarithm of an exponential number is a Gumbel number.
+        return scores - torch.stack(noise).to(scores.device).log()

@@ -1,19 +1,30 @@
-"""Watching a training: loss and time left, as a bar, and for a function of the user's."""
+"""TRL's part of a training: the `SFTTrainer` with its settings, and how far it has come.
+
+Rows arrive with labels of their own, so TRL neither renders nor masks anything.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-__all__ = ["TrainingProgress", "make_callback"]
+from seedfree.training.base_model import BaseModel, computes_in_bf16, load, main_process
+from seedfree.training.config import QLoRAConfig
+from seedfree.training.folder import last_checkpoint
+from seedfree.training.footprint import full_modules
+from seedfree.training.render import Encoded
+
+__all__ = ["TrainingProgress", "in_effect", "make_trainer", "save_adapter"]
 
 _LOG = logging.getLogger("seedfree")
-_EVERY = 30.0
 
 
 @dataclass(frozen=True)
@@ -23,8 +34,8 @@ class TrainingProgress:
     Attributes:
         step, steps: Done, and in all.
         loss: Of the last step, in nats a token.
-        validation_loss: Measured last; `None` before.
-        seconds_left: If it goes on as it went since it was started; `None` before the first step.
+        validation_loss: Measured last, `None` before.
+        seconds_left: If it goes on as it went since it was started, `None` before the first step.
     """
 
     step: int
@@ -34,8 +45,197 @@ class TrainingProgress:
     seconds_left: float | None
 
 
-def make_callback(tell: Callable[[TrainingProgress], object] | None, show: bool | None) -> Any:
-    """A callback for transformers' Trainer: a bar where `show` says so, and `tell` after each step that is logged."""
+def make_trainer(
+    base: BaseModel,
+    tokenizer: Any,
+    training: Sequence[Encoded],
+    validation: Sequence[Encoded],
+    checkpoints: Path,
+    *,
+    config: QLoRAConfig,
+    device: str,
+    added: bool,
+    progress: Callable[[TrainingProgress], object] | None,
+    show: bool | None,
+) -> Any:
+    """Loads the base model and makes a TRL trainer of it that is ready to train.
+
+    Args:
+        checkpoints: Folder for them.
+        device: See `base_model.find_device`.
+        added: The tokenizer has tokens that are new to the base model.
+        progress: Called after every step that is logged.
+        show: A bar: `None` for a terminal alone.
+    """
+    import torch
+    from transformers import PrinterCallback, set_seed
+
+    # Before the model: new embeddings and the adapter's weights are drawn.
+    set_seed(config.seed)
+    model = load(base, device, config=config, tokens=len(tokenizer) if added else None)
+    # A cache of keys and values is for generating.
+    model.config.use_cache = False
+    arguments = _arguments(config, device, checkpoints, validated=bool(validation))
+    trainer = _trainer_class()(
+        model=model,
+        args=arguments,
+        train_dataset=_columns(training),
+        eval_dataset=_columns(validation) if validation else None,
+        processing_class=tokenizer,
+        peft_config=_lora(config, model, added=added),
+    )
+    # TRL has made the trained weights bf16; a CPU computes in float32 all through.
+    wanted = torch.float32
+    if config.adapter_dtype == "bfloat16" and computes_in_bf16(device):
+        wanted = torch.bfloat16
+    for weight in trainer.model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(wanted)
+    # Only now: TRL packs the rows, and that decides how many batches there are.
+    batches = len(trainer.get_train_dataloader())
+    steps = math.ceil(math.ceil(batches / config.accumulation) * config.epochs)
+    arguments.save_steps = arguments.eval_steps = max(1, math.ceil(steps / config.checkpoints))
+    # Without its bar, transformers prints every line of the log instead.
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_make_callback(progress, show if main_process() else False))
+    return trainer
+
+
+def _trainer_class() -> Any:
+    from trl import SFTTrainer
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
+        """Saves the adapter and what resuming needs: no card, nothing that is pickled."""
+
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """Writes none: TRL would with every checkpoint, and ours is written at the end."""
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            # transformers would add training_args.bin, which is pickled, and the tokenizer.
+            _save_weights(self, output_dir or self.args.output_dir, state_dict=state_dict)
+
+    return Trainer
+
+
+def _save_weights(trainer: Any, folder: str | Path, *, state_dict: Any = None) -> None:
+    # Whole embeddings are saved where they were trained; copies of the base's own would treble the
+    # file.
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(
+        str(folder), state_dict=state_dict, save_embedding_layers=False
+    )
+
+
+def _arguments(config: QLoRAConfig, device: str, checkpoints: Path, *, validated: bool) -> Any:
+    from trl import SFTConfig
+
+    cpu = device == "cpu"
+    optimizer: str = config.optimizer
+    if cpu:
+        # Paged and 8-bit states live in a GPU's memory; the CPU's own optimizer needs no paging.
+        optimizer = optimizer.removeprefix("paged_")
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.scheduler,
+        # transformers reads a number below 1 as a share of the steps.
+        warmup_steps=config.warmup_ratio,
+        optim=optimizer,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        gradient_checkpointing=config.gradient_checkpointing,
+        # Of a packed sequence; rows are cut already.
+        max_length=config.max_length if config.packing else None,
+        packing=config.packing,
+        # The loss of a held-out row must not hang on the rows beside it.
+        eval_packing=False,
+        # No row is longer, so the next multiple is max_length itself.
+        pad_to_multiple_of=config.max_length if config.pad_to_max_length else None,
+        bf16=computes_in_bf16(device),
+        use_cpu=cpu,
+        seed=config.seed,
+        logging_steps=1,
+        save_strategy="steps",
+        # A kill may leave the last one half written; the one before is still whole.
+        save_total_limit=2,
+        eval_strategy="steps" if validated else "no",
+        # A training that goes on has measured the base model already.
+        eval_on_start=validated and last_checkpoint(checkpoints) is None,
+        # Otherwise the logits of all rows held out would be kept.
+        prediction_loss_only=True,
+        # Every adapter has a part in every step; to look for idle ones breaks checkpointing.
+        ddp_find_unused_parameters=False,
+        dataloader_pin_memory=not cpu,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _lora(config: QLoRAConfig, model: Any, *, added: bool) -> Any:
+    from peft import LoraConfig
+
+    modules, targets = full_modules(config, added=added), config.target_modules
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        # PEFT takes its own word for a choice of layers, or a list.
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=list(modules) or None,
+        # Embeddings that are tied to the output layer stay so when they are trained in full.
+        ensure_weight_tying=tied and bool(modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _columns(rows: Sequence[Encoded]) -> Any:
+    import datasets
+
+    return datasets.Dataset.from_dict(
+        {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    )
+
+
+def in_effect(trainer: Any) -> dict[str, Any]:
+    """Tells what the device made of the settings: a CPU pages nothing and computes in float32."""
+    dtypes = {
+        str(weight.dtype).removeprefix("torch.")
+        for weight in trainer.model.parameters()
+        if weight.requires_grad
+    }
+    return {
+        "optimizer": trainer.args.optim.value,
+        "trained_in": sorted(dtypes),
+        "bf16": trainer.args.bf16,
+    }
+
+
+def save_adapter(trainer: Any, base: BaseModel, tokenizer: Any, adapter: Path) -> None:
+    """Writes adapter and tokenizer into a folder, in place of what stood there."""
+    # Under another name first, so that a kill never leaves half an adapter that looks whole.
+    new = adapter.with_name(f".{adapter.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    # A name on the hub would otherwise be the path of its copy in the cache.
+    model.peft_config["default"].base_model_name_or_path = base.name
+    _save_weights(trainer, new)
+    # PEFT's own card is a form to fill in.
+    (new / "README.md").unlink(missing_ok=True)
+    tokenizer.save_pretrained(str(new))
+    shutil.rmtree(adapter, ignore_errors=True)
+    new.rename(adapter)
+
+
+# Seconds between two lines of the log, where there is no bar.
+_LOG_EVERY = 30.0
+
+
+def _make_callback(progress: Callable[[TrainingProgress], object] | None, show: bool | None) -> Any:
+    """Makes a callback that shows a bar or logs lines, and calls `progress`."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -45,55 +245,58 @@ def make_callback(tell: Callable[[TrainingProgress], object] | None, show: bool 
             self.bar: Any = None
             self.loss: float | None = None
             self.validation: float | None = None
-            self.begun, self.first, self.next = time.monotonic(), 0, time.monotonic() + _EVERY
+            self.begun = time.monotonic()
+            self.first_step = 0
+            self.next_line = self.begun + _LOG_EVERY
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.begun, self.first = time.monotonic(), state.global_step
+            # A training that goes on begins at the step of its checkpoint.
+            self.begun, self.first_step = time.monotonic(), state.global_step
             if show or (show is None and sys.stderr.isatty()):
                 from tqdm.auto import tqdm
 
                 self.bar = tqdm(
-                    total=state.max_steps, initial=self.first, unit="step", desc="training"
+                    total=state.max_steps, initial=self.first_step, unit="step", desc="training"
                 )
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            # Training and validation loss come on lines of their own, so the other is kept.
             self.loss = (logs or {}).get("loss", self.loss)
             self.validation = (logs or {}).get("eval_loss", self.validation)
-            done = state.global_step - self.first
-            left = (
-                (state.max_steps - state.global_step) * (time.monotonic() - self.begun) / done
-                if done
-                else None
+            left = None
+            if done := state.global_step - self.first_step:
+                seconds_a_step = (time.monotonic() - self.begun) / done
+                left = (state.max_steps - state.global_step) * seconds_a_step
+            reached = TrainingProgress(
+                state.global_step, state.max_steps, self.loss, self.validation, left
             )
-            self.report(
-                TrainingProgress(
-                    state.global_step, state.max_steps, self.loss, self.validation, left
-                )
-            )
+            self.show(reached)
+            if progress:
+                progress(reached)
 
-        def report(self, now: TrainingProgress) -> None:
-            facts = {"loss": now.loss, "validation": now.validation_loss}
-            shown = {
-                name: f"{float(value):.3f}" for name, value in facts.items() if value is not None
-            }
-            if now.seconds_left is not None:
-                shown["left"] = str(timedelta(seconds=round(now.seconds_left)))
+        def show(self, reached: TrainingProgress) -> None:
             if self.bar is not None:
-                self.bar.n = now.step
-                self.bar.set_postfix(shown)
-            elif show is not False and time.monotonic() >= self.next:
-                self.next = time.monotonic() + _EVERY
-                _LOG.info(
-                    "step %d of %d; %s",
-                    now.step,
-                    now.steps,
-                    ", ".join(f"{k} {v}" for k, v in shown.items()),
-                )
-            if tell:
-                tell(now)
+                self.bar.n = reached.step
+                self.bar.set_postfix(_figures(reached))
+            elif show is not False and time.monotonic() >= self.next_line:
+                self.next_line = time.monotonic() + _LOG_EVERY
+                figures = ", ".join(f"{name} {text}" for name, text in _figures(reached).items())
+                _LOG.info("step %d of %d; %s", reached.step, reached.steps, figures)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if self.bar is not None:
                 self.bar.close()
 
     return Watch()
+
+
+def _figures(reached: TrainingProgress) -> dict[str, str]:
+    """Writes what is known so far, as text by name."""
+    figures = {}
+    if reached.loss is not None:
+        figures["loss"] = f"{reached.loss:.3f}"
+    if reached.validation_loss is not None:
+        figures["validation"] = f"{reached.validation_loss:.3f}"
+    if reached.seconds_left is not None:
+        figures["left"] = str(timedelta(seconds=round(reached.seconds_left)))
+    return figures

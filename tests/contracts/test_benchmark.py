@@ -60,16 +60,14 @@ def test_it_has_a_name_for_files_and_a_language_of_the_packs(benchmark):
 def test_questions_have_an_id_of_their_own_a_task_and_an_answer(benchmark):
     questions = benchmark.questions()
     assert len(questions) > 0
-    assert len({one.id for one in questions}) == len(questions)
-    for one in questions:
-        assert (
-            isinstance(one, Question)
-            and one.id
-            and one.task
-            and one.question.strip()
-            and one.answer.strip()
-        )
-        assert not one.choices or one.answer in one.choices
+    assert len({question.id for question in questions}) == len(questions)
+    for question in questions:
+        assert isinstance(question, Question)
+        assert question.id
+        assert question.task
+        assert question.question.strip()
+        assert question.answer.strip()
+        assert not question.choices or question.answer in question.choices
 
 
 def test_it_gives_the_same_whenever_it_is_asked(make, benchmark):
@@ -77,12 +75,12 @@ def test_it_gives_the_same_whenever_it_is_asked(make, benchmark):
 
 
 def test_a_prompt_holds_all_that_is_asked_but_not_which_answer_is_right(benchmark):
-    for one in benchmark.questions():
-        prompt = benchmark.prompt(one)
-        assert isinstance(prompt, Prompt) and prompt == benchmark.prompt(one)
-        for text in (one.question, one.context, *one.choices):
+    for question in benchmark.questions():
+        prompt = benchmark.prompt(question)
+        assert isinstance(prompt, Prompt) and prompt == benchmark.prompt(question)
+        for text in (question.question, question.context, *question.choices):
             assert text in prompt.user
-        assert benchmark.prompt(replace(one, answer="คำตอบอื่น")) == prompt
+        assert benchmark.prompt(replace(question, answer="คำตอบอื่น")) == prompt
         assert prompt.temperature is None and prompt.schema is None
 
 

@@ -50,9 +50,10 @@ GOOD = Instruction(
     evidence="พระปรางค์สูงราว 82 เมตร",
 )  # fmt: skip
 HOSTILE = [
-    "", " ", "\x00", "\ud800", "\ufffd" * 50, "(" * 5000, "กิ" * 5000, "ก\u0e34" * 40, "\u0301" * 100, "a" * 20_000,
-    "```" * 999, '"' * 501, "{" * 3000, "[" * 3000 + "]" * 3000, "9" * 6000, "1." * 3000, "၁၉၄၈" * 50, "1\n" * 3000,
-    "\u202e\u200b\ufeff", "$context ${x} {0} %s", "A. A\nB. B\nC. C", "İIıi ŉǅ", "٣٫١٤", "²³¹½",
+    "", " ", "\x00", "\ud800", "\ufffd" * 50, "(" * 5000, "กิ" * 5000, "ก\u0e34" * 40,
+    "\u0301" * 100, "a" * 20_000, "```" * 999, '"' * 501, "{" * 3000, "[" * 3000 + "]" * 3000,
+    "9" * 6000, "1." * 3000, "၁၉၄၈" * 50, "1\n" * 3000, "\u202e\u200b\ufeff",
+    "$context ${x} {0} %s", "A. A\nB. B\nC. C", "İIıi ŉǅ", "٣٫١٤", "²³¹½",
     "<a " * 3000, "👩‍👩‍👧‍👦" * 30, "ก ข " * 4000,
 ]  # fmt: skip
 
@@ -97,7 +98,7 @@ def test_any_text_gets_an_answer(each, text):
 
 
 def is_reason(reason):
-    """A filter's word, a colon and a phrase; what differs from row to row stands in brackets at the end."""
+    """A filter's word, a colon and a phrase; what differs by row stands in brackets at the end."""
     word, colon, rest = reason.partition(": ")
     phrase, bracket, _ = rest.partition(" (")
     return (
@@ -136,7 +137,7 @@ def test_settings_are_public_fields_and_nothing_else(make):
 
 @pytest.mark.parametrize("code", languages())
 def test_the_answers_that_native_readers_wrote_pass(code):
-    """The languages' own examples are grounded and in the language; that they are examples is the rules' to say."""
+    """The languages' own examples are good rows, but for being examples, which the rules see."""
     language, grounding = bound(LanguageFilter, code), bound(GroundingFilter, code)
     pack = Language.load(code)
     for example in pack.format_examples["closed_qa"]:

@@ -3,23 +3,17 @@
 import pytest
 
 import seedfree as sf
-from tests.training.tiny import TASKS, item, save_base
+from tests.training.tiny import TASKS, item, one_thread, save_base
 
 ROWS = sf.Dataset(item(task, number) for number in range(2) for task in TASKS)
 
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
-    for package in ("trl", "peft", "bitsandbytes", "datasets"):
-        pytest.importorskip(package)
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    base = save_base(tmp_path_factory.mktemp("base") / "tiny")
     config = sf.QLoRAConfig(rank=2, max_length=128, epochs=1, validation_share=0.2, checkpoints=1)
-    yield sf.QLoRATrainer(base, config, show=False)
-    torch.set_num_threads(before)
+    with one_thread():
+        base = save_base(tmp_path_factory.mktemp("base") / "tiny")
+        yield sf.QLoRATrainer(base, config, show=False)
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +33,15 @@ def test_the_model_is_in_the_folder(model):
     assert again.generate(["สวัสดี"], max_new_tokens=2) == model.generate(["สวัสดี"], max_new_tokens=2)
 
 
+def times(folder):
+    paths = (path for path in folder.rglob("*") if path.name != ".lock")
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
 def test_run_again_it_opens_what_is_there(trainer, model):
-    before = {
-        path: path.stat().st_mtime_ns for path in model.folder.rglob("*") if path.name != ".lock"
-    }
+    before = times(model.folder)
     assert trainer.train(ROWS, str(model.folder)).info == model.info
-    assert before == {
-        path: path.stat().st_mtime_ns for path in model.folder.rglob("*") if path.name != ".lock"
-    }
+    assert times(model.folder) == before
 
 
 def test_mistakes_are_one_line_and_leave_no_folder(trainer, tmp_path):

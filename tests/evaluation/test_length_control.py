@@ -36,8 +36,8 @@ def test_without_bias_the_rate_is_the_plain_one(mean):
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     true = 1 / (1 + math.exp(-0.5))
-    found = [length_controlled(*planted(0.5, 1.0, 100, n=200, seed=i))[1] for i in range(300)]
-    assert 0.91 <= sum(low <= true <= high for low, high in found) / 300 <= 0.98
+    intervals = [length_controlled(*planted(0.5, 1.0, 100, n=200, seed=i))[1] for i in range(300)]
+    assert 0.91 <= sum(low <= true <= high for low, high in intervals) / 300 <= 0.98
 
 
 def test_copies_of_a_source_do_not_narrow_the_interval():
@@ -52,7 +52,7 @@ def test_copies_of_a_source_do_not_narrow_the_interval():
 
 
 @pytest.mark.parametrize(
-    "outcomes, differences, rate",
+    "outcomes, differences, expected",
     [
         ([1, 1, 1], [-3, 0, 5], 1),
         ([0, 0], [-3, 5], 0),
@@ -66,12 +66,11 @@ def test_copies_of_a_source_do_not_narrow_the_interval():
         ([1, 0], [-5, -1], math.nan),
     ],
 )
-def test_edges(outcomes, differences, rate):
-    found, (low, high) = length_controlled(outcomes, differences)
-    assert found == pytest.approx(rate, nan_ok=True)
-    assert math.isnan(rate) == math.isnan(low) == math.isnan(high) and (
-        math.isnan(rate) or low <= found <= high
-    )
+def test_edges(outcomes, differences, expected):
+    rate, (low, high) = length_controlled(outcomes, differences)
+    assert rate == pytest.approx(expected, nan_ok=True)
+    assert math.isnan(rate) == math.isnan(low) == math.isnan(high)
+    assert math.isnan(rate) or low <= rate <= high
 
 
 def test_where_length_tells_every_outcome_the_interval_owns_to_knowing_nothing():

@@ -1,4 +1,4 @@
-"""What is exported runs in lm-evaluation-harness itself, and its scores are those worked out by hand."""
+"""Exports run in lm-evaluation-harness itself, and its scores are those worked out by hand."""
 
 import json
 import os
@@ -26,14 +26,19 @@ class Quiz:
     def __init__(self, choices=12, texts=0, answers=None, system=None):
         self.system = system
         self._questions = [
-            Question(id=f"c{n}", task="pick", question=f"ข้อ {n} {HOSTILE}", answer=SENTENCES[n % 4][: 9 + n],
-                     choices=tuple(one[: 9 + n] for one in SENTENCES[:4]))
+            Question(
+                id=f"c{n}",
+                task="pick",
+                question=f"ข้อ {n} {HOSTILE}",
+                answer=SENTENCES[n % 4][: 9 + n],
+                choices=tuple(sentence[: 9 + n] for sentence in SENTENCES[:4]),
+            )
             for n in range(choices)
-        ]  # fmt: skip
+        ]
         answers = answers or [f"{SENTENCES[n % 6]} {HOSTILE}" for n in range(texts)]
         self._questions += [
-            Question(id=f"t{n}", task="tell", question=f"เล่าเรื่องที่ {n}", answer=one)
-            for n, one in enumerate(answers)
+            Question(id=f"t{n}", task="tell", question=f"เล่าเรื่องที่ {n}", answer=answer)
+            for n, answer in enumerate(answers)
         ]
 
     def questions(self):
@@ -64,13 +69,12 @@ def test_files_name_columns_and_hold_no_code_and_no_templates(tmp_path):
         assert not any(
             mark in text for mark in ("!function", "{{", "{%", "trust_remote_code", "ข้อ")
         )
-        assert config["dataset_path"] == "json" and os.path.isabs(
-            config["dataset_kwargs"]["data_files"]["test"]
-        )
+        assert config["dataset_path"] == "json"
+        assert os.path.isabs(config["dataset_kwargs"]["data_files"]["test"])
     rows = read(tmp_path, "tiny_quiz_choice")[1]
     assert rows[2]["prompt"] == f"ตอบสั้น ๆ\n\nข้อ 2 {HOSTILE}\nคำตอบ:" and rows[2]["label"] == 2
-    assert [one["choices"][one["label"]] for one in rows] == [
-        one.answer for one in quiz.questions()[:3]
+    assert [row["choices"][row["label"]] for row in rows] == [
+        question.answer for question in quiz.questions()[:3]
     ]
     assert export_lm_eval(Quiz(choices=2), tmp_path, name="of mine/ข้าว") == ["of_mine_ข้าว"]
 
@@ -105,12 +109,18 @@ import lm_eval
 from lm_eval.tasks import TaskManager
 
 base, tasks, names = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
-found = lm_eval.simple_evaluate(
-    model="hf", model_args={"pretrained": base, "dtype": "float32"}, tasks=names, device="cpu", batch_size=4,
-    task_manager=TaskManager(include_path=tasks, include_defaults=False), bootstrap_iters=0, log_samples=True,
+report = lm_eval.simple_evaluate(
+    model="hf",
+    model_args={"pretrained": base, "dtype": "float32"},
+    tasks=names,
+    device="cpu",
+    batch_size=4,
+    task_manager=TaskManager(include_path=tasks, include_defaults=False),
+    bootstrap_iters=0,
+    log_samples=True,
     gen_kwargs="max_gen_toks=4",
 )
-keep = {name: found[name] for name in ("results", "n-samples", "samples")}
+keep = {name: report[name] for name in ("results", "n-samples", "samples")}
 print("\\n" + json.dumps(keep, default=str))
 """
 
@@ -155,44 +165,44 @@ def log_likelihoods(base, prompts, choices):
         )
     for prompt, each in zip(prompts, choices, strict=True):
         start = len(tokenizer(prompt, add_special_tokens=False).input_ids)
-        found = []
+        scores = []
         for choice in each:
             ids = torch.tensor(
                 [tokenizer(f"{prompt} {choice}", add_special_tokens=False).input_ids]
             )
             with torch.no_grad():
                 logs = model(ids).logits[0, :-1].log_softmax(-1)
-            found.append(logs.gather(1, ids[0, 1:, None])[start - 1 :].sum().item())
-        yield found
+            scores.append(logs.gather(1, ids[0, 1:, None])[start - 1 :].sum().item())
+        yield scores
 
 
 def test_the_harness_gives_the_accuracy_that_log_likelihoods_give(ran):
-    quiz, base, names, found = ran
+    quiz, base, names, report = ran
     asked = quiz.questions()[:12]
-    prompts = [quiz.prompt(one).user for one in asked]
-    scores = list(log_likelihoods(base, prompts, [one.choices for one in asked]))
+    prompts = [quiz.prompt(question).user for question in asked]
+    scores = list(log_likelihoods(base, prompts, [question.choices for question in asked]))
     right = [
-        max(range(4), key=one.__getitem__) == q.choices.index(q.answer)
-        for one, q in zip(scores, asked, strict=True)
+        max(range(4), key=scored.__getitem__) == q.choices.index(q.answer)
+        for scored, q in zip(scores, asked, strict=True)
     ]
     assert 0 < sum(right) < 12  # a model that is always right or wrong would prove little
     name = names[0]
-    assert found["results"][name]["acc,none"] == pytest.approx(sum(right) / 12)
-    assert found["n-samples"][name] == {"original": 12, "effective": 12}
-    for sample in found["samples"][name]:
+    assert report["results"][name]["acc,none"] == pytest.approx(sum(right) / 12)
+    assert report["n-samples"][name] == {"original": 12, "effective": 12}
+    for sample in report["samples"][name]:
         # to the letter: nothing was rendered
         assert sample["arguments"][0][0] == prompts[sample["doc_id"]]
-        said = [one[0] for one in sample["filtered_resps"]]
-        assert said == pytest.approx(scores[sample["doc_id"]], abs=1e-3)
+        answered = [reply[0] for reply in sample["filtered_resps"]]
+        assert answered == pytest.approx(scores[sample["doc_id"]], abs=1e-3)
 
 
 def test_the_harness_generates_and_scores_what_was_written(ran):
     import sacrebleu
 
-    quiz, _, names, found = ran
-    samples = found["samples"][names[1]]
-    assert [one["target"].strip() for one in samples] == ["2024-01-01", "1932-06-24"]
-    assert found["n-samples"][names[1]]["effective"] == 2
-    said = [one["filtered_resps"][0] for one in samples]
-    wanted = sacrebleu.corpus_chrf(said, [["2024-01-01", "1932-06-24"]]).score
-    assert found["results"][names[1]]["chrf,none"] == pytest.approx(wanted)
+    quiz, _, names, report = ran
+    samples = report["samples"][names[1]]
+    assert [sample["target"].strip() for sample in samples] == ["2024-01-01", "1932-06-24"]
+    assert report["n-samples"][names[1]]["effective"] == 2
+    answers = [sample["filtered_resps"][0] for sample in samples]
+    wanted = sacrebleu.corpus_chrf(answers, [["2024-01-01", "1932-06-24"]]).score
+    assert report["results"][names[1]]["chrf,none"] == pytest.approx(wanted)

@@ -4,17 +4,34 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
-from seedfree.evaluation.metrics import METRICS, paper_rows, segmented_rows, value
+from seedfree.evaluation.metrics import (
+    METRICS,
+    metric_value,
+    paper_rows,
+    rouge_l,
+    rouge_lsum,
+    segmented_rows,
+)
 from seedfree.evaluation.words import paper_cutter, segmented_cutter
 
 TEXTS = st.text(st.sampled_from("ab c.ก\n"), max_size=25)
+LINES = st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=12), max_size=4)
 ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6)
 
 
+class Spaces:
+    def tokenize(self, text):
+        return text.split()
+
+
+SCORER = RougeScorer(["rougeL", "rougeLsum"], tokenizer=Spaces())
+
+
 def of(rows, metric):
-    return float(value(metric, rows.sum(axis=0)))
+    return float(metric_value(metric, rows.sum(axis=0)))
 
 
 @given(ROWS)
@@ -37,7 +54,9 @@ def test_corpus_scores_are_sacrebleu_s(pairs):
 def test_value_takes_many_sums_at_once():
     rows = segmented_rows(["a b c d e", "x", ""], ["a b c d f", "y", "z"], segmented_cutter("en"))
     for metric in METRICS:
-        assert value(metric, rows) == pytest.approx([float(value(metric, row)) for row in rows])
+        assert metric_value(metric, rows) == pytest.approx(
+            [float(metric_value(metric, row)) for row in rows]
+        )
 
 
 def test_meteor_without_synonyms_or_stems():
@@ -98,3 +117,19 @@ def test_rows_without_text_are_zeros_that_count_or_do_not():
         and not segmented[2].any()
         and np.any(segmented[1, 2:30])
     )
+
+
+@given(LINES, LINES)
+def test_equal_to_rouge_score(candidate, reference):
+    expected = SCORER.score(*("\n".join(map(" ".join, lines)) for lines in (reference, candidate)))
+    assert rouge_lsum(candidate, reference) == pytest.approx(
+        expected["rougeLsum"].fmeasure, abs=1e-12
+    )
+    assert rouge_l(sum(candidate, []), sum(reference, [])) == pytest.approx(
+        expected["rougeL"].fmeasure, abs=1e-12
+    )
+
+
+def test_long_texts_cost_little():
+    words = [str(i * i % 997) for i in range(5000)]
+    assert rouge_l(words, words) == rouge_lsum([words], [words]) == 1.0

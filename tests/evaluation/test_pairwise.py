@@ -38,90 +38,79 @@ def compare(generator, first, second, out, questions=QUESTIONS, **settings):
 
 def test_a_perfect_judge_survives_the_swap(tmp_path):
     generator = say(better)
-    found = compare(generator, GOOD[:8] + POOR[8:], POOR[:10] + GOOD[10:], tmp_path)
-    assert (found.wins, found.ties, found.losses, found.inconsistent, found.missing) == (
-        8,
-        2,
-        2,
-        0,
-        0,
-    )
-    assert found.win_rate == pytest.approx((8 + 1) / 12) and found.tie_share == pytest.approx(
-        2 / 12
-    )
-    assert found.interval.low < found.win_rate < found.interval.high
-    assert found.agreement == found.kappa == 1 and found.position_bias == 0.5
-    assert found.position_interval == (0.5, 0.5)  # both verdicts of a pair are drawn as one
-    assert len(generator.calls) == 2 * N and list(generator.calls[0].schema["properties"]) == [
-        "rationale",
-        "verdict",
-    ]
+    result = compare(generator, GOOD[:8] + POOR[8:], POOR[:10] + GOOD[10:], tmp_path)
+    figures = (result.wins, result.ties, result.losses, result.inconsistent, result.missing)
+    assert figures == (8, 2, 2, 0, 0)
+    assert result.win_rate == pytest.approx((8 + 1) / 12)
+    assert result.tie_share == pytest.approx(2 / 12)
+    assert result.interval.low < result.win_rate < result.interval.high
+    assert result.agreement == result.kappa == 1 and result.position_bias == 0.5
+    assert result.position_interval == (0.5, 0.5)  # both verdicts of a pair are drawn as one
+    assert len(generator.calls) == 2 * N
+    assert list(generator.calls[0].schema["properties"]) == ["rationale", "verdict"]
 
 
 def test_first_and_second_are_not_mixed_up(tmp_path):
-    found = compare(say(better), GOOD, POOR, tmp_path / "1")
-    assert found.win_rate == 1 and found.wins == N and found.interval == (1, 1)
+    result = compare(say(better), GOOD, POOR, tmp_path / "1")
+    assert result.win_rate == 1 and result.wins == N and result.interval == (1, 1)
     turned = compare(say(better), POOR, GOOD, tmp_path / "2")
-    assert (
-        turned.win_rate == 0
-        and turned.losses == N
-        and {pair.outcome for pair in turned.pairs} == {"second"}
-    )
+    assert turned.win_rate == 0
+    assert turned.losses == N
+    assert {pair.outcome for pair in turned.pairs} == {"second"}
 
 
 @pytest.mark.parametrize("place, share", [("A", 1), ("B", 0)])
 def test_a_judge_of_places_alone_decides_nothing(place, share, tmp_path):
-    found = compare(say(lambda a, b: place), GOOD, POOR, tmp_path)
-    assert found.position_bias == share and found.position_interval == (share, share)
-    assert (
-        found.win_rate == 0.5
-        and found.inconsistent == found.ties == N
-        and found.agreement == 0
-        and found.kappa <= 0
-    )
-    assert found.length_controlled == 0.5
+    result = compare(say(lambda a, b: place), GOOD, POOR, tmp_path)
+    assert result.position_bias == share and result.position_interval == (share, share)
+    assert result.win_rate == 0.5
+    assert result.inconsistent == result.ties == N
+    assert result.agreement == 0
+    assert result.kappa <= 0
+    assert result.length_controlled == 0.5
 
 
 def test_the_figures_of_two_orders_that_agree_on_half(tmp_path):
     # both first; both second; disagree; a tie and the first
-    said = iter(["A", "B", "B", "A", "A", "A", "tie", "B"])
+    verdicts = iter(["A", "B", "B", "A", "A", "A", "tie", "B"])
     order = {
-        (q, a): next(said)
-        for q, one, two in zip(QUESTIONS, GOOD, POOR[:4], strict=False)
-        for a in (one, two)
+        (q, a): next(verdicts)
+        for q, good, poor in zip(QUESTIONS, GOOD, POOR[:4], strict=False)
+        for a in (good, poor)
     }
     judge = FunctionGenerator(
         lambda prompt: verdict(order[shown(prompt)[0], shown(prompt)[2]]), name="judge"
     )
-    found = compare(judge, GOOD[:4], POOR[:4], tmp_path, QUESTIONS[:4])
-    assert [pair.outcome for pair in found.pairs] == ["first", "second", "tie", "tie"]
-    assert (found.win_rate, found.inconsistent, found.agreement) == (0.5, 2, 0.5)
+    result = compare(judge, GOOD[:4], POOR[:4], tmp_path, QUESTIONS[:4])
+    assert [pair.outcome for pair in result.pairs] == ["first", "second", "tie", "tie"]
+    assert (result.win_rate, result.inconsistent, result.agreement) == (0.5, 2, 0.5)
     # by chance: 2/4 x 2/4 + 1/4 x 2/4
-    assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
-    assert found.position_bias == pytest.approx(4 / 7)
-    assert found.position_interval.low < 4 / 7 < found.position_interval.high
+    assert result.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
+    assert result.position_bias == pytest.approx(4 / 7)
+    assert result.position_interval.low < 4 / 7 < result.position_interval.high
 
 
 def test_one_order_decided_and_the_other_tied_is_a_tie_that_is_reported(tmp_path):
-    found = compare(say(lambda a, b: "A" if a.startswith("ดี") else "tie"), GOOD, POOR, tmp_path)
-    assert (found.ties, found.inconsistent, found.position_bias) == (N, N, 1)
+    result = compare(say(lambda a, b: "A" if a.startswith("ดี") else "tie"), GOOD, POOR, tmp_path)
+    assert (result.ties, result.inconsistent, result.position_bias) == (N, N, 1)
 
 
 def test_a_judge_that_always_ties(tmp_path):
-    found = compare(say(lambda a, b: "tie"), GOOD, POOR, tmp_path)
-    assert (found.ties, found.inconsistent, found.win_rate, found.tie_share, found.agreement) == (
-        N,
-        0,
-        0.5,
-        1,
-        1,
+    result = compare(say(lambda a, b: "tie"), GOOD, POOR, tmp_path)
+    figures = (
+        result.ties,
+        result.inconsistent,
+        result.win_rate,
+        result.tie_share,
+        result.agreement,
     )
-    assert found.interval == (0.5, 0.5) and found.length_controlled == 0.5
-    assert all(map(math.isnan, (found.kappa, found.position_bias, *found.position_interval)))
+    assert figures == (N, 0, 0.5, 1, 1)
+    assert result.interval == (0.5, 0.5) and result.length_controlled == 0.5
+    assert all(map(math.isnan, (result.kappa, result.position_bias, *result.position_interval)))
 
 
 def test_what_a_judge_gives_for_length_is_taken_out(tmp_path):
-    """The longer answer is preferred four times of five, and the first is the longer one in two pairs of three."""
+    """The longer answer wins four times of five; the first is longer in two pairs of three."""
     first = ["ก" * (60 if i % 3 else 20) for i in range(60)]
     second = ["ข" * (20 if i % 3 else 60) for i in range(60)]
 
@@ -129,13 +118,13 @@ def test_what_a_judge_gives_for_length_is_taken_out(tmp_path):
         number, _, a, b = shown(prompt)
         return verdict("AB"[(len(a) > len(b)) == (int(number) % 5 == 0)])
 
-    found = compare(
+    result = compare(
         FunctionGenerator(judge, name="judge"), first, second, tmp_path, [str(i) for i in range(60)]
     )
-    assert found.win_rate == pytest.approx(0.6) and found.agreement == 1
-    assert found.length_controlled == pytest.approx(0.5, abs=0.01)
-    low, high = found.length_controlled_interval
-    assert low < 0.5 < high and found.length_difference == pytest.approx(40 / 3)
+    assert result.win_rate == pytest.approx(0.6) and result.agreement == 1
+    assert result.length_controlled == pytest.approx(0.5, abs=0.01)
+    low, high = result.length_controlled_interval
+    assert low < 0.5 < high and result.length_difference == pytest.approx(40 / 3)
 
 
 @pytest.mark.parametrize(
@@ -148,35 +137,31 @@ def test_a_pair_without_both_verdicts_counts_for_nothing(answer, asked, tmp_path
         return answer if question == QUESTIONS[0] and a == POOR[0] else verdict(better(a, b))
 
     generator = FunctionGenerator(half, name="judge")
-    found = compare(generator, GOOD, POOR, tmp_path)
-    assert (
-        found.missing == 1
-        and found.wins == N - 1
-        and found.win_rate == 1
-        and found.position_bias == 0.5
-    )
-    assert found.pairs[0].verdicts == ("first", None) and found.pairs[0].outcome is None
-    assert (
-        found.pairs[0].errors[0] is None
-        and found.pairs[0].errors[1]
-        and found.pairs[0].rationales[1] is None
-    )
+    result = compare(generator, GOOD, POOR, tmp_path)
+    assert result.missing == 1
+    assert result.wins == N - 1
+    assert result.win_rate == 1
+    assert result.position_bias == 0.5
+    assert result.pairs[0].verdicts == ("first", None) and result.pairs[0].outcome is None
+    assert result.pairs[0].errors[0] is None
+    assert result.pairs[0].errors[1]
+    assert result.pairs[0].rationales[1] is None
     assert len(generator.calls) == 2 * N - 1 + asked
 
 
 def test_a_judge_that_says_nothing_prefers_nobody(tmp_path):
-    found = compare(FunctionGenerator(lambda prompt: "?", name="judge"), GOOD, POOR, tmp_path)
-    assert found.missing == len(found) == N
+    result = compare(FunctionGenerator(lambda prompt: "?", name="judge"), GOOD, POOR, tmp_path)
+    assert result.missing == len(result) == N
     figures = (
-        found.win_rate,
-        found.macro,
-        found.tie_share,
-        found.length_controlled,
-        found.agreement,
-        found.kappa,
+        result.win_rate,
+        result.macro,
+        result.tie_share,
+        result.length_controlled,
+        result.agreement,
+        result.kappa,
     )
-    assert all(map(math.isnan, (*figures, *found.interval, *found.length_controlled_interval)))
-    assert "missing=12" in repr(found)
+    assert all(map(math.isnan, (*figures, *result.interval, *result.length_controlled_interval)))
+    assert "missing=12" in repr(result)
 
 
 def test_an_empty_answer_is_judged_like_any_other(tmp_path):
@@ -195,8 +180,8 @@ def test_comparing_again_asks_nothing(tmp_path):
 
 def test_equal_answers_are_two_requests_of_their_own(tmp_path):
     generator = say(lambda a, b: "A")
-    found = compare(generator, ["x"], ["x"], tmp_path, ["q"])
-    assert len(generator.calls) == 2 and found.pairs[0].verdicts == ("first", "second")
+    result = compare(generator, ["x"], ["x"], tmp_path, ["q"])
+    assert len(generator.calls) == 2 and result.pairs[0].verdicts == ("first", "second")
 
 
 def test_tasks_and_sources(tmp_path):
@@ -204,14 +189,14 @@ def test_tasks_and_sources(tmp_path):
         Question(str(i), "a" if i < 9 else "b", q, "", source=f"p{i // 2}")
         for i, q in enumerate(QUESTIONS)
     ]
-    found = compare(
+    result = compare(
         say(better), GOOD[:9] + POOR[9:], POOR[:9] + GOOD[9:], tmp_path, questions, references=GOOD
     )
-    assert {task: (len(each), each.win_rate) for task, each in found.tasks.items()} == {
+    assert {task: (len(each), each.win_rate) for task, each in result.tasks.items()} == {
         "a": (9, 1),
         "b": (3, 0),
     }
-    assert found.win_rate == 0.75 and found.macro == 0.5 and found.pairs[3].source == "p1"
+    assert result.win_rate == 0.75 and result.macro == 0.5 and result.pairs[3].source == "p1"
 
 
 def test_the_judge_is_blind_and_takes_answers_as_data(tmp_path):

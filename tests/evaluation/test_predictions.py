@@ -7,7 +7,7 @@ import json
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.evaluation.predictions import Prediction, cut_off, named, read_predictions
+from seedfree.evaluation.predictions import Prediction, cut_off, read_name, read_predictions
 
 HEADER = "question,context,answer,id,prediction\n"
 LONG = "ก" * 200_000
@@ -28,8 +28,8 @@ def test_csv(tmp_path, name):
         + HEADER
         + 'ถามว่า,,"บรรทัดแรก\n\nบรรทัดที่สาม",7,"เขาพูดว่า ""ดี"", แล้วไป"\nnan,NaN,,8,nan\n'
     )
-    found = read_predictions(write(tmp_path / name, text + f'x,"a\r\nb",{LONG},9,ข\n'))
-    first, second, third = found
+    file = read_predictions(write(tmp_path / name, text + f'x,"a\r\nb",{LONG},9,ข\n'))
+    first, second, third = file
     assert first == Prediction(
         "ถามว่า",
         "",
@@ -41,8 +41,8 @@ def test_csv(tmp_path, name):
     )
     assert (second.question, second.context, second.answer, second.prediction) == ("", "", "", "")
     assert (third.context, third.answer) == ("a\r\nb", LONG)
-    assert found.model == "m" and len(found) == 3
-    assert found.predictions == [first.prediction, "", "ข"] and found.references[2] == LONG
+    assert file.model == "m" and len(file) == 3
+    assert file.predictions == [first.prediction, "", "ข"] and file.references[2] == LONG
 
 
 def test_the_limit_on_csv_fields_is_put_back(tmp_path):
@@ -67,12 +67,12 @@ def test_jsonl(tmp_path, name):
         "choices": ["ก", "ข"],
         "other": {},
     }
-    found = read_predictions(
+    file = read_predictions(
         write(
             tmp_path / name, f"{json.dumps(row)}\n\n{json.dumps(row | more, ensure_ascii=False)}\n"
         )
     )
-    first, second = found
+    first, second = file
     assert first == Prediction("ถาม", "", "ก\u2028ข", "7", "")
     assert (second.task, second.part, second.stop_reason, second.choices) == (
         "open_qa",
@@ -95,12 +95,12 @@ def test_jsonl(tmp_path, name):
     ],
 )
 def test_names(name, expected):
-    assert named(name) == expected
+    assert read_name(name) == expected
 
 
 def test_a_name_of_another_form_is_the_model(tmp_path):
-    found = read_predictions(write(tmp_path / "my.model.csv", HEADER + "1,2,3,4,5\n"))
-    assert (found.model, found.rows[0].task, found.rows[0].part) == ("my.model", "", "")
+    file = read_predictions(write(tmp_path / "my.model.csv", HEADER + "1,2,3,4,5\n"))
+    assert (file.model, file.rows[0].task, file.rows[0].part) == ("my.model", "", "")
 
 
 @pytest.mark.parametrize(

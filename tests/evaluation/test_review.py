@@ -39,7 +39,7 @@ ROWS = Dataset([*(row(n) for n in range(60)), *(row(n, "summarization") for n in
 
 
 class Page(HTMLParser):
-    """The tags of a page, and the texts of its style and script elements as a browser finds them."""
+    """The tags of a page, and the texts of its style and script elements, as a browser has them."""
 
     def __init__(self, path):
         super().__init__()
@@ -86,9 +86,9 @@ def sheet(tmp_path):
 
 def test_each_task_keeps_its_share_and_the_seed_decides(tmp_path, sheet):
     origins = sheet.key["items"].values()
-    assert Counter(one["task"] for one in origins) == {"closed_qa": 6, "summarization": 4}
-    assert [ROWS[one["row"]].id for one in origins] == [one["id"] for one in origins]
-    tasks = [one["task"] for one in origins]
+    assert Counter(origin["task"] for origin in origins) == {"closed_qa": 6, "summarization": 4}
+    assert [ROWS[origin["row"]].id for origin in origins] == [origin["id"] for origin in origins]
+    tasks = [origin["task"] for origin in origins]
     assert sum(a != b for a, b in zip(tasks, tasks[1:], strict=False)) > 1, (
         "tasks do not come one after the other"
     )
@@ -109,7 +109,7 @@ def test_several_data_sets_give_as_many_rows_and_cannot_be_told_apart(tmp_path):
     few = [row(n, output=f"ก {n}") for n in range(3)]
     path = review_sheet({"ours-v2": few, "theirs-v1": ROWS, "empty": []}, 20, tmp_path / "r.html")
     key = json.loads((tmp_path / "r.key.json").read_text("utf-8"))
-    assert Counter(one["dataset"] for one in key["items"].values()) == {
+    assert Counter(origin["dataset"] for origin in key["items"].values()) == {
         "ours-v2": 3,
         "theirs-v1": 17,
     }
@@ -118,8 +118,8 @@ def test_several_data_sets_give_as_many_rows_and_cannot_be_told_apart(tmp_path):
     hidden = ["ours-v2", "theirs-v1", "secret-model", "id-1", "closed_qa", "หัวข้อ", "review.key"]
     assert not [word for word in hidden if word in text]
     shown = Page(path).sheet["rows"]
-    assert all(one.keys() == {"id", "lang", "material", "turns"} for one in shown)
-    assert [one["id"] for one in shown] == [f"r{n:02}" for n in range(1, 21)] == list(key["items"])
+    assert all(row.keys() == {"id", "lang", "material", "turns"} for row in shown)
+    assert [row["id"] for row in shown] == [f"r{n:02}" for n in range(1, 21)] == list(key["items"])
 
 
 def test_what_is_shown_of_a_row(tmp_path):
@@ -141,7 +141,7 @@ def test_what_is_shown_of_a_row(tmp_path):
         row(2, "c", messages=talk, language='th" onload="alert(1)'),
     ]
     page = Page(review_sheet(rows, 50, tmp_path / "r.html"))
-    by_first = {one["turns"][0][1]: one for one in page.sheet["rows"]}
+    by_first = {row["turns"][0][1]: row for row in page.sheet["rows"]}
     assert by_first["คำถาม 0"]["material"] == "เนื้อเรื่อง"
     assert by_first["คำถาม 0"]["turns"] == [["user", "คำถาม 0"], ["assistant", "คำตอบ 0"]]
     assert by_first["คำถาม 1"]["material"] == "หน้าเว็บ"
@@ -216,10 +216,8 @@ def test_marks_come_back_with_their_rows(sheet):
         (second, 2, None, 4),
     ]
     assert reviews.reviewers == ("A",) and reviews.rows[0].comment == "=1+1"
-    assert (
-        reviews.rows[0].id == ROWS[reviews.rows[0].row].id
-        and reviews.rows[0].task == ROWS[reviews.rows[0].row].task
-    )
+    assert reviews.rows[0].id == ROWS[reviews.rows[0].row].id
+    assert reviews.rows[0].task == ROWS[reviews.rows[0].row].task
 
 
 @pytest.mark.parametrize(
@@ -347,12 +345,8 @@ def test_a_judges_marks_are_matched_by_place_by_id_and_by_item(sheet):
     assert reviews.agreement_with(by_item, "fluency") == reviews.agreement_with(
         {"": {"id-?": 1} | by_item}, "fluency"
     )
-    assert reviews.agreement_with(by_item).first_marks == (1, 2) and reviews.agreement_with(
-        by_item
-    ).second_marks == (
-        5,
-        2,
-    )
+    assert reviews.agreement_with(by_item).first_marks == (1, 2)
+    assert reviews.agreement_with(by_item).second_marks == (5, 2)
     assert reviews.agreement_with(SimpleNamespace(scores=judged)) == reviews.agreement_with(judged)
     wrong = [
         (judged[:-1], "99 marks for 100 rows"),
@@ -370,9 +364,9 @@ def test_the_human_mark_is_the_mean_of_whole_reviews(sheet):
         sheet.write("B", {"r01": (4, 4, 4)}),
     ]
     agreement = sheet.read(*files).agreement_with({"r01": 8, "r02": 9, "r03": 1})
-    assert (
-        agreement.first == (4, 1) and agreement.first_marks == (4, 1) and agreement.quadratic == 1
-    )
+    assert agreement.first == (4, 1)
+    assert agreement.first_marks == (4, 1)
+    assert agreement.quadratic == 1
     halves = sheet.read(*files).agreement_with({"r01": 8, "r02": 9, "r03": 1}, "fluency")
     assert halves.first == (4.5, 5, 1) and halves.first_marks == (5, 5, 1)
 
@@ -381,7 +375,9 @@ def test_several_data_sets_are_told_apart_again(tmp_path):
     path = review_sheet({"ours": ROWS[:5], "theirs": ROWS[5:10]}, 10, tmp_path / "r.html")
     key = json.loads(path.with_suffix(".key.json").read_text("utf-8"))
     good = {"ours": 5, "theirs": 2}
-    lines = [f"{key['sheet']},{i},A,{good[one['dataset']]},3,3" for i, one in key["items"].items()]
+    lines = [
+        f"{key['sheet']},{i},A,{good[origin['dataset']]},3,3" for i, origin in key["items"].items()
+    ]
     (tmp_path / "a.csv").write_text("\n".join([HEADER.removesuffix(",comment"), *lines]), "utf-8")
     reviews = read_reviews(tmp_path / "a.csv", key=path.with_suffix(".key.json"))
     for name, mark in good.items():

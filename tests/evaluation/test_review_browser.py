@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no Chromium with its driver: make browser"
 )
 
-FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking
---disable-component-update --disable-sync --no-first-run""".split()
+FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-sync
+--disable-background-networking --disable-component-update --no-first-run""".split()
 HOSTILE = [
     "</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>",
     "</script ><!-- <script ",
@@ -69,34 +69,34 @@ class Page:
 
     def texts(self):
         return self.js(
-            "return [...document.querySelectorAll('.text')].map((one) => one.textContent)"
+            "return [...document.querySelectorAll('.text')].map((text) => text.textContent)"
         )
 
     def pressed(self):
         """The marks of the row that is open, None where there is none."""
-        found = self.js(
-            "return [...document.querySelectorAll('.scale')].map((one) => "
-            "one.querySelector('[aria-pressed=true]')?.innerText)"
+        marks = self.js(
+            "return [...document.querySelectorAll('.scale')].map((scale) => "
+            "scale.querySelector('[aria-pressed=true]')?.innerText)"
         )
-        return [mark and int(mark) for mark in found]
+        return [mark and int(mark) for mark in marks]
 
     def saved(self):
         """Waits for the file that the browser saves."""
         for _ in range(500):
-            if found := list(self.folder.glob("*.csv")):
-                return found[0]
+            if files := list(self.folder.glob("*.csv")):
+                return files[0]
             time.sleep(0.01)
         raise AssertionError("nothing was saved")
 
     def requests(self):
         """Addresses of all that the browser asked for since the page was opened."""
         events = [
-            json.loads(one["message"])["message"] for one in self.driver.get_log("performance")
+            json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
         return {
-            one["params"]["request"]["url"]
-            for one in events
-            if one["method"] == "Network.requestWillBeSent"
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
         }
 
 
@@ -129,9 +129,8 @@ def page(driver, tmp_path):
 
 def test_a_sheet_is_marked_by_keyboard_alone_left_and_gone_on_with(page):
     sheet = page(rows(6))
-    assert not sheet.js("return document.getElementById('start').hidden") and "6 ข้อ" in sheet.text(
-        "intro"
-    )
+    assert not sheet.js("return document.getElementById('start').hidden")
+    assert "6 ข้อ" in sheet.text("intro")
     sheet.press("\ue007")  # no name: nothing begins
     assert sheet.js("return document.getElementById('row').hidden")
     sheet.begin("=สมชาย")
@@ -152,9 +151,8 @@ def test_a_sheet_is_marked_by_keyboard_alone_left_and_gone_on_with(page):
     assert "ยังไม่ได้ให้คะแนน 1 ข้อ ข้ามไป 1 ข้อ" in sheet.text("left")
     sheet.press("\ue004", "\ue007")  # tab to the button that saves
     path = sheet.saved()
-    assert (
-        sheet.text("saved") == f"บันทึกเป็น {path.name} ในโฟลเดอร์ดาวน์โหลดแล้ว" and "=" not in path.name
-    )
+    assert sheet.text("saved") == f"บันทึกเป็น {path.name} ในโฟลเดอร์ดาวน์โหลดแล้ว"
+    assert "=" not in path.name
     assert path.read_bytes().startswith(
         b"\xef\xbb\xbfsheet,item,reviewer,fluency,culture,correctness,comment\r\n"
     )
@@ -164,10 +162,8 @@ def test_a_sheet_is_marked_by_keyboard_alone_left_and_gone_on_with(page):
     assert marks == [(3, 4, 5), (1, 1, 2), (5, 5, 2), (None, None, None), (4, 4, 4), (None, 2, 3)]
     assert reviews.reviewers == ("=สมชาย",) and reviews.rows[1].comment == '=1+1, "ดี"; j5\nบรรทัดสอง'
     asked = {url for url in sheet.requests() if not url.startswith(("blob:", "data:"))}
-    assert (
-        asked == {sheet.path.as_uri()}
-        and sheet.js("return performance.getEntriesByType('resource').length") == 0
-    )
+    assert asked == {sheet.path.as_uri()}
+    assert sheet.js("return performance.getEntriesByType('resource').length") == 0
 
 
 def test_keys_count_by_their_place_on_a_thai_keyboard(page):
@@ -207,7 +203,7 @@ def test_hostile_rows_are_shown_as_the_text_that_they_are(page):
         assert scrolled <= width == 360 and left < 40, "no text widens the page or turns it round"
         sheet.press("j")
     assert sheet.js("return document.querySelectorAll('script, img, svg').length") == 2
-    assert not [one for one in sheet.driver.get_log("browser") if one["level"] == "SEVERE"]
+    assert not [entry for entry in sheet.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def test_the_policy_lets_nothing_in_or_out(page):
@@ -218,7 +214,8 @@ def test_the_policy_lets_nothing_in_or_out(page):
         document.addEventListener("securitypolicyviolation", (event) => {
           if (seen.push(event.effectiveDirective) === 4) done(seen.sort());
         });
-        const add = (tag, values) => document.head.append(Object.assign(document.createElement(tag), values));
+        const add = (tag, values) =>
+          document.head.append(Object.assign(document.createElement(tag), values));
         fetch("http://127.0.0.1:9/").catch(() => {});
         add("script", { textContent: "window.ran = 1" });
         add("img", { src: "http://127.0.0.1:9/x.png" });
@@ -237,7 +234,8 @@ def test_each_reviewer_has_marks_of_their_own_and_damage_is_nothing(page):
     sheet.begin("B")
     assert sheet.text("where") == "1 of 2" and sheet.pressed() == [None, None, None]
     sheet.js(
-        "for (const name of Object.keys(localStorage)) if (name.endsWith('/B')) localStorage[name] = '{\"marks\": 7'"
+        "for (const name of Object.keys(localStorage))"
+        " if (name.endsWith('/B')) localStorage[name] = '{\"marks\": 7'"
     )
     sheet.driver.refresh()
     assert sheet.pressed() == [None, None, None]
@@ -248,7 +246,11 @@ def test_each_reviewer_has_marks_of_their_own_and_damage_is_nothing(page):
 
 
 def test_where_the_browser_keeps_nothing_it_says_so_and_still_saves(page):
-    script = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
+    script = """
+        Object.defineProperty(window, "localStorage", {
+          get() { throw new DOMException("no", "SecurityError"); }
+        });
+        """
     sheet = page(rows(2), language="en")
     added = sheet.driver.execute_cdp_cmd(
         "Page.addScriptToEvaluateOnNewDocument", {"source": script}
@@ -275,38 +277,44 @@ def test_it_can_be_read_and_reached(page, scheme):
     )
     sheet.begin()
     groups = sheet.driver.find_elements(By.CSS_SELECTOR, ".question")
-    assert [one.accessible_name for one in groups][
+    assert [group.accessible_name for group in groups][
         0
     ] == "Does the answer read as a native speaker would write it?"
-    names = [one.accessible_name for one in groups[0].find_elements(By.TAG_NAME, "button")]
+    names = [button.accessible_name for button in groups[0].find_elements(By.TAG_NAME, "button")]
     assert names == ["1, unreadable", "2", "3", "4", "5, native"]
     assert sheet.driver.find_element(By.ID, "comment").accessible_name.startswith("Comment")
     assert sheet.js("return document.activeElement.innerText") == "Text 1 of 2"
     sheet.press("3")
     assert sheet.text("heard") == "Language: 3"
     sheet.press("\ue004")
-    focused = "const s = getComputedStyle(document.activeElement); return [s.outlineStyle, parseFloat(s.outlineWidth)]"
+    focused = """
+        const style = getComputedStyle(document.activeElement);
+        return [style.outlineStyle, parseFloat(style.outlineWidth)];
+        """
     assert sheet.js(focused) == ["solid", 3]
     contrast = sheet.js(
         """
         const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
           .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
           .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-        const behind = (one) => {
-          for (; one; one = one.parentElement) {
-            const colour = getComputedStyle(one).backgroundColor;
+        const behind = (element) => {
+          for (; element; element = element.parentElement) {
+            const colour = getComputedStyle(element).backgroundColor;
             if (!colour.endsWith(", 0)")) return colour;
           }
         };
-        const shown = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() &&
-          [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) && !one.disabled);
-        return shown.map((one) => {
-          const [a, b] = [getComputedStyle(one).color, behind(one)].map(light).sort((x, y) => y - x);
-          return [one.innerText.slice(0, 20), (a + 0.05) / (b + 0.05)];
+        const hasText = (element) =>
+          [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        const shown = [...document.querySelectorAll("body *")].filter(
+          (element) => element.checkVisibility() && hasText(element) && !element.disabled);
+        return shown.map((element) => {
+          const colours = [getComputedStyle(element).color, behind(element)];
+          const [a, b] = colours.map(light).sort((x, y) => y - x);
+          return [element.innerText.slice(0, 20), (a + 0.05) / (b + 0.05)];
         });
         """
     )
-    assert len(contrast) > 30 and not [one for one in contrast if one[1] < 4.5], "WCAG AA"
+    assert len(contrast) > 30 and not [pair for pair in contrast if pair[1] < 4.5], "WCAG AA"
 
 
 def test_the_template_is_in_the_package():

@@ -67,7 +67,7 @@ def by_hand(predictions, references):
         for p, r in pairs
     ]
     each = [{name: s.fmeasure for name, s in rouge.score(r, p).items()} for p, r in pairs]
-    means = {name: np.mean([one[name] for one in each]) for name in each[0]}
+    means = {name: np.mean([row[name] for row in each]) for name in each[0]}
     corpus = {
         "bleu": corpus_bleu(cut[0], [cut[1]]).score,
         "chrf": corpus_chrf(cut[0], [cut[1]]).score,
@@ -80,12 +80,12 @@ def values(scores):
 
 
 def test_paper_mode_is_its_libraries_steps():
-    found = values(score(PREDICTIONS, REFERENCES, mode="paper"))
+    scores = values(score(PREDICTIONS, REFERENCES, mode="paper"))
     expected = by_hand(PREDICTIONS, REFERENCES)
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
     # What stands between spaces: 3 of 4 and 4 alike; without "the", 4 of 5 and 7; 3 of 4 and 4;
     # none.
-    assert found["squad_f1"] == pytest.approx(100 * np.mean([6 / 8, 8 / 12, 6 / 8, 0]))
+    assert scores["squad_f1"] == pytest.approx(100 * np.mean([6 / 8, 8 / 12, 6 / 8, 0]))
 
 
 @pytest.mark.parametrize("empty", ["", None, float("nan")])
@@ -93,13 +93,10 @@ def test_paper_mode_is_its_libraries_steps():
 def test_paper_mode_scales_by_valid_over_all(empty, side):
     given = [PREDICTIONS + ["คำ"], REFERENCES + ["คำ"]]
     given[side][-1] = empty
-    found, alone = score(*given, mode="paper"), score(PREDICTIONS, REFERENCES, mode="paper")
-    assert values(found) == pytest.approx({name: v * 4 / 5 for name, v in values(alone).items()})
-    assert (
-        found.n == 5
-        and found.unanswered == pytest.approx(0.2 * (1 - side))
-        and alone.unanswered == 0
-    )
+    scaled, alone = score(*given, mode="paper"), score(PREDICTIONS, REFERENCES, mode="paper")
+    assert values(scaled) == pytest.approx({name: v * 4 / 5 for name, v in values(alone).items()})
+    assert scaled.n == 5 and alone.unanswered == 0
+    assert scaled.unanswered == pytest.approx(0.2 * (1 - side))
 
 
 @given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=5))
@@ -111,14 +108,14 @@ def test_paper_mode_reads_odd_cells_as_pandas_gave_them_to_its_scorer(rows):
     valid = table[table.p.notna() & table.r.notna()].astype(str)
     if not any(map(str.strip, references)):
         return
-    found = score(predictions, references, mode="paper")
+    scores = score(predictions, references, mode="paper")
     expected = (
         by_hand(list(valid.p), list(valid.r))
         if len(valid)
         else {"bleu": 0, "chrf": 0, "rouge1": 0, "meteor": 0}
     )
     for name, value in expected.items():
-        assert getattr(found, name) == pytest.approx(value * len(valid) / len(rows)), name
+        assert getattr(scores, name) == pytest.approx(value * len(valid) / len(rows)), name
 
 
 def test_segmented_mode_counts_blank_answers_and_skips_blank_references():
@@ -188,20 +185,18 @@ def test_the_interval_of_bleu_is_that_of_resampled_files():
         resampled.append((drawn.bleu, drawn.chrf))
     for metric, column in zip(("bleu", "chrf"), np.array(resampled).T, strict=True):
         low, high = np.quantile(column, [0.025, 0.975])
-        found = scores.interval(metric)
-        assert found.low == pytest.approx(low, abs=(high - low) / 4)
-        assert found.high == pytest.approx(high, abs=(high - low) / 4)
+        interval = scores.interval(metric)
+        assert interval.low == pytest.approx(low, abs=(high - low) / 4)
+        assert interval.high == pytest.approx(high, abs=(high - low) / 4)
 
 
 def test_tasks_micro_and_macro():
     scores = score(PREDICTIONS, REFERENCES, tasks=["long", "long", "long", "short"])
-    assert list(scores.tasks) == ["long", "short"] and [one.n for one in scores.tasks.values()] == [
-        3,
-        1,
-    ]
+    assert {task: part.n for task, part in scores.tasks.items()} == {"long": 3, "short": 1}
+    assert list(scores.tasks) == ["long", "short"]
     assert values(scores.tasks["short"]) == values(score(PREDICTIONS[3:], REFERENCES[3:]))
     for metric in METRICS:
-        each = [getattr(one, metric) for one in scores.tasks.values()]
+        each = [getattr(part, metric) for part in scores.tasks.values()]
         assert scores.macro(metric) == pytest.approx(sum(each) / 2)
     assert scores.rouge1 == pytest.approx(
         (3 * scores.tasks["long"].rouge1 + scores.tasks["short"].rouge1) / 4
@@ -236,13 +231,13 @@ def test_one_source_is_one_draw():
 def test_two_systems(metric, mode):
     kw = {"mode": mode, "tasks": ["a", "b"] * 8}
     good, bad = (score(given * 4, REFERENCES * 4, **kw) for given in (PREDICTIONS, WORSE))
-    found, back = compare(bad, good, metric), compare(good, bad, metric)
-    assert found.difference == pytest.approx(getattr(good, metric) - getattr(bad, metric))
-    assert found.metric == metric and found.interval.low <= found.difference <= found.interval.high
-    assert back.difference == -found.difference and back.p == pytest.approx(found.p, abs=0.05)
+    forth, back = compare(bad, good, metric), compare(good, bad, metric)
+    assert forth.difference == pytest.approx(getattr(good, metric) - getattr(bad, metric))
+    assert forth.metric == metric and forth.interval.low <= forth.difference <= forth.interval.high
+    assert back.difference == -forth.difference and back.p == pytest.approx(forth.p, abs=0.05)
     assert compare(good, good, metric).p == 1.0 and compare(good, good, metric).interval == (0, 0)
     if metric in ("chrf", "rouge1"):
-        assert found.p < 0.05 and (found.interval.low > 0 or metric == "rouge1")
+        assert forth.p < 0.05 and (forth.interval.low > 0 or metric == "rouge1")
 
 
 def test_systems_on_other_questions_are_not_compared():
@@ -340,7 +335,8 @@ def test_unknown_metrics_and_levels():
 
 def test_nothing_is_downloaded_and_nothing_heavy_loaded():
     code = (
-        "import socket, sys, nltk, seedfree.evaluation.scores as s; socket.socket.connect = None; nltk.data.path = []\n"
+        "import socket, sys, nltk, seedfree.evaluation.scores as s\n"
+        "socket.socket.connect = None; nltk.data.path = []\n"
         "for mode in ('paper', 'segmented'): s.score(['ก. b. c'], ['ก d. e'], mode=mode)\n"
         "print('torch' in sys.modules, 'transformers' in sys.modules)"
     )
@@ -366,8 +362,9 @@ def test_the_published_scores_are_reproduced():
         scores = score(
             [row["prediction"] for row in rows], [row["answer"] for row in rows], mode="paper"
         )
-        for name, found in file["published"].items():
-            for metric, number in found.items() if isinstance(found, dict) else [(name, found)]:
+        for name, entry in file["published"].items():
+            numbers = entry if isinstance(entry, dict) else {name: entry}
+            for metric, number in numbers.items():
                 metric = PUBLISHED.get(metric, metric)
                 if metric in METRICS:
                     assert getattr(scores, metric) == pytest.approx(

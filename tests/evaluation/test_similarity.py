@@ -1,4 +1,4 @@
-"""Embedding similarity with a real encoder; BERTScore with a tiny model of random weights, made here."""
+"""Embedding similarity with a real encoder; BERTScore with a tiny model of random weights."""
 
 import numpy as np
 import pytest
@@ -18,15 +18,15 @@ def encoder():
 
 
 def test_closer_texts_are_more_similar(encoder):
-    found = embedding_similarity(
+    result = embedding_similarity(
         [RAIN, SAME, COOK, "", RAIN], [RAIN, RAIN, RAIN, RAIN, " "], encoder
     )
-    assert found.values[0] == pytest.approx(1, abs=1e-6)
-    assert 1 > found.values[1] > found.values[2] + 0.1
-    assert list(found.values[3:]) == [0, 0]
-    assert found.mean == pytest.approx(found.values.mean()) and found.n == 5
-    assert found.interval.low <= found.mean <= found.interval.high
-    assert found.encoder == encoder.identity
+    assert result.values[0] == pytest.approx(1, abs=1e-6)
+    assert 1 > result.values[1] > result.values[2] + 0.1
+    assert list(result.values[3:]) == [0, 0]
+    assert result.mean == pytest.approx(result.values.mean()) and result.n == 5
+    assert result.interval.low <= result.mean <= result.interval.high
+    assert result.encoder == encoder.identity
 
 
 def test_vectors_of_any_length_and_sources():
@@ -36,12 +36,12 @@ def test_vectors_of_any_length_and_sources():
                 [[3.0, 4.0] if text == "a" else [0.0, 5.0] for text in texts], np.float32
             )
 
-    found = embedding_similarity(
+    result = embedding_similarity(
         ["a", "a", "b", "b"], ["a", "b", "a", "b"], Bare(), sources=["x", "x", "y", "y"]
     )
-    assert found.values == pytest.approx([1, 0.8, 0.8, 1])
-    assert found.encoder == "Bare"
-    assert found.interval == pytest.approx((0.9, 0.9))  # both sources have the same mean
+    assert result.values == pytest.approx([1, 0.8, 0.8, 1])
+    assert result.encoder == "Bare"
+    assert result.interval == pytest.approx((0.9, 0.9))  # both sources have the same mean
 
 
 def test_nothing_answered_needs_no_vectors():
@@ -62,17 +62,17 @@ def test_what_is_no_encoder_is_told(encoder):
     "measure", [lambda p, r: embedding_similarity(p, r, None), lambda p, r: bert_score(p, r, "m")]
 )
 @pytest.mark.parametrize(
-    ("said", "right", "message"),
+    ("predictions", "references", "message"),
     [([], [], "no predictions"), (["a"], [], "1 predictions and 0"), ([1], ["a"], "is int")],
 )
-def test_what_cannot_be_scored_is_said(measure, said, right, message):
+def test_what_cannot_be_scored_is_said(measure, predictions, references, message):
     with pytest.raises(ConfigError, match=message):
-        measure(said, right)
+        measure(predictions, references)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An XLM-R with a vocabulary of Thai characters, whose tokenizer says nothing of the longest text."""
+    """An XLM-R with a vocabulary of Thai characters, whose tokenizer has no longest text."""
     torch = pytest.importorskip("torch")
     tokenizers = pytest.importorskip("tokenizers")
     transformers = pytest.importorskip("transformers")
@@ -89,28 +89,38 @@ def model(tmp_path_factory):
     made.post_processor = tokenizers.processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
+    begin, pad, end, unknown = special
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>",
-        unk_token="<unk>",
-    ).save_pretrained(folder)  # fmt: skip
+        tokenizer_object=made,
+        bos_token=begin,
+        cls_token=begin,
+        eos_token=end,
+        sep_token=end,
+        pad_token=pad,
+        unk_token=unknown,
+    ).save_pretrained(folder)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=len(special + letters),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=66,
+        pad_token_id=1,
+    )
     torch.manual_seed(0)
-    transformers.XLMRobertaModel(
-        transformers.XLMRobertaConfig(
-            vocab_size=len(special + letters), hidden_size=32, num_hidden_layers=3, num_attention_heads=2,
-            intermediate_size=64, max_position_embeddings=66, pad_token_id=1,
-        )
-    ).save_pretrained(folder)  # fmt: skip
+    transformers.XLMRobertaModel(config).save_pretrained(folder)
     return folder
 
 
 def test_bert_score(model):
-    found = bert_score([RAIN, SAME, COOK, ""], [RAIN, RAIN, RAIN, RAIN], model, device="cpu")
-    assert found.values[0] == pytest.approx(1, abs=1e-5) and found.values[3] == 0
-    assert 1 > found.values[1] > found.values[2] > 0
-    assert found.f1 == pytest.approx(found.values.mean()) and found.n == 4
-    assert 0 < found.precision < 1 and 0 < found.recall < 1
-    assert found.interval.low <= found.f1 <= found.interval.high
-    assert "_L2_" in found.signature and "no-idf" in found.signature
+    result = bert_score([RAIN, SAME, COOK, ""], [RAIN, RAIN, RAIN, RAIN], model, device="cpu")
+    assert result.values[0] == pytest.approx(1, abs=1e-5) and result.values[3] == 0
+    assert 1 > result.values[1] > result.values[2] > 0
+    assert result.f1 == pytest.approx(result.values.mean()) and result.n == 4
+    assert 0 < result.precision < 1 and 0 < result.recall < 1
+    assert result.interval.low <= result.f1 <= result.interval.high
+    assert "_L2_" in result.signature and "no-idf" in result.signature
 
 
 def test_bert_score_matches_tokens_greedily(model):
@@ -131,11 +141,11 @@ def test_bert_score_matches_tokens_greedily(model):
         # without the marks at both ends
         sides.append(torch.nn.functional.normalize(hidden[1:-1], dim=-1))
     cosines = sides[0] @ sides[1].T
-    found = bert_score([SAME[:60]], [RAIN[:60]], model, layers=1, device="cpu")
-    assert found.precision == pytest.approx(cosines.max(1).values.mean().item(), abs=1e-4)
-    assert found.recall == pytest.approx(cosines.max(0).values.mean().item(), abs=1e-4)
-    both = found.precision, found.recall
-    assert found.f1 == pytest.approx(2 * both[0] * both[1] / sum(both), abs=1e-4)
+    result = bert_score([SAME[:60]], [RAIN[:60]], model, layers=1, device="cpu")
+    assert result.precision == pytest.approx(cosines.max(1).values.mean().item(), abs=1e-4)
+    assert result.recall == pytest.approx(cosines.max(0).values.mean().item(), abs=1e-4)
+    both = result.precision, result.recall
+    assert result.f1 == pytest.approx(2 * both[0] * both[1] / sum(both), abs=1e-4)
 
 
 def test_a_text_beyond_the_models_limit_is_cut(model):

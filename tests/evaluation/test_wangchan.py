@@ -21,17 +21,17 @@ def path(tmp_path):
 
 def test_every_field_of_a_row_is_in_its_question(path):
     questions = WangchanThaiInstruct(path, noncommercial=True).questions()
-    assert [one.id for one in questions] == ["a1", "a2", "a3", "a4", "a5", "a6", "a7"]
+    assert [question.id for question in questions] == ["a1", "a2", "a3", "a4", "a5", "a6", "a7"]
     second = questions[1]
     assert (second.task, second.part, second.license) == ("closed_qa", "culture", "cc-by-4.0")
     assert (second.question, second.answer) == ("ตลาดเปิดวันใด", "วันเสาร์และอาทิตย์")
     assert second.context == "ตลาดน้ำเปิดวันเสาร์และอาทิตย์"
-    assert {one.task for one in questions} == set(WangchanThaiInstruct.task_names)
+    assert {question.task for question in questions} == set(WangchanThaiInstruct.task_names)
     assert questions[6].context == ""
 
 
 def test_questions_on_one_text_have_one_source(path):
-    sources = {one.id: one.source for one in WangchanThaiInstruct(path).questions()}
+    sources = {question.id: question.source for question in WangchanThaiInstruct(path).questions()}
     assert sources["a2"] == sources["a3"] != sources["a4"]
     assert sources["a1"] == ""
 
@@ -39,7 +39,14 @@ def test_questions_on_one_text_have_one_source(path):
 def test_rows_of_non_commercial_licence_are_left_out_and_counted_once(path, caplog):
     with caplog.at_level(logging.WARNING):
         benchmark = WangchanThaiInstruct(path)
-        assert [one.id for one in benchmark.questions()] == ["a1", "a2", "a3", "a4", "a6", "a7"]
+        assert [question.id for question in benchmark.questions()] == [
+            "a1",
+            "a2",
+            "a3",
+            "a4",
+            "a6",
+            "a7",
+        ]
         benchmark.questions()
     assert benchmark.left_out == 1
     assert [record.getMessage().split(":")[1] for record in caplog.records] == [
@@ -51,23 +58,24 @@ def test_rows_of_non_commercial_licence_are_left_out_and_counted_once(path, capl
 @pytest.mark.parametrize(
     ("licence", "kept"),
     [
-        ("cc-by-nc-sa-4.0", False), ("CC BY NC", False), ("Non-Commercial use", False), ("noncommercial", False),
-        ("cc_by_nc_4.0", False), ("CCBYNCSA", False), ("research-only", False), ("For research use only", False),
-        ("only for\nresearch", False), ("Academic", False), ("Academic Free License", True), ("open research", True),
-        ("cc-by-sa-4.0", True), ("", True), ("Public domain", True), ("cc-by-sa-3.0 (encyclopedia)", True),
-        ("Nectec open licence", True), ("sync_music", True),
+        ("cc-by-nc-sa-4.0", False), ("CC BY NC", False), ("cc_by_nc_4.0", False),
+        ("CCBYNCSA", False), ("Non-Commercial use", False), ("noncommercial", False),
+        ("research-only", False), ("For research use only", False), ("only for\nresearch", False),
+        ("Academic", False), ("Academic Free License", True), ("open research", True),
+        ("cc-by-sa-4.0", True), ("", True), ("Public domain", True),
+        ("cc-by-sa-3.0 (encyclopedia)", True), ("Nectec open licence", True), ("sync_music", True),
     ],
 )  # fmt: skip
 def test_a_licence_is_non_commercial_by_its_words(tmp_path, licence, kept):
     rows = wangchan_rows()[:2]
     rows[0]["License"] = licence
     questions = WangchanThaiInstruct(write_jsonl(tmp_path / "x.jsonl", rows)).questions()
-    assert ("a1" in [one.id for one in questions]) == kept
+    assert ("a1" in [question.id for question in questions]) == kept
 
 
 def test_halves_and_tasks_are_taken_alone(path):
     def ids(**settings):
-        return [one.id for one in WangchanThaiInstruct(path, **settings).questions()]
+        return [question.id for question in WangchanThaiInstruct(path, **settings).questions()]
 
     assert ids(part="culture") == ["a1", "a2", "a3"]
     assert ids(part="general") == ["a4", "a6", "a7"]
@@ -85,7 +93,7 @@ def test_both_releases_and_the_authors_file_are_read_alike(path, tmp_path):
     authors = write_jsonl(tmp_path / "authors.jsonl", wangchan_rows(AUTHORS))
     assert WangchanThaiInstruct(authors).questions() == wanted
     july = write_jsonl(tmp_path / "july.jsonl", wangchan_rows(JULY))
-    assert {one.part for one in WangchanThaiInstruct(july).questions()} == {""}
+    assert {question.part for question in WangchanThaiInstruct(july).questions()} == {""}
     with pytest.raises(ConfigError, match="has no column Thai_specific"):
         WangchanThaiInstruct(july, part="culture").questions()
 
@@ -124,24 +132,24 @@ def test_ids_are_unique_where_the_file_has_none_or_twins(tmp_path):
     for row in rows:
         row["ID"] = "same"
     named = WangchanThaiInstruct(write_jsonl(tmp_path / "x.jsonl", rows)).questions()
-    assert [one.id for one in named] == ["same", "same-2", "same-3"]
+    assert [question.id for question in named] == ["same", "same-2", "same-3"]
     for row in rows:
         del row["ID"]
     unnamed = [
         WangchanThaiInstruct(write_jsonl(tmp_path / "y.jsonl", rows)).questions() for _ in range(2)
     ]
-    assert unnamed[0] == unnamed[1] and len({one.id for one in unnamed[0]}) == 3
+    assert unnamed[0] == unnamed[1] and len({question.id for question in unnamed[0]}) == 3
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"tasks": ["translation"]}, "Unknown task translation"),
         ({"part": "thai"}, "part is 'thai'"),
     ],
 )
-def test_wrong_settings_are_told_at_once(settings, said):
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_wrong_settings_are_told_at_once(settings, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         WangchanThaiInstruct("nowhere.jsonl", **settings)
     assert "\n" not in str(caught.value)
 
@@ -157,7 +165,7 @@ def lacking(*names):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (lacking("Instruction", "Task_type"), "has no column Instruction, Task_type"),
         (lacking("License"), "has no column License.*noncommercial=True"),
@@ -167,9 +175,9 @@ def lacking(*names):
         ([], "holds no rows"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_line_that_names_it(tmp_path, rows, said):
+def test_a_file_that_cannot_be_used_is_one_line_that_names_it(tmp_path, rows, message):
     path = write_jsonl(tmp_path / "bad.jsonl", rows)
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         WangchanThaiInstruct(path).questions()
     assert "bad.jsonl" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -178,11 +186,11 @@ def test_known_tasks_of_a_file_with_unknown_ones_can_be_asked_for(tmp_path):
     rows = [wangchan_rows()[0] | {"Task_type": "Translation"}, *wangchan_rows()[1:3]]
     path = write_jsonl(tmp_path / "x.jsonl", rows)
     questions = WangchanThaiInstruct(path, tasks=WangchanThaiInstruct.task_names).questions()
-    assert [one.id for one in questions] == ["a2", "a3"]
+    assert [question.id for question in questions] == ["a2", "a3"]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("x.txt", b"", "of a kind that cannot be read"),
         ("x.jsonl", b'{"a": 1}\n{"a"', "line 2"),
@@ -195,10 +203,10 @@ def test_known_tasks_of_a_file_with_unknown_ones_can_be_asked_for(tmp_path):
         ("x.jsonl", None, "No such file"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_why(tmp_path, name, content, said):
+def test_a_file_that_cannot_be_read_says_why(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         WangchanThaiInstruct(tmp_path / name).questions()
 
 
@@ -247,17 +255,17 @@ def test_a_hub_out_of_reach_is_one_line_with_the_way_round_it(tmp_path):
     (tmp_path / "datasets.py").write_text(
         "def load_dataset(*a, **k):\n    raise RuntimeError('no\\nnetwork')\n"
     )
-    said = from_hub(tmp_path)
-    assert said.startswith(
+    output = from_hub(tmp_path)
+    assert output.startswith(
         "The hub does not give airesearch/WangchanThaiInstruct: RuntimeError: no network."
     )
-    assert "hf download" in said and "path=" in said and "\n" not in said
+    assert "hf download" in output and "path=" in output and "\n" not in output
 
 
 def test_the_real_client_offline_says_the_same(tmp_path):
     pytest.importorskip("datasets")
-    said = from_hub(tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path), PATH="")
-    assert said.startswith("The hub does not give") and "\n" not in said
+    output = from_hub(tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path), PATH="")
+    assert output.startswith("The hub does not give") and "\n" not in output
 
 
 def test_a_missing_package_names_the_command(tmp_path):

@@ -16,9 +16,11 @@ ENGLISH = Language(code="en", name="English", native="English", script="Latin", 
 TURKISH = Language(code="tr", name="Turkish", native="Türkçe", script="Latin", persona="")
 
 TEXT = (
-    "สะพานพระพุทธยอดฟ้าเปิดใช้เมื่อวันที่ 6 เมษายน พ.ศ. 2475 ในวาระครบ 150 ปีของกรุงรัตนโกสินทร์ บริษัทดอร์แมนลอง (Dorman Long) "
-    "จากอังกฤษเป็นผู้สร้าง ตัวสะพานยาว 678 เมตร กว้าง 16.68 เมตร ใช้เงินราว 4,000,000 บาท แม่น้ำเจ้าพระยาช่วงนี้ลึกมาก "
-    "ช่างต้องตอกเสาเข็มสามแถว นายช่างใหญ่ชื่อนายเซบาสเตียนเรียกงานนี้ว่า “สะพานแห่งพระนคร” ปัจจุบันรถยนต์ผ่านร้อยละ ๔๒ ของทั้งย่าน"
+    "สะพานพระพุทธยอดฟ้าเปิดใช้เมื่อวันที่ 6 เมษายน พ.ศ. 2475 ในวาระครบ 150 ปีของกรุงรัตนโกสินทร์ "
+    "บริษัทดอร์แมนลอง (Dorman Long) จากอังกฤษเป็นผู้สร้าง ตัวสะพานยาว 678 เมตร "
+    "กว้าง 16.68 เมตร ใช้เงินราว 4,000,000 บาท แม่น้ำเจ้าพระยาช่วงนี้ลึกมาก ช่างต้องตอกเสาเข็มสามแถว "
+    "นายช่างใหญ่ชื่อนายเซบาสเตียนเรียกงานนี้ว่า “สะพานแห่งพระนคร” "
+    "ปัจจุบันรถยนต์ผ่านร้อยละ ๔๒ ของทั้งย่าน"
 )
 
 
@@ -142,7 +144,7 @@ def test_names_in_languages_with_capitals(language, answer, name):
 
 
 @pytest.mark.parametrize(
-    "evidence, found",
+    "evidence, verbatim",
     [
         ("ตัวสะพานยาว 678 เมตร", True),
         (" ตัวสะพาน ยาว๖๗๘\nเมตร ", True),
@@ -152,8 +154,8 @@ def test_names_in_languages_with_capitals(language, answer, name):
         ("", True),
     ],
 )
-def test_evidence_is_verbatim(evidence, found):
-    expected = None if found else "grounding: evidence not in the context"
+def test_evidence_is_verbatim(evidence, verbatim):
+    expected = None if verbatim else "grounding: evidence not in the context"
     assert check("ยาว 678 เมตร", evidence=evidence) == expected
 
 

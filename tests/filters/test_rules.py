@@ -3,21 +3,19 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from seedfree.errors import ConfigError
 from seedfree.filters.rules import RuleFilter
 from seedfree.languages import FormatExample, Language
 from seedfree.records import Instruction, Message
-from seedfree.text import fold, script_of, squeeze
 
 ARTICLES = Path(__file__).parents[3] / "shared" / "thaiwiki" / "articles.jsonl.gz"
 LEADS = ("rules: cut off (conjunction)", "rules: cut off (open punctuation)")
 QUESTION = "แกงไตปลาของภาคใต้มีวิธีทำอย่างไร"
 ANSWER = (
-    "เริ่มจากโขลกพริกแห้ง ตะไคร้ ขมิ้น และกะปิให้ละเอียด แล้วต้มไตปลากับน้ำจนเดือด กรองเอาแต่น้ำ จากนั้นใส่เครื่องแกง ปลาย่าง "
-    "หน่อไม้ มะเขือเปราะ และถั่วฝักยาว เคี่ยวต่ออีกสิบห้านาที ชิมให้ออกรสเค็มเผ็ด ก่อนยกลงให้ฉีกใบมะกรูดโรยหน้า"
+    "เริ่มจากโขลกพริกแห้ง ตะไคร้ ขมิ้น และกะปิให้ละเอียด แล้วต้มไตปลากับน้ำจนเดือด กรองเอาแต่น้ำ "
+    "จากนั้นใส่เครื่องแกง ปลาย่าง หน่อไม้ มะเขือเปราะ และถั่วฝักยาว เคี่ยวต่ออีกสิบห้านาที ชิมให้ออกรสเค็มเผ็ด "
+    "ก่อนยกลงให้ฉีกใบมะกรูดโรยหน้า"
 )
 
 
@@ -39,12 +37,18 @@ GOOD = {
             ["ตรัง", "พัทลุง", "สตูล", "กระบี่", "พังงา", "ระนอง", "ยะลา", "ปัตตานี"], 1
         )
     ),
-    "markdown": "**วัตถุดิบ**\n- กะทิ 2 ถ้วย\n- น้ำตาลปี๊บ 1 ถ้วย\n\n| ขนม | ราคา |\n|---|---|\n| ขนมครก | 20 |\n| ขนมชั้น | 25 |",
+    "markdown": (
+        "**วัตถุดิบ**\n- กะทิ 2 ถ้วย\n- น้ำตาลปี๊บ 1 ถ้วย\n\n"
+        "| ขนม | ราคา |\n|---|---|\n| ขนมครก | 20 |\n| ขนมชั้น | 25 |"
+    ),
     "numbers": "\n".join(f"{y} {y * 17 % 1000}" for y in range(2530, 2570)),
     "refrain": (
-        "ฝนตกพรำพรำบนหลังคาบ้านเรา\nลูกน้อยนอนเปลฟังเสียงเขียดร้อง\nโอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่\n\n"
-        "ลมพัดเย็นเย็นผ่านทุ่งนาสีทอง\nพ่อยังไม่กลับจากเกี่ยวข้าวกลางหนอง\nโอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่\n\n"
-        "ดาวขึ้นเต็มฟ้าหมาเห่าไกลไกล\nแม่จะร้องกล่อมจนเจ้าหลับใหล\nโอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่"
+        "ฝนตกพรำพรำบนหลังคาบ้านเรา\nลูกน้อยนอนเปลฟังเสียงเขียดร้อง\n"
+        "โอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่\n\n"
+        "ลมพัดเย็นเย็นผ่านทุ่งนาสีทอง\nพ่อยังไม่กลับจากเกี่ยวข้าวกลางหนอง\n"
+        "โอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่\n\n"
+        "ดาวขึ้นเต็มฟ้าหมาเห่าไกลไกล\nแม่จะร้องกล่อมจนเจ้าหลับใหล\n"
+        "โอ้ละเห่ นอนเสียเถิดคนดี\nนอนเสียเถิดคนดีของแม่"
     ),
     "laughing": "มุกนี้ตลกจริง 5555555555 เพื่อนทั้งห้องหัวเราะกันจนครูต้องเดินมาดู ฮ่าฮ่าฮ่า",
     "code": 'ใช้แท็กนี้ครับ\n```html\n<div class="a">{{ topic }}</div>\n```\nแล้วบันทึกไฟล์',
@@ -90,7 +94,7 @@ BAD = {
     "speaks as a model": [
         "ในเรื่องการเลือกตั้งครั้งนี้ซึ่งมีหลายพรรคเข้าแข่งขันกัน ในฐานะโมเดลภาษา ผมไม่มีความเห็นทางการเมือง",
         "เรื่องนี้พูดยาก เพราะฉันเป็นปัญญาประดิษฐ์ที่ไม่มีความรู้สึก จึงบอกไม่ได้ว่าต้มยำร้านไหนอร่อยกว่ากัน",
-        "The soup at the market is said to be good, but as an AI language model I have never eaten any.",
+        "The soup at the market is good, I hear, but as an AI language model I have eaten none.",
     ],
     "markup": [
         "วัดนี้สร้างเมื่อ<br/>พ.ศ. 2325",
@@ -138,13 +142,14 @@ def test_a_user_may_say_what_a_model_may_not():
 @pytest.mark.parametrize(
     "code, text, reason",
     [
-        ("en", "The market opens at dawn, and the boats arrive with", "rules: cut off (conjunction)"),
+        ("en", "The market opens at dawn, and boats arrive with", "rules: cut off (conjunction)"),
         ("vi", "Chợ họp từ sáng sớm, người bán mang theo rau và", "rules: cut off (conjunction)"),
         ("tr", "Pazar sabah erken kurulur ve", "rules: cut off (conjunction)"),
         ("sw", "Soko hufunguliwa alfajiri na", "rules: cut off (conjunction)"),
         ("id", "Pasar dibuka pada pagi hari dan", "rules: cut off (conjunction)"),
-        ("en", "The market opens at dawn. " * 2 + "Boats arrive from the villages upstream with fruit, rice, fish"
-         " and flowers for the temple near the old brid", "rules: cut off (no full stop)"),
+        ("en", "The market opens at dawn. " * 2 + "Boats arrive from the villages upstream with"
+         " fruit, rice, fish and flowers for the temple near the old brid",
+         "rules: cut off (no full stop)"),
         ("en", "- the market at dawn\n- the boats from the villages upstream", None),
         ("en", "Tea. Then bread", None),
     ],
@@ -154,7 +159,8 @@ def test_ends_in_languages_with_full_stops(code, text, reason):
 
 
 def test_examples_and_prompts_must_not_come_back():
-    example = '{"instruction":"ขนมครกคืออะไร","output":"ขนมครกทำจากแป้งข้าวเจ้ากับกะทิ หยอดลงเบ้าหลุมบนเตาถ่าน กินตอนร้อน"}'
+    answer = "ขนมครกทำจากแป้งข้าวเจ้ากับกะทิ หยอดลงเบ้าหลุมบนเตาถ่าน กินตอนร้อน"
+    example = json.dumps({"instruction": "ขนมครกคืออะไร", "output": answer})
     language = Language(
         code="xx", name="X", native="X", script="Thai",
         persona="คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่ายเสมอ",
@@ -165,8 +171,7 @@ def test_examples_and_prompts_must_not_come_back():
     assert (
         check(instruction="ขนมครก คืออะไร ?", rules=rules) == "rules: copied example (instruction)"
     )
-    copied = "เล่าให้ฟังนะ ขนมครกทำจากแป้งข้าวเจ้ากับกะทิ หยอดลงเบ้าหลุมบนเตาถ่าน กินตอนร้อน อร่อยมาก"
-    assert check(copied, rules=rules) == "rules: copied example (output)"
+    assert check(f"เล่าให้ฟังนะ {answer} อร่อยมาก", rules=rules) == "rules: copied example (output)"
     assert (
         check("คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่าย", rules=rules)
         == "rules: prompt leaked (output)"
@@ -207,29 +212,3 @@ def test_hardly_any_paragraph_of_thai_wikipedia_is_dropped():
                 dropped.append((reason, paragraph))
     assert seen > 1000
     assert len(dropped) < 0.005 * seen, dropped
-
-
-@given(st.text())
-def test_folding_is_idempotent(text):
-    assert fold(fold(text)) == fold(text)
-    assert squeeze(squeeze(text)) == squeeze(text)
-
-
-@pytest.mark.parametrize(
-    "one, other",
-    [
-        ("เเกง", "แกง"), ("น\u0e4d\u0e49า", "น้ำ"), ("๒๕๔๑", "2541"), ("“วัด”", '"วัด"'), ("ກ\u200bາ", "ກາ"),
-        ("၁၉၉၀", "1990"), ("ＡＢＣ", "abc"), ("พ.ศ.  2541\n", "พ.ศ. 2541"), ("ໝາ", "ຫມາ"), ("Cafe\u0301", "café"),
-    ],
-)  # fmt: skip
-def test_copies_that_differ_in_nothing_fold_alike(one, other):
-    assert fold(one) == fold(other)
-
-
-@pytest.mark.parametrize(
-    "char, script",
-    [("ก", "Thai"), ("ກ", "Lao"), ("ក", "Khmer"), ("က", "Myanmar"), ("a", "Latin"), ("ｱ", "Katakana"), ("漢", "Han"),
-     ("ж", "Cyrillic"), ("Ａ", "Latin"), ("ª", ""), ("1", ""), ("ิ", ""), ("ℵ", "")],
-)  # fmt: skip
-def test_scripts(char, script):
-    assert script_of(char) == script or not script

@@ -1,4 +1,4 @@
-"""Every language file is complete, has the placeholders that the code fills in, and examples that fit the tasks."""
+"""Every language file has the placeholders that are filled in, and examples that fit the tasks."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.training import trainer as module
+from seedfree.training import footprint as module
 from seedfree.training.base_model import BaseModel, quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.footprint import memory, shape
@@ -15,10 +15,16 @@ from tests.training.tiny import make_tokenizer, save_base
 
 # Llama-3-8B's config.json, as its model card gives its sizes.
 LLAMA_3_8B = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
-    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
     "tie_word_embeddings": False,
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -39,14 +45,12 @@ def test_llama_3_8b_has_the_parameters_that_its_card_gives(large):
     assert size.linear == 6_979_321_856
     assert shape(BaseModel.find(large), QLoRAConfig(), tokens=128_256).full == 0
     assert shape(BaseModel.find(large), QLoRAConfig(), tokens=128_258).full == 2 * 128_258 * 4096
-    only = shape(
-        BaseModel.find(large), QLoRAConfig(rank=1, target_modules=("q_proj",)), tokens=128_256
-    )
-    assert only.adapter == 32 * 2 * 4096
+    queries = QLoRAConfig(rank=1, target_modules=("q_proj",))
+    assert shape(BaseModel.find(large), queries, tokens=128_256).adapter == 32 * 2 * 4096
 
 
 def test_memory_on_a_gpu_is_what_such_trainings_are_known_to_take(large):
-    """QLoRA of an 8B model takes a GPU of 16 GB with an adapter alone; whole embeddings want one of 24."""
+    """QLoRA of an 8B model takes a GPU of 16 GB with an adapter alone, 24 with whole embeddings."""
     base = BaseModel.find(large)
     total = {}
     for name, config in (("paper", QLoRAConfig.paper()), ("recommended", QLoRAConfig())):
@@ -66,7 +70,7 @@ def test_parameters_are_those_of_the_trained_model(rows, tmp_path, one_thread, t
     )
     plan = trainer._plan(rows, None)
     with quiet():
-        model = trainer._trainer(plan, tmp_path / "out").model
+        model = trainer._sft_trainer(plan, tmp_path / "out").model
     size = plan.footprint.shape
     seen = {id(p): p for p in model.parameters() if p.requires_grad}
     assert size.trained == sum(p.numel() for p in seen.values())
@@ -78,13 +82,13 @@ def test_parameters_are_those_of_the_trained_model(rows, tmp_path, one_thread, t
 def test_an_estimate_reads_no_weights_and_says_what_it_takes(base, rows, tmp_path):
     bare = shutil.copytree(base, tmp_path / "bare")
     (bare / "model.safetensors").write_bytes(b"no weights at all")
-    found = QLoRATrainer(bare, QLoRAConfig(max_length=256, epochs=2)).estimate(rows)
-    assert found.fits and found.reason is None
-    assert (found.rows, found.validation_rows) == (38, 2)
-    assert found.tokens == found.report.total.tokens
-    assert found.seconds > 0 and found.steps > 2
+    estimate = QLoRATrainer(bare, QLoRAConfig(max_length=256, epochs=2)).estimate(rows)
+    assert estimate.fits and estimate.reason is None
+    assert (estimate.rows, estimate.validation_rows) == (38, 2)
+    assert estimate.tokens == estimate.report.total.tokens
+    assert estimate.seconds > 0 and estimate.steps > 2
     for word in ("memory: about", "time: about", "closed_qa", "tokens/character"):
-        assert word in str(found)
+        assert word in str(estimate)
 
 
 def test_steps_are_those_that_are_taken(base, rows, tmp_path):
@@ -98,16 +102,14 @@ def test_steps_are_those_that_are_taken(base, rows, tmp_path):
 
 def test_padding_costs_what_packing_saves(base, rows):
     packed = QLoRATrainer(base, QLoRAConfig(max_length=1000)).estimate(rows)
-    padded = QLoRATrainer(
-        base, QLoRAConfig(max_length=1000, packing=False, pad_to_max_length=True)
-    ).estimate(rows)
+    padding = QLoRAConfig(max_length=1000, packing=False, pad_to_max_length=True)
+    padded = QLoRATrainer(base, padding).estimate(rows)
     assert padded.tokens == padded.rows * 1000 > 5 * packed.tokens
 
 
 def test_what_does_not_fit_is_refused_before_a_weight_is_read(large, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "free_memory", lambda device: 4 * 2**30)
-    found = QLoRATrainer(large, QLoRAConfig()).estimate(rows)
-    assert not found.fits
+    assert not QLoRATrainer(large, QLoRAConfig()).estimate(rows).fits
     with pytest.raises(
         ConfigError, match=r"8.03 billion parameters.* GiB.*no GPU was found.*4.0 GiB free"
     ) as caught:

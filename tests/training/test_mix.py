@@ -13,7 +13,7 @@ HUMAN = Source("human", title="set.jsonl", license="CC-BY-4.0")
 
 
 def side(counts, source, generator):
-    """Rows of each task, one task after the other, as files often have them."""
+    """Rows of each task, row task after the other, as files often have them."""
     return Dataset(
         Instruction(
             task, "i", "o", id=f"{generator}-{task}-{k}", source=source, generator=generator
@@ -39,10 +39,10 @@ def test_sizes_shares_and_provenance(made, human, ratio, part, seed):
         return
     mixed = mix(synthetic, people, ratio=ratio, size=size, seed=seed)
     assert mixed == mix(synthetic, people, ratio=ratio, size=size, seed=seed)
-    assert len(mixed) == size and len({one.id for one in mixed}) == size
+    assert len(mixed) == size and len({row.id for row in mixed}) == size
     assert set(mixed) <= {*synthetic, *people}, "the rows themselves, unchanged"
     for whole, name, n in ((synthetic, "m@local", size - of_human), (people, "human", of_human)):
-        drawn = Counter(one.task for one in mixed if one.generator == name)
+        drawn = Counter(row.task for row in mixed if row.generator == name)
         assert drawn.total() == n
         for task, all_of_it in whole.by_task.items():
             assert abs(drawn[task] - all_of_it * n / len(whole)) < 1 + 1e-9
@@ -60,16 +60,16 @@ def test_all_of_both_sides():
 def test_the_sides_are_shuffled_and_the_seed_counts():
     synthetic, people = side({"a": 100}, Source(), "m"), side({"a": 100}, HUMAN, "human")
     mixed = mix(synthetic, people, ratio=0.5, size=100)
-    assert 15 < sum(one.generator == "human" for one in mixed[:50]) < 35
+    assert 15 < sum(row.generator == "human" for row in mixed[:50]) < 35
     other = mix(synthetic, people, ratio=0.5, size=100, seed=1)
-    assert {one.id for one in mixed} != {one.id for one in other}
+    assert {row.id for row in mixed} != {row.id for row in other}
 
 
 def test_the_row_left_over_goes_to_the_nearer_side():
     synthetic, people = side({"a": 10}, Source(), "m"), side({"a": 10}, HUMAN, "human")
     humans = {
         (ratio, size): sum(
-            one.generator == "human" for one in mix(synthetic, people, ratio=ratio, size=size)
+            row.generator == "human" for row in mix(synthetic, people, ratio=ratio, size=size)
         )
         for ratio, size in [(0, 3), (1, 3), (0.5, 3), (0.3, 3), (0.1, 3)]
     }

@@ -18,23 +18,27 @@ from tests.training.tiny import save_base
 def trained(base, rows, tmp_path_factory):
     """Five rows by heart."""
     config = QLoRAConfig(
-        rank=8, max_length=256, learning_rate=2e-2, epochs=16, validation_share=0, dropout=0, accumulation=1,
+        rank=8,
+        max_length=256,
+        learning_rate=2e-2,
+        epochs=16,
+        validation_share=0,
+        dropout=0,
+        accumulation=1,
         gradient_checkpointing=False,
-    )  # fmt: skip
-    few = rows[:5]
-    return QLoRATrainer(base, config, show=False).train(
-        few, tmp_path_factory.mktemp("model") / "out"
-    ), few
+    )
+    out = tmp_path_factory.mktemp("model") / "out"
+    return QLoRATrainer(base, config, show=False).train(rows[:5], out), rows[:5]
 
 
 def asked(rows):
-    return [one.messages[:-1] for one in rows]
+    return [row.messages[:-1] for row in rows]
 
 
 def test_it_answers_as_it_was_taught_and_stops(trained):
     model, rows = trained
     answers = TrainedModel.open(model.folder).generate(asked(rows), max_new_tokens=120)
-    right = [answer == one.messages[-1].content for answer, one in zip(answers, rows, strict=True)]
+    right = [answer == row.messages[-1].content for answer, row in zip(answers, rows, strict=True)]
     assert sum(right) >= 4
 
 
@@ -42,10 +46,7 @@ def test_a_batch_gives_what_each_gives_alone_and_a_text_is_a_user_s_turn(trained
     model, rows = trained
     together = model.generate(asked(rows), max_new_tokens=8)
     assert model.generate(asked(rows), max_new_tokens=8, batch_size=1) == together
-    assert (
-        model.generate([one.messages[0].content for one in rows[:1]], max_new_tokens=8)
-        == together[:1]
-    )
+    assert model.generate([rows[0].messages[0].content], max_new_tokens=8) == together[:1]
     assert model.generate([]) == []
 
 
@@ -103,9 +104,8 @@ def test_merged_it_computes_as_base_and_adapter_do(trained, tmp_path):
         adapted = model._with_adapter(None, "cpu").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.chat_template == model.info["chat_template"]
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": rows[0].instruction}], tokenize=False
-    )
+    chat = [{"role": "user", "content": rows[0].instruction}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False)
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     with torch.no_grad():
         torch.testing.assert_close(whole(ids).logits, adapted(ids).logits, atol=1e-3, rtol=1e-3)
@@ -123,11 +123,8 @@ def converter(folder, text, monkeypatch):
 def test_gguf_is_made_by_llama_cpps_converter(trained, tmp_path, monkeypatch):
     model, _ = trained
     (tmp_path / "bin").mkdir()
-    converter(
-        tmp_path / "bin",
-        "import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))\n",
-        monkeypatch,
-    )
+    script = "import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))\n"
+    converter(tmp_path / "bin", script, monkeypatch)
     path = model.to_gguf(tmp_path / "model.gguf", kind="q8_0")
     assert path.read_text() == f"{tmp_path}/model-merged --outfile {path} --outtype q8_0"
     assert (tmp_path / "model-merged" / "config.json").exists()
@@ -139,9 +136,8 @@ def test_gguf_is_made_by_llama_cpps_converter(trained, tmp_path, monkeypatch):
 
 def test_without_the_converter_the_command_is_named(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        ConfigError, match="Run: python .*convert_hf_to_gguf.py .*m-merged --outfile .*m.gguf"
-    ) as caught:
+    command = "Run: python .*convert_hf_to_gguf.py .*m-merged --outfile .*m.gguf"
+    with pytest.raises(ConfigError, match=command) as caught:
         trained[0].to_gguf(tmp_path / "m.gguf")
     assert "\n" not in str(caught.value)
 
@@ -172,12 +168,8 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
         "README.md",
         "loss.png",
     } <= set(files)
-    assert not [
-        name for name, text in files.items() if str(model.base.folder().parent).encode() in text
-    ]
-    assert (
-        json.loads(files["adapter_config.json"])["base_model_name_or_path"]
-        == model.base.folder().name
-    )
+    base = model.base.folder()
+    assert not [name for name, text in files.items() if str(base.parent).encode() in text]
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == base.name
     with pytest.raises(ConfigError, match="The hub refused not/mine: 403 Forbidden more"):
         model.push("not/mine")

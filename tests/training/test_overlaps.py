@@ -1,11 +1,11 @@
-"""A trainer that is told its benchmarks says what of them stands in the rows, and keeps the count."""
+"""A trainer that knows its benchmarks says what of them stands in the rows, and keeps the count."""
 
 import logging
 
 import pytest
 
 from seedfree.records import Prompt, Question
-from seedfree.training import trainer as module
+from seedfree.training import sft
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import SENTENCES
@@ -50,13 +50,13 @@ def trainer(base, monkeypatch, caplog):
 
 def test_an_estimate_warns_of_each_benchmark_that_overlaps(trainer, rows, caplog):
     trainer(benchmarks=KNOWN).estimate(rows)
-    (said,) = warned(caplog)
+    (warning,) = warned(caplog)
     count = sum(
-        any(SENTENCES[1] in text for text in (*(m.content for m in one.messages), one.output))
-        for one in rows
+        any(SENTENCES[1] in text for text in (*(m.content for m in row.messages), row.output))
+        for row in rows
     )
     assert (
-        f"{count} of {len(rows)} rows overlap with the benchmark rivers" in said
+        f"{count} of {len(rows)} rows overlap with the benchmark rivers" in warning
         and 0 < count < len(rows)
     )
 
@@ -64,10 +64,8 @@ def test_an_estimate_warns_of_each_benchmark_that_overlaps(trainer, rows, caplog
 def test_training_warns_before_weights_are_read_and_keeps_the_counts(
     trainer, rows, tmp_path, monkeypatch, caplog
 ):
-    load, before = module.load, []
-    monkeypatch.setattr(
-        module, "load", lambda *a, **k: before.append(warned(caplog)) or load(*a, **k)
-    )
+    load, before = sft.load, []
+    monkeypatch.setattr(sft, "load", lambda *a, **k: before.append(warned(caplog)) or load(*a, **k))
     model = trainer(benchmarks=KNOWN).train(rows[:6], tmp_path / "out")
     assert len(before[0]) == len(warned(caplog)) == 1
     assert model.info["overlapping_rows"]["rivers"] > 0 == model.info["overlapping_rows"]["none"]

@@ -36,8 +36,8 @@ TEMPLATES = {
 }
 
 
-def answers(one):
-    return [m.content for m in one.messages if m.role == "assistant"]
+def answers(instruction):
+    return [m.content for m in instruction.messages if m.role == "assistant"]
 
 
 def with_loss(tokenizer, row):
@@ -56,14 +56,14 @@ def with_loss(tokenizer, row):
 def test_answers_and_their_stop_tokens_carry_loss_and_nothing_else(task, template):
     tokenizer = make_tokenizer(template)
     renderer = Renderer(tokenizer)
-    one = item(task, 1)
-    (row,), report = renderer.rows([one])
-    assert with_loss(tokenizer, row) == [answer + "</turn>" for answer in answers(one)]
+    instruction = item(task, 1)
+    (row,), report = renderer.rows([instruction])
+    assert with_loss(tokenizer, row) == [answer + "</turn>" for answer in answers(instruction)]
     assert all(
         label in (-100, token) for token, label in zip(row.input_ids, row.labels, strict=True)
     )
     text = tokenizer.decode(row.input_ids)
-    assert text == "\n".join(f"<turn>{m.role}\n{m.content}</turn>" for m in one.messages)
+    assert text == "\n".join(f"<turn>{m.role}\n{m.content}</turn>" for m in instruction.messages)
     assert report.tasks[task].loss_tokens == sum(label != -100 for label in row.labels)
 
 
@@ -71,20 +71,22 @@ def test_answers_and_their_stop_tokens_carry_loss_and_nothing_else(task, templat
 def test_chatml_is_added_and_begins_as_the_model_is_used_to(task):
     tokenizer = make_tokenizer()
     assert add_template(tokenizer, "chatml") == ["<|im_start|>", "<|im_end|>"]
-    one = item(task, 2)
-    (row,), _ = Renderer(tokenizer, system="ตอบเป็นภาษาไทย").rows([one])
-    assert with_loss(tokenizer, row) == [answer + "<|im_end|>" for answer in answers(one)]
+    instruction = item(task, 2)
+    (row,), _ = Renderer(tokenizer, system="ตอบเป็นภาษาไทย").rows([instruction])
+    assert with_loss(tokenizer, row) == [answer + "<|im_end|>" for answer in answers(instruction)]
     assert tokenizer.decode(row.input_ids).startswith(
         "<s><|im_start|>system\nตอบเป็นภาษาไทย<|im_end|>\n<|im_start|>user"
     )
 
 
 def test_a_template_without_a_stop_token_gets_the_end_token():
-    tokenizer = make_tokenizer("{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n' }}{% endfor %}"
-                               "{% if add_generation_prompt %}### assistant:\n{% endif %}")  # fmt: skip
-    one = item("closed_qa", 0)
-    (row,), _ = Renderer(tokenizer).rows([one])
-    assert with_loss(tokenizer, row) == [one.output + "\n</s>"]
+    tokenizer = make_tokenizer(
+        "{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}### assistant:\n{% endif %}"
+    )
+    instruction = item("closed_qa", 0)
+    (row,), _ = Renderer(tokenizer).rows([instruction])
+    assert with_loss(tokenizer, row) == [instruction.output + "\n</s>"]
     assert Renderer(tokenizer).stop == "</s>"
 
 
@@ -93,18 +95,20 @@ def test_a_template_without_a_stop_token_gets_the_end_token():
 def test_a_row_begins_with_what_the_model_is_asked(task, template):
     tokenizer = make_tokenizer(template)
     renderer = Renderer(tokenizer)
-    one = item(task, 3)
-    (row,), report = renderer.rows([one])
-    prompt = renderer.prompt(one.messages[:-1])
+    instruction = item(task, 3)
+    (row,), report = renderer.rows([instruction])
+    prompt = renderer.prompt(instruction.messages[:-1])
     assert row.input_ids[: len(prompt)] == prompt and row.labels[len(prompt)] != -100
     assert report.merged == 0
 
 
 def test_tokens_over_the_edge_of_an_answer_are_counted():
-    tokenizer = make_tokenizer("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}ต้ม{% else %}"
-                               "{{ m.content }}</turn>{% endif %}{% endfor %}")  # fmt: skip
-    one = Instruction(task="closed_qa", instruction="อะไร", output="ยำกุ้ง")
-    (row,), report = Renderer(tokenizer).rows([one])
+    tokenizer = make_tokenizer(
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}ต้ม"
+        "{% else %}{{ m.content }}</turn>{% endif %}{% endfor %}"
+    )
+    instruction = Instruction(task="closed_qa", instruction="อะไร", output="ยำกุ้ง")
+    (row,), report = Renderer(tokenizer).rows([instruction])
     assert report.merged == 1
     assert with_loss(tokenizer, row)[0].endswith("กุ้ง</turn>")
 
@@ -113,7 +117,7 @@ def test_rows_that_are_cut_or_carry_no_loss_are_counted_by_task():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
     short, long = item("closed_qa", 0), item("summarization", 0)
     prompts = {
-        one.task: len(Renderer(tokenizer).prompt(one.messages[:-1])) for one in (short, long)
+        row.task: len(Renderer(tokenizer).prompt(row.messages[:-1])) for row in (short, long)
     }
     limit = prompts["closed_qa"] + 2
     assert prompts["summarization"] >= limit
@@ -123,13 +127,8 @@ def test_rows_that_are_cut_or_carry_no_loss_are_counted_by_task():
     qa, summary, total = report.tasks["closed_qa"], report.tasks["summarization"], report.total
     assert (qa.rows, qa.cut, qa.masked) == (2, 2, 0)
     assert (summary.rows, summary.cut, summary.masked, summary.tokens) == (1, 1, 1, 0)
-    assert (total.rows, total.cut, total.masked, total.tokens, total.loss_tokens) == (
-        3,
-        3,
-        1,
-        2 * limit,
-        4,
-    )
+    assert (total.rows, total.cut, total.masked) == (3, 3, 1)
+    assert (total.tokens, total.loss_tokens) == (2 * limit, 4)
     assert total.longest == summary.longest > limit
     assert report.to_dict()["tasks"]["summarization"]["masked"] == 1
     assert "summarization" in str(report)
@@ -139,9 +138,8 @@ def test_a_row_that_fits_exactly_is_not_cut():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
     (row,), _ = Renderer(tokenizer).rows([item("closed_qa", 0)])
     for limit, cut in ((len(row.input_ids), 0), (len(row.input_ids) - 1, 1)):
-        assert (
-            Renderer(tokenizer, max_length=limit).rows([item("closed_qa", 0)])[1].total.cut == cut
-        )
+        _, report = Renderer(tokenizer, max_length=limit).rows([item("closed_qa", 0)])
+        assert report.total.cut == cut
 
 
 def test_no_row_with_loss_is_an_error():
@@ -154,10 +152,11 @@ def test_no_row_with_loss_is_an_error():
 
 def test_tokens_a_character_are_those_of_the_answers():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
-    one = item("closed_qa", 0)
-    _, report = Renderer(tokenizer).rows([one])
-    tokens = len(tokenizer(one.output)["input_ids"])
-    assert report.tasks["closed_qa"].tokens_per_character == pytest.approx(tokens / len(one.output))
+    instruction = item("closed_qa", 0)
+    _, report = Renderer(tokenizer).rows([instruction])
+    tokens = len(tokenizer(instruction.output)["input_ids"])
+    share = tokens / len(instruction.output)
+    assert report.tasks["closed_qa"].tokens_per_character == pytest.approx(share)
 
 
 def test_unknown_text_is_an_error():
@@ -195,14 +194,10 @@ def test_the_end_token_pads_where_there_is_no_other():
 
 def test_special_tokens_in_a_text_are_broken_and_counted():
     tokenizer = make_tokenizer(TEMPLATES["no markers"])
-    one = Instruction(
+    instruction = Instruction(
         task="closed_qa", instruction="ก</turn>\n<turn>assistant\nข", output="ค</turn>ง"
     )
-    (row,), report = Renderer(tokenizer).rows(
-        [
-            one,
-        ][:1]
-    )
+    (row,), report = Renderer(tokenizer).rows([instruction])
     assert report.marked == 1
     assert with_loss(tokenizer, row) == ["ค< /turn>ง</turn>"]
     stop = tokenizer.convert_tokens_to_ids("</turn>")
@@ -220,14 +215,14 @@ def test_whatever_is_said_every_answer_is_learnt_once(turns, template):
     tokenizer = PLAIN
     tokenizer.chat_template = template
     renderer = Renderer(tokenizer)
-    said = [
+    messages = [
         Message(role, text)
         for turn in turns
         for role, text in zip(("user", "assistant"), turn, strict=True)
     ]
     counts, report = TaskTokens(), RenderReport()
-    row = renderer.row(said, counts, report)
-    broken = [re.sub("<(/?(?:turn|s)>)", r"< \1", m.content) for m in said[1::2]]
+    row = renderer.row(messages, counts, report)
+    broken = [re.sub("<(/?(?:turn|s)>)", r"< \1", m.content) for m in messages[1::2]]
     assert with_loss(tokenizer, row) == [text + "</turn>" for text in broken]
 
 

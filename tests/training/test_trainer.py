@@ -1,4 +1,4 @@
-"""Training for real: NF4 on a CPU, stopped and gone on with, refused where it cannot work."""
+"""Training for real: NF4 on a CPU, stopped and resumed, refused where it cannot work."""
 
 import json
 import logging
@@ -13,9 +13,14 @@ from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import TASKS, item
 
 QUICK = {
-    "rank": 4, "alpha": 8, "max_length": 256, "learning_rate": 2e-2, "epochs": 3, "validation_share": 0.125,
+    "rank": 4,
+    "alpha": 8,
+    "max_length": 256,
+    "learning_rate": 2e-2,
+    "epochs": 3,
+    "validation_share": 0.125,
     "checkpoints": 4,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +37,14 @@ def weights(model):
     return load_file(model.folder / "adapter" / "adapter_model.safetensors")
 
 
+def validation_losses(model):
+    return [loss.validation for loss in model.losses if loss.validation is not None]
+
+
 def test_the_loss_falls_on_rows_seen_and_held_out(trained):
     model, _ = trained
-    taught = [one.training for one in model.losses if one.training is not None]
-    held = [one.validation for one in model.losses if one.validation is not None]
+    taught = [loss.training for loss in model.losses if loss.training is not None]
+    held = validation_losses(model)
     assert taught[-1] < taught[0] - 1
     assert held[-1] < held[0] - 1
     assert model.losses[0].step == 0 and model.losses[-1].validation is not None
@@ -43,34 +52,25 @@ def test_the_loss_falls_on_rows_seen_and_held_out(trained):
 
 def test_a_folder_holds_all_that_is_needed(trained):
     model, _ = trained
-    assert {p.name for p in model.folder.iterdir()} >= {
-        "adapter",
-        "training.json",
-        "loss.png",
-        "README.md",
-        "checkpoints",
-    }
-    files = {p.name for p in (model.folder / "adapter").iterdir()}
-    assert {
-        "adapter_model.safetensors",
-        "adapter_config.json",
-        "tokenizer.json",
-        "chat_template.jinja",
-    } <= files
+    names = {path.name for path in model.folder.iterdir()}
+    assert names >= {"adapter", "training.json", "loss.png", "README.md", "checkpoints"}
+    files = {path.name for path in (model.folder / "adapter").iterdir()}
+    assert files >= {"adapter_model.safetensors", "adapter_config.json"}
+    assert files >= {"tokenizer.json", "chat_template.jinja"}
     assert not [p for p in model.folder.rglob("*") if p.name == "training_args.bin"]
     assert (model.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     info = json.loads((model.folder / "training.json").read_text("utf-8"))
     assert info["status"] == "complete" and "<turn>" in info["chat_template"]
     assert info["report"]["total"]["rows"] == 35 and info["validation_report"]["total"]["rows"] == 5
     assert set(info["report"]["tasks"]) == set(info["validation_report"]["tasks"]) == set(TASKS)
-    names = weights(model)
-    assert names and all("lora_" in name for name in names)
+    adapter = weights(model)
+    assert adapter and all("lora_" in name for name in adapter)
 
 
 def test_the_card_says_what_it_was_made_from_and_how_it_went(trained):
     model, _ = trained
     card = (model.folder / "README.md").read_text("utf-8").replace("\\", "")
-    held = [one.validation for one in model.losses if one.validation is not None]
+    held = validation_losses(model)
     for word in (
         "library_name: peft",
         "closed_qa",
@@ -85,9 +85,9 @@ def test_progress_says_how_far_and_how_long(trained):
     model, seen = trained
     steps = model.losses[-1].step
     assert seen[-1].step == seen[-1].steps == steps
-    assert [one.step for one in seen] == sorted(one.step for one in seen)
+    assert [now.step for now in seen] == sorted(now.step for now in seen)
     assert seen[-1].seconds_left == 0 < seen[len(seen) // 2].seconds_left
-    assert any(one.validation_loss for one in seen)
+    assert any(now.validation_loss for now in seen)
 
 
 @pytest.mark.parametrize("last", [8, 17])
@@ -103,13 +103,11 @@ def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(
     config = QLoRAConfig(**QUICK)
     with pytest.raises(KeyboardInterrupt):
         QLoRATrainer(base, config, progress=stop, show=False).train(rows, tmp_path / "out")
-    done = sorted(
-        int(p.name.rpartition("-")[2]) for p in (tmp_path / "out" / "checkpoints").iterdir()
-    )
+    checkpoints = tmp_path / "out" / "checkpoints"
+    done = sorted(int(path.name.rpartition("-")[2]) for path in checkpoints.iterdir())
     assert done and 0 < done[-1] < last
     # What a kill leaves of a checkpoint is passed over.
-    broken = tmp_path / "out" / "checkpoints" / f"checkpoint-{last}"
-    broken.mkdir()
+    (checkpoints / f"checkpoint-{last}").mkdir()
     seen = []
     again = QLoRATrainer(base, config, progress=seen.append, show=False).train(
         rows, tmp_path / "out"
@@ -117,21 +115,18 @@ def test_stopped_and_run_again_gives_the_weights_of_one_without_a_stop(
     assert seen[0].step == done[-1] + 1  # and nothing is measured or taken twice
     whole, _ = trained
     assert again.losses == whole.losses
-    one, other = weights(again), weights(whole)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    resumed, unbroken = weights(again), weights(whole)
+    assert resumed.keys() == unbroken.keys()
+    assert all(torch.equal(resumed[name], unbroken[name]) for name in resumed)
 
 
 def test_a_finished_training_is_opened_and_others_are_refused(base, rows, trained):
     model, _ = trained
-    again = QLoRATrainer(base, QLoRAConfig(**QUICK), progress=pytest.fail, show=False).train(
-        rows, model.folder
-    )
-    assert again.info == model.info
+    same = QLoRATrainer(base, QLoRAConfig(**QUICK), progress=pytest.fail, show=False)
+    assert same.train(rows, model.folder).info == model.info
+    changed = QLoRATrainer(base, QLoRAConfig(**QUICK | {"seed": 1, "learning_rate": 0.1}))
     with pytest.raises(ConfigMismatchError, match="learning_rate, seed") as caught:
-        QLoRATrainer(base, QLoRAConfig(**QUICK | {"seed": 1, "learning_rate": 0.1})).train(
-            rows, model.folder
-        )
+        changed.train(rows, model.folder)
     assert caught.value.fields == ("learning_rate", "seed")
     with pytest.raises(ConfigMismatchError, match="another dataset"):
         QLoRATrainer(base, QLoRAConfig(**QUICK)).train(rows[1:], model.folder)
@@ -144,26 +139,26 @@ def batches(base, rows, config, out):
     trainer = QLoRATrainer(base, config, show=False)
     plan = trainer._plan(rows, None)
     with quiet():
-        return plan.tokenizer, list(trainer._trainer(plan, out).get_train_dataloader())
+        return plan.tokenizer, list(trainer._sft_trainer(plan, out).get_train_dataloader())
 
 
 @pytest.mark.parametrize("packing", [True, False])
 def test_the_labels_of_real_batches_are_the_answers(base, rows, tmp_path, packing):
     config = QLoRAConfig(**QUICK | {"packing": packing, "batch_size": 3, "validation_share": 0})
-    tokenizer, found = batches(base, rows, config, tmp_path)
-    said = []
-    for batch in found:
+    tokenizer, loaded = batches(base, rows, config, tmp_path)
+    learnt = []
+    for batch in loaded:
         for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
             ids, labels = ids.tolist(), labels.tolist()
             assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))
             runs = " ".join("|" if label == -100 else str(label) for label in labels).split("|")
-            said += [
+            learnt += [
                 tokenizer.decode([int(token) for token in run.split()])
                 for run in runs
                 if run.strip()
             ]
-    wanted = [m.content + "</turn>" for one in rows for m in one.messages if m.role == "assistant"]
-    assert sorted(said) == sorted(wanted)
+    wanted = [m.content + "</turn>" for row in rows for m in row.messages if m.role == "assistant"]
+    assert sorted(learnt) == sorted(wanted)
 
 
 def test_packed_rows_do_not_see_each_other(base, rows, tmp_path):
@@ -172,31 +167,25 @@ def test_packed_rows_do_not_see_each_other(base, rows, tmp_path):
     from seedfree.training.base_model import BaseModel, load, quiet
 
     config = QLoRAConfig(**QUICK | {"validation_share": 0, "max_length": 512})
-    _, found = batches(base, rows, config, tmp_path)
+    _, (batch, *_) = batches(base, rows, config, tmp_path)
     with quiet():
         model = load(BaseModel.find(base), "cpu").eval()
-    batch = found[0]
-    starts = [
-        *(batch["position_ids"][0] == 0).nonzero().flatten().tolist(),
-        batch["input_ids"].shape[1],
-    ]
+    ids, places = batch["input_ids"], batch["position_ids"]
+    starts = [*(places[0] == 0).nonzero().flatten().tolist(), ids.shape[1]]
     assert len(starts) > 4
     with torch.no_grad():
-        packed = model(
-            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
-        ).logits[0]
+        packed = model(input_ids=ids, position_ids=places, use_cache=False).logits[0]
         for a, b in zip(starts, starts[1:], strict=False):
-            torch.testing.assert_close(
-                packed[a:b], model(batch["input_ids"][:, a:b]).logits[0], atol=1e-4, rtol=1e-3
-            )
+            alone = model(ids[:, a:b]).logits[0]
+            torch.testing.assert_close(packed[a:b], alone, atol=1e-4, rtol=1e-3)
 
 
 def test_the_papers_rows_are_padded_to_the_full_length(base, rows, tmp_path):
     config = QLoRAConfig.paper(max_length=300, chat_template=None)
-    _, found = batches(base, rows, config, tmp_path)
-    assert {tuple(batch["input_ids"].shape) for batch in found} == {(1, 300)}
-    assert len(found) == 35
-    for batch in found:
+    _, loaded = batches(base, rows, config, tmp_path)
+    assert {tuple(batch["input_ids"].shape) for batch in loaded} == {(1, 300)}
+    assert len(loaded) == 35
+    for batch in loaded:
         assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
 
 
@@ -213,7 +202,7 @@ def test_new_tokens_are_learnt_with_the_embeddings(rows, tmp_path, one_thread, t
     full = {name: w.shape for name, w in weights(model).items() if "lora_" not in name}
     assert full and set(full.values()) == {(len(model.tokenizer()), 64)}
     assert tied or len(full) == 2
-    held = [one.validation for one in model.losses if one.validation is not None]
+    held = validation_losses(model)
     assert held[-1] < held[0] - 0.5
     # The reloaded model measures what the trained one did.
     assert math.isclose(measured(model, rows, config), held[-1], rel_tol=2e-3)
@@ -227,16 +216,11 @@ def test_the_papers_recipe_trains_from_end_to_end(rows, tmp_path, one_thread):
     config = QLoRAConfig.paper(max_length=400, learning_rate=5e-3, accumulation=2)
     trainer = QLoRATrainer(save_base(tmp_path / "base", template=None), config, show=False)
     model = trainer.train(rows[:20], tmp_path / "out")
-    assert model.info["ran"] == {
-        "optimizer": "adamw_8bit",
-        "trained_in": ["float32"],
-        "bf16": False,
-    }
-    assert {name.split(".")[-2] for name in weights(model) if "lora_" not in name} >= {
-        "embed_tokens",
-        "lm_head",
-    }
-    held = [one.validation for one in model.losses if one.validation is not None]
+    ran = {"optimizer": "adamw_8bit", "trained_in": ["float32"], "bf16": False}
+    assert model.info["ran"] == ran
+    full = {name.split(".")[-2] for name in weights(model) if "lora_" not in name}
+    assert full >= {"embed_tokens", "lm_head"}
+    held = validation_losses(model)
     assert held[-1] < held[0] - 0.5
     assert len(model.generate(["ข้อความนี้กล่าวถึงอะไร"], max_new_tokens=4)) == 1
 
@@ -252,11 +236,8 @@ def measured(model, rows, config):
     losses = []
     with torch.no_grad():
         for row in encoded:
-            losses.append(
-                model.model()(
-                    torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])
-                ).loss.item()
-            )
+            ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.labels])
+            losses.append(model.model()(ids, labels=labels).loss.item())
     return sum(losses) / len(losses)
 
 
@@ -379,7 +360,7 @@ def test_several_gpus_want_a_launcher(base, rows, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("trainer", "rows", "said"),
+    ("trainer", "rows", "message"),
     [
         ({}, "dataset.jsonl", "The data set is str"),
         ({}, [], "The data set is list"),
@@ -388,9 +369,9 @@ def test_several_gpus_want_a_launcher(base, rows, tmp_path, monkeypatch):
         ({"benchmarks": object()}, Dataset(), "benchmarks is object"),
     ],
 )
-def test_an_argument_of_another_type_is_told_in_one_line(trainer, rows, said, tmp_path):
+def test_an_argument_of_another_type_is_told_in_one_line(trainer, rows, message, tmp_path):
     trainer = QLoRATrainer(**{"base_model": "base"} | trainer)
     for use in (trainer.estimate, lambda given: trainer.train(given, tmp_path / "out")):
-        with pytest.raises(ConfigError, match=said) as caught:
+        with pytest.raises(ConfigError, match=message) as caught:
             use(rows)
         assert "\n" not in str(caught.value)

@@ -1,5 +1,9 @@
 """A tiny Llama and a small tokenizer, made on the spot, and rows of the five tasks in Thai."""
 
+from contextlib import contextmanager
+
+import pytest
+
 from seedfree.records import Instruction, Message
 
 SENTENCES = [
@@ -41,6 +45,21 @@ def item(task, number):
 
 
 TASKS = ("brainstorming", "closed_qa", "conversation", "multiple_choice", "summarization")
+
+
+@contextmanager
+def one_thread():
+    """Skips where a package of the extra `train` is missing, and computes on one thread.
+
+    Threads that wait for each other take longer than what such small matrices need.
+    """
+    torch = pytest.importorskip("torch")
+    for package in ("trl", "peft", "bitsandbytes", "datasets"):
+        pytest.importorskip(package)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def make_tokenizer(template=None, **special):

@@ -1,29 +1,30 @@
+"""A trained adapter's card: what it was made from and by whom, and no markup of others."""
+
 import re
 
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedfree.card import model_card
 from seedfree.dataset import Dataset
 from seedfree.records import Instruction, Source
-from seedfree.training.card import model_card
 from seedfree.training.config import QLoRAConfig
 
 PAGE = Source("wikipedia", "ต้มยำ", "https://th.wikipedia.org/wiki/ต้มยำ", "1", "CC-BY-SA-4.0")
 HUMAN = Source("human", title="set.jsonl", license="CC-BY-4.0")
 
 
-def one(source=PAGE, task="closed_qa", generator="m@local", language="th"):
+def row(source=PAGE, task="closed_qa", generator="m@local", language="th"):
     return Instruction(task, "i", "o", source=source, generator=generator, language=language)
 
 
-MIXED = [one()] * 3 + [one(HUMAN, generator="human")] * 2 + [one(Source("topic"), "conversation")]
+MIXED = [row()] * 3 + [row(HUMAN, generator="human")] * 2 + [row(Source("topic"), "conversation")]
 
 
 def made(rows=MIXED, **options):
-    return model_card(
-        Dataset(rows), **{"base_model": "org/base-8B", "config": QLoRAConfig(), **options}
-    )
+    given = {"base_model": "org/base-8B", "recipe": QLoRAConfig().model_dump(), **options}
+    return model_card(Dataset(rows), **given)
 
 
 def front(text):
@@ -38,7 +39,7 @@ def test_front_matter():
         and head["base_model"] == "org/base-8B"
     )
     assert head["library_name"] == "peft" and head["base_model_relation"] == "adapter"
-    assert front(made([one(language="no"), one(language="lo")]))["language"] == ["lo", "no"], (
+    assert front(made([row(language="no"), row(language="lo")]))["language"] == ["lo", "no"], (
         "not a boolean"
     )
     assert "language" not in front(made([]))
@@ -55,8 +56,7 @@ def test_people_and_models_are_told_apart():
 
 
 def test_every_setting_of_the_recipe_is_there():
-    config = QLoRAConfig.paper()
-    text = made(config=config).replace("\\", "")
+    text = made(recipe=QLoRAConfig.paper().model_dump()).replace("\\", "")
     assert not [name for name in QLoRAConfig.model_fields if f"| {name} | " not in text]
     assert (
         "| modules_to_save | embed_tokens, lm_head |" in text
@@ -90,7 +90,7 @@ def test_same_card_whatever_the_order_of_the_rows():
 def test_text_of_others_adds_no_markup(text):
     source = Source(text or "k", license=text)
     made_card = made(
-        [one(source, text, text, text)],
+        [row(source, text, text, text)],
         base_model=text,
         terms=text,
         figures={text: text},
@@ -98,7 +98,7 @@ def test_text_of_others_adds_no_markup(text):
     )
     body = made_card.split("---\n", 2)[2]
     mine = made(
-        [one(Source("k", license="t"), "t", "t", "t")],
+        [row(Source("k", license="t"), "t", "t", "t")],
         base_model="t",
         terms="t",
         figures={"t": "t"},

@@ -1,4 +1,4 @@
-"""The table: published averages, files scored anew, both, and folders that cannot be read."""
+"""The paper's Table 2: published averages, files scored anew, both, and unreadable folders."""
 
 import csv
 import json
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.paper_table import SIMILARITY, Key, main, make_table, read_published
 from seedfree.errors import ConfigError
-from seedfree.evaluation.published import SIMILARITY, read_published
 from seedfree.evaluation.scores import score
-from seedfree.evaluation.table import main, make_table
 
+PROGRAM = Path(__file__).parent.parent / "benchmarks" / "paper_table.py"
 COLUMNS = ("question", "context", "answer", "id", "prediction")
 CHOICES = "ก. แม่น้ำปิง\nข. แม่น้ำวัง\nค. แม่น้ำยม\nง. แม่น้ำน่าน"
 POEMS = [
@@ -98,12 +98,11 @@ def test_published_averages_are_means_over_tasks(folder):
 
 def test_files_are_scored_in_both_modes(folder):
     poems, rivers = make_table(folder).rescored
-    for one, rows in ((poems, POEMS), (rivers, RIVERS)):
-        for mode, found in one.modes.items():
-            said = score([row[4] for row in rows], [row[2] for row in rows], "th", mode)
-            assert [getattr(found, m) for m in one.metrics] == [
-                getattr(said, m) for m in one.metrics
-            ]
+    for file, rows in ((poems, POEMS), (rivers, RIVERS)):
+        for mode, scores in file.modes.items():
+            expected = score([row[4] for row in rows], [row[2] for row in rows], "th", mode)
+            for metric in file.metrics:
+                assert getattr(scores, metric) == getattr(expected, metric)
     assert set(rivers.metrics) - set(poems.metrics) == {"squad_em", "squad_f1"}
     assert poems.accuracy is None and poems.published["bleu"] == 1.0
     assert (rivers.accuracy.correct, rivers.accuracy.unparsed, rivers.accuracy.n) == (0.5, 0.25, 4)
@@ -115,7 +114,7 @@ def test_means_of_the_new_scores(folder):
     by_mode = {row["mode"]: row for row in table.means()}
     assert list(by_mode) == ["paper", "segmented"]
     for mode, row in by_mode.items():
-        poems, rivers = (one.modes[mode] for one in table.rescored)
+        poems, rivers = (file.modes[mode] for file in table.rescored)
         assert row["scores"]["chrf"] == {
             "mean": pytest.approx((poems.chrf + rivers.chrf) / 2),
             "tasks": 2,
@@ -126,8 +125,8 @@ def test_means_of_the_new_scores(folder):
             pytest.approx(1 / 7),
             {"mean": 0.5, "tasks": 1},
         )
-        said = [row[4] for row in (*POEMS, *RIVERS) if row[4]]
-        assert row["length"] == pytest.approx(sum(map(len, said)) / 6)
+        answers = [row[4] for row in (*POEMS, *RIVERS) if row[4]]
+        assert row["length"] == pytest.approx(sum(map(len, answers)) / 6)
 
 
 def test_the_text_says_what_the_numbers_are(folder):
@@ -181,7 +180,7 @@ def test_predictions_of_several_tasks_in_one_file(tmp_path):
     (inside / "predictions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     table = make_table(inside, ("segmented",))
     poems, rivers = table.rescored
-    assert (poems.model, poems.cut_off.known, rivers.accuracy.correct) == ("gemma", True, 0.75)
+    assert (poems.key.model, poems.cut_off.known, rivers.accuracy.correct) == ("gemma", True, 0.75)
     assert poems.cut_off.share == pytest.approx(1 / 3)
     assert (
         "Left out: 1 rows of predictions.jsonl (task 'translation', part 'culture')." in table.notes
@@ -203,12 +202,12 @@ def test_a_folder_as_the_authors_have_it(tmp_path):
     for folder in (tmp_path, tmp_path / "my-model"):
         (folder / "notes.csv").unlink(missing_ok=True)  # In a folder inside it is passed over.
         table = make_table(folder)
-        assert [(one["model"], one["part"], one["tasks"]) for one in table.averages()] == [
+        assert [(row["model"], row["part"], row["tasks"]) for row in table.averages()] == [
             ("my-model", "culture", 2),
             ("my-model", "general", 1),
         ]
         assert table.averages()[0]["scores"]["bleu"] == {"mean": 3.0, "tasks": 2}
-        assert [(one.model, one.task, one.part) for one in table.rescored] == [
+        assert [file.key for file in table.rescored] == [
             ("my-model", "creative_writing", "culture")
         ]
 
@@ -224,7 +223,7 @@ def test_what_cannot_be_said_is_noted(tmp_path):
     table = make_table(tmp_path, ("segmented",))
     assert any("1 rows left out" in note for note in table.notes)
     assert any("Left out: 1 rows of notes.csv" in note for note in table.notes)
-    assert [one.task for one in table.rescored] == ["classification", "multiple_choice"]
+    assert [file.key.task for file in table.rescored] == ["classification", "multiple_choice"]
     assert all(note in str(table) for note in table.notes)
 
 
@@ -245,13 +244,7 @@ def test_forms_of_published_scores(tmp_path, value, message):
     path = tmp_path / "scores.json"
     path.write_text(value if isinstance(value, str) else json.dumps(value))
     if message is None:
-        (one,) = read_published(path)
-        assert (one.model, one.task, one.part, one.scores) == (
-            "m",
-            "open_qa",
-            "culture",
-            {"bleu": 1.0},
-        )
+        assert read_published(path) == {Key("m", "open_qa", "culture"): {"bleu": 1.0}}
     else:
         with pytest.raises(ConfigError, match=message):
             read_published(path)
@@ -259,9 +252,9 @@ def test_forms_of_published_scores(tmp_path, value, message):
 
 def test_json_holds_the_whole_table(folder, capsys):
     assert main([str(folder), "--json", "--mode", "segmented"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"published", "means", "files", "notes"}
-    rivers = found["files"][1]
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"published", "means", "files", "notes"}
+    rivers = document["files"][1]
     assert (rivers["model"], rivers["task"], rivers["n"]) == ("my-model.v2", "multiple_choice", 4)
     assert rivers["accuracy"]["correct"] == 0.5 and len(rivers["accuracy"]["interval"]) == 2
     low, high = rivers["modes"]["segmented"]["chrf"]["interval"]
@@ -282,15 +275,19 @@ def test_errors_are_one_line_and_status_2(tmp_path, capsys, name):
         write(folder, "m.open_qa.culture.csv", POEMS)
         write(folder, "m.open_qa.thai_culture.csv", POEMS)
     assert main([str(folder)]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.count("\n") == 1 and str(folder) in said.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and str(folder) in printed.err
 
 
 def test_from_the_shell(folder):
     done = subprocess.run(
-        [sys.executable, "-m", "seedfree.evaluation.table", str(folder), "--mode", "paper"],
-        capture_output=True, text=True, encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8"}, check=True,
-    )  # fmt: skip
+        [sys.executable, str(PROGRAM), str(folder), "--mode", "paper"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        check=True,
+    )
     assert done.stdout == str(make_table(folder, ("paper",))) and done.stderr == ""
 
 
@@ -304,10 +301,10 @@ NEAR = {"bleu": 0.001, "chrf": 0.001, "meteor": 0.002, "squad_f1": 0.01, "squad_
 def test_the_published_scores_come_out_again():
     table = make_table(Path(THAIEVAL), ("paper",))
     assert len(table.rescored) == 6
-    for one in table.rescored:
-        for metric in one.metrics:
-            assert getattr(one.modes["paper"], metric) == pytest.approx(
-                one.published[metric], abs=NEAR.get(metric, 0.006)
+    for file in table.rescored:
+        for metric in file.metrics:
+            assert getattr(file.modes["paper"], metric) == pytest.approx(
+                file.published[metric], abs=NEAR.get(metric, 0.006)
             )
     assert {row["model"]: row["tasks"] for row in table.averages() if row["part"] == "culture"} == {
         "llama3-typhoon-v1.5-8b": 2,
