@@ -41,19 +41,16 @@ DROPPED = 20
 WORDS = "ข้าว ปลา วัด ตลาด แม่น้ำ ช่างทอ ครู หมอลำ ภูเขา เรือ ผ้าไหม ดนตรี นา ฝน ลม ทะเล ป่า ช้าง เกลือ".split()
 
 
-def fill(schema: dict[str, Any], rng: random.Random) -> Any:
-    """A value for a schema, in words of Thai."""
+def fill(schema: dict[str, Any], rng: random.Random, name: str = "") -> Any:
+    """A value for a schema, in words of Thai; twenty topics, and as many of others as it takes."""
     match schema.get("type"):
         case "object":
-            return {name: fill(each, rng) for name, each in schema["properties"].items()}
+            return {key: fill(each, rng, key) for key, each in schema["properties"].items()}
         case "array":
-            topics = "maxLength" in schema["items"] and "120" in str(schema["items"])
-            return [
-                fill(schema["items"], rng)
-                for _ in range(schema.get("minItems", 20 if topics else 3))
-            ]
+            sizes = {"topics": 20, "wrong": 3}
+            return [fill(schema["items"], rng, name) for _ in range(sizes.get(name, 1))]
         case _:
-            return "".join(rng.choices(WORDS, k=40))[: schema.get("maxLength", 400)]
+            return "".join(rng.choices(WORDS, k=8 if name in ("", "wrong", "correct", "topics") else 40))
 
 
 class Server(asyncio.Protocol):
