@@ -77,7 +77,7 @@ def markdown_sections(text: str) -> list[Section]:
 def _wiki_heading(line: str) -> tuple[int, str] | None:
     line = line.strip()
     level = len(line) - len(line.lstrip("="))
-    # A line such as "a == b", or of equals signs alone, is part of a formula.
+    # Equals signs alone, or on one side, are part of a formula.
     if not 2 <= level <= 6 or not line.endswith("=" * level) or len(line) > _LONGEST_HEADING:
         return None
     title = line[level:-level].strip()
