@@ -2,7 +2,8 @@
 
 Each class below is one contract. A component of your own need not inherit from it: the right method
 is enough. Only a task has to be a subclass of `TaskTemplate`. Generators, context sources, tasks,
-filters and diversity filters go to `Pipeline`, encoders to `SemanticDiversityFilter`.
+filters and diversity filters go to `Pipeline`, encoders to `SemanticDiversityFilter`, benchmarks to
+`seedfree.evaluation.evaluate`.
 
 Three more methods are called if a component defines them:
 
@@ -22,7 +23,8 @@ that look like secrets (a `SecretStr`, an attribute named `api_key`) are not rec
 
 **Errors.** Raise ordinary Python errors. An error in a task's `instructions` makes the reply
 invalid: it is asked for again and, if that does not help, becomes a dropped row. An error in a
-generator fails that one request. Any other error stops the run, which can be resumed.
+generator fails that one request. Only a `RetryableError` sends it again. Any other error stops the
+run, which can be resumed.
 
 **Randomness.** The same replies must give the same rows again. Draw at random only from the run's
 seed and a position: `Context.random` and `Context.draw` do that.

@@ -144,7 +144,7 @@ class TopicStream:
                 f"{self._asked} requests gave no topic: {self._why}",
                 hint="Try a stronger model, or pass topics=[...] of your own.",
             )
-        return self._topics[: int(min(n, self._limit))]
+        return self._topics[: int(wanted)]
 
     async def _ask(self) -> None:
         """Asks the next wave."""

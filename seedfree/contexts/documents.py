@@ -85,7 +85,7 @@ class DocumentSource:
             raise ConfigError(
                 f"There is no folder {folder}", hint="Give a folder of .txt, .md or .jsonl files."
             )
-        self._files = _files(folder)
+        self._files = _readable(folder)
         if not self._files:
             raise ConfigError(
                 f"{folder} holds no .txt, .md or .jsonl file", hint="Put documents there."
@@ -161,8 +161,8 @@ class DocumentSource:
         return [self._folded[i][1] for i in good[: self.sections]]
 
 
-def _files(folder: Path) -> list[Path]:
-    """Returns the files of a folder and its subfolders that are read, in the order of their names.
+def _readable(folder: Path) -> list[Path]:
+    """Returns the documents of a folder and its subfolders in the order of their names.
 
     The order is by code points, the same in every locale and file system.
     """

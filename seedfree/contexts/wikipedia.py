@@ -32,7 +32,7 @@ from seedfree.records import Context, Source, Topic
 
 __all__ = ["Wiki", "WikipediaSource", "is_wikimedia"]
 
-# Pages that are looked at for one topic, so that a wiki of stubs does not cost a request each.
+# Pages looked at for one topic: a wiki of stubs must not cost a request for every hit.
 _PAGES = 4
 # CirrusSearch refuses longer queries.
 _LONGEST_QUERY = 300

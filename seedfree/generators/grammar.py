@@ -94,8 +94,8 @@ class _Writer:
             case "integer":
                 return _integer(node)
             case "number":
-                # Of the bounds only the sign is kept, because fractions cannot be listed. Six digits
-                # of a fraction keep a small model from writing digits without end.
+                # Of the bounds only the sign is kept, because fractions cannot be listed. At most
+                # six digits of a fraction: a small model would write digits without end.
                 low = node.get("minimum", node.get("exclusiveMinimum", -1))
                 return f'{_integer({"minimum": min(low, 0)})} ("." [0-9]{{1,6}})?'
             case "boolean":

@@ -49,7 +49,7 @@ _OPENAI = "api.openai.com"
 # Hosts that need a key: the variable that holds it. Their structured output takes no constraints.
 _KEYS = {_OPENAI: "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
 # What a repetition penalty is called: vLLM's and OpenRouter's word, and that of llama.cpp and LM
-# Studio. Servers pass over the word that they do not know; OpenAI takes none.
+# Studio. Servers pass over the word that they do not know. OpenAI takes none.
 _SERVERS_PENALTY = ("repetition_penalty", "repeat_penalty")
 _PENALTY: dict[str, tuple[str, ...]] = {_OPENAI: (), "openrouter.ai": ("repetition_penalty",)}
 # OpenAI's reasoning models answer 400 to a temperature and to top_p.
@@ -203,9 +203,7 @@ class OpenAICompatibleGenerator:
             return None
         if self.structured == "json_object":
             return {"type": "json_object"}
-        keep: frozenset[str] = frozenset()
-        if self._host not in _KEYS:
-            keep = _SERVERS_TAKE
+        keep = _SERVERS_TAKE if self._host not in _KEYS else frozenset()
         schema = closed_schema(prompt.json_schema, keep=keep)
         return {
             "type": "json_schema",
