@@ -142,6 +142,7 @@ class ClaudeGenerator:
             ConfigError: The key is missing, or the schema has a form that the provider does not
                 take.
         """
+        # The order in which the body is put together is part of the ledger's key.
         family = _SNAPSHOT.sub("", self.model)
         body: dict[str, Any] = {"model": self.model, "max_tokens": prompt.max_tokens}
         if prompt.system:
