@@ -50,7 +50,9 @@ def fill(schema: dict[str, Any], rng: random.Random, name: str = "") -> Any:
             sizes = {"topics": 20, "wrong": 3}
             return [fill(schema["items"], rng, name) for _ in range(sizes.get(name, 1))]
         case _:
-            return "".join(rng.choices(WORDS, k=8 if name in ("", "wrong", "correct", "topics") else 40))
+            return "".join(
+                rng.choices(WORDS, k=8 if name in ("", "wrong", "correct", "topics") else 40)
+            )
 
 
 class Server(asyncio.Protocol):

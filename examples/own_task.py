@@ -1,4 +1,7 @@
-"""A task of one's own: proverbs, what they mean and when to say them. Pass it to `sf.Pipeline(tasks=[Proverb()])`."""
+"""A task of your own: proverbs, what they mean and when to say them.
+
+Pass it to the pipeline: `sf.Pipeline("th", generator, tasks=[Proverb()])`.
+"""
 
 from collections.abc import Iterator
 
@@ -17,7 +20,7 @@ class Proverb(sf.TaskTemplate):
         situation: str = Field(max_length=600)
 
     def prompt(self, context: sf.Context, language: sf.Language) -> sf.Prompt:
-        topic = context.topic.text if context.topic else ""
+        topic = context.subject()
         request = f"เลือกสำนวนไทยหนึ่งสำนวนที่เข้ากับเรื่อง {topic} อธิบายความหมาย และเล่าสถานการณ์ที่ใช้สำนวนนั้น"
         return sf.Prompt(user=request, system=language.persona)
 

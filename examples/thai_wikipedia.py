@@ -1,6 +1,9 @@
-"""Thai rows from a wiki and the embedded model: `python examples/thai_wikipedia.py http://127.0.0.1:8099/api.php`.
+"""Thai rows from a wiki and the embedded model.
 
-Any MediaWiki with the TextExtracts extension will do; for Wikipedia itself leave the address out and name a contact.
+    python examples/thai_wikipedia.py http://127.0.0.1:8099/api.php
+
+Any MediaWiki with the TextExtracts extension will do. For Wikipedia itself leave the address out
+and name a contact.
 """
 
 import argparse

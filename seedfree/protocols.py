@@ -1,11 +1,33 @@
-"""Every contract of the library. Write one method and pass the object to `Pipeline`.
+"""The contracts of the library. To extend it, write one method and pass the object on.
 
-A component may also define `bind(self, session)`, called once before the first request, to reach
-the run's language, its LLM and its ledger; `ready(self)`, called before anything is paid for, which
-raises `ConfigError` where something is missing; and `close(self)`, called when the run ends. A
-plain `def` runs in a thread; an `async def` runs on the run's event loop. Public attributes of a
-component (those without a leading underscore) are its settings: they are recorded with the run, and
-a run is resumed only with the same ones. Name what may change in `operational`.
+Each class below is one contract. A component of your own need not inherit from it: the right method
+is enough. Only a task has to be a subclass of `TaskTemplate`. Generators, context sources, tasks,
+filters and diversity filters go to `Pipeline`, encoders to `SemanticDiversityFilter`, benchmarks to
+`seedfree.evaluation.evaluate`.
+
+Three more methods are called if a component defines them:
+
+- `ready(self)` checks that keys, files and packages are there, before anything is paid for. It
+  raises `ConfigError` if something is missing, and it sends nothing.
+- `bind(self, session)` is called once before the first request. The `Session` gives access to the
+  run's language, seed, LLM and ledger.
+- `close(self)` is called when the run ends, also if it ends with an error.
+
+**Threads.** A plain `def` runs in a thread, as many side by side as the run's `concurrency`. An
+`async def` runs on the run's event loop and must not block it.
+
+**Settings.** The public attributes of a component (those without a leading underscore) are its
+settings. They are recorded with the run, and the run can only be resumed with the same settings.
+List the names of those that may change in a class attribute `operational`, a set of strings. Values
+that look like secrets (a `SecretStr`, an attribute named `api_key`) are not recorded.
+
+**Errors.** Raise ordinary Python errors. An error in a task's `instructions` makes the reply
+invalid: it is asked for again and, if that does not help, becomes a dropped row. An error in a
+generator fails that one request. Only a `RetryableError` sends it again. Any other error stops the
+run, which can be resumed.
+
+**Randomness.** The same replies must give the same rows again. Draw at random only from the run's
+seed and a position: `Context.random` and `Context.draw` do that.
 """
 
 from __future__ import annotations
@@ -29,6 +51,7 @@ from seedfree.records import (
     Topic,
 )
 
+# For the annotations alone: a contract need not load NumPy or an HTTP client.
 if TYPE_CHECKING:
     import httpx
     import numpy as np
@@ -106,26 +129,51 @@ class Session(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """A language model. An `identity` attribute names it in the ledger and on every row.
+    """A language model.
 
-    Raise `RetryableError` to be asked again; any other exception fails that request.
+    These attributes are used if a generator has them:
+
+    - `identity`: a string that names the model in the ledger and on every row. A generator without
+      one is named by its class. Two models with the same identity share their replies.
+    - `price`: USD per million tokens, one number or (input, output). Without it the built-in list
+      of prices is asked for the generator's `model`.
+    - `terms`: a sentence for the data-set card about what the model's provider allows.
+    - `requests_per_minute`, `tokens_per_minute`: caps in any 60 seconds.
     """
 
-    def generate(self, prompt: Prompt) -> Reply | Awaitable[Reply]: ...
+    def generate(self, prompt: Prompt) -> Reply | Awaitable[Reply]:
+        """Asks the model once.
+
+        Raises:
+            RetryableError: The same request may succeed later, and is sent again.
+            Exception: Any other error fails this request.
+        """
+        ...
 
 
 @runtime_checkable
 class HTTPGenerator(Generator, Protocol):
-    """A backend as two pure functions around the engine's transport."""
+    """A backend as two pure functions.
+
+    The engine sends the request, keeps the bytes of the answer in the ledger and only then reads
+    them. `generate` does the same without a ledger, for direct use.
+
+    Attributes:
+        identity: Names the model in the ledger and on every row.
+    """
 
     identity: str
 
     def request(self, prompt: Prompt) -> httpx.Request:
-        """The request with its headers; its body is the part that the ledger's key is made from."""
+        """Builds the request with its headers.
+
+        The ledger's key is made from its path and body: equal prompts must give equal bytes, and
+        secrets belong into the headers.
+        """
         ...
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:
-        """Reads an answer.
+        """Reads an answer with a status of success. Depends on its arguments alone.
 
         Raises:
             RetryableError: The body is an error that may pass.
@@ -137,26 +185,34 @@ class HTTPGenerator(Generator, Protocol):
 
 @runtime_checkable
 class ContextSource(Protocol):
-    """Texts about a topic. An empty list sends the topic to the next source.
+    """A source of texts about a topic.
 
-    A source may define `share` (its weight among the sources, 1.0 without it) and `topics()` (a
-    list of `Topic` that it brings along; used instead of generated ones where every source has it).
+    A source may also define:
+
+    - `share`: its weight among the sources, above 0. Without it the weight is 1.0.
+    - `topics()`: gives a list of `Topic` that the source brings along. If every source has it,
+      these topics are used and none are generated.
     """
 
-    def contexts(self, topic: Topic) -> list[Context] | Awaitable[list[Context]]: ...
+    def contexts(self, topic: Topic) -> list[Context] | Awaitable[list[Context]]:
+        """Returns texts about the topic. An empty list sends the topic to the next source.
+
+        `Context(text=...)` is enough: the pipeline fills in the rest.
+        """
+        ...
 
 
 class TaskTemplate(ABC):
     """A kind of instruction: how to ask for it, and how to read the answer.
 
     Attributes:
-        name: A word in snake_case; the `task` column of the rows.
-        Fields: What the LLM must answer. Set lengths (`max_length`) where the text should be
-            bounded.
-        grounded: The answer must stand in the context (checked by `GroundingFilter`).
-        needs_context: `False` for a task that works from the topic alone; it then gets contexts
-            with empty text.
-        rows: Rows that one prompt asks for; sizes the first round.
+        name: A word in snake_case. It stands in the `task` column of the rows.
+        Fields: What the LLM must answer. Set `max_length` for texts that should be bounded. The
+            LLM writes the fields in their order.
+        grounded: Whether the answer must stand in the context. `GroundingFilter` checks it.
+        needs_context: `False` for a task that works from the topic alone. It then gets contexts
+            with an empty text.
+        rows: How many rows one prompt asks for. The size of the first round depends on it.
     """
 
     name: ClassVar[str]
@@ -167,55 +223,91 @@ class TaskTemplate(ABC):
 
     @abstractmethod
     def prompt(self, context: Context, language: Language) -> Prompt:
-        """The request for one context. `schema` is filled in from `Fields` where it is not set."""
+        """Returns the request for one context. Without a `schema`, it gets that of `Fields`."""
 
     @abstractmethod
     def instructions(self, fields: Any, context: Context) -> Iterable[Instruction]:
-        """The rows in an instance of `Fields`; a `ValueError` counts as an invalid reply."""
+        """Returns the rows of one answer.
+
+        Args:
+            fields: An instance of `Fields`.
+            context: The context that the prompt was made from.
+
+        Raises:
+            ValueError: The answer is not what was asked for. It is asked for again.
+        """
 
     def examples(self, context: Context, language: Language) -> tuple[Example, ...]:
-        """Two format examples for base models, drawn from the language's data for this place in the run."""
+        """Draws two format examples for base models from the language's data.
+
+        The draw depends on the context's place in the run.
+        """
         return language.draw_examples(self.name, context.random(self.name, "examples"))
 
 
 @runtime_checkable
 class Filter(Protocol):
-    """One reason to drop a row. `reasons` start with the filter's own word: `"language: 12 % Thai letters"`."""
+    """A check of single rows."""
 
-    def check(self, item: Instruction) -> str | None | Awaitable[str | None]: ...
+    def check(self, item: Instruction) -> str | None | Awaitable[str | None]:
+        """Returns the reason to drop the row, or `None` to keep it.
+
+        A reason begins with the filter's own word and a colon: `"language: 12 % Thai letters"`.
+        Details in brackets are left out when drops are counted by reason. The text that the row was
+        written from is in `item.context`.
+        """
+        ...
 
 
 @runtime_checkable
 class DiversityFilter(Protocol):
-    """Removes near-duplicates among rows in the run's order. Earlier rows' fate must not depend on later rows.
+    """A filter that looks at all rows together and removes near-duplicates.
 
-    A dropped row's reason is `"diversity: near-duplicate"`, or what the filter has for an attribute `reason` in place
-    of the second word; a filter of several reasons gives them in `Selection.reasons`.
+    The reason of a dropped row is `"diversity: near-duplicate"`. A filter with an attribute
+    `reason` replaces the second word by it. A filter with several reasons gives one for each row in
+    `Selection.reasons`.
     """
 
-    def select(self, items: Sequence[Instruction]) -> Selection: ...
+    def select(self, items: Sequence[Instruction]) -> Selection:
+        """Decides which rows to keep.
+
+        Args:
+            items: Rows in the run's order. Whether a row is kept must not depend on later rows: a
+                larger run begins with the same rows.
+        """
+        ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Texts to vectors: float32, shape [n, d], rows of length 1.
+    """A model that turns texts into vectors.
 
-    An encoder that can tell defines `unknown_share(texts) -> float`: the share of tokens that it
-    does not know, 0 to 1.
+    An encoder may also define:
+
+    - `identity`: a string that names its vectors, which a run keeps and never asks for again. Put
+      into it everything that changes a vector, such as model and maximum length. An encoder without
+      one is named by its class.
+    - `unknown_share(texts)`: gives the share of tokens, 0 to 1, that the encoder does not know. A
+      run is refused if it is above 5 %.
     """
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns one vector for each text: shape [n, d], each row of length 1.
+
+        The same text must always get the same vector.
+        """
+        ...
 
 
 @runtime_checkable
 class Model(Protocol):
-    """What a trainer makes. It offers itself as a generator, to be measured or to write data."""
+    """A trained model. It can be measured, and write data, like every other LLM."""
 
     def as_generator(self, *, batch_size: int = 8) -> Generator:
-        """The model behind the interface of every other LLM.
+        """Returns a generator that asks this model.
 
         Args:
-            batch_size: Prompts in one batch at most; at least 1.
+            batch_size: The most prompts in one batch, at least 1.
 
         Raises:
             ConfigError: `batch_size` is below 1.
@@ -225,38 +317,43 @@ class Model(Protocol):
 
 @runtime_checkable
 class Trainer(Protocol):
-    """A data set to a model.
-
-    `train` writes everything into the folder `out`, goes on from what it finds there of the same
-    training, and raises `ConfigError` before it loads a model where the data set, the model or the
-    folder cannot be used.
-    """
+    """A way to make a model from a data set."""
 
     # `Any`: a trainer may insist on a `Dataset`, which this file must not import (see FLOORS in
     # tests/test_structure.py).
-    def train(self, dataset: Any, out: str | Path) -> Model: ...
+    def train(self, dataset: Any, out: str | Path) -> Model:
+        """Trains a model and writes everything into the folder `out`.
+
+        If the folder holds the beginning of the same training, it continues from there.
+
+        Raises:
+            ConfigError: The data set, the model or the folder cannot be used. Raised before a model
+                is loaded.
+        """
+        ...
 
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """Questions with reference answers, to measure a model by.
+    """Questions with reference answers, to measure a model with.
 
     Attributes:
         name: Stands in tables and file names.
-        language: A code.
+        language: The code of a language.
     """
 
     name: str
     language: str
 
     def questions(self) -> Sequence[Question]:
-        """All questions, in the order in which they are asked and reported.
+        """Returns all questions, in the order in which they are asked and reported.
 
         Raises:
-            ConfigError: They cannot be had; the message names the file, or the command to fetch it.
+            ConfigError: They cannot be read. The message names the file, or the command to fetch
+                it.
         """
         ...
 
     def prompt(self, question: Question) -> Prompt:
-        """What a model is asked; how it decodes is added by `evaluate`."""
+        """Returns what a model is asked. `evaluate` adds how it decodes."""
         ...

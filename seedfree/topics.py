@@ -1,7 +1,8 @@
-"""Topics: what the data set is about, asked of the LLM in waves (paper section 3.1).
+"""Topics: what the data set is about (paper section 3.1).
 
-The default model takes no temperature, so variety is put into the question: every request asks
-about one cell of the language's facets, and shows topics that are there already as what to avoid.
+The LLM is asked for topics in waves. The default model takes no temperature, so variety is put into
+the question: every request asks about one cell of the language's facets, and shows topics that are
+there already as what to avoid.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -25,15 +26,17 @@ from seedfree.text import shown
 
 __all__ = ["GivenTopics", "TopicStream", "key"]
 
+# As in the paper's code.
 PER_REQUEST = 20
+# Requests of a wave at most. They do not see each other's topics, so that a wider wave repeats
+# itself more.
 _WIDEST = 16
+# Topics that a request shows as what to avoid.
 _AVOID = 20
+# After so many waves in a row with less than a new topic a request, the model has no more.
 _DRY_WAVES = 3
 # Two topics that share this much of their character trigrams (Jaccard) are one.
 _NEAR = 0.6
-
-
-Kind = Literal["general", "cultural"]
 
 
 class Topics(BaseModel):
@@ -44,14 +47,48 @@ class Topics(BaseModel):
     )
 
 
+class _Kind(NamedTuple):
+    """A kind of topic, and the facets that a request for it is about.
+
+    Attributes:
+        facets: For each placeholder of the prompt, the language's list that it is drawn from.
+    """
+
+    name: Literal["general", "cultural"]
+    facets: dict[str, str]
+
+
+_GENERAL = _Kind("general", {"domain": "domains", "asker": "askers"})
+_CULTURAL = _Kind("cultural", {"culture": "culture", "region": "regions"})
+
+
+class _Cell(NamedTuple):
+    """What one request asks about: a kind, and a word for each placeholder of its prompt."""
+
+    kind: _Kind
+    words: dict[str, str]
+
+    @property
+    def first(self) -> str:
+        """Returns the facet that decides which topics are near."""
+        return next(iter(self.words.values()))
+
+    @property
+    def cue(self) -> str:
+        """Returns the short form that a base model continues."""
+        first, second = self.words.values()
+        # Who asks a general question says nothing about its topic.
+        return f"{first} ({second})" if self.kind is _CULTURAL else first
+
+
 def key(text: str) -> str:
-    """A topic's letters and digits alone, for comparison."""
+    """Returns a topic's letters and digits alone, for comparison."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join([c for c in folded if unicodedata.category(c)[0] in "LMN"])
+    return "".join([char for char in folded if unicodedata.category(char)[0] in "LMN"])
 
 
 class GivenTopics:
-    """Holds the user's own topics as a stream; repeated ones count once."""
+    """Holds the user's own topics as a stream. Repeated ones count once."""
 
     ended = True
 
@@ -59,28 +96,49 @@ class GivenTopics:
         unique: dict[str, Topic] = {}
         for topic in topics:
             unique.setdefault(key(topic.text), topic)
-        unique.pop("", None)
-        self.topics = [Topic(t.text, t.kind, i) for i, t in enumerate(unique.values())]
+        unique.pop("", None)  # of a topic without a letter
+        self.topics = [Topic(topic.text, topic.kind, i) for i, topic in enumerate(unique.values())]
 
     def want(self, n: int) -> None:
         """Does nothing: all topics are there."""
 
 
-class TopicStream:
-    """Generates topics, as many as are wanted, by the seed and the replies alone.
+@dataclass
+class _Wave:
+    """Requests that are sent side by side.
 
-    Wave w asks min(2^w, 16) requests side by side, so that small runs pay little. Each sees the
+    Attributes:
+        first: The number of its first request, over all waves.
+        known: How many topics its requests see.
+        replies: By place in the wave, what was asked about and the topics that came.
+    """
+
+    first: int
+    width: int
+    known: int
+    replies: dict[int, tuple[_Cell, list[str]]] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """Returns whether all its replies are there."""
+        return len(self.replies) == self.width
+
+
+class TopicStream:
+    """Generates as many topics as are wanted, by the seed and the replies alone.
+
+    Wave w sends min(2^w, 16) requests side by side, so that small runs pay little. Each sees the
     topics of the waves up to w - 2, so that no wave waits for the slowest reply of the one before.
 
     Args:
-        submit: Takes work; see `run.pool.Pool.submit`.
-        changed: Called when there are more topics, or their end is known.
+        submit: Takes the requests as work; see `run.pool.Pool.submit`.
+        changed: Called when there are more topics, or when their end is known.
         cultural_share: Share of the requests that ask about the culture, 0 to 1.
-        limit: Topics at most; `None` for as many as the run needs.
-        temperature: Sent where the model takes one (paper: 0.85 to 0.95).
+        limit: The most topics. `None` for as many as the run needs.
+        temperature: Sent if the model takes one (paper: 0.85 to 0.95).
 
     Attributes:
-        topics: Those that are there, in order; it only grows.
+        topics: Those that are there, in order. The list only grows.
     """
 
     def __init__(
@@ -97,13 +155,12 @@ class TopicStream:
         self._share, self._temperature = cultural_share, temperature
         self._limit = math.inf if limit is None else limit
         self.topics: list[Topic] = []
-        # By facet, the numbers of its topics.
-        self._cells: defaultdict[str, list[int]] = defaultdict(list)
+        # By the first facet of the request that gave them, their numbers.
+        self._near: defaultdict[str, list[int]] = defaultdict(list)
         self._seen = _Seen()
         self._wanted: float = 0
-        # For each wave that was begun, its first request and the replies that are there.
         self._waves: list[_Wave] = []
-        # After each number of settled waves: topics, and waves in a row that gave too few.
+        # After so many settled waves: topics, and waves in a row that gave too few.
         self._counts, self._dry = [0], [0]
         self._why = "it repeats itself"
 
@@ -111,7 +168,11 @@ class TopicStream:
     def ended(self) -> bool:
         """Returns whether no more topics will come."""
         over = self._dry[-1] >= _DRY_WAVES or len(self.topics) >= self._limit
-        return over and len(self._waves) == len(self._counts) - 1
+        return over and self._under_way == 0
+
+    @property
+    def _under_way(self) -> int:
+        return len(self._waves) - (len(self._counts) - 1)
 
     def want(self, n: int) -> None:
         """Has topics made until there are n, or as many as there can be."""
@@ -120,21 +181,19 @@ class TopicStream:
             self._begin()
 
     def _needs_wave(self) -> bool:
-        settled = len(self._counts) - 1
-        count, dry = self._counts[settled], self._dry[settled]
-        under_way = len(self._waves) - settled
-        if under_way > 1:
+        topics, dry = self._counts[-1], self._dry[-1]
+        if self._under_way > 1:
             return False
-        if under_way:
-            # The wave under way may give all that is wanted, or be one too many without enough:
-            # only where neither can be is the next one needed whatever it gives.
-            count += self._waves[-1].width * PER_REQUEST
+        if self._under_way:
+            # Whether the next wave is needed must not hang on whether this one is settled yet. It
+            # is needed in any case if this one cannot give enough, nor be the last dry one.
+            topics += self._waves[-1].width * PER_REQUEST
             dry += 1
-        return count < self._wanted and dry < _DRY_WAVES
+        return topics < self._wanted and dry < _DRY_WAVES
 
     def _begin(self) -> None:
         number = len(self._waves)
-        first = self._waves[-1].first + self._waves[-1].width if self._waves else 0
+        first = sum(wave.width for wave in self._waves)
         wave = _Wave(first, min(2**number, _WIDEST), self._counts[max(number - 1, 0)])
         self._waves.append(wave)
         for place in range(wave.width):
@@ -142,70 +201,67 @@ class TopicStream:
 
     async def _ask(self, wave: _Wave, place: int) -> None:
         position = wave.first + place
-        cultural, facets = self._cell(position)
-        texts = await self._request(position, cultural, facets, wave.known)
-        wave.replies[place] = (cultural, facets[0], texts)
-        before = len(self._counts)
-        while len(self._counts) <= len(self._waves) and self._waves[len(self._counts) - 1].whole:
-            self._settle(self._waves[len(self._counts) - 1])
-        if len(self._counts) > before:
+        cell = self._cell(position)
+        wave.replies[place] = (cell, await self._request(position, cell, wave.known))
+        under_way = self._under_way
+        while self._under_way and self._waves[-self._under_way].settled:
+            self._take_in(self._waves[-self._under_way])
+        if self._under_way < under_way:
             self.want(0)
             if self.ended and not self.topics:
+                asked = sum(wave.width for wave in self._waves)
                 raise TopicsExhaustedError(
-                    f"{wave.first + wave.width} requests gave no topic: {self._why}",
+                    f"{asked} requests gave no topic: {self._why}",
                     hint="Try a stronger model, or pass topics=[...] of your own.",
                 )
             self._changed()
 
-    def _settle(self, wave: _Wave) -> None:
-        """Takes in the replies of the next wave, in order."""
+    def _take_in(self, wave: _Wave) -> None:
+        """Takes in the replies of the next wave."""
         before = len(self.topics)
-        for _, (cultural, facet, texts) in sorted(wave.replies.items()):
+        # In the order of the requests, not of the answers: the same replies give the same topics.
+        for _, (cell, texts) in sorted(wave.replies.items()):
             for text in texts:
                 if len(self.topics) < self._limit and self._seen.add(text):
-                    self._cells[facet].append(len(self.topics))
-                    kind: Kind = "cultural" if cultural else "general"
-                    self.topics.append(Topic(text, kind, len(self.topics)))
+                    self._near[cell.first].append(len(self.topics))
+                    self.topics.append(Topic(text, cell.kind.name, len(self.topics)))
         enough = len(self.topics) - before >= wave.width
         self._counts.append(len(self.topics))
         self._dry.append(0 if enough else self._dry[-1] + 1)
 
-    def _cell(self, position: int) -> tuple[bool, tuple[str, str]]:
-        """Whether request number `position` asks about the culture, and the two facets that it asks about."""
+    def _cell(self, position: int) -> _Cell:
+        """Returns what request number `position` asks about."""
         language, seed = self._session.language, self._session.seed
-        before = math.floor(position * self._share)
-        cultural = math.floor((position + 1) * self._share) > before
-        names, place = (
-            (("culture", "regions"), before)
-            if cultural
-            else (("domains", "askers"), position - before)
-        )
+        # This many of the earlier requests ask about the culture. The share thus holds after every
+        # request, and not only on average.
+        cultural = math.floor(position * self._share)
+        kind, place = _GENERAL, position - cultural
+        if math.floor((position + 1) * self._share) > cultural:
+            kind, place = _CULTURAL, cultural
         # Each facet runs through its own list at its own pace, so that over time all pairs are met.
-        first, second = (balanced(language.facet(name), place, seed, name) for name in names)
-        return cultural, (first, second)
+        words = {
+            placeholder: balanced(language.facet(name), place, seed, name)
+            for placeholder, name in kind.facets.items()
+        }
+        return _Cell(kind, words)
 
-    async def _request(
-        self, position: int, cultural: bool, facets: tuple[str, str], known: int
-    ) -> list[str]:
-        """Returns the topics of one reply; none where it cannot be used.
+    async def _request(self, position: int, cell: _Cell, known: int) -> list[str]:
+        """Returns the topics of one reply, or none where it cannot be used.
 
         Args:
             known: How many topics it sees.
         """
-        language, (first, second) = self._session.language, facets
+        language = self._session.language
         rng = seeded(self._session.seed, "topics", position)
-        avoid = self._avoid(first, position, known)
-        values = (
-            {"culture": first, "region": second} if cultural else {"domain": first, "asker": second}
-        )
-        name = "topics_cultural" if cultural else "topics_general"
+        avoid = ", ".join(self._avoid(cell.first, position, known)) or "-"
+        name = f"topics_{cell.kind.name}"
         prompt = Prompt(
-            user=language.text(name, count=PER_REQUEST, avoid=", ".join(avoid) or "-", **values),
+            user=language.text(name, count=PER_REQUEST, avoid=avoid, **cell.words),
             system=language.persona,
             schema=Topics,
             temperature=self._temperature,
             examples=language.draw_examples("topics", rng),
-            cue=f"{first} ({second})" if cultural else first,
+            cue=cell.cue,
         )
         reply = await self._session.generate(
             prompt, sample=position, check=lambda text: parse(text, Topics)
@@ -213,57 +269,44 @@ class TopicStream:
         if reply.error is not None:
             self._why = reply.error
             return []
-        return [
-            " ".join(shown(" ".join(text.split())).split())
-            for text in parse(reply.text, Topics).topics
-        ]
+        return [_line(text) for text in parse(reply.text, Topics).topics]
 
     def _avoid(self, facet: str, position: int, known: int) -> list[str]:
-        """Returns topics to avoid: the last of the facet, and some of the others."""
-        near = [self.topics[i].text for i in self._cells[facet] if i < known][-_AVOID:]
+        """Returns topics to avoid: the last ones of the same facet, then any others."""
+        near = [self.topics[i].text for i in self._near[facet] if i < known][-_AVOID:]
         shown = set(near)
-        rest = [t.text for t in self.topics[:known] if t.text not in shown]
+        rest = [topic.text for topic in self.topics[:known] if topic.text not in shown]
         count = min(_AVOID - len(near), len(rest))
         return near + seeded(self._session.seed, "avoid", position).sample(rest, count)
 
 
-@dataclass
-class _Wave:
-    """Requests that are asked side by side.
-
-    Attributes:
-        first: The number of its first request, over all waves.
-        known: How many topics its requests see.
-        replies: By place, whether it was asked about the culture, about which facet, and what came.
-    """
-
-    first: int
-    width: int
-    known: int
-    replies: dict[int, tuple[bool, str, list[str]]] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        return len(self.replies) == self.width
+def _line(text: str) -> str:
+    """Returns a topic on one line, with unseen characters as escapes."""
+    # White space first: `shown` would make an escape of a carriage return.
+    return shown(" ".join(text.split()))
 
 
 class _Seen:
-    """The topics so far, by their trigrams."""
+    """Remembers the topics so far by their trigrams."""
 
     def __init__(self) -> None:
         self._keys: set[str] = set()
         self._sizes: list[int] = []
+        # For each trigram the numbers of the topics that have it: a new topic is compared with
+        # those alone that share one with it.
         self._holders: defaultdict[str, list[int]] = defaultdict(list)
 
     def add(self, text: str) -> bool:
-        """Whether a topic is usable and new; it is remembered if so."""
+        """Remembers a topic, if it is usable and new, and tells whether it is."""
         folded = key(text)
+        # A single letter is no topic. Providers that do not enforce lengths send longer ones.
         if not 2 <= len(folded) <= 120 or folded in self._keys:
             return False
         grams = {folded[i : i + 3] for i in range(max(1, len(folded) - 2))}
         shared = Counter(n for gram in grams for n in self._holders.get(gram, ()))
-        if any(c / (len(grams) + self._sizes[n] - c) >= _NEAR for n, c in shared.items()):
-            return False
+        for n, common in shared.items():
+            if common / (len(grams) + self._sizes[n] - common) >= _NEAR:
+                return False
         self._keys.add(folded)
         for gram in grams:
             self._holders[gram].append(len(self._sizes))

@@ -65,9 +65,8 @@ def test_prompts_show_what_is_there_as_what_to_avoid() -> None:
     session = FakeSession(_fresh)
     topics = _take(session, 60)
     assert any(topics[0].text in p.user for p in session.prompts[1:])
-    assert all(
-        p.system == session.language.persona and p.temperature == 0.95 for p in session.prompts
-    )
+    sent_with = {(prompt.system, prompt.temperature) for prompt in session.prompts}
+    assert sent_with == {(session.language.persona, 0.95)}
 
 
 def test_exact_and_near_duplicates_are_left_out() -> None:

@@ -1,4 +1,8 @@
-"""The command line: `seedfree demo | run | preview | estimate | doctor | salvage`."""
+"""The command line: `seedfree demo | run | preview | estimate | doctor | salvage`.
+
+To add a command, enter it in `_parser` and write its function below: it gets the parsed options and
+returns the exit code.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from seedfree.errors import SeedfreeError
 from seedfree.text import shown
+
+if TYPE_CHECKING:
+    from seedfree.run.folder import Run
 
 __all__ = ["main"]
 
@@ -24,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # They log a line for every request.
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
@@ -33,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("seedfree: interrupted; run the same command again to go on\n")
-        return 130
+        return 130  # what shells give for SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# Each command imports what it needs, so that `--help` and a mistyped word answer at once.
+
+
 def _demo(options: argparse.Namespace) -> int:
     from seedfree.cli.demo import demo
 
@@ -96,21 +108,19 @@ def _demo(options: argparse.Namespace) -> int:
     _print(repr(run))
     for row in run.dataset[:3]:
         _print(shown(f"\n[{row.task}] {row.topic}\n{row.instruction}\n-> {row.output}"))
-    _print(
-        f"\nRows: {run.path}/dataset.jsonl   Dropped rows with reasons: {run.path}/dropped.jsonl"
-    )
-    return 0 if run.status == "complete" else 1
+    kept, dropped = run.path / "dataset.jsonl", run.path / "dropped.jsonl"
+    _print(f"\nRows: {kept}   Dropped rows with reasons: {dropped}")
+    return _exit_code(run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
     config = Config.load(options.config)
-    given = {"size": options.size, "out": options.out, "budget_usd": options.budget_usd}
-    settings = {**config.run, **{name: value for name, value in given.items() if value is not None}}
-    run = config.pipeline.run(**settings)
+    given = _given(size=options.size, out=options.out, budget_usd=options.budget_usd)
+    run = config.pipeline.run(**{**config.run, **given})
     _print(repr(run))
-    return 0 if run.status == "complete" else 1
+    return _exit_code(run)
 
 
 def _preview(options: argparse.Namespace) -> int:
@@ -125,8 +135,8 @@ def _estimate(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
     config = Config.load(options.config)
-    size = config.run.get("size", 5000) if options.size is None else options.size
-    _print(repr(config.pipeline.estimate(size, seed=config.run.get("seed", 0))))
+    file = _given(size=config.run.get("size"), seed=config.run.get("seed"))
+    _print(repr(config.pipeline.estimate(**{**file, **_given(size=options.size)})))
     return 0
 
 
@@ -138,18 +148,27 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.language and good:
         lines, good = language_checkup(options.language, options.config)
         _print("\n".join(lines))
-    return 0 if good else 1
+    return int(not good)
 
 
 def _salvage(options: argparse.Namespace) -> int:
     from seedfree.engine.salvage import salvage
 
-    saved = salvage(options.folder, options.out)
+    out = options.out
+    saved = salvage(options.folder, out)
+    # A ledger without its end may not say how many entries it had.
     lost = "an unknown number" if saved.lost is None else f"{saved.lost:,}"
-    _print(
-        f"{saved.entries:,} entries saved to {options.out}, {lost} lost; run it again with out={options.out}"
-    )
+    _print(f"{saved.entries:,} entries saved to {out}, {lost} lost; run it again with out={out}")
     return 0
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Returns the options that have a value. The others are left to the pipeline's defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _exit_code(run: Run) -> int:
+    return int(run.status != "complete")
 
 
 def _print(text: str) -> None:

@@ -20,8 +20,9 @@ __all__ = ["demo", "demo_pipeline"]
 
 
 def demo_pipeline(language: str | Language = "th", **changes: Any) -> Pipeline:
-    """The demo's pipeline; `changes` take the place of its settings."""
+    """Returns the demo's pipeline. `changes` take the place of its settings."""
     settings: dict[str, Any] = {
+        # Short texts, so that the demo takes some three minutes on two processors.
         "generator": LlamaCppGenerator(max_chars=120, temperature=0.7),
         "contexts": [WrittenContexts(min_chars=80)],
         "tasks": [ClosedQA(), Conversation(), Brainstorming()],
@@ -31,5 +32,8 @@ def demo_pipeline(language: str | Language = "th", **changes: Any) -> Pipeline:
 
 
 def demo(language: str | Language = "th", rows: int = 20, out: Path = Path("runs/demo")) -> Run:
-    """Makes a small data set with Gemma 3 270M, a model so small that the filters have much to do."""
+    """Makes a small data set with Gemma 3 270M.
+
+    The model is so small that the filters have much to do.
+    """
     return demo_pipeline(language).run(size=rows, out=out, concurrency=4)

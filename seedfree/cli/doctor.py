@@ -1,11 +1,14 @@
-"""What is installed, which keys are set, which servers answer, and how good a model is at a language."""
+"""What is installed, which keys are set, which servers answer, and how well a model does."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
+
+import httpx
 
 from seedfree._version import __version__
 from seedfree.cli.demo import demo_pipeline
@@ -28,29 +31,24 @@ _EXTRAS = {
     "train": ("bitsandbytes", "peft", "trl"),
 }
 _KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
+# The ports that these servers listen on by default.
 _SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000, "llama.cpp": 8080}
 _ROWS = 20
 
 
 def checkup(config: str | None = None) -> tuple[list[str], bool]:
-    """Lines to print, and whether everything that the file needs is there. Sends nothing that costs money."""
-    lines = [f"seedfree {__version__}, Python {sys.version.split()[0]}"]
-    for extra, packages in _EXTRAS.items():
-        missing = [p for p in packages if find_spec(p) is None]
-        lines.append(
-            f"  {extra:<8} "
-            + (
-                f"missing {', '.join(missing)}: pip install 'seedfree[{extra}]'"
-                if missing
-                else "installed"
-            )
-        )
-    lines += [f"  {name:<20} {'set' if os.environ.get(name) else 'not set'}" for name in _KEYS]
-    lines += [
-        f"  {name:<10} port {port:<6} {'answers' if _answers(port) else 'no server'}"
-        for name, port in _SERVERS.items()
+    """Looks at this machine, and at what a YAML file needs. Sends nothing that costs money.
+
+    Returns:
+        Lines to print, and whether everything that the file needs is there.
+    """
+    lines = [
+        f"seedfree {__version__}, Python {sys.version.split()[0]}",
+        *_extras(),
+        *_keys(),
+        *_servers(),
+        f"  languages: {', '.join(languages())}",
     ]
-    lines.append(f"  languages: {', '.join(languages())}")
     if config is None:
         return lines, True
     try:
@@ -58,55 +56,83 @@ def checkup(config: str | None = None) -> tuple[list[str], bool]:
         pipeline.ready()
     except SeedfreeError as error:
         return [*lines, f"  {config}: {error}"], False
+    # Only a plain attribute is read: as a property it may start a server (`LlamaCppGenerator`).
     url = vars(pipeline.generator).get("base_url")
-    if url:
-        reached = _reaches(url)
-        lines.append(f"  {url}: {'answers' if reached else 'does not answer'}")
-        return lines, reached
-    return [*lines, f"  {config}: ready"], True
+    if not url:
+        return [*lines, f"  {config}: ready"], True
+    if not _reaches(url):
+        return [*lines, f"  {url}: does not answer"], False
+    return [*lines, f"  {url}: answers"], True
 
 
 def language_checkup(language: str, config: str | None = None) -> tuple[list[str], bool]:
-    """Makes 20 rows with the file's model, or the embedded one, and measures them. Costs what 20 rows cost."""
-    pipeline: Pipeline
+    """Makes 20 rows with the file's model, or the embedded one, and measures them.
+
+    This costs what 20 rows cost.
+
+    Returns:
+        Lines to print, and whether the model is above the floor (`docs/cli.md`) everywhere.
+    """
+    # As many topics as rows, so that a poor model ends soon. Near-duplicates are not measured.
     if config is None:
         pipeline = demo_pipeline(language, diversity=None, topic_limit=_ROWS)
     else:
-        settings: dict[str, Any] = {
-            n: getattr(Config.load(config).pipeline, n) for n in ("generator", "contexts", "tasks")
-        }
-        pipeline = Pipeline(language=language, diversity=None, topic_limit=_ROWS, **settings)
-    found = pipeline.preview(_ROWS)
-    measured = health(len(found), found.run.stats.drops)
-    pack = pipeline.language
-    assert isinstance(pack, Language)
-    model = identity(pipeline.generator)
+        given = Config.load(config).pipeline
+        pipeline = Pipeline(
+            language=language,
+            generator=given.generator,
+            contexts=given.contexts,
+            tasks=given.tasks,
+            diversity=None,
+            topic_limit=_ROWS,
+        )
+    preview = pipeline.preview(_ROWS)
+    stats, kept = preview.run.stats, len(preview)
+    measured = health(kept, stats.drops)
+    name, model = Language.load(pipeline.language).name, identity(pipeline.generator)
+    below = measured.below()
     lines = [
-        f"{pack.name} with {model}: {found.run.stats.requests} requests, {len(found)} rows kept of {measured.rows}",
+        f"{name} with {model}: {stats.requests} requests, {kept} rows kept of {measured.rows}",
         f"  replies that could be read  {measured.parsed:.0%}",
         f"  rows in the language        {measured.in_language:.0%}",
         f"  rows without loops          {measured.unrepeated:.0%}",
         f"  rows that copy nothing      {measured.uncopied:.0%}",
+        f"  below the floor: {'; '.join(below)}" if below else "  above the floor everywhere",
     ]
-    below = measured.below()
-    lines.append(
-        f"  below the floor: {'; '.join(below)}" if below else "  above the floor everywhere"
-    )
     return lines, not below
 
 
-def _answers(port: int) -> bool:
-    import socket
+def _extras() -> Iterator[str]:
+    for extra, modules in _EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        state = "installed"
+        if missing:
+            state = f"missing {', '.join(missing)}: pip install 'seedfree[{extra}]'"
+        yield f"  {extra:<8} {state}"
 
+
+def _keys() -> Iterator[str]:
+    for name in _KEYS:
+        # Never the key itself: people paste what this prints.
+        state = "set" if os.environ.get(name) else "not set"
+        yield f"  {name:<20} {state}"
+
+
+def _servers() -> Iterator[str]:
+    for name, port in _SERVERS.items():
+        state = "answers" if _answers(port) else "no server"
+        yield f"  {name:<10} port {port:<6} {state}"
+
+
+def _answers(port: int) -> bool:
     with socket.socket() as connection:
+        # Seconds: on this machine a server answers at once or not at all.
         connection.settimeout(0.2)
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _reaches(url: str) -> bool:
-    """Whether anything at all answers there, an error included."""
-    import httpx
-
+    """Tells whether anything at all answers there, an error included."""
     try:
         httpx.get(url, timeout=5)
     except httpx.HTTPError:

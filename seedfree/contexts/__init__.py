@@ -1,9 +1,9 @@
-"""Where texts come from: one file a source.
+"""Sources of texts, one file each.
 
 To write your own, copy `documents.py` (texts that are there already) or `written.py` (texts that
 the run's LLM writes): a class with `contexts(topic)` that returns a list of `Context`.
-`wikipedia.py` shows a source on the network. `mediawiki.py` and `sections.py` are what they stand
-on, `stream.py` mixes them by share.
+`wikipedia.py` shows a source on the network. `sections.py` cuts texts for them, and `stream.py`
+mixes the sources of a run by their shares.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Contexts from a folder of the user's own texts: `.txt`, `.md` and `.jsonl`."""
+"""Contexts from a folder of the user's own texts: `.txt`, `.md` and `.jsonl` files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from seedfree.contexts.sections import Section, fit, markdown_sections, opening
+from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sections, opening
+from seedfree.engine.http import check_positive
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Source, Topic
 
@@ -19,6 +20,8 @@ __all__ = ["DocumentSource"]
 
 _SUFFIXES = (".jsonl", ".md", ".txt")
 _FRONT_MATTER = "---"
+# Characters of a title that a document gives itself. Titles become topics, and topics prompts.
+_LONGEST_TITLE = 200
 
 
 class _Document(NamedTuple):
@@ -29,24 +32,30 @@ class _Document(NamedTuple):
 
 @dataclass
 class DocumentSource:
-    """Sections of the documents in a folder and its subfolders, in the order of their names.
+    """Gives sections of the documents in a folder and its subfolders.
 
-    A `.txt` file is one document, titled by its name; a `.md` file is cut at its headings, and may
-    begin with front matter (`title`, `url`, `license`); each line of a `.jsonl` file is a document,
-    an object with `text` and optionally `title`, `url` and `license`.
+    A `.txt` file is one document, titled by its name. A `.md` file is cut at its headings, and may
+    begin with front matter (`title`, `url`, `license`). Each line of a `.jsonl` file is a document,
+    an object with `text` and optionally `title`, `url` and `license`. Documents come in the order
+    of the files' names.
 
-    It brings a topic for every section, so a run over documents alone generates none. For another
-    topic it gives the sections that share most of the topic's character trigrams, or nothing.
+    The source brings a topic for every section, so a run over documents alone generates none. For
+    another topic it gives the sections that share most of the topic's character trigrams, or
+    nothing.
 
     Attributes:
-        folder: Is read when it is first needed; files that begin with a dot are left out.
-        share: Weight among the run's sources; above 0.
-        sections: Sections to give at most for a topic from elsewhere; at least 1.
+        folder: Is read when it is first needed. Files and folders that begin with a dot are left
+            out.
+        share: Weight among the run's sources, above 0.
+        sections: The most sections to give for a topic from elsewhere, at least 1.
         min_chars: Shorter sections join the one before or are dropped. In code points.
         max_chars: Longer sections are cut.
-        resemblance: Share (0 to 1) of another topic's trigrams, weighted by rarity, that a section
-            must hold.
+        resemblance: The share of another topic's trigrams, above 0 to 1 and weighted by rarity,
+            that a section must hold.
         license: SPDX identifier for documents that name none.
+
+    Raises:
+        ConfigError: A setting is wrong, or the folder holds no such file.
     """
 
     folder: str | Path
@@ -64,29 +73,19 @@ class DocumentSource:
     )
 
     def __post_init__(self) -> None:
-        if not self.share > 0 or self.sections < 1 or not 0 < self.resemblance <= 1:
+        check_positive(share=self.share)
+        if self.sections < 1 or not 0 < self.resemblance <= 1:
             raise ConfigError(
-                f"share={self.share}, sections={self.sections}, resemblance={self.resemblance}",
-                hint="share is above 0, sections at least 1, resemblance above 0 and at most 1.",
+                f"sections={self.sections}, resemblance={self.resemblance}",
+                hint="sections is at least 1, resemblance above 0 and at most 1.",
             )
-        if not 1 <= self.min_chars <= self.max_chars:
-            raise ConfigError(
-                f"min_chars={self.min_chars}, max_chars={self.max_chars}", hint="1 <= min <= max."
-            )
+        check_lengths(self.min_chars, self.max_chars)
         folder = Path(self.folder)
         if not folder.is_dir():
             raise ConfigError(
                 f"There is no folder {folder}", hint="Give a folder of .txt, .md or .jsonl files."
             )
-        names = (
-            path.relative_to(folder)
-            for path in folder.rglob("*")
-            if path.suffix.lower() in _SUFFIXES
-        )
-        shown = (name for name in names if not any(part.startswith(".") for part in name.parts))
-        self._files = [
-            folder / name for name in sorted(shown, key=Path.as_posix) if (folder / name).is_file()
-        ]
+        self._files = _readable(folder)
         if not self._files:
             raise ConfigError(
                 f"{folder} holds no .txt, .md or .jsonl file", hint="Put documents there."
@@ -108,54 +107,45 @@ class DocumentSource:
         return [own] if own else self._resembling(topic.text)
 
     def _load(self) -> dict[str, Context]:
-        """Contexts by the topic that leads to them."""
+        """Returns the contexts by the topics that lead to them."""
         if self._library is None:
-            library: dict[str, Context] = {}
-            for document in self._documents():
-                for section in fit(document.sections, self.min_chars, self.max_chars):
-                    title = (
-                        f"{document.title}: {section.title}" if section.title else document.title
-                    )
-                    name, n = Topic(title).text, 1
-                    while name in library:
-                        n += 1
-                        name = f"{Topic(title).text} ({n})"
-                    library[name] = Context(text=section.text, title=title, source=document.source)
-            if not library:
-                raise ConfigError(
-                    f"No file in {self.folder} holds a text of at least {self.min_chars} characters",
-                    hint="Lower min_chars, or add documents.",
-                )
+            library = self._read()
             self._folded = [
                 (_fold(f"{name} {context.text}"), context) for name, context in library.items()
             ]
             self._library = library
         return self._library
 
+    def _read(self) -> dict[str, Context]:
+        library: dict[str, Context] = {}
+        for document in self._documents():
+            for section in fit(document.sections, self.min_chars, self.max_chars):
+                title = section.titled(document.title)
+                context = Context(text=section.text, title=title, source=document.source)
+                library[_unused(title, library)] = context
+        if not library:
+            raise ConfigError(
+                f"No file in {self.folder} holds a text of at least {self.min_chars} characters",
+                hint="Lower min_chars, or add documents.",
+            )
+        return library
+
     def _documents(self) -> Iterator[_Document]:
         for path in self._files:
             name = path.relative_to(self.folder).as_posix()
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise ConfigError(
-                    f"Cannot read {name}: {error.strerror}", hint="Mend or remove the file."
-                ) from error
-            try:
-                text = data.decode("utf-8-sig").replace("\r\n", "\n")
-            except UnicodeDecodeError as error:
-                line = data.count(b"\n", 0, error.start) + 1
-                raise ConfigError(
-                    f"{name}, line {line}: not UTF-8", hint="Save the file as UTF-8."
-                ) from error
+            data, text = _content(path, name)
             revision = hashlib.sha256(data).hexdigest()[:16]
             source = Source("document", url=name, revision=revision, license=self.license)
             yield from _READERS[path.suffix.lower()](text, path, source)
 
     def _resembling(self, text: str) -> list[Context]:
         folded = _fold(text)
-        grams = {folded[i : i + 3] for i in range(max(1, len(folded) - 2))} if folded else set()
+        if not folded:
+            return []
+        grams = {folded[i : i + 3] for i in range(max(1, len(folded) - 2))}
         total, scores = 0.0, [0.0] * len(self._folded)
+        # Sorted because the order of a set changes from process to process, and with it the last
+        # digits of a sum.
         for gram in sorted(grams):
             holders = [i for i, (held, _) in enumerate(self._folded) if gram in held]
             weight = math.log(1 + len(self._folded) / max(1, len(holders)))
@@ -167,30 +157,68 @@ class DocumentSource:
         best = sorted(
             range(len(scores)), key=lambda i: (-scores[i], -self._folded[i][0].count(folded), i)
         )
-        good = [i for i in best if grams and scores[i] >= self.resemblance * total]
+        good = [i for i in best if scores[i] >= self.resemblance * total]
         return [self._folded[i][1] for i in good[: self.sections]]
 
 
+def _readable(folder: Path) -> list[Path]:
+    """Returns the documents of a folder and its subfolders in the order of their names.
+
+    The order is by code points, the same in every locale and file system.
+    """
+    names = [
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES and path.is_file()
+    ]
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    return [folder / name for name in sorted(shown, key=Path.as_posix)]
+
+
+def _content(path: Path, name: str) -> tuple[bytes, str]:
+    """Returns the bytes of a file and their text.
+
+    Raises:
+        ConfigError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read {name}: {error.strerror}", hint="Mend or remove the file."
+        ) from error
+    try:
+        # Editors on Windows write a byte order mark and two characters at the end of a line.
+        return data, data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{name}, line {line}: not UTF-8", hint="Save the file as UTF-8."
+        ) from error
+
+
+def _unused(title: str, library: Container[str]) -> str:
+    """Returns the topic for a title: the title itself, or with a number if that is taken."""
+    # As a topic will hold it, so that a topic finds its context.
+    wanted = name = Topic(title).text
+    number = 1
+    while name in library:
+        number += 1
+        name = f"{wanted} ({number})"
+    return name
+
+
 def _fold(text: str) -> str:
-    """Letters, marks and digits alone, so that a topic is found whatever spaces stand in it."""
+    """Returns letters, marks and digits alone, so that spaces do not hide a topic."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+    return "".join(char for char in folded if unicodedata.category(char)[0] in "LMN")
 
 
 def _named(source: Source, title: str, about: dict[str, Any]) -> Source:
-    """The document's source, with what the document says of itself."""
-    values = {
-        key: value
-        for key in ("url", "license")
-        if isinstance(value := about.get(key), str) and value.strip()
-    }
-    return Source(
-        source.kind,
-        title,
-        values.get("url", source.url),
-        source.revision,
-        values.get("license", source.license),
-    )
+    """Returns the document's source, with what the document says of itself."""
+    values = {key: about.get(key) for key in ("url", "license")}
+    own = {key: text for key, text in values.items() if isinstance(text, str) and text.strip()}
+    return replace(source, title=title, **own)
 
 
 def _read_text(text: str, path: Path, source: Source) -> Iterator[_Document]:
@@ -204,7 +232,7 @@ def _read_markdown(text: str, path: Path, source: Source) -> Iterator[_Document]
     first = text.lstrip().split("\n", 1)[0]
     heading = first[2:].strip() if first.startswith("# ") else ""
     title = about.get("title") or heading or _title(path)
-    # The document's own title needs no repeating before its first section's text.
+    # A section under the document's own title needs no second one.
     sections = [
         Section("" if section.title == title else section.title, section.text)
         for section in sections
@@ -228,9 +256,8 @@ def _read_lines(text: str, path: Path, source: Source) -> Iterator[_Document]:
                 f"{source.url}, line {number}: no text", hint='A line reads {"text": "..."}.'
             )
         given = value.get("title")
-        title = (
-            opening(given if isinstance(given, str) else "", 200) or opening(body) or _title(path)
-        )
+        own = opening(given, _LONGEST_TITLE) if isinstance(given, str) else ""
+        title = own or opening(body) or _title(path)
         yield _Document(title, [Section("", body.strip())], _named(source, title, value))
 
 
@@ -242,12 +269,15 @@ def _title(path: Path) -> str:
 
 
 def _front_matter(text: str) -> tuple[dict[str, str], str]:
-    """The `key: value` lines between two `---` at the beginning, and the rest."""
+    """Returns the `key: value` lines between two `---` at the beginning, and the rest.
+
+    They are read line by line: as YAML, `title: no` would be false.
+    """
     lines = text.split("\n")
-    if lines[0].rstrip() != _FRONT_MATTER:
+    marks = [i for i, line in enumerate(lines) if line.rstrip() == _FRONT_MATTER]
+    # Without an end, what begins with the mark is text with a rule above it.
+    if len(marks) < 2 or marks[0] != 0:
         return {}, text
-    end = next((i for i, line in enumerate(lines[1:], 1) if line.rstrip() == _FRONT_MATTER), 0)
-    pairs = (line.split(":", 1) for line in lines[1:end] if ":" in line)
-    return {key.strip(): value.strip().strip("\"'") for key, value in pairs}, "\n".join(
-        lines[end + 1 if end else 0 :]
-    )
+    pairs = (line.split(":", 1) for line in lines[1 : marks[1]] if ":" in line)
+    about = {key.strip(): value.strip().strip("\"'") for key, value in pairs}
+    return about, "\n".join(lines[marks[1] + 1 :])

@@ -1,7 +1,7 @@
 """Cuts texts into sections of a useful length, without adding a word.
 
-A page is cut at its headings; a section that is too short joins the one before it or is dropped,
-one that is too long is cut between paragraphs, else between words, and never between a letter and
+A page is cut at its headings. A section that is too short joins the one before it or is dropped.
+One that is too long is cut between paragraphs, else between words, and never between a letter and
 the marks that belong to it.
 """
 
@@ -12,7 +12,17 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-__all__ = ["Section", "cut_point", "fit", "markdown_sections", "opening", "wiki_sections"]
+from seedfree.errors import ConfigError
+
+__all__ = [
+    "Section",
+    "check_lengths",
+    "cut_point",
+    "fit",
+    "markdown_sections",
+    "opening",
+    "wiki_sections",
+]
 
 # Thai and Lao vowels written before their consonant, and the code points that make the next
 # consonant a subscript.
@@ -24,98 +34,117 @@ _LEANS_ON_LAST = re.compile(
 )
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
+# Characters: a longer line that looks like a heading is none.
 _LONGEST_HEADING = 300
 
 
 class Section(NamedTuple):
-    """A piece of a page; `title` is its heading, empty for what stands before the first."""
+    """A piece of a page. `title` is its heading, empty for what stands before the first one."""
 
     title: str
     text: str
 
+    def titled(self, page: str) -> str:
+        """Returns the title of the page, and of the section if it has one."""
+        return f"{page}: {self.title}" if self.title else page
+
+
+def check_lengths(min_chars: int, max_chars: int) -> None:
+    """Checks the bounds of a source's sections.
+
+    Raises:
+        ConfigError: They are not positive or not in order.
+    """
+    if not 1 <= min_chars <= max_chars:
+        raise ConfigError(f"min_chars={min_chars}, max_chars={max_chars}", hint="1 <= min <= max.")
+
 
 def wiki_sections(text: str, end: Collection[str] = ()) -> list[Section]:
-    """The sections of a plain-text extract, whose headings read `== Heading ==`.
+    """Cuts a plain-text extract, whose headings read `== Heading ==`, at its second level.
 
     Args:
-        text: At its second-level headings it is cut.
         end: Headings, in any case, at which the article's text ends ("See also").
     """
-    return _sections(
-        text, (_wiki_heading(line) for line in text.split("\n")), {h.casefold() for h in end}
-    )
+    headings = (_wiki_heading(line) for line in text.split("\n"))
+    return _sections(text, headings, {heading.casefold() for heading in end})
 
 
 def markdown_sections(text: str) -> list[Section]:
-    """The sections of a Markdown text, cut at `#` and `##`; what looks like a heading inside a code fence is none."""
+    """Cuts a Markdown text at `#` and `##`. What looks like a heading in a code fence is none."""
     return _sections(text, _markdown_headings(text), frozenset())
 
 
 def _wiki_heading(line: str) -> tuple[int, str] | None:
     line = line.strip()
     level = len(line) - len(line.lstrip("="))
-    title = line[level:-level].strip() if level else ""
-    good = (
-        2 <= level <= 6 and line.endswith("=" * level) and title and len(line) <= _LONGEST_HEADING
-    )
-    return (level, title) if good else None
+    # Equals signs alone, or on one side, are part of a formula.
+    if not 2 <= level <= 6 or not line.endswith("=" * level) or len(line) > _LONGEST_HEADING:
+        return None
+    title = line[level:-level].strip()
+    return (level, title) if title else None
 
 
 def _markdown_headings(text: str) -> Iterator[tuple[int, str] | None]:
     fence = ""
     for line in text.split("\n"):
         mark = _FENCE.match(line)
-        if mark and fence in ("", mark[1]):
-            fence = "" if fence else mark[1]
-        level = len(line) - len(line.lstrip("#"))
-        title = line[level:].strip().rstrip("#").rstrip()
-        good = (
-            1 <= level <= 6
-            and line[level : level + 1] in (" ", "\t")
-            and title
-            and len(line) <= _LONGEST_HEADING
-        )
-        # Both formats cut at 2: Markdown's first level is the document's own title.
-        yield (level, title) if good and not fence else None
+        # Only the mark that opened a fence closes it: the other one is text inside.
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and fence == mark[1]:
+            fence = ""
+        yield None if fence else _markdown_heading(line)
+
+
+def _markdown_heading(line: str) -> tuple[int, str] | None:
+    level = len(line) - len(line.lstrip("#"))
+    # Without white space behind it, `#` begins a tag.
+    if not 1 <= level <= 6 or line[level : level + 1] not in (" ", "\t"):
+        return None
+    title = line[level:].strip().rstrip("#").rstrip()
+    return (level, title) if title and len(line) <= _LONGEST_HEADING else None
 
 
 def _sections(
     text: str, headings: Iterable[tuple[int, str] | None], end: Collection[str]
 ) -> list[Section]:
-    found: list[tuple[str, list[str]]] = [("", [])]
+    pieces: list[tuple[str, list[str]]] = [("", [])]
     for line, heading in zip(text.split("\n"), headings, strict=True):
+        level, title = heading or (0, "")
         if heading is None:
-            found[-1][1].append(line)
-        elif heading[0] > 2:
-            found[-1][1].append(heading[1])
-        elif heading[1].casefold() in end:
+            pieces[-1][1].append(line)
+        # Both formats cut at 2: Markdown's first level is the document's own title.
+        elif level > 2:
+            pieces[-1][1].append(title)
+        elif title.casefold() in end:
             break
         else:
-            found.append((heading[1], []))
+            pieces.append((title, []))
     sections = (
-        Section(title, _BLANK.sub("\n\n", "\n".join(lines)).strip()) for title, lines in found
+        Section(title, _BLANK.sub("\n\n", "\n".join(lines)).strip()) for title, lines in pieces
     )
     return [section for section in sections if section.text]
 
 
 def fit(sections: Iterable[Section], min_chars: int, max_chars: int) -> list[Section]:
-    """Sections of `min_chars` to `max_chars` code points: short ones join the one before or go, as in the paper."""
+    """Returns sections of `min_chars` to `max_chars` code points.
+
+    Short ones join the one before or are dropped, as in the paper.
+    """
     joined: list[Section] = []
     for section in sections:
-        if joined and len(section.text) < min_chars:
-            last = joined[-1]
-            parts = [
-                last.text,
-                f"{section.title}\n{section.text}" if section.title else section.text,
-            ]
-            joined[-1] = Section(last.title, "\n\n".join(parts))
-        else:
+        if not joined or len(section.text) >= min_chars:
             joined.append(section)
+            continue
+        # The heading stays with its text: inside another section nothing else would say it.
+        text = f"{section.title}\n{section.text}" if section.title else section.text
+        joined[-1] = Section(joined[-1].title, f"{joined[-1].text}\n\n{text}")
     pieces = (
         Section(section.title, piece)
         for section in joined
         for piece in _pieces(section.text, max_chars)
     )
+    # Again: the first section has none before it, and the end of a long one may be short.
     return [piece for piece in pieces if len(piece.text) >= min_chars]
 
 
@@ -128,28 +157,33 @@ def _pieces(text: str, max_chars: int) -> Iterator[str]:
 
 
 def cut_point(text: str, limit: int) -> int:
-    """Where to cut a text that is longer than `limit`: an index from 1 to `limit`.
+    """Returns where to cut a text that is longer than `limit`: an index from 1 to `limit`.
 
-    In order: after the last paragraph or line in the second half; at the last white space; between
-        two letters.
+    The first of these that there is: the end of the last paragraph or line in the second half, the
+    last white space, the last place between two letters.
     """
+    # One more than the limit: a cut at the limit looks at what follows it.
     window = text[: limit + 1]
     for mark in ("\n\n", "\n"):
         point = window.rfind(mark, limit // 2)
         if 0 < point <= limit:
             return point
-    space = next((i for i in range(limit, 0, -1) if window[i].isspace()), 0)
-    if space:
-        return space
-    return next((i for i in range(limit, 0, -1) if _between(window[i - 1], window[i])), limit)
+    for point in range(limit, 0, -1):
+        if window[point].isspace():
+            return point
+    for point in range(limit, 0, -1):
+        if _between(window[point - 1], window[point]):
+            return point
+    return limit
 
 
 def _between(last: str, following: str) -> bool:
+    """Tells whether a text may be cut between two code points."""
     belongs = unicodedata.category(following).startswith("M") or _LEANS_ON_LAST.match(following)
     return not (belongs or _LEANS_ON_NEXT.match(last))
 
 
 def opening(text: str, limit: int = 60) -> str:
-    """The beginning of a text's first line, as a title for what has none."""
+    """Returns the beginning of a text's first line, as a title for what has none."""
     line = text.strip().split("\n", 1)[0].strip()
     return line if len(line) <= limit else line[: cut_point(line, limit)].rstrip()

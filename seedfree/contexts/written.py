@@ -1,4 +1,4 @@
-"""Contexts that the run's own LLM writes, in one of the language's 13 styles (paper section 3.2)."""
+"""Contexts that the run's own LLM writes, in the language's styles (paper section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from string import Template
 from pydantic import BaseModel, Field
 
 from seedfree._seeds import balanced, seeded
+from seedfree.engine.http import check_positive
 from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.languages import Language, Style
@@ -26,13 +27,16 @@ class Written(BaseModel):
 
 @dataclass
 class WrittenContexts:
-    """Has a text written about each topic; styles take turns in a seeded order, so that each is used equally often.
+    """Has a text written about each topic.
+
+    Styles (a news article, a poem, an e-mail ...) take turns in a seeded order, so that each is
+    used equally often.
 
     Attributes:
-        styles: Names of the language's styles to use; `None` for all.
-        share: Weight among the run's sources; above 0.
+        styles: Names of the language's styles to use. `None` for all.
+        share: Weight among the run's sources, above 0.
         min_chars: A shorter text is asked for again. In code points.
-        temperature: Where the model takes one.
+        temperature: Sent if the model takes one.
         max_tokens: Of a reply.
     """
 
@@ -45,12 +49,12 @@ class WrittenContexts:
     _chosen: tuple[Style, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # A string is a sequence, too: of its letters.
         if isinstance(self.styles, str) or (self.styles is not None and not self.styles):
             raise ConfigError(
                 f"styles is {self.styles!r}", hint="Give a list of names, or None for all."
             )
-        if not self.share > 0:
-            raise ConfigError(f"share is {self.share}", hint="It is above 0.")
+        check_positive(share=self.share)
         if self.min_chars < 1 or self.max_tokens < 1:
             raise ConfigError(
                 f"min_chars={self.min_chars}, max_tokens={self.max_tokens}",
@@ -59,9 +63,9 @@ class WrittenContexts:
 
     def bind(self, session: Session) -> None:
         """Takes language, seed and LLM from a run."""
-        known = {
-            style.name: style for style in session.language.styles or Language.load("en").styles
-        }
+        # A language without styles borrows the English ones. Its prompt asks for its own language.
+        styles = session.language.styles or Language.load("en").styles
+        known = {style.name: style for style in styles}
         unknown = [name for name in self.styles or () if name not in known]
         if unknown:
             raise ConfigError(
@@ -87,17 +91,18 @@ class WrittenContexts:
     def _prompt(self, style: Style, topic: Topic, session: Session) -> Prompt:
         language = session.language
         rng = seeded(session.seed, topic.position, "written")
+        # "safe" because a style may speak of dollars. What the topic holds is not expanded again.
         request = Template(style.prompt).safe_substitute(topic=Context(topic=topic).subject())
+        length = rng.choice(language.facet("text_lengths"))
         schema = schema_of(Written)
         schema["properties"]["text"]["minLength"] = self.min_chars
         return Prompt(
-            language.text(
-                "written", request=request, length=rng.choice(language.facet("text_lengths"))
-            ),
+            language.text("written", request=request, length=length),
             system=language.persona,
             schema=schema,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            # Drawn after the length: in another order both would differ.
             examples=language.draw_examples("written", rng),
             cue=topic.text,
         )

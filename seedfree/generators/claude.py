@@ -25,13 +25,15 @@ from seedfree.engine.http import (
 )
 from seedfree.engine.schema import closed_schema
 from seedfree.errors import ConfigError, RetryableError
+from seedfree.generators.prices import TERMS
+from seedfree.generators.wire import joined_text, mapping, string
 from seedfree.records import Prompt, Reply, Usage
 
 __all__ = ["ClaudeGenerator"]
 
 # Later API versions refuse `temperature` for every model; this one leaves it to the model.
 _VERSION = "2023-06-01"
-# Models that take a temperature; every later one answers 400 to it.
+# Models that take a temperature. Every later one answers 400 to it.
 _TEMPERATURE = frozenset(
     {
         "claude-haiku-4-5",
@@ -41,7 +43,7 @@ _TEMPERATURE = frozenset(
         "claude-opus-4-6",
     }
 )
-# Models that think unless told otherwise, and the word that stops them. Thinking shares
+# Models that think unless a request forbids it, and the word that forbids it. Thinking shares
 # `max_tokens` with the answer. Opus 5.5 and the Fable and Mythos models always think and refuse any
 # such word.
 _NO_THINKING = {
@@ -50,12 +52,15 @@ _NO_THINKING = {
     "claude-sonnet-5": "disabled",
     "claude-opus-5": "disabled",
 }
+# The stop reasons of `Reply`. Others (`pause_turn`, `tool_use`) keep the provider's word.
 _STOP = {
     "end_turn": "end",
     "stop_sequence": "end",
     "max_tokens": "max_tokens",
     "refusal": "refusal",
 }
+# An error may come inside a success; these are the statuses that its type has elsewhere
+# (platform.claude.com/docs/en/api/errors).
 _STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -67,26 +72,31 @@ _STATUS = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+# The date of a snapshot, which takes the same settings as its model: claude-haiku-4-5-20251001.
 _SNAPSHOT = re.compile(r"-\d{8}\Z")
 
 
 @dataclass
 class ClaudeGenerator:
-    """A Claude model. Structured output is enforced by the provider; temperature is sent only where a model takes one.
+    """A Claude model.
 
-    Anthropic's terms forbid using outputs to train models that compete with its own without its permission:
-    make sure that yours is allowed, or choose a local model.
+    The provider enforces structured output. A temperature is sent only to models that take one.
+
+    Anthropic's terms forbid using outputs to train models that compete with its own without its
+    permission: make sure that yours is allowed, or choose a local model.
 
     Attributes:
         model: As in Anthropic's list of models.
-        api_key: Read from `ANTHROPIC_API_KEY` where it is not given, except for a server on this machine.
-        base_url: Of Anthropic or of a gateway that speaks its API; https, except on this machine.
-        thinking: Let the model think where it can be told not to; give the prompts more `max_tokens` then.
-        price: USD per million tokens (input, output), where the built-in list is wrong.
+        api_key: By default read from `ANTHROPIC_API_KEY`, except for a server on this machine.
+        base_url: Of Anthropic or of a gateway that speaks its API. https, except on this machine.
+        thinking: Lets a model think that would otherwise be kept from it. Give the prompts more
+            `max_tokens` then.
+        price: USD per million tokens (input, output), in place of the built-in list's.
         timeout: Seconds for one request.
-        requests_per_minute, tokens_per_minute: Caps in any 60 seconds, where the provider's own headers and refusals
-            are not enough; `None` for none.
-        identity: Names the model in the ledger and on every row; made from provider, URL and model.
+        requests_per_minute, tokens_per_minute: Caps in any 60 seconds, if the provider's own
+            headers and refusals are not enough. `None` for none.
+        identity: Names the model in the ledger and on every row. By default made from provider, URL
+            and model.
 
     Raises:
         ConfigError: A setting is wrong; the URL is neither https nor on this machine.
@@ -105,34 +115,34 @@ class ClaudeGenerator:
     operational: ClassVar[frozenset[str]] = frozenset(
         {"api_key", "base_url", "price", "timeout", "requests_per_minute", "tokens_per_minute"}
     )
-    terms: ClassVar[str] = (
-        "Written by Claude; Anthropic's terms forbid using outputs to train models that compete with its own "
-        "without its permission."
-    )
+    terms: ClassVar[str] = TERMS["anthropic "]
 
     def __post_init__(self) -> None:
         if not self.model:
             raise ConfigError("model is empty", hint="For example model='claude-haiku-5-5'.")
+        # The path of the request brings the version again.
         self.base_url = check_url(self.base_url).removesuffix("/v1")
         self.api_key = keep_key(self.api_key)
         check_price(self.price)
-        check_positive(timeout=self.timeout)
         check_positive(
-            requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute
+            timeout=self.timeout,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
         )
         self.identity = self.identity or f"anthropic {self.base_url} {self.model}"
 
     def ready(self) -> None:
-        """Raises ConfigError where the key is missing; sends nothing."""
+        """Raises ConfigError if the key is missing; sends nothing."""
         self._key()
 
     def request(self, prompt: Prompt) -> httpx.Request:
-        """POST /v1/messages.
+        """Builds a POST to /v1/messages.
 
         Raises:
             ConfigError: The key is missing, or the schema has a form that the provider does not
                 take.
         """
+        # The order in which the body is put together is part of the ledger's key.
         family = _SNAPSHOT.sub("", self.model)
         body: dict[str, Any] = {"model": self.model, "max_tokens": prompt.max_tokens}
         if prompt.system:
@@ -159,40 +169,31 @@ class ClaudeGenerator:
         """
         data = read_object(body)
         if (error := data.get("error")) or data.get("type") == "error":
-            kind = error.get("type") if isinstance(error, dict) else None
-            raise_fault(
-                _STATUS.get(str(kind), 500),
-                headers,
-                error,
-                lambda: [find_key(keep_key(self.api_key), self._variable) or ""],
-            )
+            status = _STATUS.get(str(mapping(error).get("type")), 500)
+            raise_fault(status, headers, error, self._keys)
         blocks = data.get("content")
         if not isinstance(blocks, list):
             raise RetryableError("The server's answer holds no content")
-        texts = [
-            block.get("text")
-            for block in blocks
-            if isinstance(block, dict) and block.get("type") == "text"
-        ]
-        usage = data.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
+        usage = mapping(data.get("usage"))
+        # The provider counts each of them apart, and only together they are the prompt.
         inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        stop = data.get("stop_reason")
+        input_tokens = sum(count(usage.get(name)) for name in inputs)
+        stop = string(data.get("stop_reason"), "end_turn")
         return Reply(
-            text="".join(text for text in texts if isinstance(text, str)),
-            usage=Usage(
-                sum(count(usage.get(name)) for name in inputs), count(usage.get("output_tokens"))
-            ),
-            stop_reason=_STOP.get(stop, stop) if isinstance(stop, str) else "end",
-            model=model if isinstance(model := data.get("model"), str) else self.model,
+            # By type, because a block of thinking may come first.
+            text=joined_text(blocks),
+            usage=Usage(input_tokens, count(usage.get("output_tokens"))),
+            stop_reason=_STOP.get(stop, stop),
+            model=string(data.get("model"), self.model),
         )
 
     def generate(self, prompt: Prompt) -> Reply:
-        """One request now, blocking, without retries or ledger."""
+        """Sends one request now, blocking, without retries or ledger."""
         return self.reply(*send_once(self.request(prompt), timeout=self.timeout))
 
     @property
     def _variable(self) -> str | None:
+        """Names the key's variable. A server on this machine must not get Anthropic's key."""
         return None if is_loopback(self.base_url) else "ANTHROPIC_API_KEY"
 
     def _key(self) -> str | None:
@@ -202,3 +203,7 @@ class ClaudeGenerator:
                 "No API key for Claude", hint=f"Set {self._variable} or pass api_key=..."
             )
         return key
+
+    def _keys(self) -> list[str]:
+        """Returns what must not be seen in an error. Called only when one is raised."""
+        return [find_key(keep_key(self.api_key), self._variable) or ""]

@@ -1,4 +1,4 @@
-"""A function as a language model: for models of one's own, and the fake for tests."""
+"""A function as a language model: for models of your own, and as the fake in tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from seedfree.errors import ConfigError
+from seedfree.generators.prices import TERMS
 from seedfree.records import Prompt, Reply
 
 __all__ = ["FunctionGenerator"]
@@ -17,14 +18,14 @@ Answer: TypeAlias = str | Reply | Awaitable[str | Reply]
 
 @dataclass
 class FunctionGenerator:
-    """Asks a function of yours. It returns the text or a `Reply`, at once or awaited.
+    """Asks a function of yours, which returns a text or a `Reply`, at once or awaited.
 
-    Raise `seedfree.RetryableError` in it to be asked again; any other exception fails that request.
+    Raise `seedfree.RetryableError` in the function to be asked again. Any other exception fails
+    that request.
 
     Attributes:
         fn: A plain function runs in a thread, as many side by side as the run's `concurrency`.
-        name: Names the model in the ledger and on every row; the function's own name where it is
-            not given.
+        name: Names the model in the ledger and on every row. By default the function's own name.
         price: USD per million tokens, one number or (input, output).
 
     Raises:
@@ -37,15 +38,15 @@ class FunctionGenerator:
     identity: str = field(init=False, repr=False)
     _calls: list[Prompt] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    # The name stands for the function: its code may be mended between two runs.
     operational: ClassVar[frozenset[str]] = frozenset({"fn", "price"})
-    terms: ClassVar[str] = (
-        "Written by a function of the data set's author; the terms of what it calls apply."
-    )
+    terms: ClassVar[str] = TERMS["function:"]
 
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise ConfigError(f"fn is {type(self.fn).__name__}, not a function")
         self.name = self.name or getattr(self.fn, "__name__", "<none>")
+        # Python calls every lambda "<lambda>", so two of them would share their replies.
         if self.name.startswith("<"):
             raise ConfigError(
                 "The function has no name for the ledger", hint="Pass name= to FunctionGenerator."
@@ -54,18 +55,20 @@ class FunctionGenerator:
 
     @property
     def calls(self) -> list[Prompt]:
-        """Every prompt so far, in the order of the calls."""
+        """Returns every prompt so far, in the order of the calls."""
         return self._calls
 
     def generate(self, prompt: Prompt) -> Reply | Awaitable[Reply]:
-        """The function's answer as a reply.
+        """Calls the function and returns its answer as a reply.
 
         Raises:
             TypeError: It returned neither text nor a Reply.
         """
         self._calls.append(prompt)
         answer = self.fn(prompt)
-        return self._later(answer) if inspect.isawaitable(answer) else self._reply(answer)
+        if inspect.isawaitable(answer):
+            return self._later(answer)
+        return self._reply(answer)
 
     async def _later(self, answer: Awaitable[str | Reply]) -> Reply:
         return self._reply(await answer)

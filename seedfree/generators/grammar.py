@@ -1,8 +1,8 @@
-"""JSON schema to GBNF, llama.cpp's grammar language (llama.cpp/grammars/README.md).
+"""Grammars for llama.cpp, made from JSON schemas.
 
-The grammar admits compact JSON alone: keys in the schema's order, every string and list bounded, no
-free white space. A small model that may put white space between the tokens drifts off in it and
-never closes the object.
+The language is GBNF (llama.cpp/grammars/README.md). A grammar admits compact JSON alone: keys in
+the schema's order, every string and list bounded, no free white space. A small model that may put
+white space between the tokens drifts off in it and never closes the object.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from seedfree.engine.schema import CONSTRAINTS, closed_schema
 
 __all__ = ["grammar"]
 
+# Where the schema sets no bound: a small model seldom ends a text or a list by itself.
 _CHARS = 400
-_LONGEST = 8000
 _ITEMS = 20
+# However long a text the schema allows.
+_LONGEST = 8000
+# A grammar cannot compare numbers. Integers of a range up to this size are listed one by one.
 _LISTED = 1000
+# Characters of a clause at least, and clauses at most: each is an alternative in the grammar.
 _CLAUSE = 30
 _MOST_CLAUSES = 40
 _COMMA = ' "," '
@@ -34,35 +38,33 @@ escaped ::= "\\" ["\\]
 def grammar(
     schema: Mapping[str, Any], *, longest: int = _LONGEST, most: int = _ITEMS, quoted: str = ""
 ) -> str:
-    r"""The grammar of the replies that fit a schema.
+    r"""Returns the grammar of the replies that fit a schema.
 
     What it admits is valid, except for what no small grammar can hold: `pattern`, `format`,
     `multipleOf`, `uniqueItems`, bounds of fractions, and bounds of integers other than 0, 1, or two
     that are at most 1,000 apart. Strings without `maxLength` end after 400 characters, lists
-    without `maxItems` after 20. No string begins with white space; only `\"`, `\\` and `\n` are
+    without `maxItems` after 20. No string begins with white space. Only `\"`, `\\` and `\n` are
     escaped.
 
     Args:
-        schema: Of an object.
+        schema: The JSON schema of an object.
         longest: Characters after which every string ends that need not be longer.
         most: Items after which every list ends that need not be longer.
-        quoted: A text; a string of the format "verbatim" can only be one of its clauses.
+        quoted: A text. A string of the format "verbatim" can only be one of its clauses.
 
     Raises:
         ConfigError: The schema has a form that `closed_schema` refuses.
     """
     writer = _Writer(longest, most, _clauses(quoted))
     root = writer.value(closed_schema(schema, keep=CONSTRAINTS))
-    return (
-        "\n".join(
-            [f"root ::= {root}", *(f"item{n} ::= {item}" for n, item in enumerate(writer.items))]
-        )
-        + _COMMON
-    )
+    items = [f"item{n} ::= {item}" for n, item in enumerate(writer.items)]
+    return "\n".join([f"root ::= {root}", *items]) + _COMMON
 
 
 @dataclass
 class _Writer:
+    """Writes the rules of one grammar. `items` are the rules of the lists' items, by number."""
+
     longest: int
     most: int
     clauses: list[str]
@@ -92,6 +94,8 @@ class _Writer:
             case "integer":
                 return _integer(node)
             case "number":
+                # Of the bounds only the sign is kept, because fractions cannot be listed. At most
+                # six digits of a fraction: a small model would write digits without end.
                 low = node.get("minimum", node.get("exclusiveMinimum", -1))
                 return f'{_integer({"minimum": min(low, 0)})} ("." [0-9]{{1,6}})?'
             case "boolean":
@@ -100,8 +104,8 @@ class _Writer:
                 return '"null"'
 
     def _list(self, node: Mapping[str, Any]) -> str:
-        # llama.cpp limits what may be repeated by its size; a reference to a rule is small whatever
-        # the rule holds.
+        # llama.cpp limits what may be repeated by its size. A reference to a rule is small,
+        # whatever the rule holds.
         self.items.append(self.value(node["items"]))
         item = f"item{len(self.items) - 1}"
         low, high = node.get("minItems", 0), min(node.get("maxItems", _ITEMS), self.most)
@@ -109,14 +113,17 @@ class _Writer:
 
 
 def _clauses(text: str) -> list[str]:
-    """The text in stretches of at least 30 characters, cut at white space, which is where Thai clauses end."""
-    found: list[str] = []
+    """Cuts a text into stretches of at least 30 characters.
+
+    It is cut at white space, which is where Thai clauses end.
+    """
+    clauses: list[str] = []
     for word in text.split():
-        if found and (len(found[-1]) < _CLAUSE or len(word) < _CLAUSE // 3):
-            found[-1] += f" {word}"
+        if clauses and (len(clauses[-1]) < _CLAUSE or len(word) < _CLAUSE // 3):
+            clauses[-1] += f" {word}"
         else:
-            found.append(word)
-    return list(dict.fromkeys(found))[:_MOST_CLAUSES]
+            clauses.append(word)
+    return list(dict.fromkeys(clauses))[:_MOST_CLAUSES]
 
 
 def _any(*options: str) -> str:
@@ -130,11 +137,14 @@ def _literal(value: object) -> str:
 
 
 def _times(head: str, tail: str, low: int, high: int) -> str:
+    """Writes `head` and then `tail` so often that there are `low` to `high` of both."""
     high = max(low, high)
     if high == 0:
         return ""
-    some = head if high == 1 else f"{head} {tail}{{{max(low - 1, 0)},{high - 1}}}"
-    return some if low else f"({some})?"
+    several = head
+    if high > 1:
+        several += f" {tail}{{{max(low - 1, 0)},{high - 1}}}"
+    return several if low else f"({several})?"
 
 
 def _integer(node: Mapping[str, Any]) -> str:
@@ -145,6 +155,10 @@ def _integer(node: Mapping[str, Any]) -> str:
         high = node["exclusiveMaximum"] - 1
     if low is not None and high is not None and 0 <= high - low <= _LISTED:
         return _any(*(f'"{number}"' for number in range(int(low), int(high) + 1)))
-    sign = "" if low is not None and low >= 0 else '"-"? '
-    zero = "" if low is not None and low > 0 else '"0" | '
+    sign, zero = '"-"? ', '"0" | '
+    if low is not None and low >= 0:
+        sign = ""
+    if low is not None and low > 0:
+        zero = ""
+    # At most nine digits: the number stays below 2^31.
     return f"{sign}({zero}[1-9] [0-9]{{0,8}})"

@@ -10,27 +10,12 @@ from importlib import resources
 from typing import Any
 
 from seedfree.engine.http import is_loopback
-from seedfree.generators.claude import ClaudeGenerator
-from seedfree.generators.function import FunctionGenerator
-from seedfree.generators.llamacpp import LlamaCppGenerator
-from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.records import Usage
 
-__all__ = ["TokenPrice", "price_of", "terms_of"]
+__all__ = ["TERMS", "TokenPrice", "price_of", "terms_of"]
 
-
-def terms_of(generator: str) -> str:
-    """The `terms` of the backend that gave a row its `generator`; empty where that is unknown."""
-    embedded = LlamaCppGenerator()
-    known = {
-        embedded.identity: embedded.terms,
-        "anthropic ": ClaudeGenerator.terms,
-        "openai-compatible ": OpenAICompatibleGenerator.terms,
-        "function:": FunctionGenerator.terms,
-    }
-    return next((terms for start, terms in known.items() if generator.startswith(start)), "")
-
-
+# The date of a snapshot, which costs what its model costs: claude-haiku-4-5-20251001,
+# gpt-4o-2024-08-06.
 _DATE = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})\Z")
 
 
@@ -41,8 +26,8 @@ class TokenPrice:
     Attributes:
         over: A prompt of more input tokens than this costs `over_input` and `over_output`
             throughout.
-        checked: When the price was read from the provider's list, as an ISO date; empty for a
-            user's own.
+        checked: When the price was read from the provider's list, as an ISO date. Empty for a
+            user's own price.
     """
 
     input: float
@@ -53,25 +38,34 @@ class TokenPrice:
     checked: str = ""
 
     def usd(self, usage: Usage) -> float:
-        """What one request cost. Input that a provider had cached counts in full: the bill may be lower."""
-        long = self.over is not None and usage.input_tokens > self.over
-        rates = (self.over_input, self.over_output) if long else (self.input, self.output)
+        """Returns what one request cost.
+
+        Input that a provider had cached counts in full, so the bill may be lower.
+        """
+        rates = self.input, self.output
+        if self.over is not None and usage.input_tokens > self.over:
+            rates = self.over_input, self.over_output
         return (usage.input_tokens * rates[0] + usage.output_tokens * rates[1]) / 1e6
 
 
 def price_of(generator: object) -> TokenPrice | None:
-    """The generator's own `price`, else the list's for its `model`, else 0 for a server on this machine.
+    """Returns the price of a generator's tokens.
+
+    It is the generator's own `price`, else the list's for its `model`, else 0 for a server on this
+    machine. The list comes before the address: a local proxy may lead to a paid model.
 
     Returns:
-        `None` where nothing is known.
+        `None` if nothing is known.
     """
     own = getattr(generator, "price", None)
+    if isinstance(own, (tuple, list)):
+        return TokenPrice(float(own[0]), float(own[1]))
     if own is not None:
-        pair = own if isinstance(own, (tuple, list)) else (own, own)
-        return TokenPrice(float(pair[0]), float(pair[1]))
+        return TokenPrice(float(own), float(own))
     listed = _listed().get(_DATE.sub("", str(getattr(generator, "model", ""))))
-    # Only a plain attribute: a property may start the server that it tells of.
-    if listed is None and is_loopback(str(getattr(generator, "__dict__", {}).get("base_url", ""))):
+    # Only a plain attribute is read: a property may start the server whose address it gives.
+    url = str(getattr(generator, "__dict__", {}).get("base_url", ""))
+    if listed is None and is_loopback(url):
         return TokenPrice(0.0, 0.0)
     return listed
 
@@ -85,3 +79,33 @@ def _listed() -> dict[str, TokenPrice]:
         for provider in providers.values()
         for model, rates in provider["models"].items()
     }
+
+
+# By the beginning of the identity that a backend gives its models. They stand here and not in the
+# backends because a row knows its model by this name alone, often long after it was written.
+TERMS = {
+    "anthropic ": (
+        "Written by Claude; Anthropic's terms forbid using outputs to train models that compete "
+        "with its own without its permission."
+    ),
+    "openai-compatible ": (
+        "Written by a model behind an OpenAI-compatible server; the model's licence and its "
+        "provider's terms apply (OpenAI's forbid using outputs to develop models that compete with "
+        "its own)."
+    ),
+    "function:": (
+        "Written by a function of the data set's author; the terms of what it calls apply."
+    ),
+    # The file of Gemma 3 270M by its hash, whatever its user calls it.
+    "llamacpp:sha256:a5fd3b62230aa5ec": (
+        "Written by Gemma 3 270M; the Gemma Terms of Use (ai.google.dev/gemma/terms) apply."
+    ),
+}
+
+
+def terms_of(identity: str) -> str:
+    """Returns the terms of the model that gave a row its `generator`; empty if they are unknown."""
+    for beginning, terms in TERMS.items():
+        if identity.startswith(beginning):
+            return terms
+    return ""

@@ -1,4 +1,4 @@
-"""Ideas and creative writing about a topic (the paper's code; test types of its section 4)."""
+"""Ideas and creative writing about a topic (the paper's code; question types of its section 4)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
+from seedfree.tasks.shared import check_temperature
 
 __all__ = ["Brainstorming"]
 
@@ -22,11 +22,11 @@ class Brainstorming(TaskTemplate):
 
     What the task asks for (a list of ideas, a plan, a poem, a letter ...) is drawn from the
     language's `creative_kinds`, each equally often. The paper's code asks for tasks first and
-    answers each in a second request; here both come in one, since the drawn kind takes over what
-    the first request was for.
+    answers each in a second request. Here one request gives both: the drawn kind does what the
+    first request was for.
 
     Attributes:
-        temperature: 0 to 2, where the model takes one.
+        temperature: 0 to 2. Sent if the model takes one.
     """
 
     temperature: float = 0.8
@@ -39,18 +39,17 @@ class Brainstorming(TaskTemplate):
 
         model_config = ConfigDict(str_strip_whitespace=True)
 
+        # Lengths are bounded because a small model seldom ends a text by itself.
         instruction: str = Field(min_length=1, max_length=600)
         output: str = Field(min_length=1, max_length=3000)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(
-                f"Brainstorming(temperature={self.temperature!r}) is out of range",
-                hint="Use 0 to 2.",
-            )
+        check_temperature(self, self.temperature)
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         topic = context.subject()
+        # Each list is drawn from under its own name. Under one name, lists of equal length would
+        # always bring the same asker and kind together.
         asker, kind, length = (
             context.draw(language.facet(name), self.name, name)
             for name in ("askers", "creative_kinds", "lengths")
@@ -60,10 +59,13 @@ class Brainstorming(TaskTemplate):
             system=language.persona,
             schema=schema_of(self.Fields),
             temperature=self.temperature,
+            # The work may be twice as long as the answer of another task. A reply that is cut off
+            # is asked for again with twice the room.
             max_tokens=4096,
             examples=self.examples(context, language),
             cue=topic,
         )
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
+        # No `input`: the task was written from the topic and stands alone.
         yield Instruction(self.name, fields.instruction, fields.output)

@@ -9,14 +9,16 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Example, Instruction, Prompt, schema_of
+from seedfree.tasks.shared import check_range, check_temperature, list_schema
 
 __all__ = ["ClosedQA"]
 
 _MOST_PAIRS = 10
+# Room for one pair, and for all of them. A reply that is cut off is asked for again with twice the
+# room, so these need not hold the longest answers.
 _TOKENS = 2048
 _MOST_TOKENS = 8192
 
@@ -26,6 +28,9 @@ class _Pair(BaseModel):
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
+    # "verbatim" lets the embedded model choose among the text's own clauses alone
+    # (`generators/grammar.py`). Lengths are bounded because a small model seldom ends a text by
+    # itself.
     evidence: str = Field(min_length=1, max_length=600, json_schema_extra={"format": "verbatim"})
     instruction: str = Field(min_length=1, max_length=400)
     output: str = Field(min_length=1, max_length=1600)
@@ -35,13 +40,13 @@ class _Pair(BaseModel):
 class ClosedQA(TaskTemplate):
     """Asks for questions about a text, each with its evidence and its answer.
 
-    The question stands alone, but the row's `input` carries the text: the answer was written from
+    The question stands alone, but the row's `input` carries the text. The answer was written from
     the text, and a model that is trained on such answers without it learns to make facts up. This
     is also the paper's form.
 
     Attributes:
-        pairs: Questions in one prompt, 1 to 10; the paper asks for 5.
-        temperature: 0 to 2, where the model takes one.
+        pairs: Questions in one prompt, 1 to 10. The paper asks for 5.
+        temperature: 0 to 2. Sent if the model takes one.
     """
 
     pairs: int = 1
@@ -58,34 +63,26 @@ class ClosedQA(TaskTemplate):
         @model_validator(mode="before")
         @classmethod
         def _single(cls, value: Any) -> Any:
-            return {"pairs": [value]} if isinstance(value, dict) and "pairs" not in value else value
+            if isinstance(value, dict) and "pairs" not in value:
+                return {"pairs": [value]}
+            return value
 
     def __post_init__(self) -> None:
-        if not 1 <= self.pairs <= _MOST_PAIRS:
-            raise ConfigError(
-                f"ClosedQA(pairs={self.pairs!r}) is out of range", hint=f"Use 1 to {_MOST_PAIRS}."
-            )
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(
-                f"ClosedQA(temperature={self.temperature!r}) is out of range", hint="Use 0 to 2."
-            )
+        check_range(self, "pairs", self.pairs, 1, _MOST_PAIRS)
+        check_temperature(self, self.temperature)
         self.rows = self.pairs
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         schema = schema_of(_Pair)
         if self.pairs == 1:
+            # Each list is drawn from under its own name. Under one name, lists of equal length
+            # would always bring the same asker and length together.
             asker = context.draw(language.facet("askers"), self.name, "asker")
             length = context.draw(language.facet("lengths"), self.name, "length")
             user = language.text("closed_qa", context=context.block(), asker=asker, length=length)
         else:
             user = language.text("closed_qa_pairs", context=context.block(), count=self.pairs)
-            pairs = {
-                "type": "array",
-                "items": schema,
-                "minItems": self.pairs,
-                "maxItems": self.pairs,
-            }
-            schema = {"type": "object", "properties": {"pairs": pairs}, "required": ["pairs"]}
+            schema = list_schema("pairs", schema, self.pairs)
         return Prompt(
             user=user,
             system=language.persona,
@@ -100,9 +97,11 @@ class ClosedQA(TaskTemplate):
         drawn = super().examples(context, language)
         if self.pairs == 1:
             return drawn
-        return tuple(Example(e.given, _listed(e.reply)) for e in drawn)
+        # The language's file has examples of single pairs; here they must have the list's form.
+        return tuple(Example(example.given, _listed(example.reply)) for example in drawn)
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
+        # A provider that does not enforce the number may send more.
         for pair in fields.pairs[: self.pairs]:
             yield Instruction(
                 self.name, pair.instruction, pair.output, input=context.text, evidence=pair.evidence

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Message, Prompt, schema_of
+from seedfree.tasks.shared import check_range, check_temperature, list_schema
 
 __all__ = ["Conversation"]
 
 _MOST_TURNS = 10
+# Room for one turn, and for all of them. A reply that is cut off is asked for again with twice the
+# room, so these need not hold the longest conversation.
 _TOKENS = 1536
 _MOST_TOKENS = 8192
 
@@ -23,6 +25,7 @@ _MOST_TOKENS = 8192
 class _Turn(BaseModel):
     model_config = ConfigDict(str_strip_whitespace=True)
 
+    # Lengths are bounded because a small model seldom ends a text by itself.
     user: str = Field(min_length=1, max_length=600)
     assistant: str = Field(min_length=1, max_length=1600)
 
@@ -32,11 +35,11 @@ class Conversation(TaskTemplate):
     """Asks for a conversation between a person and an assistant, from the topic alone.
 
     A row's `instruction` and `output` are the first question and its answer, which make sense
-    without the rest; `messages` holds all turns.
+    without the rest. `messages` holds all turns.
 
     Attributes:
-        turns: Questions with their answers in a conversation, 1 to 10; the paper has 1.
-        temperature: 0 to 2, where the model takes one.
+        turns: Questions with their answers in a conversation, 1 to 10. The paper has 1.
+        temperature: 0 to 2. Sent if the model takes one.
     """
 
     turns: int = 1
@@ -51,45 +54,36 @@ class Conversation(TaskTemplate):
         turns: list[_Turn] = Field(min_length=1, max_length=_MOST_TURNS)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.turns <= _MOST_TURNS:
-            raise ConfigError(
-                f"Conversation(turns={self.turns!r}) is out of range",
-                hint=f"Use 1 to {_MOST_TURNS}.",
-            )
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(
-                f"Conversation(temperature={self.temperature!r}) is out of range",
-                hint="Use 0 to 2.",
-            )
+        check_range(self, "turns", self.turns, 1, _MOST_TURNS)
+        check_temperature(self, self.temperature)
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        turns = {
-            "type": "array",
-            "items": schema_of(_Turn),
-            "minItems": self.turns,
-            "maxItems": self.turns,
-        }
-        values: dict[str, Any] = {
-            "topic": context.subject(),
-            "asker": context.draw(language.facet("askers"), self.name, "asker"),
-            "register": context.draw(language.facet("registers"), self.name, "register"),
-            "turns": self.turns,
-        }
+        topic = context.subject()
+        # Each list is drawn from under its own name. Under one name, lists of equal length would
+        # always bring the same asker and register together.
+        asker = context.draw(language.facet("askers"), self.name, "asker")
+        register = context.draw(language.facet("registers"), self.name, "register")
         return Prompt(
-            user=language.text("conversation", **values),
+            user=language.text(
+                "conversation", topic=topic, asker=asker, register=register, turns=self.turns
+            ),
             system=language.persona,
-            schema={"type": "object", "properties": {"turns": turns}, "required": ["turns"]},
+            # `Fields` takes any number of turns: the prompt's schema asks for just as many.
+            schema=list_schema("turns", schema_of(_Turn), self.turns),
             temperature=self.temperature,
             max_tokens=min(_TOKENS * self.turns, _MOST_TOKENS),
             examples=self.examples(context, language),
-            cue=values["topic"],
+            cue=topic,
         )
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
         if len(fields.turns) < self.turns:
             raise ValueError(f"{len(fields.turns)} turns, {self.turns} were asked for")
+        # A provider that does not enforce the number may send more.
         turns = fields.turns[: self.turns]
         messages = tuple(
-            m for t in turns for m in (Message("user", t.user), Message("assistant", t.assistant))
+            message
+            for turn in turns
+            for message in (Message("user", turn.user), Message("assistant", turn.assistant))
         )
         yield Instruction(self.name, turns[0].user, turns[0].assistant, messages=messages)

@@ -12,24 +12,28 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
+from seedfree.tasks.shared import check_range, check_temperature
 
 __all__ = ["MultipleChoice"]
 
+# As many as there are labels (A to F) in a language's file.
 _MOST_CHOICES = 6
 _Choice = Annotated[str, Field(min_length=1, max_length=150)]
 
 
 @dataclass
 class MultipleChoice(TaskTemplate):
-    """Asks for a question, its right answer, wrong ones and an explanation; code orders and labels the choices.
+    """Asks for a question, its right answer, wrong answers and an explanation.
 
-    The right answer's position is drawn in permuted blocks: in any `choices` contexts from a multiple of it, it is
-    in every position once. The row's instruction is the question with its labelled choices and needs no text beside
-    it; its output is the explanation and then the labelled choice, in the form that the language's file gives.
+    Code orders and labels the choices, so that the right answer is in every position equally often.
+    Its position is drawn in blocks: with four choices it is in each position once among contexts 0
+    to 3, once among contexts 4 to 7, and so on. The row's instruction is the question with its
+    labelled choices and needs no text beside it. The row's output is the explanation and then the
+    labelled choice, in the form that the language's file gives.
 
     Attributes:
-        choices: 2 to 6, and no more than the language has labels; the paper has 4.
-        temperature: 0 to 2, where the model takes one.
+        choices: 2 to 6, and no more than the language has labels. The paper has 4.
+        temperature: 0 to 2. Sent if the model takes one.
     """
 
     choices: int = 4
@@ -44,6 +48,9 @@ class MultipleChoice(TaskTemplate):
 
         model_config = ConfigDict(str_strip_whitespace=True)
 
+        # "verbatim" lets the embedded model choose among the text's own clauses alone
+        # (`generators/grammar.py`). The wrong answers follow the right one, so that they can differ
+        # from it. Lengths are bounded because a small model seldom ends a text by itself.
         evidence: str = Field(
             min_length=1, max_length=600, json_schema_extra={"format": "verbatim"}
         )
@@ -53,18 +60,15 @@ class MultipleChoice(TaskTemplate):
         explanation: str = Field(min_length=1, max_length=1200)
 
     def __post_init__(self) -> None:
-        if not 2 <= self.choices <= _MOST_CHOICES:
-            raise ConfigError(
-                f"MultipleChoice(choices={self.choices!r}) is out of range", hint="Use 2 to 6."
-            )
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(
-                f"MultipleChoice(temperature={self.temperature!r}) is out of range",
-                hint="Use 0 to 2.",
-            )
+        check_range(self, "choices", self.choices, 2, _MOST_CHOICES)
+        check_temperature(self, self.temperature)
 
     def bind(self, session: Session) -> None:
-        """Takes the run's language, which may be a user's own."""
+        """Takes the run's language, which may be a user's own.
+
+        Raises:
+            ConfigError: It has fewer labels than there are choices.
+        """
         self._language = session.language
         self._labels(session.language)
 
@@ -72,6 +76,7 @@ class MultipleChoice(TaskTemplate):
         wrong = len(self._labels(language)) - 1
         asker = context.draw(language.facet("askers"), self.name, "asker")
         schema = schema_of(self.Fields)
+        # `Fields` takes any number of wrong answers: the prompt's schema asks for just as many.
         schema["properties"]["wrong"] |= {"minItems": wrong, "maxItems": wrong}
         return Prompt(
             user=language.text(
@@ -86,13 +91,16 @@ class MultipleChoice(TaskTemplate):
         )
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
+        # A provider that does not enforce the number may send more wrong answers.
         choices = [fields.correct, *fields.wrong[: self.choices - 1]]
-        if len({_same(c) for c in choices} - {""}) < self.choices:
+        if len({_folded(choice) for choice in choices} - {""}) < self.choices:
             raise ValueError(f"{self.choices} different choices were asked for")
+        # The right answer's place is balanced over the run; the wrong ones only need to be mixed.
         place = context.draw(range(self.choices), self.name, "place")
         ordered = choices[1:]
         context.random(self.name, "order").shuffle(ordered)
         ordered.insert(place, choices[0])
+        # Without a run, `bind` was not called, and only a ready-made language is known by its code.
         language = self._language or Language.load(context.language or "en")
         labels = self._labels(language)
         lines = "\n".join(
@@ -113,12 +121,16 @@ class MultipleChoice(TaskTemplate):
     def _labels(self, language: Language) -> tuple[str, ...]:
         if self.choices > len(language.labels):
             raise ConfigError(
-                f"MultipleChoice(choices={self.choices}): {language.name} has {len(language.labels)} labels",
+                f"MultipleChoice(choices={self.choices}): "
+                f"{language.name} has {len(language.labels)} labels",
                 hint="Ask for fewer choices, or add labels to the language's file.",
             )
         return language.labels[: self.choices]
 
 
-def _same(choice: str) -> str:
-    """What makes two choices the same: case, white space and closing punctuation do not count."""
+def _folded(choice: str) -> str:
+    """Returns the choice without case, white space and outer punctuation.
+
+    Two choices that differ in these alone are the same choice.
+    """
     return "".join(choice.casefold().split()).strip(".,!?\"'“”")

@@ -8,22 +8,23 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
+from seedfree.tasks.shared import check_temperature
 
 __all__ = ["Summarization"]
 
 
 @dataclass
 class Summarization(TaskTemplate):
-    """Asks for a request for a summary, and the summary; the row's `input` carries the text.
+    """Asks for a request for a summary, and for the summary.
 
-    The form is drawn from the language's `summary_forms`, each equally often.
+    The row's `input` carries the text. The form of the summary is drawn from the language's
+    `summary_forms`, each equally often.
 
     Attributes:
-        temperature: 0 to 2, where the model takes one.
+        temperature: 0 to 2. Sent if the model takes one.
     """
 
     temperature: float = 0.35
@@ -36,17 +37,17 @@ class Summarization(TaskTemplate):
 
         model_config = ConfigDict(str_strip_whitespace=True)
 
+        # The request comes first, so that the summary is written for it. Lengths are bounded
+        # because a small model seldom ends a text by itself.
         instruction: str = Field(min_length=1, max_length=400)
         output: str = Field(min_length=1, max_length=1600)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(
-                f"Summarization(temperature={self.temperature!r}) is out of range",
-                hint="Use 0 to 2.",
-            )
+        check_temperature(self, self.temperature)
 
     def prompt(self, context: Context, language: Language) -> Prompt:
+        # Each list is drawn from under its own name. Under one name, lists of equal length would
+        # always bring the same form and asker together.
         form = context.draw(language.facet("summary_forms"), self.name, "form")
         asker = context.draw(language.facet("askers"), self.name, "asker")
         return Prompt(

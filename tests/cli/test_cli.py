@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import seedfree as sf
-from seedfree.cli import doctor as doctor
 from seedfree.cli import main
+from seedfree.cli.doctor import language_checkup
 from seedfree.config import Config
 from seedfree.errors import ConfigError
 from seedfree.run.estimate import health
@@ -127,11 +127,8 @@ def test_doctor_tells_what_is_there_and_never_a_key(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert (
-        "canary" not in out
-        and "ANTHROPIC_API_KEY    set" in out
-        and "OPENAI_API_KEY       not set" in out
-    )
+    assert "canary" not in out
+    assert "ANTHROPIC_API_KEY    set" in out and "OPENAI_API_KEY       not set" in out
 
 
 def test_doctor_says_what_a_file_lacks(
@@ -146,7 +143,7 @@ def test_doctor_says_what_a_file_lacks(
 
 
 def test_doctor_measures_a_model_at_a_language(faked: str) -> None:
-    lines, good = doctor.language_checkup("th", faked)
+    lines, good = language_checkup("th", faked)
     assert "20 rows kept" in lines[0] or "rows kept of" in lines[0]
     assert isinstance(good, bool) and any("could be read" in line for line in lines)
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from seedfree.engine.loop import Clock
 from seedfree.errors import InvalidReplyError
 from seedfree.languages import FormatExample, Language, Style
 from seedfree.records import Reply
+from tests.fakes import VirtualClock
 
 _NUMBERS = itertools.count()
 
@@ -35,28 +35,15 @@ THAI = Language(
 )
 
 
-class FakeClock(Clock):
-    """Time passes when everybody sleeps: the one with the least time to go wakes first."""
+class WikiClock(VirtualClock):
+    """Time that begins at 0, so that it says how long was waited; on a day in 2027."""
 
     def __init__(self):
-        self.time, self.wakes = 0.0, []
+        super().__init__()
+        self.seconds = 0.0
 
     def timestamp(self):
-        return 1_800_000_000.0 + self.time
-
-    def monotonic(self):
-        return self.time
-
-    async def sleep(self, seconds):
-        wake = self.time + seconds
-        self.wakes.append(wake)
-        while True:
-            for _ in range(50):  # whoever is awake has its say first
-                await asyncio.sleep(0)
-            if wake == min(self.wakes):
-                break
-        self.wakes.remove(wake)
-        self.time = max(self.time, wake)
+        return 1_800_000_000.0 + self.seconds
 
 
 class FakeWiki:
@@ -67,7 +54,7 @@ class FakeWiki:
         self.url = f"https://wiki{next(_NUMBERS)}.example/w/api.php"
         self.pages, self.hits, self.random, self.requests, self.faults = {}, {}, [], [], []
         self.busy = self.busiest = 0
-        self.clock = FakeClock()
+        self.clock = WikiClock()
 
     def add(self, page_id, title, text, **more):
         page = {

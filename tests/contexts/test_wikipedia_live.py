@@ -35,9 +35,9 @@ def test_titles_are_found_and_their_revisions_kept(live_wiki, titles, thai):
     async def go():
         return [await source.contexts(Topic(title, position=i)) for i, title in enumerate(titles)]
 
-    found = asyncio.run(go())
-    assert len([contexts for contexts in found if contexts]) >= 4
-    for contexts in found:
+    by_title = asyncio.run(go())
+    assert len([contexts for contexts in by_title if contexts]) >= 4
+    for contexts in by_title:
         for context in contexts:
             assert 250 <= len(context.text) <= 4000
             assert context.source.title and context.source.revision.isdecimal()
@@ -67,16 +67,9 @@ def test_every_row_of_a_run_carries_title_url_and_revision(live_wiki, tmp_path):
     )
     run = pipeline.run(size=2, out=tmp_path)
     assert run.status == "complete"
-    for row in run.dataset:
-        assert (
-            row.source.kind == "wikipedia"
-            and row.source.title
-            and row.source.license == "CC-BY-SA-4.0"
-        )
-        assert (
-            row.source.url.startswith("http")
-            and row.source.revision.isdecimal()
-            and row.source.retrieved_at
-        )
+    for source in (row.source for row in run.dataset):
+        assert (source.kind, source.license) == ("wikipedia", "CC-BY-SA-4.0")
+        assert source.title and source.url.startswith("http")
+        assert source.revision.isdecimal() and source.retrieved_at
     card = (tmp_path / "README.md").read_text()
     assert all(row.source.revision in card for row in run.dataset)

@@ -18,21 +18,13 @@ from seedfree.languages import Language
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Reply, Topic
 
-TEXT = (
-    "Bread is baked from flour, water, salt and yeast, and rises for two hours before it is baked. "
-    * 4
+SENTENCE = (
+    "Bread is made of flour, water, salt and yeast, and rises for two hours before it is baked. "
 )
+TEXT = SENTENCE * 4
 HOSTILE = [
-    "",
-    " ",
-    "\x00",
-    "../../etc/passwd",
-    "$topic ${x} {0}",
-    '"*|#<>',
-    "\ud800",
-    "ก" * 3000,
-    "a\nb",
-]
+    "", " ", "\x00", "../../etc/passwd", "$topic ${x} {0}", '"*|#<>', "\ud800", "ก" * 3000, "a\nb",
+]  # fmt: skip
 
 
 class Session:
@@ -97,8 +89,8 @@ def source(request, tmp_path):
 
 def contexts(source, text="bread", position=0):
     async def go():
-        found = source.contexts(Topic(text, position=position))
-        return await found if inspect.isawaitable(found) else found
+        answer = source.contexts(Topic(text, position=position))
+        return await answer if inspect.isawaitable(answer) else answer
 
     return asyncio.run(go())
 
@@ -115,17 +107,16 @@ def test_it_is_a_context_source(source):
 
 
 def test_a_context_holds_text_and_where_it_is_from(source):
-    found = contexts(bind(source))
-    assert found
-    for context in found:
+    given = contexts(bind(source))
+    assert given
+    for context in given:
         assert isinstance(context, Context)
         assert context.text == context.text.strip() != ""
         assert context.source.kind in ("wikipedia", "document", "written")
         assert context.source.title
         assert context.source.retrieved_at is None, "the run fills it in"
-        assert (context.topic, context.position, context.language) == (None, 0, ""), (
-            "the run fills them in"
-        )
+        filled_in_by_the_run = (context.topic, context.position, context.language)
+        assert filled_in_by_the_run == (None, 0, "")
 
 
 def test_the_same_place_in_the_run_gives_the_same_contexts(source):

@@ -133,7 +133,6 @@ def test_through_the_engine_every_prompt_gets_its_reply_and_is_paid_for_once(gen
     assert all(reply.usage.output_tokens for reply in replies)
     calls = list(getattr(generator, "calls", ()))
     silent = Transport(transport=httpx.MockTransport(refuse))
-    assert (
-        generate_all(generator, prompts, out=tmp_path, concurrency=1, transport=silent) == replies
-    )
+    again = generate_all(generator, prompts, out=tmp_path, concurrency=1, transport=silent)
+    assert again == replies
     assert list(getattr(generator, "calls", ())) == calls

@@ -176,9 +176,8 @@ def test_an_error_inside_a_success_is_classified(kind, error):
 
 def test_a_bad_request_inside_a_success_fails_that_request_alone():
     with pytest.raises(RequestError) as caught:
-        read(
-            b'{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too large"}}'
-        )
+        error = {"type": "invalid_request_error", "message": "max_tokens: too large"}
+        read(json.dumps({"type": "error", "error": error}).encode())
     assert type(caught.value) is RequestError
     assert "too large" in str(caught.value)
 

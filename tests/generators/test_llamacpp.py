@@ -95,10 +95,8 @@ def test_a_thai_reply_fits_the_schema(llama):
     reply = llama.generate(PROMPT)
     fields = parse(reply.text, Question)
     assert any("ก" <= c <= "๛" for c in fields.instruction)
-    assert (
-        reply.stop_reason == "end"
-        and reply.model == llama.identity == "llamacpp:sha256:a5fd3b62230aa5ec"
-    )
+    assert reply.stop_reason == "end"
+    assert reply.model == llama.identity == "llamacpp:sha256:a5fd3b62230aa5ec"
     assert reply.usage.input_tokens > 50 and reply.usage.output_tokens > 10
 
 
@@ -171,10 +169,8 @@ def test_no_process_outlives_its_parent(end):
 def test_the_body_depends_on_prompt_and_settings_alone():
     assert body(PROMPT) == body(PROMPT)
     sent = body(PROMPT)
-    assert (
-        sent["prompt"].endswith("}\n\nข้าวหลามหนองมนเป็นของฝากจากจังหวัดชลบุรี\n")
-        and sent["prompt"].count("{") == 2
-    )
+    assert sent["prompt"].endswith("}\n\nข้าวหลามหนองมนเป็นของฝากจากจังหวัดชลบุรี\n")
+    assert sent["prompt"].count("{") == 2
     assert (sent["seed"], sent["n_predict"], sent["temperature"]) == (7, 200, 0.7)
     assert body(PROMPT, temperature=0.2)["temperature"] == 0.2
     assert body(Prompt("ก", temperature=0.9))["temperature"] == 0.9

@@ -2,8 +2,9 @@ import pytest
 
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
+from seedfree.generators.llamacpp import LlamaCppGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
-from seedfree.generators.prices import price_of
+from seedfree.generators.prices import price_of, terms_of
 from seedfree.records import Usage
 
 
@@ -38,12 +39,30 @@ def test_local_servers_and_functions_cost_nothing():
 
 
 def test_a_paid_model_behind_a_local_proxy_is_not_free():
-    assert (
-        price_of(OpenAICompatibleGenerator("http://localhost:4000", "gpt-4o-mini")).output == 0.60
-    )
+    proxied = OpenAICompatibleGenerator("http://localhost:4000", "gpt-4o-mini")
+    assert price_of(proxied).output == 0.60
 
 
 def test_an_unknown_model_has_no_price():
     assert price_of(ClaudeGenerator("claude-someday-9")) is None
     assert price_of(OpenAICompatibleGenerator("https://h.example", "m")) is None
     assert price_of(object()) is None
+
+
+@pytest.mark.parametrize(
+    ("generator", "words"),
+    [
+        (ClaudeGenerator(api_key="k"), "Anthropic's terms forbid"),
+        (OpenAICompatibleGenerator("http://localhost:1", "m"), "provider's terms"),
+        (FunctionGenerator(str, name="mine"), "what it calls"),
+        (LlamaCppGenerator(), "Gemma Terms of Use"),
+    ],
+)
+def test_a_rows_generator_tells_its_terms(generator, words):
+    assert terms_of(generator.identity) == generator.terms
+    assert words in generator.terms
+
+
+@pytest.mark.parametrize("generator", ["", "human", "a model of my own", "anthropic"])
+def test_of_others_nothing_is_said(generator):
+    assert terms_of(generator) == ""

@@ -11,9 +11,12 @@ from seedfree.records import Context, Instruction
 from seedfree.tasks.multiple_choice import MultipleChoice
 
 ANSWER = {
-    "evidence": "แคนทำจากไม้ซาง", "question": "แคนทำจากอะไร", "correct": "ไม้ซาง", "wrong": ["หวาย", "ใบตาล", "ไม้สัก"],
+    "evidence": "แคนทำจากไม้ซาง",
+    "question": "แคนทำจากอะไร",
+    "correct": "ไม้ซาง",
+    "wrong": ["หวาย", "ใบตาล", "ไม้สัก"],
     "explanation": "ลำแคนเป็นไม้ซาง",
-}  # fmt: skip
+}
 
 
 def row(position: int = 0, seed: int = 0, language: str = "th", **changes: Any) -> Instruction:
@@ -27,9 +30,8 @@ def test_the_published_form() -> None:
     question, choices = item.instruction.split("\n\n")
     explanation, answer = item.output.split("\n\n")
     labelled = dict(line.split(". ") for line in choices.splitlines())
-    assert (
-        question == ANSWER["question"] and explanation == ANSWER["explanation"] and item.input == ""
-    )
+    assert (question, explanation) == (ANSWER["question"], ANSWER["explanation"])
+    assert item.input == ""
     assert list(labelled) == ["ก", "ข", "ค", "ง"]
     assert sorted(labelled.values()) == sorted(["ไม้ซาง", "หวาย", "ใบตาล", "ไม้สัก"])
     label = next(k for k, v in labelled.items() if v == "ไม้ซาง")

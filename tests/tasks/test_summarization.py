@@ -25,5 +25,6 @@ def test_forms_are_asked_for_equally_often() -> None:
 
 
 def test_settings_out_of_range() -> None:
-    with pytest.raises(ConfigError, match="out of range"):
+    says = r"Summarization\(temperature=3\) is out of range\. Use 0 to 2\."
+    with pytest.raises(ConfigError, match=says):
         Summarization(temperature=3)
