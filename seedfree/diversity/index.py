@@ -14,13 +14,14 @@ A row has one number, its place among all rows that came, those of `against` fir
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,8 +55,8 @@ INDEXES = ("auto", "exact", "hnsw")
 # Rows times numbers a bound takes, above which a graph is quicker: `benchmarks/diversity.py`, see
 # docs/diversity.md.
 _CROSSOVER, _OVERHEAD = 200_000_000, 24
-_BY_ROW = ("lengths", "duplicate_of", "similarity", "first")
 _RECALL = 500  # Rows that recall is measured on.
+_BY_ROW = ("lengths", "duplicate_of", "similarity", "first")  # In a file, an entry a row.
 # What goes wrong with a file that is cut off, or is another one.
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -188,12 +189,15 @@ class DiversityIndex:
         return self.selection(start, len(self), recall)
 
     def selection(self, start: int, end: int, recall: float | None) -> Selection:
-        """Returns what was decided about the rows from `start` to `end`, in their own numbers."""
-        duplicates = self._duplicates[start:end]
-        kept = np.flatnonzero(duplicates.rows < 0) + start
+        """Returns what was decided about the rows from `start` to `end`.
+
+        The selection is in the numbers of all rows so far.
+        """
+        of = self._duplicates.rows[start:end].copy()
+        similarity = self._duplicates.cosines[start:end].copy()
         # Without a single row nothing was chosen, and nothing can have been missed.
         index = "exact" if self.index == "auto" else self.index
-        return Selection(kept, duplicates.rows, duplicates.cosines, index, recall)
+        return Selection(np.flatnonzero(of < 0) + start, of, similarity, index, recall)
 
     def cut(self, n: int) -> None:
         """Forgets all rows from number n on, as if they had never come."""
@@ -270,12 +274,12 @@ class DiversityIndex:
         """Decides over the rows from `start` on; returns the recall of an index that has one."""
         # The search has a thread for each core; see `ExactSearch.nearest`.
         with threadpool_limits(1, "blas"):
-            search = self._searched(float(limits.min()), start)
+            search = self._current_search(float(limits.min()), start)
             for rows in parts(np.arange(start, len(self)), self._block):
                 self._decide(search, rows, limits[rows - start])
             return self._recall(start, limits) if search.name == "hnsw" else None
 
-    def _searched(self, threshold: float, start: int) -> Search:
+    def _current_search(self, threshold: float, start: int) -> Search:
         """Returns a search that holds what was kept of the rows before `start`."""
         search = self._search
         # What was too few rows to learn bounds from may have become enough.
@@ -283,11 +287,11 @@ class DiversityIndex:
         if search is not None and not (grown and search.name == "exact" and search.bounds.tight):
             return search
         self._chosen_at = len(self)
-        self._search = search = self._chosen(threshold)
+        self._search = search = self._new_search(threshold)
         self._take_in(search, 0, start)
         return search
 
-    def _chosen(self, threshold: float) -> Search:
+    def _new_search(self, threshold: float) -> Search:
         if self._wanted == "hnsw":
             return HnswSearch(self._vectors)
         bounds = Bounds.learn(self._vectors, threshold)
@@ -312,11 +316,11 @@ class DiversityIndex:
     def _decide(self, search: Search, rows: Ints, limits: Floats) -> None:
         """Decides over a block, and adds what it keeps to the search."""
         duplicates = self._duplicates
-        # Copies of a row before the block are known without a search ...
+        # A copy of a row that was kept before the block duplicates it, and needs no search.
         twins = self._vectors.twins[rows].copy()
         twins[(twins >= rows[0]) | (limits >= 1)] = -1
-        # ... unless that row was itself dropped, say. (The -1 of a row without a twin looks at the
-        # last row here, and stays -1 either way.)
+        # If its twin was dropped, or has an equal before it, another row is the nearest. (Here the
+        # -1 of a row without a twin looks at the last row of all, and stays -1 either way.)
         twins[~self._first[twins] | (duplicates.rows[twins] >= 0)] = -1
         copies, others = np.flatnonzero(twins >= 0), np.flatnonzero(twins < 0)
         duplicates[rows[copies]] = Nearest(twins[copies], np.ones(len(copies)))
@@ -351,8 +355,8 @@ class DiversityIndex:
         near = vectors.cosines(rows, nearest) > limits[sample]
         # A row that is still its own nearest has no kept row before it.
         missed = int((near & (nearest < rows) & ~dropped).sum())
-        found = int(dropped.sum())
-        return found / (found + missed) if found + missed else 1.0
+        noticed = int(dropped.sum())
+        return noticed / (noticed + missed) if noticed + missed else 1.0
 
 
 def _settle(vectors: UnitRows, bounds: Bounds, block: Block, nearest: Nearest) -> NDArray[np.bool_]:
@@ -493,9 +497,7 @@ class RunIndex:
         try:
             try:
                 # `write_atomic` takes bytes, and would hold a copy of arrays that may be large.
-                with open(
-                    temporary, "wb", opener=lambda name, how: os.open(name, how, 0o600)
-                ) as file:
+                with open(temporary, "wb", opener=_private) as file:
                     self._index.save(file, **beside)
                     file.flush()
                     os.fsync(file.fileno())
@@ -528,15 +530,17 @@ class RunIndex:
             self._saved = len(self)
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def held_vectors(store: VectorStore) -> StoredVectors:
     """Returns the vectors that the index beside them holds as there already; none without one."""
     vectors = None
-    try:
+    # A cache, which another version may have made.
+    with contextlib.suppress(*_DAMAGE):
         with np.load(store.path("index.npz"), allow_pickle=False) as state:
             vectors = store.find(state["keys"][: int(state["held"])])
-    except _DAMAGE:
-        # A cache, which another version may have made.
-        pass
     return StoredVectors(store, np.empty(0, np.int64)) if vectors is None else vectors
 
 
@@ -562,18 +566,19 @@ def check_threshold(threshold: object) -> float:
     Raises:
         ConfigError: It is not a number from 0 to 1.
     """
-    number = isinstance(threshold, Real) and not isinstance(threshold, bool)
-    if not number or not 0 <= float(cast("Real", threshold)) <= 1:
-        hint = "Use a cosine from 0 to 1, such as 0.95."
-        raise ConfigError(f"threshold is {threshold!r}", hint=hint)
-    return float(cast("Real", threshold))
+    if isinstance(threshold, Real) and not isinstance(threshold, bool):
+        cosine = float(threshold)
+        if 0 <= cosine <= 1:
+            return cosine
+    hint = "Use a cosine from 0 to 1, such as 0.95."
+    raise ConfigError(f"threshold is {threshold!r}", hint=hint)
 
 
-def _row_limits(threshold: float | Sequence[float], n: int) -> Floats:
+def _row_limits(threshold: Any, n: int) -> Floats:
     """Returns the threshold of each of n rows, given one for all or for each."""
     if np.ndim(threshold) == 0:
         return np.full(n, check_threshold(threshold))
-    limits = [check_threshold(each) for each in cast("Sequence[float]", threshold)]
+    limits = list(map(check_threshold, threshold))
     if len(limits) != n:
         hint = "Give one, or one for each row."
         raise ConfigError(f"There are {len(limits)} thresholds for {n} rows", hint=hint)

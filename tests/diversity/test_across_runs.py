@@ -1,12 +1,13 @@
 """What a later process, or a later run, need not do again; and rows that were there before."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import seedfree as sf
-from seedfree.diversity.index import DiversityIndex
+from seedfree.diversity.index import DiversityIndex, RunIndex
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.diversity.store import VectorStore
 from seedfree.errors import ConfigError, EncoderError
@@ -14,6 +15,9 @@ from seedfree.languages import Language
 from seedfree.run.folder import describe
 from tests.diversity.planted import InRun, Planted, Returns, direction, planted_rows, row, same
 from tests.fakes import FakeClock, LetterEncoder, thai_llm
+
+# A run's folder as an earlier version left it.
+GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 
 
 def in_run(folder, encoder, **settings):
@@ -87,6 +91,16 @@ def test_another_threshold_is_noticed(tmp_path):
         in_run(tmp_path, Planted(planted), threshold=0.98).select(items),
         SemanticDiversityFilter(0.98, Planted(planted)).select(items),
     )
+
+
+def test_an_index_of_the_version_before_is_taken_up(monkeypatch):
+    (store,) = VectorStore.open_all(GOLDEN / "vectors")
+    ids, vectors = store.rows()
+    expected = sf.greedy_select(vectors[:], 0.83)
+    monkeypatch.setattr(DiversityIndex, "add", None)
+    index = RunIndex(store, "auto")
+    assert len(index) == len(ids) > 0
+    same(index.select(store.vectors([], None), vectors, np.full(len(ids), 0.83)), expected)
 
 
 @pytest.mark.parametrize(
