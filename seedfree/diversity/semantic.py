@@ -245,9 +245,9 @@ class SemanticDiversityFilter:
 
     def _check_names(self, tasks: Sequence[str]) -> None:
         """Raises `ConfigError` where the thresholds by task are not those of the run's tasks."""
-        limits_of(self.threshold, tasks)
         if not tasks or not isinstance(self.threshold, Mapping):
             return
+        limits_of(self.threshold, tasks)
         strange = sorted(self.threshold.keys() - {"*", *tasks})
         if strange:
             raise ConfigError(

@@ -7,7 +7,8 @@ from seedfree.diversity import index, search
 from seedfree.diversity.index import DiversityIndex, greedy_select
 from seedfree.diversity.search import ExactSearch, HnswSearch, Nearest
 from seedfree.errors import ConfigError, EncoderError
-from tests.diversity.test_index import assert_same, distributions, naive, unit
+from tests.diversity.planted import unit
+from tests.diversity.test_index import assert_same, distributions, naive
 
 NAMES = ["planted", "clustered", "nearly collinear", "all equal", "exact duplicates", "a chain"]
 

@@ -7,11 +7,7 @@ from hypothesis import strategies as st
 
 from seedfree.diversity.index import greedy_select
 from seedfree.errors import ConfigError, EncoderError
-
-
-def unit(vectors):
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from tests.diversity.planted import unit
 
 
 def naive(vectors, threshold):

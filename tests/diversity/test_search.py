@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from seedfree.diversity.index import DiversityIndex, greedy_select
 from seedfree.diversity.search import Bounds
 from seedfree.diversity.vectors import UnitRows
+from tests.diversity.planted import unit
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +29,6 @@ def _rotate(monkeypatch, width, dense=2):
     monkeypatch.setattr("seedfree.diversity.search._TILE", 13)
     monkeypatch.setattr("seedfree.diversity.search.DENSE", dense)
     monkeypatch.setattr("seedfree.diversity.index.DENSE", dense)
-
-
-def unit(vectors):
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def naive(vectors, thresholds, held=0):

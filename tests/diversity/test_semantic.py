@@ -10,7 +10,7 @@ from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.errors import ConfigError, EncoderError, RetryableError
 from seedfree.languages import Language
 from seedfree.records import Context, Source
-from tests.diversity.planted import InRun, Planted, Returns, direction, near, prose, row
+from tests.diversity.planted import InRun, Planted, Returns, direction, near, prose, row, unit
 
 THAI = [
     ("ข้าวซอยคืออะไร", "ข้าวซอยเป็นอาหารของภาคเหนือ ทำจากเส้นบะหมี่ในน้ำแกงกะทิ กินกับผักกาดดองและหอมแดง"),
@@ -198,13 +198,8 @@ def test_unknown_tokens_above_five_percent_are_refused(share, refused):
         diversity.select(items)
 
 
-def alike(texts):
-    return np.stack([direction("") + 0.01 * direction(text) for text in texts]) / 1.0
-
-
 def unit_alike(texts):
-    vectors = alike(texts)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit([direction("") + 0.01 * direction(text) for text in texts])
 
 
 def test_an_encoder_that_puts_unrelated_rows_together_is_refused():

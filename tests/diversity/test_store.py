@@ -16,7 +16,7 @@ TEXTS = [f"text {i}" for i in range(10)]
 
 
 class Encoder:
-    """Random directions; counts its texts, and fails at the n-th call where it is told to."""
+    """Random directions; notes its texts, and fails at the call `fails_at`."""
 
     def __init__(self, d=4, fails_at=None):
         self.d, self.fails_at, self.calls, self.seen = d, fails_at, 0, []
