@@ -117,8 +117,8 @@ def test_rows_that_a_diversity_filter_dropped_are_not_judged_again(
 
 
 def test_settings_describe_one_filter_or_a_list(tmp_path: Path) -> None:
-    one = _pipeline(diversity=sf.CapDiversityFilter(per_page=2)).settings()["diversity"]
-    assert one == {
+    single = _pipeline(diversity=sf.CapDiversityFilter(per_page=2)).settings()["diversity"]
+    assert single == {
         "kind": "CapDiversityFilter",
         "per_page": 2,
         "per_topic": None,
@@ -127,7 +127,7 @@ def test_settings_describe_one_filter_or_a_list(tmp_path: Path) -> None:
         diversity=(sf.ExactDiversityFilter(), sf.CapDiversityFilter(per_page=2))
     ).settings()["diversity"]
     assert (
-        many[1] == one
+        many[1] == single
         and many[0]["fields"] == ["instruction", "output"]
         and "reason" not in many[0]
     )
@@ -160,9 +160,15 @@ def test_what_is_no_diversity_filter_is_refused(diversity: Any, says: str) -> No
 def test_a_configuration_file_may_list_diversity_filters(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
-        "language: th\ngenerator: {use: OpenAICompatibleGenerator, base_url: 'http://127.0.0.1:1', model: m}\n"
-        "diversity: [ExactDiversityFilter, {use: LexicalDiversityFilter, threshold: 0.7}, "
-        "{use: SemanticDiversityFilter, encoder: USEEncoder}, {use: CapDiversityFilter, per_page: 9}]\n"
+        """
+language: th
+generator: {use: OpenAICompatibleGenerator, base_url: 'http://127.0.0.1:1', model: m}
+diversity:
+  - ExactDiversityFilter
+  - {use: LexicalDiversityFilter, threshold: 0.7}
+  - {use: SemanticDiversityFilter, encoder: USEEncoder}
+  - {use: CapDiversityFilter, per_page: 9}
+"""
     )
     semantic = sf.SemanticDiversityFilter(encoder=sf.USEEncoder())
     filters = [
