@@ -23,6 +23,7 @@ __all__ = [
     "json_line",
     "json_rows",
     "read_json",
+    "sync_folder",
     "write_atomic",
     "write_json",
 ]
@@ -153,14 +154,19 @@ def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: boo
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         hint = "Make room on the disk, or the folder writable, and run it again."
         raise ConfigError(f"Cannot write {path}: {error.strerror}", hint=hint) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder outlive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
