@@ -14,7 +14,6 @@ from seedfree.engine.http import (
     check_positive,
     check_price,
     check_url,
-    count,
     find_key,
     is_loopback,
     json_request,
@@ -22,6 +21,7 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
+    token_count,
 )
 from seedfree.engine.schema import closed_schema
 from seedfree.errors import ConfigError, RetryableError
@@ -181,7 +181,8 @@ class ClaudeGenerator:
         return Reply(
             text="".join(text for text in texts if isinstance(text, str)),
             usage=Usage(
-                sum(count(usage.get(name)) for name in inputs), count(usage.get("output_tokens"))
+                sum(token_count(usage.get(name)) for name in inputs),
+                token_count(usage.get("output_tokens")),
             ),
             stop_reason=_STOP.get(stop, stop) if isinstance(stop, str) else "end",
             model=model if isinstance(model := data.get("model"), str) else self.model,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import httpx
 from filelock import FileLock
 
-from seedfree.engine.http import count, json_request, raise_fault, read_object, send_once
+from seedfree.engine.http import json_request, raise_fault, read_object, send_once, token_count
 from seedfree.errors import ConfigError, RetryableError, missing_extra
 from seedfree.generators.grammar import grammar
 from seedfree.records import Prompt, Reply, Usage
@@ -253,7 +253,7 @@ class LlamaCppGenerator:
             stop, names = data.get("stop_type"), ("tokens_evaluated", "tokens_predicted")
         if not isinstance(text, str):
             raise RetryableError("The server's answer holds no text")
-        tokens = [count(usage.get(name)) if isinstance(usage, dict) else 0 for name in names]
+        tokens = [token_count(usage.get(name)) if isinstance(usage, dict) else 0 for name in names]
         return Reply(
             text,
             Usage(*tokens),

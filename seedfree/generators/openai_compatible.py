@@ -19,7 +19,6 @@ from seedfree.engine.http import (
     check_positive,
     check_price,
     check_url,
-    count,
     find_key,
     host_of,
     json_request,
@@ -27,6 +26,7 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
+    token_count,
 )
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.errors import ConfigError, RetryableError
@@ -222,7 +222,9 @@ class OpenAICompatibleGenerator:
         usage = usage if isinstance(usage, dict) else {}
         return Reply(
             text=text,
-            usage=Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))),
+            usage=Usage(
+                token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
+            ),
             stop_reason=stop,
             model=model if isinstance(model := data.get("model"), str) else self.model,
         )
