@@ -380,8 +380,8 @@ def json_request(
     """
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     place, host = _place(url)
-    # The headers are complete and the body is read: what httpx would add is worked out once, and not
-    # for each of thousands of requests.
+    # The headers are complete and the body is read, so that what httpx would add is worked out once
+    # and not for each of thousands of requests.
     fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
     fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, _CONNECT)}}

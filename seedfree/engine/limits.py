@@ -22,8 +22,8 @@ __all__ = ["Limits", "Slot", "exhausted_until"]
 # What a provider answers when it is asked too much, as opposed to when it is broken. 529 is
 # Anthropic's "overloaded".
 _CROWDED = frozenset({429, 529})
-# A round of successes raises the number under way by one, so it takes n / 2 rounds to undo a halving
-# from n. Above 50 each success counts for more, so that it never takes more than 25 n successes.
+# A round of successes raises the number under way by one, so it takes n / 2 rounds to undo a
+# halving from n. Above 50 each success counts for more, so that 25 n successes are always enough.
 _LEAST_RAISE = 0.02
 _LONGEST_BACKOFF = 60.0
 # A number in a reset header is either seconds to come or a time since 1970. 1e8 seconds to come

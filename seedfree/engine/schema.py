@@ -254,7 +254,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _finite(digits: str) -> float:
-    """Reads a number; one beyond the range of floats, which Python reads as infinity, is refused."""
+    """Reads a number, but not one beyond the range of floats, which Python reads as infinity."""
     number = float(digits)
     if not math.isfinite(number):
         _refuse(digits[:20])
