@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
 from seedfree.engine.http import Answer, Transport, open_files
-from seedfree.engine.ledger import Entry, Ledger, current
+from seedfree.engine.ledger import Entry, Ledger, upgraded
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import Clock, Threads
 from seedfree.engine.schema import find_json
@@ -506,7 +506,7 @@ def _key(name: str, sent: bytes, sample: str) -> str:
 
 
 def _fetch_key(key: str) -> str:
-    return current(f"fetch:{key}")
+    return upgraded(f"fetch:{key}")
 
 
 def _over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:

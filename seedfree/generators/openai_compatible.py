@@ -20,7 +20,6 @@ from seedfree.engine.http import (
     check_positive,
     check_price,
     check_url,
-    count,
     find_key,
     host_of,
     json_request,
@@ -28,6 +27,7 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
+    token_count,
 )
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.errors import ConfigError, RetryableError
@@ -234,7 +234,9 @@ class OpenAICompatibleGenerator:
         usage = mapping(data.get("usage"))
         return Reply(
             text=text,
-            usage=Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))),
+            usage=Usage(
+                token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
+            ),
             stop_reason=stop,
             model=string(data.get("model"), self.model),
         )
