@@ -25,17 +25,17 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seedfree._plots import new_figure, save_figure
 from seedfree._seeds import seeded
 from seedfree.diversity.index import check_threshold
 from seedfree.diversity.vectors import Fault, Floats, Ints, Singles, UnitRows, parts, unit_fault
-from seedfree.errors import ConfigError, EncoderError, SeedfreeError, missing_extra
+from seedfree.errors import ConfigError, EncoderError, SeedfreeError
 from seedfree.languages import Language
 from seedfree.protocols import Encoder
 from seedfree.text import squeeze
@@ -233,12 +233,8 @@ class Calibration:
         Raises:
             ConfigError: matplotlib is missing, or the file cannot be written.
         """
-        if find_spec("matplotlib") is None:
-            raise missing_extra("matplotlib", "report")
-        from matplotlib.figure import Figure
-
         grid = np.linspace(min(self.thresholds), 0.999, 200)
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        figure = new_figure(7, 4.5)
         axes = figure.subplots()
         drops = [self.false_drops(None, t) for t in grid]
         axes.plot(grid, drops, color="black", label="false drops a row")
@@ -250,11 +246,7 @@ class Calibration:
         title = f"{self.encoder}, {self.rows:,} rows a task, tasks: {self.tasks}"
         axes.set_title(title, fontsize=9)
         axes.legend()
-        try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
-            hint = "Choose a .png, .svg or .pdf in a folder."
-            raise ConfigError(f"Cannot write {path}: {error}", hint=hint) from error
+        save_figure(figure, path)
 
     def __repr__(self) -> str:
         misses = self.misses

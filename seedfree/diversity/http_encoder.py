@@ -28,7 +28,7 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
 )
-from seedfree.engine.limits import Limits
+from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import run_sync, side_by_side
 from seedfree.errors import ConfigError, EncoderError, RetryableError
 
@@ -135,17 +135,15 @@ class OpenAICompatibleEncoder:
         body: dict[str, Any] = {"model": self.model, "input": texts}
         if self.dimensions is not None:
             body["dimensions"] = self.dimensions
-        attempt = 0
-        while True:
+
+        async def send(slot: Slot) -> Singles:
             request = json_request(f"{self.base_url}/embeddings", body, headers, self.timeout)
-            try:
-                async with limits.slot() as slot:
-                    answer = await transport.send(request, now=time.time())
-                    vectors = self._read(answer, len(texts), headers)
-                    limits.succeeded(slot, 0, answer.headers.raw)
-                    return vectors
-            except RetryableError as error:
-                attempt = await limits.fault(error, slot, attempt, texts[0])
+            answer = await transport.send(request, now=time.time())
+            vectors = self._read(answer, len(texts), headers)
+            limits.succeeded(slot, 0, answer.headers.raw)
+            return vectors
+
+        return await limits.retrying(send, key=texts[0])
 
     def _read(self, answer: Answer, n: int, headers: dict[str, str]) -> Singles:
         """Returns shape [n, d], in the order of the request."""

@@ -6,7 +6,6 @@ All of it from the vectors that the run keeps: nothing is encoded or asked for a
 from __future__ import annotations
 
 import html
-import io
 import json
 import math
 from collections import Counter
@@ -19,14 +18,14 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from seedfree._files import write_atomic
+from seedfree._plots import new_figure, save_figure
 from seedfree._seeds import seeded
 from seedfree.diversity.calibration import aligned
 from seedfree.diversity.index import greedy_select, held_vectors
 from seedfree.diversity.semantic import Threshold, as_threshold, limits_of
 from seedfree.diversity.store import VectorStore
 from seedfree.diversity.vectors import Ints, Singles, UnitRows, parts
-from seedfree.errors import ConfigError, missing_extra
+from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction, Selection
 from seedfree.text import shown
@@ -204,20 +203,10 @@ class ThresholdSweep(Sequence[SweepRow]):
             ConfigError: matplotlib is not installed, it knows no such format, or the file cannot be
                 written.
         """
-        path, image = Path(path), io.BytesIO()
-        try:
-            self._figure().savefig(image, format=path.suffix[1:] or "png")
-        except ValueError as error:
-            hint = "Name it .png, .svg or .pdf."
-            raise ConfigError(f"Cannot draw {path.name}: {error}", hint=hint) from error
-        write_atomic(path, [image.getvalue()])
+        save_figure(self._figure(), path)
 
     def _figure(self) -> Figure:
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise missing_extra("matplotlib", "report") from error
-        figure = Figure(figsize=(12, 8), layout="constrained")
+        figure = new_figure(12, 8)
         (kept, nearest), (score, words) = figure.subplots(2, 2)
         self._draw(kept, "all", [row.kept for row in self.rows])
         for task in self.rows[0].by_task:

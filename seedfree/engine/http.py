@@ -39,6 +39,7 @@ __all__ = [
     "Transport",
     "check_positive",
     "check_price",
+    "check_temperature",
     "check_url",
     "classify",
     "explain",
@@ -435,6 +436,17 @@ def check_price(price: Price | None) -> None:
             f"price {price!r} is not a price",
             hint="Give USD per million tokens as (input, output).",
         )
+
+
+def check_temperature(temperature: float | None) -> None:
+    """Checks a temperature to ask with; `None` leaves it to the prompt or the model.
+
+    Raises:
+        ConfigError: It is not between 0 and 2, the range of OpenAI's API.
+    """
+    # Written so that NaN, which compares false with everything, is refused, too.
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise ConfigError(f"temperature is {temperature}", hint="Give 0 to 2, or None.")
 
 
 def check_positive(**settings: float | None) -> None:

@@ -7,17 +7,19 @@ import contextlib
 import math
 import re
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from seedfree._seeds import seeded
 from seedfree.engine.loop import Clock
 from seedfree.errors import RetryableError, StopRunError
 
 __all__ = ["Limits", "Slot", "exhausted_until"]
+
+_T = TypeVar("_T")
 
 # What a provider answers when it is asked too much, as opposed to when it is broken. 529 is
 # Anthropic's "overloaded".
@@ -186,6 +188,28 @@ class Limits:
 
     def _pause(self, seconds: float) -> None:
         self._resume_at = max(self._resume_at, self._clock.monotonic() + seconds)
+
+    async def retrying(
+        self, send: Callable[[Slot], Awaitable[_T]], key: str, tokens: int = 0
+    ) -> _T:
+        """Sends a request in a slot, and again where it may then succeed.
+
+        Args:
+            send: Sends once. A `RetryableError` is waited for and tried again.
+            key: The request's. The length of a wait is drawn from it.
+            tokens: What it may use at most, prompt and reply.
+
+        Raises:
+            RetryableError: The last attempt's.
+            StopRunError: The provider asks for a longer wait than `longest_wait`.
+        """
+        attempt = 0
+        while True:
+            try:
+                async with self.slot(tokens) as slot:
+                    return await send(slot)
+            except RetryableError as error:
+                attempt = await self.fault(error, slot, attempt, key)
 
     async def fault(self, error: RetryableError, slot: Slot, attempt: int, key: str) -> int:
         """Waits after an attempt that failed, and returns the number of the next.

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from seedfree.errors import ConfigError, InvalidReplyError
-from seedfree.text import clean, shown
+from seedfree.text import clean, shown, without_thought
 
 __all__ = ["CONSTRAINTS", "closed_schema", "find_json", "parse"]
 
@@ -170,8 +170,6 @@ _MAX_CHARS = 1_000_000
 # Every try that fails walks over the text before it once more, because the decoder's error counts
 # lines. A reply of braces alone must not take quadratic time.
 _MAX_STARTS = 64
-# A thought that does not end leaves no answer, so the pattern then matches all of the reply.
-_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 # A JSON escape that may be half of a surrogate pair.
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -217,7 +215,8 @@ def find_json(text: str) -> dict[str, Any]:
     """
     if len(text) > _MAX_CHARS:
         raise InvalidReplyError(f"The reply has {len(text):,} characters")
-    start, reason = text.find("{", _answer_start(text)), "The reply holds no JSON object"
+    text = without_thought(text)
+    start, reason = text.find("{"), "The reply holds no JSON object"
     for _ in range(_MAX_STARTS):
         if start < 0:
             break
@@ -232,12 +231,6 @@ def find_json(text: str) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise InvalidReplyError(f"The reply is not JSON: {type(error).__name__}") from None
     raise InvalidReplyError(reason)
-
-
-def _answer_start(text: str) -> int:
-    """Returns where the answer begins, behind the thought that some servers leave in a reply."""
-    thought = _THOUGHT.match(text)
-    return thought.end() if thought else 0
 
 
 def _without_surrogates(value: dict[str, Any], text: str) -> dict[str, Any]:

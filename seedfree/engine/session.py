@@ -318,30 +318,24 @@ class RunSession:
     async def _ask(self, request: _Request) -> Reply:
         """Sends a request, once it is on record and may be sent, until an answer settles it."""
         limits = self._limits_of(request.llm)
-        attempt, slot = 0, None
         self._check()
         await self._ledger.append(Entry("request", request.key, request.sent))
-        while True:
-            try:
-                async with limits.slot(request.tokens) as slot:
-                    self._check()
-                    return await self._send(request, limits, slot)
-            except RetryableError as error:
-                if slot is None:
-                    raise
-                request.renew()
-                try:
-                    attempt = await limits.fault(error, slot, attempt, request.key)
-                except StopRunError as stop:
-                    self.stopped = stop
-                    raise
-            except StopRunError as error:
-                self.stopped = error
+
+        async def send(slot: Slot) -> Reply:
+            self._check()
+            return await self._send(request, limits, slot)
+
+        try:
+            return await limits.retrying(send, request.key, request.tokens)
+        except RetryableError:
+            raise
+        except StopRunError as error:
+            self.stopped = error
+            raise
+        except RequestError as error:
+            if error.status not in _SETTLED:
                 raise
-            except RequestError as error:
-                if error.status not in _SETTLED:
-                    raise
-                return await self._rejected(request, error)
+            return await self._rejected(request, error)
 
     def _check(self) -> None:
         """Raises `StopRunError` where nothing more may be sent."""
@@ -366,10 +360,11 @@ class RunSession:
     async def _send(self, request: _Request, limits: Limits, slot: Slot) -> Reply:
         """Sends once. The answer is safe on disk before anything reads it."""
         self.requests += 1
-        if request.http is None:
+        http = request.fresh()
+        if http is None:
             answer = await self._call_backend(request)
         else:
-            answer = await self._transport.send(request.http, now=self.clock.timestamp())
+            answer = await self._transport.send(http, now=self.clock.timestamp())
         fields = answer.headers.raw
         headers = {
             name.decode().lower(): value.decode("latin-1")
@@ -454,6 +449,7 @@ class _Request:
 
     Attributes:
         http: `None` for a backend whose method is called instead.
+        used: Whether `http` was sent once.
         sent: The bytes that its key is made from.
         keys: Its key, and after it the one that an earlier version gave it.
     """
@@ -463,6 +459,7 @@ class _Request:
     http: httpx.Request | None
     sent: bytes
     keys: list[str]
+    used: bool = False
 
     @classmethod
     def of(cls, llm: Generator, prompt: Prompt, sample: str) -> _Request:
@@ -488,17 +485,19 @@ class _Request:
         """Returns what it may use at most: about a token for three bytes, in any script."""
         return len(self.sent) // 3 + self.prompt.max_tokens
 
-    def renew(self) -> None:
-        """Copies the HTTP request, which can be sent but once."""
-        if self.http is not None:
-            old = self.http
-            self.http = httpx.Request(
-                old.method,
-                old.url,
-                headers=old.headers,
-                content=old.content,
-                extensions=old.extensions,
-            )
+    def fresh(self) -> httpx.Request | None:
+        """Returns the HTTP request, or a copy of it after the first time: it can be sent but once."""
+        request, used = self.http, self.used
+        self.used = True
+        if request is None or not used:
+            return request
+        return httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=request.content,
+            extensions=request.extensions,
+        )
 
 
 def _key(name: str, sent: bytes, sample: str) -> str:

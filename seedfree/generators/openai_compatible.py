@@ -19,6 +19,7 @@ from seedfree.engine.http import (
     Price,
     check_positive,
     check_price,
+    check_temperature,
     check_url,
     find_key,
     host_of,
@@ -34,7 +35,6 @@ from seedfree.errors import ConfigError, RetryableError
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import (
     chat_messages,
-    check_temperature,
     error_status,
     first_choice,
     joined_text,
@@ -56,7 +56,8 @@ _PENALTY: dict[str, tuple[str, ...]] = {_OPENAI: (), "openrouter.ai": ("repetiti
 _REASONING = re.compile(r"(o\d|gpt-([5-9]|\d\d))")
 # A path that names its version: /v1, /api/v1, /v1beta/openai.
 _VERSIONED = re.compile(r"/v\d\w*(/|\Z)")
-# A thought that does not end leaves no answer.
+# Wider than `text.without_thought`: here the servers' own tags are known. A thought that does not
+# end leaves no answer.
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>\s*|\Z)", re.DOTALL)
 # Servers differ in the formats that they know, and some reject the others.
 _SERVERS_TAKE = CONSTRAINTS - {"format"}
