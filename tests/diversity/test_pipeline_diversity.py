@@ -15,7 +15,8 @@ from seedfree.config import Config
 from seedfree.errors import ConfigMismatchError
 from seedfree.records import Instruction
 from tests.fakes import FakeClock, LetterEncoder, thai_llm
-from tests.test_pipeline import _files, _pipeline
+from tests.fakes import published as _files
+from tests.fakes import small_pipeline as _pipeline
 
 
 @dataclass

@@ -1,3 +1,5 @@
+"""How many contexts each task gets in a round, and how many rows each task is to give."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace
