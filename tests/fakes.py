@@ -168,6 +168,11 @@ def small_pipeline(llm: Any = None, **changes: Any) -> sf.Pipeline:
     return sf.Pipeline("th", llm or thai_llm(), **{**settings, **changes})
 
 
+def label(part: object) -> str:
+    """Returns an object's `repr` without its address, which differs between processes."""
+    return repr(part).partition(" object")[0]
+
+
 def published(folder: Path) -> dict[str, bytes]:
     """Returns the published files of a run, the rows and the card, without the manifest."""
     files = (path for path in sorted(folder.iterdir()) if path.suffix in (".jsonl", ".md"))
