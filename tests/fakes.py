@@ -99,6 +99,7 @@ def fill(schema: dict[str, Any], path: str, salt: str, root: dict[str, Any] | No
         case "integer":
             return schema.get("minimum", 1)
         case _:
+            # A field `text` is a written context, which has a least length.
             text = sentence(path, salt, words=30 if path.endswith(".text") else 10)
             return text[: schema.get("maxLength", 400)]
 
@@ -121,6 +122,7 @@ class LetterEncoder:
     identity = "letters"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        # A little everywhere, so that a text of one letter has a direction, too.
         rows = np.full((len(texts), 64), 1e-3)
         for row, text in zip(rows, texts, strict=True):
             for pair in zip(text, text[1:], strict=False):

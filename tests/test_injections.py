@@ -208,6 +208,7 @@ def test_topics_are_asked_for_in_the_same_form_whatever_was_answered_before() ->
             asyncio.run(TopicStream(session, cultural_share=0.5).take(60))
         return session.prompts
 
+    # A topic is a line of limited length.
     hostile = [" ".join(page.split())[:110] for page in PAGES.values()]
     avoid = re.compile(r"^- Leave out .*$", re.MULTILINE)
     plain = asked([sentence(i, words=4) for i in range(20)])

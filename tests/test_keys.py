@@ -25,6 +25,7 @@ from seedfree.records import Prompt
 from seedfree.run.folder import describe
 from tests.fakes import FakeClock, fill, small_pipeline
 
+# A key with characters that stand otherwise in a URL.
 CANARY = "sk-canary/+0123456789abcdef=Ab"
 GATEWAY = "gw-canary-fedcba9876543210"
 FORMS = [
@@ -32,7 +33,6 @@ FORMS = [
     for key in (CANARY, GATEWAY)
     for form in (key, f"Bearer {key}", quote(key, safe=""), quote(key))
 ]
-
 
 GENERATORS: dict[str, Callable[[], Any]] = {
     "claude": lambda: sf.ClaudeGenerator(api_key=CANARY),
@@ -166,6 +166,7 @@ def _no_keys_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 def _leaks(text: str) -> list[str]:
     """Returns the forms of the keys that stand in a text."""
+    # In any case of letters: some quote in lower case, %2f for %2F.
     return [form for form in FORMS if form.lower() in text.lower()]
 
 
@@ -303,6 +304,7 @@ def test_the_settings_of_ones_own_parts_hold_no_key() -> None:
 
 def test_redact_takes_out_a_key_in_every_form_and_nothing_else() -> None:
     body = f'{{"a": "{FORMS} {quote(CANARY, safe="").lower()}", "b": "EMPTY ข้าว"}}'.encode()
+    # "EMPTY" is what people type for servers that check no key, and stands in honest replies.
     left = redact(body, frozenset(key.encode() for key in (CANARY, GATEWAY, "EMPTY", "")))
     assert not _leaks(left.decode()) and b"EMPTY" in left and "ข้าว".encode() in left
     assert redact(b"nothing", frozenset({CANARY.encode()})) == b"nothing"

@@ -132,12 +132,13 @@ def test_a_larger_size_goes_on_and_pays_only_for_what_is_new(tmp_path: Path) -> 
     more, whole = thai_llm(), thai_llm()
     run = small_pipeline(more).run(size=40, out=tmp_path)
     small_pipeline(whole).run(size=40, out=tmp_path / "whole")
+    # The smaller run may have asked for a little that the larger one needs not.
     assert len(run.dataset) == 40 and len(more.calls) + len(small.calls) <= len(whole.calls) + 2
 
 
 def test_a_stopped_run_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     small_pipeline().run(size=30, out=tmp_path / "whole", clock=FakeClock())
-    left = iter(range(13))
+    left = iter(range(13))  # enough for topics, contexts and some rows
 
     def failing(prompt: Prompt) -> Reply:
         if next(left, None) is None:
@@ -186,9 +187,12 @@ def test_replies_of_another_run_are_taken_over(tmp_path: Path) -> None:
 def test_filters_and_the_diversity_filter_say_why(tmp_path: Path) -> None:
     class Odd:
         def check(self, item: Instruction) -> str | None:
+            # What stands in brackets is a detail, by which drops are not counted.
             return "odd: first letter (ข)" if item.instruction.startswith("ข") else None
 
     class Twins:
+        """Drops every second row as a duplicate of the one before."""
+
         def select(self, items: Sequence[Instruction]) -> sf.Selection:
             kept = np.arange(0, len(items), 2)
             of = np.array([i - 1 if i % 2 else -1 for i in range(len(items))])
@@ -245,6 +249,7 @@ def test_the_budget_holds(tmp_path: Path) -> None:
     run = small_pipeline(llm).run(size=500, out=tmp_path, budget_usd=2.0, concurrency=2)
     assert run.status == "stopped" and "budget" in run.message
     usage = thai(llm.calls[-1]).usage
+    # Two requests, of at most twice the length of the last one, at 1,000 USD a million tokens.
     in_flight = 2 * 2 * (usage.input_tokens + usage.output_tokens) / 1000
     assert run.stats.price_usd is not None
     assert 2.0 <= run.stats.price_usd <= 2.0 + in_flight
@@ -255,6 +260,7 @@ def test_a_budget_holds_to_within_the_requests_in_flight_and_the_run_goes_on(
     tmp_path: Path, concurrency: int
 ) -> None:
     def dollar(prompt: Prompt) -> Reply:
+        """Answers at the price of one dollar."""
         return Reply(thai(prompt).text, Usage(1_000_000, 0))
 
     def run(budget: float | None) -> tuple[sf.Run, int]:
@@ -292,7 +298,7 @@ def test_a_cut_ledger_is_noticed(tmp_path: Path) -> None:
     small_pipeline().run(size=8, out=tmp_path)
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
         connection.execute("DELETE FROM entries WHERE n > 10")
-    connection.close()
+    connection.close()  # the block above commits, and leaves the connection open
     with pytest.raises(LedgerDamagedError):
         small_pipeline().run(size=8, out=tmp_path)
 
@@ -301,6 +307,7 @@ def test_the_manifest_names_every_file_by_its_hash(tmp_path: Path) -> None:
     run = small_pipeline().run(size=6, out=tmp_path)
     hashes = {name: hashlib.sha256(f).hexdigest() for name, f in published(tmp_path).items()}
     assert run.manifest["files"] == hashes and run.manifest["rows"] == 6
+    # The card escapes whatever Markdown might read as its own.
     assert "function\\:thai" in (tmp_path / "README.md").read_text()
 
 
@@ -350,7 +357,7 @@ def test_the_papers_pipeline_has_the_papers_numbers() -> None:
     assert settings["diversity"]["threshold"] == 0.95 and settings["diversity"]["fields"] == "paper"
     wikipedia = settings["contexts"][0]
     assert wikipedia["results"] == 15 and wikipedia["random_fallback"] is True
-    temperatures = {t["kind"].rpartition(".")[2]: t["temperature"] for t in settings["tasks"]}
+    temperatures = {task["kind"]: task["temperature"] for task in settings["tasks"]}
     assert temperatures == {
         "ClosedQA": 0.3,
         "Summarization": 0.35,

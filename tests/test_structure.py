@@ -100,6 +100,7 @@ def imports(module: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             full = [f"{node.module}.{alias.name}" for alias in node.names]
+            # `from seedfree.a import b` imports a module b, or a name of the module a.
             names |= {name if name in MODULES else node.module for name in full}
     return {name for name in names if name.startswith("seedfree.")}
 
@@ -121,6 +122,7 @@ def test_rooms_import_from_above() -> None:
 
 
 def test_no_circles_within_a_room() -> None:
+    # A circle is an error, and its message names the modules.
     graphlib.TopologicalSorter({name: imports(name) - {name} for name in MODULES}).prepare()
 
 
@@ -164,6 +166,7 @@ def python(code: str, *flags: str) -> str:
     """Runs code in a fresh interpreter; returns what it prints."""
     command = [sys.executable, *flags, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # The report on imports goes to standard error.
     return done.stdout + done.stderr
 
 
@@ -178,6 +181,7 @@ def test_import_is_quick_and_light() -> None:
     # A line of the report: own microseconds | microseconds with all below it | module.
     lines = [line for report in reports for line in report.splitlines()]
     seconds = [int(line.split("|")[1]) / 1e6 for line in lines if line.endswith("| seedfree")]
+    # Whatever else the machine does makes an import slower, so the least time is the import's.
     assert min(seconds) < MAX_SECONDS
 
 

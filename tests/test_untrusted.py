@@ -131,10 +131,13 @@ def test_ten_thousand_replies_raise_nothing_and_give_rows_that_can_be_published(
                 rows += 1
                 line = json_line(row(item)).encode("utf-8")
                 assert b"\n" not in line[:-1] and json.loads(line)["output"] == item.output
-    assert rows > REPLIES / 20, "almost every reply was refused, so few rows were looked at"
+    # If almost every reply were refused, few rows would have been looked at.
+    assert rows > REPLIES / 20
     assert time.perf_counter() - began < 60
 
 
+# Texts of about a million characters that would take a careless parser hours, or more memory than
+# there is.
 M = 10**6
 LONG: dict[str, Callable[[], str]] = {
     "braces": lambda: "{" * M,
@@ -192,9 +195,11 @@ def test_numbers_that_no_row_can_hold_are_refused() -> None:
     class Mark(BaseModel):
         mark: float
 
+    # They are read as infinite, as no number, or not at all.
     for digits in ("1e400", "-1e400", "NaN", "Infinity", "9" * 5_000):
         with pytest.raises(InvalidReplyError):
             parse(f'{{"mark": {digits}}}', Mark)
+    # Python reads an integer of up to 4,300 digits, which no float holds.
     with pytest.raises(InvalidReplyError):
         parse(f'{{"mark": {"9" * 4_000}}}', Mark)
     assert parse('{"mark": 1e2}', Mark).mark == 100
@@ -226,6 +231,7 @@ def test_what_a_users_validator_raises_is_an_invalid_reply() -> None:
         str(caught.value).encode("utf-8")
 
 
+# Control characters but tab and line feed, marks of direction, line separators, surrogates.
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -273,7 +279,7 @@ def _hostile_run(folder: Path, size: int = 8, most: int = 60) -> Run:
     asked: list[Prompt] = []
 
     def answer(prompt: Prompt) -> Reply:
-        if len(asked) > most:
+        if len(asked) >= most:
             raise RuntimeError(f"server said {HOSTILE}")
         asked.append(prompt)
         return thai(prompt)
@@ -294,6 +300,7 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
     preview, page = repr(Preview(run)), (tmp_path / "README.md").read_text("utf-8")
     for text in (repr(run), repr(run.dataset), repr(run.dataset[0]), preview, page):
         assert not UNSEEN.search(text), text
+    # A row's own line that looks like a count of dropped rows does not stand at the margin.
     assert "\\x1b[2J" in preview and preview.count("\ndropped 9") == 0
     for name in ("dataset.jsonl", "dropped.jsonl", "manifest.json", "status.json"):
         (tmp_path / name).read_bytes().decode("utf-8")

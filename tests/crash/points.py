@@ -45,6 +45,7 @@ class Points:
         sqlite3.connect = self._connecting(sqlite3.connect)
 
     def __call__(self, what: str) -> None:
+        # Held during the kill, so that no other thread passes a point.
         with self._lock:
             self.seen.append(what)
             if len(self.seen) == self._kill_at:
@@ -93,6 +94,7 @@ class Points:
         return counted
 
     def _statement(self, sql: str, fn: Callable[..., Any], *args: Any) -> Any:
+        # A read changes nothing, so a kill before it is a kill after the last change.
         if sql.lstrip()[:6].upper() == "SELECT":
             return fn(*args)
         what = " ".join(sql.split()[:3])

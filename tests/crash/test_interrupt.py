@@ -50,6 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.asked.append(body)
+        # The client goes away meanwhile, so nothing is sent after the wait.
         if len(self.server.asked) >= self.server.hold:
             self.server.held.set()
             self.server.end.wait()
@@ -167,6 +168,7 @@ def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(
     server.hold = sys.maxsize
     assert _Terminal("-m", "seedfree.cli", "run", cut).end() == 0
     assert _timeless(tmp_path / "cut") == _timeless(tmp_path / "whole")
+    # The four that were in flight are asked again.
     assert len(server.asked) <= needed + 4 and len(set(server.asked)) == needed
 
 

@@ -95,6 +95,7 @@ def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(
     tmp_path: Path, notebook: _Notebook
 ) -> None:
     bell, out = tmp_path / "bell", tmp_path / "run"
+    # The kernel is another process, so a named pipe says when the model waits.
     os.mkfifo(bell)
     notebook.run(SETUP.format(root=str(Path(__file__).parents[2]), bell=str(bell), out=str(out)))
     # Opened for writing too, so that opening waits for nobody.

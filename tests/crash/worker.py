@@ -135,8 +135,9 @@ def _fault(out: Path, name: str) -> Callable[[int], None]:
 
 def _live(job: dict[str, Any], tell: int) -> None:
     """Lives a whole life and ends the process."""
-    signal.alarm(_LIMIT)
+    signal.alarm(_LIMIT)  # ends the process
     out = Path(job["out"])
+    # Opened first: a fault may take away the right to.
     calls = os.open(job["calls"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     fault = _fault(out, job["fault"])
     fault(0)
@@ -151,6 +152,7 @@ def _live(job: dict[str, Any], tell: int) -> None:
         report |= {"error": traceback.format_exc(), "kind": type(error).__name__}
     report |= {"seconds": time.perf_counter() - started, "points": points.seen}
     os.write(tell, json.dumps(report).encode())
+    # Without clean-up: threads may still wait for replies.
     os._exit(0)
 
 

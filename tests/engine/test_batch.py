@@ -72,6 +72,7 @@ def test_a_prompt_may_be_retried_and_then_fail_without_harm_to_others(tmp_path: 
     assert ok.text == "good" and ok.error is None
     assert bad.text == "" and "later" in str(bad.error) and len(tries) == 8 == len(clock.slept) + 1
     assert "ZeroDivisionError: oops" in str(broken.error)
+    # The same model to the ledger: it goes by the name. Failures are asked again.
     again = generate_all(FunctionGenerator(lambda _: "now", name="fn"), prompts, tmp_path)
     assert [r.text for r in again] == ["now", "good", "now"]
 
@@ -210,6 +211,7 @@ def test_a_wait_beyond_the_cap_stops_everyone_at_once(tmp_path: Path) -> None:
     prompts, server = [Prompt(str(i)) for i in range(12)], transport(crowded)
     with pytest.raises(StopRunError, match="asks to wait 3600 s"):
         generate_all(LLM, prompts, tmp_path, concurrency=4, clock=clock, transport=server)
+    # Those that were in flight, and none after them.
     assert clock.slept == [] and len(sent) <= 4
 
 
@@ -224,6 +226,7 @@ def test_prompts_are_read_as_requests_are_sent(tmp_path: Path) -> None:
     refusing = transport(lambda _: httpx.Response(401))
     with pytest.raises(StopRunError):
         generate_all(LLM, prompts(), tmp_path, concurrency=4, transport=refusing)
+    # As many as are in flight, and a few more.
     assert len(read) < 20
 
 

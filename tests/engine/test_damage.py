@@ -35,7 +35,7 @@ def _entry(i: int) -> Entry:
 
 
 def _append(ledger: Ledger, numbers: range) -> None:
-    """Commits entries, seven at a time."""
+    """Commits entries, up to seven at a time, as a run with some concurrency does."""
     for start in range(0, len(numbers), 7):
         append(ledger, *map(_entry, numbers[start : start + 7]))
 
@@ -52,6 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
     folder = tmp_path_factory.mktemp("whole")
     with Ledger(folder / "live") as ledger:
         _append(ledger, range(110))
+    # Its second process is killed: the log still holds what that one wrote.
     with Ledger(folder / "live") as ledger:
         _append(ledger, range(110, 200))
         shutil.copytree(folder / "live", folder / "killed")
@@ -74,6 +75,7 @@ def _damage(folder: Path, draw: random.Random) -> str:
                 reach = draw.choice([min(len(data), 120), len(data)])
                 data[draw.randrange(reach)] ^= draw.randrange(1, 256)
         case "zero":
+            # Sectors that were never written.
             start = draw.randrange(0, len(data), 512)
             end = min(start + draw.choice([512, BLOCK]), len(data))
             data[start:end] = bytes(end - start)
@@ -107,6 +109,7 @@ def _salvaged(folder: Path, out: Path, entries: list[Entry]) -> float:
     with Ledger(out) as ledger:
         saved = _content(ledger)
     assert len(saved) == counts.entries and _same(saved, entries)
+    # Without a readable head nobody knows how many there were.
     assert counts.lost in (None, len(entries) - len(saved))
     return len(saved) / len(entries)
 

@@ -66,6 +66,7 @@ def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_
     (reply,) = _ask(failing, tmp_path, clock=clock)
     assert reply.text == "" and str(reply.error).startswith("failed: ")
     assert len(sent) == 8 and len(set(sent)) == 1
+    # The waits double, each with a jitter of up to a half.
     assert [0.5 * 2**i <= wait <= 2**i for i, wait in enumerate(clock.slept)] == [True] * 7
     assert len(set(clock.slept)) == 7
     (reply,) = _ask(lambda _: good("at last"), tmp_path)
@@ -167,7 +168,7 @@ def test_waits_are_those_of_the_provider_in_all_its_spellings(tmp_path: Path) ->
 def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(
     tmp_path: Path,
 ) -> None:
-    """Faults are drawn by request and attempt, so they are the same whatever the order."""
+    """A request has the same faults in whatever order requests come: they are drawn by attempt."""
     tries: Counter[bytes] = Counter()
     faulty, lock = Counter[str](), threading.Lock()
     answers: dict[str, Callable[[], httpx.Response]] = {
@@ -195,7 +196,9 @@ def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(
     done = sum(r.error is None and json.loads(r.text) == {"a": "yes"} for r in replies)
     rejected = sum(str(r.error).startswith(("invalid", "cut off", "rejected")) for r in replies)
     failed = sum(str(r.error).startswith("failed") for r in replies)
+    # A prompt is given up after three replies that cannot be used; few draw three in a row.
     assert done + rejected + failed == 1000 and failed == 0 and done >= 995
+    # Every kind of fault was drawn.
     assert len(faulty) == len(answers) and sum(faulty.values()) > 200
 
 

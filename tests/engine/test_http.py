@@ -30,7 +30,9 @@ from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunEr
 
 
 def _answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(status, httpx.Headers({k.replace("_", "-"): v for k, v in headers.items()}), body)
+    # Names of arguments hold no hyphens.
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, httpx.Headers(names), body)
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
@@ -231,7 +233,7 @@ def _ask(wire: Wire, answer: bytes, url: str = "", **settings: float) -> Answer:
         b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\nhalf",
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 8\r\n\r\nnot gzip",
-        b"\x16\x03\x01 this is no HTTP at all\r\n\r\n",
+        b"\x16\x03\x01 this is no HTTP at all\r\n\r\n",  # TLS begins so
         b"HTTP/1.1 999999 OK\r\n\r\n",
     ],
 )
@@ -241,12 +243,13 @@ def test_resets_and_cut_or_senseless_answers_are_retryable(wire: Wire, answer: b
 
 
 def test_a_body_that_drips_meets_the_deadline_of_the_whole_exchange(wire: Wire) -> None:
-    wire.hang = True
+    wire.hang = True  # the rest of the 100 bytes never comes
     with pytest.raises(RetryableError, match="no answer in time"):
         _ask(wire, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nh", timeout=0.05)
 
 
 def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
+    # Small on the wire, and larger than what may be kept.
     bomb = gzip.compress(b"\0" * (4 * MAX_BODY))
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
     with pytest.raises(RequestError, match="larger than 32 MiB"):
@@ -264,6 +267,7 @@ def test_a_refused_connection_is_retryable() -> None:
 def test_the_environments_proxy_is_used_but_not_for_this_machine(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The server is the proxy, too: it answers whatever it is asked.
     monkeypatch.setenv("http_proxy", wire.url.removesuffix("/v1"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -274,6 +278,7 @@ def test_the_environments_proxy_is_used_but_not_for_this_machine(
 def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrency(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # The soft and the hard limit; 256 files are left to the rest of the process.
     limits = {"now": (1024, 4096)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.update(now=pair))

@@ -98,6 +98,7 @@ def test_a_second_process_is_turned_away_and_a_copy_of_the_lock_file_changes_not
     code = f"from seedfree.engine.ledger import Ledger; Ledger({str(tmp_path)!r})"
     command = [sys.executable, "-c", code]
     with Ledger(tmp_path):
+        # A process that closes any file drops the POSIX locks that it holds on that file.
         shutil.copy(tmp_path / ".lock", tmp_path / "copy")
         (tmp_path / ".lock").read_bytes()
         second = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -152,6 +153,7 @@ def test_a_loss_of_power_within_a_commit_loses_nothing_that_was_told(tmp_path: P
 
 def test_after_a_failed_commit_nothing_more_is_taken(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
+    # Every statement that writes an entry fails from here on.
     ledger._writes.execute("DROP TABLE entries")
 
     async def work() -> None:
@@ -178,6 +180,7 @@ def test_the_folder_and_every_file_are_private(tmp_path: Path) -> None:
     names = {".lock", "ledger.head", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"}
     assert modes == dict.fromkeys(names, 0o600)
     assert {p.name for p in folder.iterdir()} == {".lock", "ledger.head", "ledger.sqlite"}
+    # A copy or a backup may have opened the file to others.
     (folder / "ledger.sqlite").chmod(0o644)
     fill(folder, 1)
     assert (folder / "ledger.sqlite").stat().st_mode & 0o777 == 0o600
@@ -185,6 +188,7 @@ def test_the_folder_and_every_file_are_private(tmp_path: Path) -> None:
 
 def test_the_database_alone_is_a_whole_ledger_and_a_wrong_head_is_not(tmp_path: Path) -> None:
     fill(tmp_path)
+    # Somebody copied the database and nothing else.
     (tmp_path / "ledger.head").unlink()
     fill(tmp_path, 3)
     with Ledger(tmp_path) as ledger:
@@ -218,6 +222,7 @@ def test_the_head_is_there_before_those_who_wait_are_told(tmp_path: Path) -> Non
     with Ledger(tmp_path) as ledger:
         for i in range(3):
             append(ledger, Entry("reply", f"k{i}", b""))
+            # The head begins with the number of entries.
             assert int.from_bytes((tmp_path / "ledger.head").read_bytes()[:8]) == i + 1
 
 
@@ -249,6 +254,7 @@ def test_a_full_or_read_only_disk_is_a_setting(
         raise error
 
     monkeypatch.setattr("seedfree.engine.ledger.connect", connect)
+    # A file that could be written and is "read-only" all the same would count as damaged.
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ConfigError, match="Cannot write"):
         Ledger(tmp_path)
@@ -257,13 +263,13 @@ def test_a_full_or_read_only_disk_is_a_setting(
 def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.close()
-    ledger.close()
+    ledger.close()  # a second time does no harm
     with pytest.raises(StopRunError, match="closed"):
         append(ledger, Entry("reply", "k", b""))
 
 
 def test_a_reader_needs_no_lock_and_any_thread_may_read(tmp_path: Path) -> None:
-    reader = Ledger.reader(tmp_path)
+    reader = Ledger.reader(tmp_path)  # before there is a ledger
     with pytest.raises(LedgerError, match="Entry 3"):
         reader.read(3)
     with Ledger(tmp_path) as ledger:

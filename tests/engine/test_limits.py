@@ -76,6 +76,7 @@ def test_a_burst_of_refusals_halves_once_and_success_raises_it_to_the_users_figu
         assert limits.allowed == 32 and limits.retries == 64
         provider = Provider(clock, limits)
         await asyncio.gather(*(provider.ask(i) for i in range(40)))
+        # A whole round of successes raises it by one.
         assert 32 < limits.allowed < 34 and provider.most <= 33
         await asyncio.gather(*(provider.ask(i) for i in range(5000)))
         assert limits.allowed == 64 and provider.most == 64
@@ -88,6 +89,7 @@ def test_refusals_one_after_another_lower_it_to_one_and_no_further() -> None:
     limits = Limits(64, clock=clock, attempts=99)
 
     async def work() -> None:
+        # Six halve 64 to one; the others find nothing to halve.
         for i in range(12):
             await _refused(limits, clock, _crowded(), i)
         assert limits.allowed == 1
@@ -115,6 +117,8 @@ def test_the_whole_provider_waits_as_long_as_it_says() -> None:
         await _refused(limits, clock, _crowded(retry_after=30.0))
 
     _together(refused(), *(provider.ask(i) for i in range(20)))
+    # The clock starts at 1,000 s, and the refusal comes half a second later. The other three
+    # slots were given out before it.
     early = [at for at in provider.sent if at < 1000.5]
     assert len(early) == 3 and min(set(provider.sent) - set(early)) == pytest.approx(1030.5)
 
@@ -126,6 +130,7 @@ def test_a_longer_wait_than_the_cap_stops_the_run() -> None:
         asyncio.run(_refused(limits, clock, _crowded(retry_after=3600.0)))
 
 
+# Fewer examples than usual: each is a simulation of hundreds of requests.
 @settings(max_examples=40)
 @given(st.integers(1, 4000), st.integers(1, 300), st.integers(0, 2**32))
 @example(1, 3, 0)
@@ -138,7 +143,7 @@ def test_no_minute_holds_more_requests_than_the_cap(cap: int, width: int, seed: 
     n = min(400, 3 * cap)
     _together(*(provider.ask(i) for i in range(n)))
     for first, after in zip(provider.sent, provider.sent[cap:], strict=False):
-        assert after - first >= 60 - 1e-6
+        assert after - first >= 60 - 1e-6  # times are sums of floats
     # The cap, or the slots, and not some lesser rate decide how long it takes.
     least = max(60 * n / cap, n / width * provider.seconds)
     assert provider.sent[-1] - 1000 <= 1.05 * least + provider.seconds
@@ -190,9 +195,11 @@ def _others(remaining: str, reset: str) -> dict[str, str]:
         ({name.title(): value for name, value in _anthropic("output-tokens", "90").items()}, 20),
         (_anthropic("requests", "5"), 0),
         (_openai("requests", "0", "6m0.5s"), 360.5),
+        # The next request needs 100 tokens.
         (_openai("tokens", "99", "17ms"), 0.017),
         (_openai("tokens", "100", "17ms"), 0),
         (_openai("requests", "0", "1h2m3s"), 3723),
+        # A time in milliseconds, a time in seconds, and a span in seconds.
         (_others("0", f"{(NOW + 7) * 1000:.0f}"), 7),
         (_others("0", f"{NOW + 7:.0f}"), 7),
         (_others("0", "12"), 12),
@@ -233,6 +240,7 @@ def test_nothing_is_sent_while_the_provider_has_nothing_left() -> None:
             limits.succeeded(slot, 0, headers)
 
     _together(*(ask() for _ in range(10)))
+    # The fourth answer says that nothing is left for 40 s.
     assert sent == pytest.approx([1000] * 4 + [1040] * 6)
 
 
@@ -267,7 +275,9 @@ def test_a_provider_that_refuses_most_requests_for_long_makes_steady_progress() 
     _together(*(ask(i) for i in range(400)))
     assert len(done) == 400 and not early
     # 80 seconds is the least that it could take.
-    assert done[-1] - 1000 < 1.3 * 80 and limits.retries < 400
+    assert done[-1] - 1000 < 1.3 * 80
+    # Less than one refusal for each request.
+    assert limits.retries < 400
 
 
 def test_a_provider_that_refuses_everything_fails_after_the_last_attempt() -> None:
@@ -281,4 +291,4 @@ def test_a_provider_that_refuses_everything_fails_after_the_last_attempt() -> No
 
     with pytest.raises(RetryableError, match="slow down"):
         asyncio.run(work())
-    assert limits.retries == 7
+    assert limits.retries == 7  # eight attempts in all

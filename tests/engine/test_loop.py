@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,23 +79,17 @@ def test_what_the_error_advises_works(tmp_path: Path) -> None:
         assert small_pipeline(llm).run(size=2, out=out, concurrency=1).status == "complete"
 
 
-def _interrupted_by(end: Callable[[asyncio.Task[sf.Run]], object], out: Path) -> BaseException:
-    """Ends a task of `arun` while three requests wait, and returns what it raises."""
-    slow = _Slow(quick=12)
+def test_a_cancelled_arun_has_put_its_files_in_order(tmp_path: Path) -> None:
+    slow, out = _Slow(quick=12), tmp_path / "cut"
 
     async def caller() -> None:
         task = asyncio.create_task(small_pipeline(slow.llm).arun(size=40, out=out, concurrency=3))
         await asyncio.to_thread(slow.waits.wait)
-        end(task)
+        task.cancel()
         await task
 
-    with pytest.raises(asyncio.CancelledError) as caught:
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(caller())
-    return caught.value
-
-
-def test_a_cancelled_arun_has_put_its_files_in_order(tmp_path: Path) -> None:
-    _interrupted_by(lambda task: task.cancel(), tmp_path / "cut")
     cut = sf.Run.open(tmp_path / "cut")
     assert cut.status == "stopped" and "interrupted" in cut.message and 0 < len(cut.dataset) < 40
     assert cut.manifest["rows"] == len(cut.dataset)
@@ -173,6 +166,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
     # Python warns of any fork where threads run, which is what this test is about.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
     process = os.posix_spawn(sys.executable, command, {**os.environ}, setpgroup=0)
+    # A deadlock in the child would hold the test up for ever.
     timer = threading.Timer(30, os.killpg, (process, signal.SIGKILL))
     timer.start()
     try:

@@ -43,6 +43,7 @@ def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost
     shutil.copytree(tmp_path / "whole", tmp_path / "bad")
     ledger = tmp_path / "bad" / "ledger.sqlite"
     data = bytearray(ledger.read_bytes())
+    # Three pages in the middle, away from the header.
     middle = len(data) // PAGE // 2 * PAGE
     data[middle : middle + 3 * PAGE] = bytes(3 * PAGE)
     ledger.write_bytes(data)
@@ -68,6 +69,8 @@ def test_generate_all_goes_on_too(tmp_path: Path) -> None:
     texts = [r.text for r in sf.generate_all(thai_llm(), prompts, tmp_path / "a", concurrency=1)]
     execute(tmp_path / "a", "DELETE FROM entries WHERE n = 21")
     saved = salvage(tmp_path / "a", tmp_path / "b")
+    # Each prompt has a request and a reply. One reply is gone, and the entry after it cannot be
+    # checked.
     assert saved == Salvaged(58, 2)
     llm = thai_llm()
     again = sf.generate_all(llm, prompts, tmp_path / "b", concurrency=1)
@@ -113,6 +116,7 @@ def test_a_log_is_read_past_its_damaged_frame(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "live", tmp_path / "killed")
     log = tmp_path / "killed" / "ledger.sqlite-wal"
     data = bytearray(log.read_bytes())
+    # One bit of the tenth frame or so: SQLite itself reads a log up to the first bad frame.
     data[10 * PAGE] ^= 1
     log.write_bytes(data)
     with pytest.raises(LedgerDamagedError, match="of 60 entries"):
