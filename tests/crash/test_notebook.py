@@ -102,9 +102,10 @@ def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(
     waiting = os.open(bell, os.O_RDWR)
     cell = notebook.start("run()")
     assert select.select([waiting], [], [], LIMIT)[0]
-    os.close(waiting)
     notebook.interrupt()
     assert notebook.result(cell)[1] == "KeyboardInterrupt"
+    # Not earlier: an answer that rings for nobody would wait for ever, and with it the run's loop.
+    os.close(waiting)
 
     look = f"run_ = sf.Run.open({str(out)!r}); print(run_.status, len(run_.dataset))"
     status, rows = notebook.run(look).split()
