@@ -305,8 +305,9 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
     for name in ("dataset.jsonl", "dropped.jsonl", "manifest.json", "status.json"):
         (tmp_path / name).read_bytes().decode("utf-8")
     assert "<script" not in page and "](http://e" not in page
-    facts = {"generator": HOSTILE, "terms": HOSTILE, "status": HOSTILE}
-    again = card(run.dataset, language=Language.load("th"), **facts)
+    again = card(
+        run.dataset, language=Language.load("th"), generator=HOSTILE, terms=HOSTILE, status=HOSTILE
+    )
     assert not UNSEEN.search(again) and "<script" not in again
 
 

@@ -1,4 +1,4 @@
-"""The settings of a run as its folder keeps them: what counts, what differs, what is left out."""
+"""The settings of a run, as its folder keeps them: what counts, what differs, what is left out."""
 
 from __future__ import annotations
 
