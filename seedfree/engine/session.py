@@ -486,7 +486,7 @@ class _Request:
         return len(self.sent) // 3 + self.prompt.max_tokens
 
     def fresh(self) -> httpx.Request | None:
-        """Returns the HTTP request, or a copy of it after the first time: it can be sent but once."""
+        """Returns the HTTP request; after the first time a copy, since one is sent only once."""
         request, used = self.http, self.used
         self.used = True
         if request is None or not used:

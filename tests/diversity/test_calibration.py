@@ -259,7 +259,7 @@ def test_what_cannot_be_calibrated_is_said_in_one_line(tmp_path):
     assert made.texts == 120
     with pytest.raises(ConfigError, match=r"threshold is 1\.5"):
         made.false_drops(100, 1.5)
-    with pytest.raises(ConfigError, match="Cannot write"):
+    with pytest.raises(ConfigError, match="Cannot draw curve"):
         made.plot(tmp_path / "curve.xyz")
 
 
