@@ -4,6 +4,7 @@ import ast
 import fnmatch
 import graphlib
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,15 @@ def imports(module: str) -> set[str]:
 
 def test_every_room_has_its_floor() -> None:
     assert set(map(room, MODULES)) == set(FLOORS.split())
+
+
+def test_contributors_read_the_same_floors():
+    table = re.findall(
+        r"^\| \d+ \| (`.*`) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+    assert [re.findall(r"`(\w+)`", rooms) for rooms in table] == [
+        line.split() for line in FLOORS.split("\n") if line
+    ]
 
 
 def test_rooms_import_from_above() -> None:

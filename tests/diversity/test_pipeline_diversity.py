@@ -85,9 +85,9 @@ def test_a_list_of_diversity_filters_gives_the_same_bytes_at_any_concurrency(
 
 
 def test_a_cap_says_which_one_and_names_the_row_that_came_last(tmp_path: Path) -> None:
-    run = small_pipeline(
-        tasks=[sf.ClosedQA(pairs=5)], diversity=sf.CapDiversityFilter(per_page=2)
-    ).run(size=24, out=tmp_path)
+    cap = sf.CapDiversityFilter(per_page=2)
+    pipeline = small_pipeline(tasks=[sf.ClosedQA(pairs=5)], diversity=cap)
+    run = pipeline.run(size=24, out=tmp_path)
     full = [d for d in run.dropped if d.reason == "diversity: enough from the page"]
     assert full and run.stats.drops["diversity: enough from the page"] == len(full)
     rows = {r.id for r in [*run.dataset, *run.dropped]}
