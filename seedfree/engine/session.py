@@ -184,9 +184,11 @@ class RunSession:
             if reply.error is not None:
                 return reply
             try:
-                return altered(reply, value=check(reply.text))
+                value = check(reply.text)
             except InvalidReplyError as error:
                 why = error.message
+            else:
+                return reply if value is None else altered(reply, value=value)
         return altered(reply, text="", error=f"invalid: {why}")
 
     async def first(self, prompt: Prompt, *, sample: int = 0) -> Reply:
@@ -195,7 +197,9 @@ class RunSession:
         Raises:
             StopRunError, RequestError: As `generate`.
         """
-        return await self._answer(self._generator, self._seeded(prompt, str(sample)), str(sample))
+        name = str(sample)
+        seeded_prompt = altered(prompt, seed=self._seed(prompt, name))
+        return await self._answer(self._generator, seeded_prompt, name)
 
     async def fetch(self, key: str, fn: Callable[[], Any]) -> Any:
         """See `protocols.Session.fetch`."""
@@ -248,9 +252,9 @@ class RunSession:
 
     async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
         """Returns a reply that was not cut off, asked for with more room where it was."""
-        prompt = self._seeded(prompt, sample)
+        seed = self._seed(prompt, sample)
         for doubling in range(_DOUBLINGS + 1):
-            roomy = altered(prompt, max_tokens=prompt.max_tokens << doubling)
+            roomy = altered(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
             reply = await self._answer(llm, roomy, sample)
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break
@@ -262,10 +266,8 @@ class RunSession:
             return altered(reply, text="", error="refused")
         return reply
 
-    def _seeded(self, prompt: Prompt, sample: str) -> Prompt:
-        if prompt.seed is not None:
-            return prompt
-        return altered(prompt, seed=_sampling_seed(self.seed, sample))
+    def _seed(self, prompt: Prompt, sample: str) -> int:
+        return _sampling_seed(self.seed, sample) if prompt.seed is None else prompt.seed
 
     async def _answer(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
         """Returns the reply to one request; with `.error` where the provider rejected it.
