@@ -79,7 +79,7 @@ class Progress:
 def forecast(
     rows: int, wanted: int, usd: float | None, before: int, seconds: float
 ) -> dict[str, Any]:
-    """What a run will have cost, and how long it still takes, if it goes on as it went so far.
+    """Says what a run will have cost, and how long it still takes, if it goes on as it went.
 
     Args:
         rows: Kept so far, `before` of them without asking.
@@ -98,6 +98,6 @@ def forecast(
 
 
 def _notebook() -> bool:
-    """Whether the process is a Jupyter kernel."""
+    """Returns whether the process is a Jupyter kernel."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
