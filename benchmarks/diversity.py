@@ -1,14 +1,16 @@
-"""Times `greedy_select` beside a plain blocked product, hnswlib and, where installed, usearch, faiss and semhash.
+"""Times `greedy_select` beside a plain blocked product and other libraries.
 
-All get the same vectors: isotropic unit rows, a quarter of them planted at a cosine of 0.955 to 1 from a random earlier
-row. Prints one JSON line: seconds, over hnswlib's, and decisions that differ from those of the plain product.
+These are hnswlib and, where installed, usearch, faiss and semhash. All get the same vectors:
+isotropic unit rows, a quarter of them planted at a cosine of 0.955 to 1 from a random earlier row.
+Prints one JSON line: seconds, over hnswlib's, and decisions that differ from those of the plain
+product.
 
 python benchmarks/diversity.py [rows] [dimensions] [contestant ...]
 
 `python benchmarks/diversity.py plot LINES.jsonl CURVES.png` draws what several sizes printed.
 
-With `seedfree-only FILE` as contestants the vectors are written to FILE and read back memory-mapped, and seedfree runs
-alone, with its peak of resident memory.
+With `seedfree-only FILE` as contestants the vectors are written to FILE and read back
+memory-mapped, and seedfree runs alone, with its peak of resident memory.
 """
 
 from __future__ import annotations
@@ -32,11 +34,9 @@ SHARE, THRESHOLD, BLOCK = 0.25, 0.95, 2048
 
 def planted(n: int, d: int, seed: int = 0, path: str | None = None) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    vectors: Any = (
-        np.empty((n, d), np.float32)
-        if path is None
-        else np.memmap(path, np.float32, "w+", shape=(n, d))
-    )
+    vectors: Any = np.empty((n, d), np.float32)
+    if path is not None:
+        vectors = np.memmap(path, np.float32, "w+", shape=(n, d))
     for start in range(0, n, BLOCK):
         rows = rng.standard_normal((min(BLOCK, n - start), d), dtype=np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -121,9 +121,9 @@ def semhash(vectors: np.ndarray) -> np.ndarray:
     from semhash import SemHash
 
     records = [str(i) for i in range(len(vectors))]
-    found = SemHash.from_embeddings(vectors, records, model=None).self_deduplicate(THRESHOLD)
+    kept = SemHash.from_embeddings(vectors, records, model=None).self_deduplicate(THRESHOLD)
     dropped = np.ones(len(vectors), bool)
-    dropped[[int(record) for record in found.selected]] = False
+    dropped[[int(record) for record in kept.selected]] = False
     return dropped
 
 
@@ -139,15 +139,16 @@ def alone(n: int, d: int, path: str) -> None:
         planted(n, d, path=path)
     vectors = np.memmap(path, np.float32, "r", shape=(n, d))
     start, index = time.perf_counter(), DiversityIndex()
-    found = index.add(vectors, THRESHOLD)
+    selection = index.add(vectors, THRESHOLD)
+    seconds = time.perf_counter() - start
     line = {
         "rows": n,
         "dimensions": d,
-        "index": found.index,
-        "recall": found.recall,
-        "dropped": int((found.duplicate_of >= 0).sum()),
-        "minutes": round((time.perf_counter() - start) / 60, 2),
-        "over_20_minutes": round((time.perf_counter() - start) / 1200, 3),
+        "index": selection.index,
+        "recall": selection.recall,
+        "dropped": int((selection.duplicate_of >= 0).sum()),
+        "minutes": round(seconds / 60, 2),
+        "over_20_minutes": round(seconds / 1200, 3),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "cpus": os.cpu_count(),
     }
@@ -162,21 +163,18 @@ def main(n: int, d: int, names: list[str]) -> None:
         start = time.perf_counter()
         dropped[name] = CONTESTANTS[name](vectors)
         seconds[name] = round(time.perf_counter() - start, 2)
+    ratios, differ = {}, {}
+    if "hnswlib" in seconds:
+        ratios = {name: round(s / seconds["hnswlib"], 3) for name, s in seconds.items()}
+    if "plain" in dropped:
+        differ = {name: int((each != dropped["plain"]).sum()) for name, each in dropped.items()}
     line = {
         "rows": n,
         "dimensions": d,
         "dropped": int(dropped[names[0]].sum()),
         "seconds": seconds,
-        "over_hnswlib": {
-            name: round(s / seconds["hnswlib"], 3)
-            for name, s in seconds.items()
-            if "hnswlib" in seconds
-        },
-        "decisions_that_differ": {
-            name: int((answer != dropped["plain"]).sum())
-            for name, answer in dropped.items()
-            if "plain" in dropped
-        },
+        "over_hnswlib": ratios,
+        "decisions_that_differ": differ,
         "cpus": os.cpu_count(),
     }
     sys.stdout.write(json.dumps(line) + "\n")
@@ -188,9 +186,8 @@ def plot(lines: str, image: str) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    runs = sorted(
-        map(json.loads, Path(lines).read_text().splitlines()), key=lambda run: run["rows"]
-    )
+    runs = list(map(json.loads, Path(lines).read_text().splitlines()))
+    runs.sort(key=lambda run: run["rows"])
     curves: dict[str, list[tuple[int, float]]] = {}
     for run in runs:
         seconds = run.get("seconds") or {"seedfree": 60 * run["minutes"]}
@@ -198,12 +195,8 @@ def plot(lines: str, image: str) -> None:
             curves.setdefault(name, []).append((run["rows"], value))
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for name, points in curves.items():
-        axes.loglog(
-            *zip(*points, strict=True),
-            marker="o",
-            label=name,
-            linewidth=2.5 if name == "seedfree" else 1.2,
-        )
+        width = 2.5 if name == "seedfree" else 1.2
+        axes.loglog(*zip(*points, strict=True), marker="o", label=name, linewidth=width)
     axes.set(xlabel=f"rows of {runs[0]['dimensions']} dimensions", ylabel="seconds on 2 cores")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
@@ -219,9 +212,5 @@ if __name__ == "__main__":
     elif words[:1] == ["seedfree-only"]:
         alone(n, d, words[1])
     else:
-        main(
-            n,
-            d,
-            words
-            or [name for name in CONTESTANTS if name in ("seedfree", "plain") or find_spec(name)],
-        )
+        here = [name for name in CONTESTANTS if name in ("seedfree", "plain") or find_spec(name)]
+        main(n, d, words or here)

@@ -1,13 +1,14 @@
-"""Times `generate_all` against a bare aiohttp loop, and against curator and DataDesigner where they are installed.
+"""Times `generate_all` against a bare aiohttp loop, and against curator and DataDesigner.
 
-All ask the same server on this machine, which answers each request after 0.5 s; each contestant runs in a process of
-its own, and its clock starts after its imports. They take turns, three times each. Prints one JSON line: wall seconds
-(medians), and how many times the ideal (requests / concurrency x latency) and the bare loop's time that is.
+All ask the same server on this machine, which answers each request after 0.5 s. Each contestant
+runs in its own process, and its clock starts after its imports. They take turns, three times each.
+Prints one JSON line: wall seconds (medians), and these as multiples of the ideal (requests /
+concurrency x latency) and of the bare loop's time.
 
 python benchmarks/engine.py [requests] [concurrency] [turns]
 
-curator and DataDesigner need different versions of pandas, so each has an environment of its own. PEERS names their
-interpreters, as PATH names folders; what this interpreter lacks is looked for there:
+curator and DataDesigner are left out where they are not installed. They need different versions of
+pandas, so each has its own environment. PEERS names their interpreters, as PATH names folders:
 
 python3.11 -m venv curator && curator/bin/pip install bespokelabs-curator==0.1.31
 python3.11 -m venv designer && designer/bin/pip install data-designer==0.9.6
@@ -30,31 +31,31 @@ from pathlib import Path
 
 LATENCY = 0.5
 PROMPT = "ก" * 200
+CHOICE = {
+    "index": 0,
+    "message": {"role": "assistant", "content": "ข" * 200},
+    "finish_reason": "stop",
+}
 REPLY = json.dumps(
     {
         "id": "x",
         "object": "chat.completion",
         "created": 0,
         "model": "m",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "ข" * 200},
-                "finish_reason": "stop",
-            },
-        ],
+        "choices": [CHOICE],
         "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
     }
 ).encode()
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
+    REPLY
+)
 
 
 class Server(asyncio.Protocol):
-    """As much of HTTP/1.1 as the clients use: a head with its length, a body, an answer after the latency."""
+    """As much of HTTP/1.1 as the clients use.
 
-    answer = (
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-        % (len(REPLY), REPLY)
-    )
+    It reads a head with the body's length and the body, and answers after the latency.
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -73,7 +74,7 @@ class Server(asyncio.Protocol):
 
     def _answer(self) -> None:
         if not self.transport.is_closing():
-            self.transport.write(self.answer)
+            self.transport.write(HEAD + REPLY)
 
 
 async def serve() -> None:
@@ -83,7 +84,7 @@ async def serve() -> None:
 
 
 def bare(url: str, n: int, width: int) -> float:
-    """What aiohttp alone takes: a worker for every slot, and nothing kept."""
+    """Times aiohttp alone: a worker for every slot, and nothing is kept."""
     import aiohttp
 
     async def work() -> None:
@@ -107,10 +108,8 @@ def bare(url: str, n: int, width: int) -> float:
 def ours(url: str, n: int, width: int) -> float:
     import seedfree as sf
 
-    llm, prompts = (
-        sf.OpenAICompatibleGenerator(url, "m", api_key="k" * 50),
-        [sf.Prompt(f"{i} {PROMPT}") for i in range(n)],
-    )
+    llm = sf.OpenAICompatibleGenerator(url, "m", api_key="k" * 50)
+    prompts = [sf.Prompt(f"{i} {PROMPT}") for i in range(n)]
     with tempfile.TemporaryDirectory() as folder:
         sf.generate_all(llm, prompts[:1], out=f"{folder}/warm")  # loads the libraries
         start = time.perf_counter()
@@ -121,11 +120,11 @@ def ours(url: str, n: int, width: int) -> float:
 
 
 def keep_local(folder: str) -> None:
-    """Peers cache in `folder`, report to nobody, and find a closed port where they would fetch something."""
-    os.environ.update(HOME=folder, XDG_CACHE_HOME=folder, HF_HOME=folder, DATA_DESIGNER_HOME=folder)
-    os.environ.update(
-        CURATOR_CACHE_DIR=folder, TELEMETRY_ENABLED="false", NEMO_TELEMETRY_ENABLED="false"
-    )
+    """Has peers cache in a folder and report to nobody."""
+    homes = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "DATA_DESIGNER_HOME", "CURATOR_CACHE_DIR")
+    os.environ.update(dict.fromkeys(homes, folder))
+    os.environ.update(TELEMETRY_ENABLED="false", NEMO_TELEMETRY_ENABLED="false")
+    # Where they would fetch something, they find a closed port.
     os.environ.update(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
 
 
@@ -136,20 +135,20 @@ def curator(url: str, n: int, width: int) -> float:
         import litellm
         from bespokelabs import curator as peer
 
-        # The tokenizer's file, which litellm brings along: curator would fetch it to count the
-        # tokens of its limits.
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(
-            Path(litellm.__file__).parent / "litellm_core_utils/tokenizers"
-        )
-        limits = {
+        # curator would fetch the tokenizer's file, which litellm brings along, to count the tokens
+        # of its limits.
+        tokenizers = Path(litellm.__file__).parent / "litellm_core_utils/tokenizers"
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(tokenizers)
+        parameters = {
+            "base_url": f"{url}/v1",
+            "api_key": "k" * 50,
             "max_concurrent_requests": width,
+            # Figures that no run reaches: `width` alone decides.
             "max_requests_per_minute": 10**12,
             "max_tokens_per_minute": 10**15,
         }
-        parameters = {"base_url": f"{url}/v1", "api_key": "k" * 50, **limits}
-        llm = peer.LLM(
-            "m", backend="openai", backend_params=parameters, generation_params={"max_tokens": 1024}
-        )
+        tokens = {"max_tokens": 1024}
+        llm = peer.LLM("m", backend="openai", backend_params=parameters, generation_params=tokens)
         llm([PROMPT])  # loads the libraries
         start = time.perf_counter()
         replies = llm([f"{i} {PROMPT}" for i in range(n)]).dataset
@@ -179,22 +178,22 @@ def data_designer(url: str, n: int, width: int) -> float:
             skip_health_check=True,
         )
         designer = DataDesigner(artifact_path=folder, model_providers=[provider])
-        designer.set_run_config(
-            dd.RunConfig(max_in_flight_tasks=max(1024, width), otel_metrics_port=None)
-        )
+        tasks = max(1024, width)
+        designer.set_run_config(dd.RunConfig(max_in_flight_tasks=tasks, otel_metrics_port=None))
         builder = dd.DataDesignerConfigBuilder(model_configs=[model])
         builder.with_seed_dataset(dd.LocalFileSeedSource(path=str(seed)))
-        builder.add_column(
-            dd.LLMTextColumnConfig(name="reply", prompt="{{ prompt }}", model_alias="m")
-        )
+        column = dd.LLMTextColumnConfig(name="reply", prompt="{{ prompt }}", model_alias="m")
+        builder.add_column(column)
         designer.create(builder, num_records=1, dataset_name="warm")  # loads the libraries
-        # the clock stops at the last rows written: the statistics that follow are no part of the
-        # map
+        # The clock stops at the last rows written: the statistics that follow are no part of the
+        # map.
         written = []
+
+        def stop(_: object) -> None:
+            written.append(time.perf_counter())
+
         start = time.perf_counter()
-        run = designer.create(
-            builder, num_records=n, on_batch_complete=lambda _: written.append(time.perf_counter())
-        )
+        run = designer.create(builder, num_records=n, on_batch_complete=stop)
         replies = run.load_dataset()
         assert len(replies) == n and all(replies["reply"])
     return written[-1] - start
@@ -210,9 +209,9 @@ CONTESTANTS = {
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True
-    )
+    """Starts the server in a process and gives its URL."""
+    command = [sys.executable, __file__, "serve"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -222,18 +221,18 @@ def server() -> Iterator[str]:
 
 
 def interpreter(module: str) -> str | None:
-    """The first Python that has the module: this one, or one of PEERS."""
+    """Returns the first Python that has a module: this one, or one of PEERS."""
     probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     pythons = [sys.executable, *filter(None, os.environ.get("PEERS", "").split(os.pathsep))]
-    return next(
-        (one for one in pythons if not subprocess.run([one, "-c", probe], check=False).returncode),
-        None,
-    )
+    for python in pythons:
+        if subprocess.run([python, "-c", probe], check=False).returncode == 0:
+            return python
+    return None
 
 
 def main(n: int = 10_000, width: int = 1024, turns: int = 3) -> None:
     ideal = n / width * LATENCY
-    took: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     pythons = {name: interpreter(module) for name, (_, module) in CONTESTANTS.items()}
     with server() as url:
         for name in list(CONTESTANTS) * turns:
@@ -244,25 +243,24 @@ def main(n: int = 10_000, width: int = 1024, turns: int = 3) -> None:
             if done.returncode:
                 print(f"{name} failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
                 continue
-            took.setdefault(name, []).append(float(done.stdout.split()[-1]))
-    seconds = {name: statistics.median(each) for name, each in took.items()}
-    print(
-        json.dumps(
-            {
-                "requests": n,
-                "concurrency": width,
-                "latency": LATENCY,
-                "turns": turns,
-                "ideal_seconds": round(ideal, 2),
-                "seconds": {name: round(one, 2) for name, one in seconds.items()},
-                "over_ideal": {name: round(one / ideal, 3) for name, one in seconds.items()},
-                "over_aiohttp": {
-                    name: round(one / seconds["aiohttp"], 3) for name, one in seconds.items()
-                },
-                "cpus": os.cpu_count(),
-            }
-        )
-    )
+            times.setdefault(name, []).append(float(done.stdout.split()[-1]))
+    medians = {name: statistics.median(each) for name, each in times.items()}
+
+    def over(base: float) -> dict[str, float]:
+        return {name: round(seconds / base, 3) for name, seconds in medians.items()}
+
+    result = {
+        "requests": n,
+        "concurrency": width,
+        "latency": LATENCY,
+        "turns": turns,
+        "ideal_seconds": round(ideal, 2),
+        "seconds": {name: round(seconds, 2) for name, seconds in medians.items()},
+        "over_ideal": over(ideal),
+        "over_aiohttp": over(medians["aiohttp"]),
+        "cpus": os.cpu_count(),
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Measures what `generate_all` holds in memory: 100,000 prompts of 1,000 characters, replies of 500.
+"""Measures what `generate_all` holds in memory.
 
-Prints one JSON line: megabytes of resident memory at the peak beyond what the process had with the prompts alone, and
-over the limit of 500; once for prompts in a list, and once for an iterator that makes them (then beyond the imports).
+It has 100,000 prompts of 1,000 characters and replies of 500. Prints one JSON line: megabytes of
+resident memory at the peak, beyond what the process had with the prompts alone, and over the limit
+of 500. It does so for prompts in a list and for an iterator that makes them (then the process had
+the imports alone).
 
 python benchmarks/memory.py [prompts]
 """
@@ -21,33 +23,30 @@ PROMPT, REPLY = "ก" * 990, "ข" * 500
 
 
 def _now() -> float:
-    """Resident megabytes; the peak so far is `ru_maxrss`, in kilobytes on Linux and bytes on macOS."""
+    """Returns resident megabytes, or the peak so far where the system does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 2**20
     except OSError:
         return _peak()
+    return pages * resource.getpagesize() / 2**20
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        2**20 if sys.platform == "darwin" else 2**10
-    )
+    # In bytes on macOS, in kilobytes elsewhere.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def measure(kind: str, n: int) -> float:
     import seedfree as sf
 
-    async def answer(prompt: sf.Prompt) -> str:
-        return REPLY
-
     class Model:
-        """Keeps no list of its calls."""
+        """A generator that keeps no list of its calls, unlike `FunctionGenerator`."""
 
         identity = "memory"
 
         async def generate(self, prompt: sf.Prompt) -> sf.Reply:
-            return sf.Reply(await answer(prompt))
+            return sf.Reply(REPLY)
 
     def prompts() -> Iterator[sf.Prompt]:
         return (sf.Prompt(f"{i:9} {PROMPT}") for i in range(n))
@@ -65,20 +64,16 @@ def measure(kind: str, n: int) -> float:
 def main(n: int = 100_000) -> None:
     used = {}
     for kind in ("list", "iterator"):
-        done = subprocess.run(
-            [sys.executable, __file__, kind, str(n)], capture_output=True, text=True, check=True
-        )
+        command = [sys.executable, __file__, kind, str(n)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         used[kind] = float(done.stdout)
-    print(
-        json.dumps(
-            {
-                "prompts": n,
-                "limit_mb": LIMIT,
-                "mb_beyond_the_prompts": {kind: round(mb, 1) for kind, mb in used.items()},
-                "over_limit": {kind: round(mb / LIMIT, 3) for kind, mb in used.items()},
-            }
-        )
-    )
+    result = {
+        "prompts": n,
+        "limit_mb": LIMIT,
+        "mb_beyond_the_prompts": {kind: round(mb, 1) for kind, mb in used.items()},
+        "over_limit": {kind: round(mb / LIMIT, 3) for kind, mb in used.items()},
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ instruction, and `from_row` reads it back.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pydantic import ValidationError
 
-from seedfree._files import file_text, json_line, json_rows, write_atomic
+from seedfree._files import csv_line, file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.readers import read
@@ -297,10 +295,10 @@ class Dataset(Sequence[Instruction]):
         Raises:
             ConfigError: The file cannot be written.
         """
-        lines = [_csv_line(_COLUMNS)]
+        lines = [csv_line(_COLUMNS)]
         for item in self:
             cells = [*(getattr(item, key) for key in _COLUMNS[:-1]), item.source.url or ""]
-            lines.append(_csv_line(map(_cell, cells)))
+            lines.append(csv_line(map(_cell, cells)))
         # Without the mark, spreadsheets take a file for the encoding of their own country.
         write_atomic(path, ["\ufeff", *lines])
 
@@ -375,9 +373,3 @@ def _cell(text: str) -> str:
     # A carriage return is a line end within a cell, and `shown` would escape it.
     safe = "\r".join(map(shown, text.split("\r")))
     return f"'{safe}" if _FORMULA.match(text) else safe
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()

@@ -208,7 +208,7 @@ class Pipeline:
     async def arun(
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
     ) -> Run:
-        """`run` with the same arguments, for async callers."""
+        """Does what `run` does, with the same arguments, for async callers."""
         return await run_async(self._run(size, Path(out), **options))
 
     async def _run(

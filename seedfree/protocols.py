@@ -93,7 +93,7 @@ class Session(Protocol):
 
     @property
     def folder(self) -> Path | None:
-        """Returns the run's folder. A component that keeps files makes a folder of its own in it."""
+        """Returns the run's folder, in which a component may make a folder for its files."""
         ...
 
     async def generate(
@@ -123,7 +123,11 @@ class Session(Protocol):
         ...
 
     async def fetch(self, key: str, fn: Callable[[], Any]) -> Any:
-        """The JSON value that `fn()` (plain or async) gave for `key`, from the ledger after the first time."""
+        """Returns the JSON value that `fn()` gave for `key`; after the first time from the ledger.
+
+        Args:
+            fn: Plain or async.
+        """
         ...
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "shown",
     "squeeze",
     "unmarked",
+    "without_thought",
 ]
 
 _LONE_SURROGATE = re.compile(
@@ -39,6 +40,7 @@ _TURN_MARK = re.compile(
     r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)"
     r"|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
 )
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 # Zero-width spaces and joiners, direction marks, soft hyphens: writers put them in or leave them
@@ -138,6 +140,14 @@ def squeeze(text: str) -> str:
     Models move spaces about in scripts that write none between words.
     """
     return fold(text).replace(" ", "")
+
+
+def without_thought(text: str) -> str:
+    """Returns a reply behind the thought in front of it, which some servers leave there.
+
+    A thought that does not end leaves no answer.
+    """
+    return _THOUGHT.sub("", text, count=1)
 
 
 def letters_and_digits(text: str) -> str:

@@ -8,7 +8,6 @@ there already as what to avoid.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +21,9 @@ from seedfree.engine.schema import parse
 from seedfree.errors import TopicsExhaustedError
 from seedfree.protocols import Session
 from seedfree.records import Prompt, Topic
-from seedfree.text import shown
+from seedfree.text import letters_and_digits, shown
 
-__all__ = ["GivenTopics", "TopicStream", "key"]
+__all__ = ["GivenTopics", "TopicStream"]
 
 # As in the paper's code.
 PER_REQUEST = 20
@@ -81,12 +80,6 @@ class _Cell(NamedTuple):
         return f"{first} ({second})" if self.kind is _CULTURAL else first
 
 
-def key(text: str) -> str:
-    """Returns a topic's letters and digits alone, for comparison."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join([char for char in folded if unicodedata.category(char)[0] in "LMN"])
-
-
 class GivenTopics:
     """Holds the user's own topics as a stream. Repeated ones count once."""
 
@@ -95,7 +88,7 @@ class GivenTopics:
     def __init__(self, topics: Sequence[Topic]) -> None:
         unique: dict[str, Topic] = {}
         for topic in topics:
-            unique.setdefault(key(topic.text), topic)
+            unique.setdefault(letters_and_digits(topic.text), topic)
         unique.pop("", None)  # of a topic without a letter
         self.topics = [Topic(topic.text, topic.kind, i) for i, topic in enumerate(unique.values())]
 
@@ -298,7 +291,7 @@ class _Seen:
 
     def add(self, text: str) -> bool:
         """Remembers a topic, if it is usable and new, and tells whether it is."""
-        folded = key(text)
+        folded = letters_and_digits(text)
         # A single letter is no topic. Providers that do not enforce lengths send longer ones.
         if not 2 <= len(folded) <= 120 or folded in self._keys:
             return False

@@ -1,4 +1,7 @@
-"""What every test shares: repeatable property tests, a llama.cpp with Gemma 3 270M, a MediaWiki with Thai articles."""
+"""What all tests share: repeatable property tests, a small local LLM, a MediaWiki.
+
+The LLM is Gemma 3 270M in llama.cpp. The MediaWiki has Thai articles.
+"""
 
 import contextlib
 import os
@@ -18,26 +21,28 @@ from seedfree.generators.llamacpp import LlamaCppGenerator
 settings.register_profile("derandomize", derandomize=True, deadline=None)
 settings.load_profile("derandomize")
 
-# Whatever starts the tests in the background may have them ignore Ctrl-C, and so would every
-# process they start.
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and every process that
+# they start would ignore it, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A script that starts a MediaWiki and says "ready URL"; where there is none, the tests that need it
-# are skipped.
+# A script that starts a MediaWiki and prints "ready URL". Without it, the tests that need a
+# MediaWiki are skipped.
 WIKI = Path(__file__).parents[2] / "shared" / "thaiwiki" / "serve"
 WIKI_MINUTES = 5
 
 
 @pytest.fixture(scope="session")
 def llama() -> Iterator[LlamaCppGenerator]:
+    """Keeps one llama.cpp for all tests."""
     with LlamaCppGenerator() as generator:
         yield generator
 
 
 class _Wiki:
-    """Comes up while the other tests run."""
+    """A MediaWiki that comes up while the other tests run."""
 
     def __init__(self) -> None:
+        # The system chooses a free port, which the script takes over.
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -48,18 +53,19 @@ class _Wiki:
             text=True,
             start_new_session=True,
         )
-        self._said: queue.Queue[str] = queue.Queue()
+        self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._said.put(line)
-        self._said.put("")
+            self._lines.put(line)
+        self._lines.put("")  # the script has ended
 
     def url(self) -> str:
+        """Waits until the wiki is up and returns the address of its API; skips the test if not."""
         with contextlib.suppress(queue.Empty):
-            while line := self._said.get(timeout=WIKI_MINUTES * 60):
+            while line := self._lines.get(timeout=WIKI_MINUTES * 60):
                 if line.startswith("ready "):
                     return line.split()[1]
         pytest.skip("the MediaWiki did not come up")
@@ -76,7 +82,7 @@ _wiki: list[_Wiki] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the wiki come last: by then it is up."""
+    """Starts the wiki if a test needs it, and puts those tests last: by then it is up."""
     live = [item for item in items if "live_wiki" in getattr(item, "fixturenames", ())]
     items[:] = [item for item in items if item not in live] + live
     if live and "SEEDFREE_WIKI" not in os.environ and WIKI.exists():
@@ -90,7 +96,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def live_wiki() -> str:
-    """The `api.php` of a real MediaWiki: `SEEDFREE_WIKI`, or the one that the tests start."""
+    """Returns the `api.php` of a real MediaWiki: `SEEDFREE_WIKI`, or the tests' own."""
     if url := os.environ.get("SEEDFREE_WIKI"):
         return url
     if not _wiki:

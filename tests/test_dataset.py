@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -224,6 +225,28 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(ConfigError, match="Cannot write"):
         write_atomic(path / "below a file", ["x"])
+
+
+def test_a_published_file_is_synced_before_its_name_and_its_name_before_the_next(
+    tmp_path, monkeypatch
+):
+    calls = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(handle):
+        calls.append(f"sync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        sync(handle)
+
+    def replace(self, target):
+        calls.append(f"rename {target.name}")
+        rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    write_atomic(tmp_path / "rows.jsonl", ["text"])
+    # The folder's own sync keeps the name.
+    temporary = f".rows.jsonl.{os.getpid()}.tmp"
+    assert calls == [f"sync {temporary}", "rename rows.jsonl", f"sync {tmp_path.name}"]
 
 
 def test_to_hf():

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +16,30 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def name_of(page):
+def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def anchors(page):
-    """The ids that GitHub gives to a page's headings."""
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def anchors(page: Path) -> set[str]:
+    """Returns the ids that GitHub gives to a page's headings."""
     text = FENCE.sub("", page.read_text("utf-8"))
     headings = re.findall(r"^#+\s+(.+?)\s*$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
+def python_of(page: Path) -> Iterator[ast.AST]:
+    """Yields every node of a page's Python code, which may await outside a function."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    for language, code in FENCE.findall(page.read_text("utf-8")):
+        if language == "python":
+            yield from ast.walk(compile(code, name_of(page), "exec", flags))
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text("utf-8"))
     for target in re.findall(r"\]\(<?([^)>\s]+)", text):
         if re.match(r"[a-z]+:", target):
@@ -37,45 +50,39 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(goal), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_code_uses_what_there_is(page):
-    for language, code in FENCE.findall(page.read_text("utf-8")):
-        if language != "python":
-            continue
-        tree = compile(
-            code, name_of(page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        )
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.value, ast.Name)
-                and node.value.id == "sf"
-            ):
-                assert node.attr in seedfree.__all__
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seedfree"):
-                module = importlib.import_module(node.module)
+@every_page
+def test_code_uses_what_there_is(page: Path) -> None:
+    for node in python_of(page):
+        match node:
+            case ast.Attribute(value=ast.Name(id="sf"), attr=name):
+                assert name in seedfree.__all__
+            case ast.ImportFrom(module=str(name)) if name.startswith("seedfree"):
+                module = importlib.import_module(name)
                 assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_commands_exist(page):
+@every_page
+def test_commands_exist(page: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for target in re.findall(
-        r"^\s*(?:\$ )?make ([a-z]+)|`make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE
-    ):
-        assert "".join(target) in targets
+    # On a line of its own, with or without a shell's prompt, or between backticks.
+    command = re.compile(r"^\s*(?:\$ )?make ([a-z]+)|`make ([a-z]+)", re.MULTILINE)
+    for alone, quoted in command.findall(page.read_text("utf-8")):
+        assert (alone or quoted) in targets
 
 
-def test_the_pinned_versions_cover_every_dependency():
-    import tomllib
+def test_the_page_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "durability.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    files = (path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    written = {name for text in files for name in re.findall(r"def (test_\w+)", text)}
+    assert named and not named - written
 
+
+def test_the_pinned_versions_cover_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(one for names in extras.values() for one in names)]
-    names = {re.split(r"[<>=;\[]", one)[0].lower().replace("_", "-") for one in wanted} - {
-        "seedfree",
-        "vllm",
-    }
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    packages = [re.split(r"[<>=;\[]", requirement)[0] for names in lists for requirement in names]
+    names = {package.lower().replace("_", "-") for package in packages} - {"seedfree"}
     pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
     assert not names - set(re.findall(r"^([\w.-]+)==[\w.]+$", pins, re.MULTILINE))
     assert "+" not in pins, "a local version such as +cpu is not on the index"

@@ -1,7 +1,11 @@
-"""Keys stay secret: a canary appears in no file, log, traceback or setting, and travels to its own server alone."""
+"""Keys stay secret: they stand in no file, log, traceback or setting, and go to their server alone.
+
+The servers of these tests echo every key that they get, in every form.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import traceback
@@ -12,13 +16,16 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from pydantic import BaseModel, SecretStr
 
 import seedfree as sf
 from seedfree.engine.http import Transport, redact
 from seedfree.errors import ConfigError, SeedfreeError
-from seedfree.records import Context, Prompt, Topic
-from tests.fakes import FakeClock, fill, sentence
+from seedfree.records import Prompt
+from seedfree.run.settings import describe
+from tests.fakes import FakeClock, fill, small_pipeline
 
+# A key with characters that stand otherwise in a URL.
 CANARY = "sk-canary/+0123456789abcdef=Ab"
 GATEWAY = "gw-canary-fedcba9876543210"
 FORMS = [
@@ -27,108 +34,92 @@ FORMS = [
     for form in (key, f"Bearer {key}", quote(key, safe=""), quote(key))
 ]
 
+GENERATORS: dict[str, Callable[[], Any]] = {
+    "claude": lambda: sf.ClaudeGenerator(api_key=CANARY),
+    "claude, gateway": lambda: sf.ClaudeGenerator(
+        api_key=CANARY, base_url="https://gateway.example/anthropic"
+    ),
+    "openai": lambda: sf.OpenAICompatibleGenerator(
+        "https://api.openai.com", "gpt-4o-mini", api_key=CANARY
+    ),
+    "gateway": lambda: sf.OpenAICompatibleGenerator(
+        "https://gateway.example/v1",
+        "m",
+        api_key=CANARY,
+        headers={"x-portkey-api-key": GATEWAY, "cookie": GATEWAY},
+    ),
+    "header alone": lambda: sf.OpenAICompatibleGenerator(
+        "https://openrouter.ai/api/v1",
+        "m",
+        headers={"Authorization": f"Bearer {CANARY}", "x-trace": GATEWAY},
+    ),
+}
+every_generator = pytest.mark.parametrize("name", GENERATORS)
+
+Server = Callable[[httpx.Request], httpx.Response]
+
 
 def _echo(request: httpx.Request) -> str:
-    """Every key that a request carries, in every form."""
+    """Returns every key that a request carries, in every form."""
     sent = " ".join(request.headers.values())
     return " ".join(form for form in FORMS if (CANARY if "sk" in form else GATEWAY) in sent)
 
 
-GENERATORS: dict[str, Callable[[], Any]] = {
-    "claude": lambda: sf.ClaudeGenerator(api_key=CANARY),
-    "claude, gateway": lambda: sf.ClaudeGenerator(api_key=CANARY, base_url="https://gateway.example/anthropic"),
-    "openai": lambda: sf.OpenAICompatibleGenerator("https://api.openai.com", "gpt-4o-mini", api_key=CANARY),
-    "gateway": lambda: sf.OpenAICompatibleGenerator(
-        "https://gateway.example/v1", "m", api_key=CANARY, headers={"x-portkey-api-key": GATEWAY, "cookie": GATEWAY}
-    ),
-    "header alone": lambda: sf.OpenAICompatibleGenerator(
-        "https://openrouter.ai/api/v1", "m", headers={"Authorization": f"Bearer {CANARY}", "x-trace": GATEWAY}
-    ),
-}  # fmt: skip
-every_generator = pytest.mark.parametrize("name", GENERATORS)
-
-
-def _answer(request: httpx.Request, text: str | None = None) -> dict[str, Any]:
-    """What the two providers' APIs answer to any schema."""
-    body = json.loads(request.content)
-    shape = body.get("output_config", {}).get("format") or body.get("response_format", {}).get(
-        "json_schema", {}
-    )
-    said = text or json.dumps(
-        fill(shape["schema"], "", request.content.decode()), ensure_ascii=False
-    )
-    if request.url.path.endswith("/messages"):
-        return {
-            "content": [{"type": "text", "text": said}],
-            "usage": {"input_tokens": 9, "output_tokens": 9},
-        }
-    return {
-        "choices": [{"message": {"content": said}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 9},
-    }
-
-
 def _headers(request: httpx.Request) -> dict[str, str]:
-    echo = _echo(request)
-    return {
-        "x-echo": echo,
-        "set-cookie": echo,
-        "www-authenticate": echo,
-        "x-request-id": echo,
-        "request-id": echo,
-    }
+    names = ("x-echo", "set-cookie", "www-authenticate", "x-request-id", "request-id")
+    return dict.fromkeys(names, _echo(request))
 
 
-def _json(status: int, kind: str) -> Callable[[httpx.Request], httpx.Response]:
+def answer(request: httpx.Request) -> dict[str, Any]:
+    """Returns what the API of either provider answers to any schema."""
+    body = json.loads(request.content)
+    claude = body.get("output_config", {}).get("format")
+    shape = claude or body.get("response_format", {}).get("json_schema", {})
+    text = fill(shape["schema"], "", request.content.decode())
+    return _reply(request, json.dumps(text, ensure_ascii=False))
+
+
+def _reply(request: httpx.Request, text: str) -> dict[str, Any]:
+    if request.url.path.endswith("/messages"):
+        usage = {"input_tokens": 9, "output_tokens": 9}
+        return {"content": [{"type": "text", "text": text}], "usage": usage}
+    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"prompt_tokens": 9}}
+
+
+def _good(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=answer(request), headers=_headers(request))
+
+
+def _good_with_the_key(request: httpx.Request) -> httpx.Response:
+    row = {"instruction": f"I {_echo(request)}", "output": f"O {_echo(request)}"}
+    return httpx.Response(200, json=_reply(request, json.dumps(row)))
+
+
+def _json(status: int, kind: str) -> Server:
     def serve(request: httpx.Request) -> httpx.Response:
-        error = {
-            "type": kind,
-            "code": kind,
-            "message": f"Incorrect API key provided: {_echo(request)}",
-        }
-        return httpx.Response(
-            status, json={"type": "error", "error": error}, headers=_headers(request)
-        )
+        message = f"Incorrect API key provided: {_echo(request)}"
+        error = {"type": kind, "code": kind, "message": message}
+        body = {"type": "error", "error": error}
+        return httpx.Response(status, json=body, headers=_headers(request))
 
     return serve
 
 
-def _text(status: int, around: str, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
-    return lambda request: httpx.Response(
-        status,
-        text=around.replace("KEY", _echo(request)),
-        headers={
-            **_headers(request),
-            **{name: value.replace("KEY", _echo(request)) for name, value in headers.items()},
-        },
-    )
+def _text(status: int, around: str, **headers: str) -> Server:
+    """Returns a server that puts the key in the place of KEY in its text and its headers."""
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        echo = _echo(request)
+        own = {name: value.replace("KEY", echo) for name, value in headers.items()}
+        text = around.replace("KEY", echo)
+        return httpx.Response(status, text=text, headers={**_headers(request), **own})
+
+    return serve
 
 
-SERVERS: dict[str, Callable[[httpx.Request], httpx.Response]] = {
-    "good": lambda request: httpx.Response(200, json=_answer(request), headers=_headers(request)),
-    "good, key in the text": lambda request: httpx.Response(
-        200,
-        json=_answer(
-            request,
-            json.dumps({"instruction": f"I {_echo(request)}", "output": f"O {_echo(request)}"}),
-        ),
-    ),
-    "401": _json(401, "authentication_error"),
-    "400": _json(400, "invalid_request_error"),
-    "403": _text(403, "Forbidden for KEY"),
-    "429": _text(429, "KEY", **{"retry-after": "0 KEY"}),
-    "500": _json(500, "api_error"),
-    "HTML": _text(
-        502, "<html><a href='/KEY'>KEY</a><!-- KEY", **{"content-type": "text/html; KEY"}
-    ),
-    "HTML in a 200": _text(200, "<p>KEY</p>"),
-    "error in a 200": _json(200, "authentication_error"),
-    "redirect": _text(302, "KEY", location="https://evil.example/KEY"),
-    "cut": lambda request: httpx.Response(
-        200, stream=_Broken(_echo(request)), headers=_headers(request)
-    ),
-}
-every_server = pytest.mark.parametrize("server", SERVERS)
+def _cut(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, stream=_Broken(_echo(request)), headers=_headers(request))
 
 
 class _Broken(httpx.AsyncByteStream, httpx.SyncByteStream):
@@ -146,6 +137,26 @@ class _Broken(httpx.AsyncByteStream, httpx.SyncByteStream):
         raise httpx.ReadError("reset")
 
 
+_LINKS = "<html><a href='/KEY'>KEY</a><!-- KEY"
+SERVERS: dict[str, Server] = {
+    "good": _good,
+    "good, key in the text": _good_with_the_key,
+    "401": _json(401, "authentication_error"),
+    "400": _json(400, "invalid_request_error"),
+    "403": _text(403, "Forbidden for KEY"),
+    "429": _text(429, "KEY", **{"retry-after": "0 KEY"}),
+    "500": _json(500, "api_error"),
+    "HTML": _text(502, _LINKS, **{"content-type": "text/html; KEY"}),
+    "HTML in a 200": _text(200, "<p>KEY</p>"),
+    "error in a 200": _json(200, "authentication_error"),
+    "redirect": _text(302, "KEY", location="https://evil.example/KEY"),
+    "cut": _cut,
+}
+every_server = pytest.mark.parametrize("server", SERVERS)
+# How a run ends, where it is not stopped. A rejected request is a dropped row and stops nothing.
+STATUSES = {"good": "complete", "good, key in the text": "complete", "400": "short"}
+
+
 @pytest.fixture(autouse=True)
 def _no_keys_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"):
@@ -154,24 +165,14 @@ def _no_keys_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def _leaks(text: str) -> list[str]:
+    """Returns the forms of the keys that stand in a text."""
+    # In any case of letters: some quote in lower case, %2f for %2F.
     return [form for form in FORMS if form.lower() in text.lower()]
 
 
-class _Library:
-    def contexts(self, topic: Topic) -> list[Context]:
-        return [Context(text=sentence(topic.text, words=60))]
-
-
-def _run(llm: Any, server: Callable[[httpx.Request], httpx.Response], out: Path) -> sf.Run:
-    pipeline = sf.Pipeline(
-        "th",
-        llm,
-        contexts=[_Library()],
-        tasks=[sf.Summarization()],
-        filters=[],
-        diversity=None,
-        topics=["ก", "ข", "ค"],
-    )
+def run_against(server: Server, llm: Any, out: Path) -> sf.Run:
+    tasks, topics = [sf.Summarization()], ["ก", "ข", "ค"]
+    pipeline = small_pipeline(llm, tasks=tasks, topics=topics)
     transport = Transport(transport=httpx.MockTransport(server))
     return pipeline.run(size=2, out=out, clock=FakeClock(), transport=transport, concurrency=2)
 
@@ -190,16 +191,16 @@ def test_a_run_leaves_no_key_behind(
     seen: list[str] = []
 
     def serve(request: httpx.Request) -> httpx.Response:
-        seen.append(f"{request.url}")
+        seen.append(str(request.url))
         assert _leaks(str(request.headers.raw)), "the server got the key"
         assert not _leaks(f"{request.url} {request.content.decode()}"), "in a header alone"
         return SERVERS[server](request)
 
     llm = GENERATORS[name]()
-    run = _run(llm, serve, tmp_path / "run")
-    assert seen and (run.status == "complete" if "good" in server else len(run.dataset) == 0)
-    if "good" not in server and server != "400":
-        assert run.status == "stopped" and run.message
+    run = run_against(serve, llm, tmp_path / "run")
+    assert seen and run.status == STATUSES.get(server, "stopped")
+    if run.status != "complete":
+        assert len(run.dataset) == 0 and run.message
     texts = {
         "repr": f"{run!r} {run.message}",
         "log": _debug_log(caplog),
@@ -207,24 +208,25 @@ def test_a_run_leaves_no_key_behind(
     }
     for path in sorted((tmp_path / "run").rglob("*")):
         texts[path.name] = path.read_bytes().decode("utf-8", "replace")
-    assert len(texts) >= 9 and not {
-        where: found for where, text in texts.items() if (found := _leaks(text))
-    }
+    assert len(texts) >= 9 and not {where: text for where, text in texts.items() if _leaks(text)}
 
 
-def _told(error: BaseException) -> str:
-    """All that an error reporter would send: messages, attributes, causes and the local variables of every frame."""
+def _reported(error: BaseException) -> str:
+    """Returns all that an error reporter would send.
+
+    That is messages, attributes, causes and the local variables of every frame.
+    """
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    parts = list(report.format())
     chain: BaseException | None = error
-    said = []
     while chain is not None:
-        said.append(f"{chain!r} {chain} {vars(chain)}")
+        parts.append(f"{chain!r} {chain} {vars(chain)}")
         chain = chain.__cause__ or chain.__context__
-    return "".join([*report.format(), *said])
+    return "".join(parts)
 
 
 def _raised(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> SeedfreeError | None:
-    """What a direct call raises."""
+    """Returns what a direct call raises."""
     monkeypatch.setattr(Transport, "_to", lambda *_: httpx.MockTransport(SERVERS[server]))
     llm = GENERATORS[name]()
     try:
@@ -251,74 +253,58 @@ def test_a_traceback_with_its_variables_tells_no_key(
     name: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = _raised(name, server, monkeypatch)
-    assert not _leaks(_told(error) if error else "")
+    assert error is None or not _leaks(_reported(error))
 
 
 @every_generator
 def test_no_way_of_printing_a_generator_shows_its_key(name: str) -> None:
-    import dataclasses
-
-    from seedfree.run.settings import describe
-
     llm = GENERATORS[name]()
-    ways = [
+    pipeline = sf.Pipeline("th", llm)
+    request = llm.request(Prompt("q", schema=sf.Summarization.Fields))
+    body = json.dumps(answer(request)).encode()
+    texts = [
         repr(llm),
         str(llm),
         repr(vars(llm)),
         repr(dataclasses.asdict(llm)),
-        f"{describe(llm)}",
         llm.identity,
+        str(describe(llm)),
+        json.dumps(describe(llm)),
+        repr(pipeline),
+        repr(pipeline.settings()),
+        repr(request),
+        repr(llm.reply(200, httpx.Headers(), body)),
     ]
-    ways += [
-        repr(sf.Pipeline("th", llm)),
-        repr(sf.Pipeline("th", llm).settings()),
-        repr(llm.request(Prompt("q"))),
-    ]
-    ways += [json.dumps(describe(llm)), repr(llm.reply(200, httpx.Headers(), json.dumps(_answer(llm.request(
-        Prompt("q", schema=sf.Summarization.Fields)))).encode()))]  # fmt: skip
-    assert not [way for way in ways if _leaks(way)]
+    assert not [text for text in texts if _leaks(text)]
 
 
 def test_the_settings_of_ones_own_parts_hold_no_key() -> None:
-    from pydantic import BaseModel, SecretStr
-
-    from seedfree.run.settings import describe
-
     class Options(BaseModel):
         api_key: str = CANARY
         depth: int = 2
 
     class Mine:
         def __init__(self) -> None:
-            self.api_key = self.token = self.password = self.apiKey = self.APIKEY = (
-                self.authorization
-            ) = CANARY
-            self.headers = {
-                "Authorization": f"Bearer {CANARY}",
-                "X-Api-Key": CANARY,
-                "accept": "text",
-            }
-            self.secrets, self.secret, self.options = (
-                [SecretStr(CANARY)],
-                SecretStr(CANARY),
-                Options(),
-            )
+            self.api_key = self.token = self.password = CANARY
+            self.apiKey = self.APIKEY = self.authorization = CANARY
+            bearer = f"Bearer {CANARY}"
+            self.headers = {"Authorization": bearer, "X-Api-Key": CANARY, "accept": "text"}
+            self.secret, self.secrets = SecretStr(CANARY), [SecretStr(CANARY)]
+            self.options = Options()
             self.url = f"https://me:{CANARY.replace('/', '')}@host/path"
             self.nested = {"client": {"access_token": CANARY, "size": 3}}
             self.max_tokens = 7
 
-    told = json.dumps(describe(Mine()))
-    assert not _leaks(told) and "canary" not in told
-    assert describe(Mine())["max_tokens"] == 7 and describe(Mine())["nested"] == {
-        "client": {"size": 3}
-    }
-    assert describe(Mine())["headers"] == {"accept": "text"} and describe(Mine())["options"] == {
-        "depth": 2
-    }
+    settings = describe(Mine())
+    text = json.dumps(settings)
+    assert not _leaks(text) and "canary" not in text
+    assert settings["max_tokens"] == 7 and settings["nested"] == {"client": {"size": 3}}
+    assert settings["headers"] == {"accept": "text"} and settings["options"] == {"depth": 2}
 
 
 def test_redact_takes_out_a_key_in_every_form_and_nothing_else() -> None:
     body = f'{{"a": "{FORMS} {quote(CANARY, safe="").lower()}", "b": "EMPTY ข้าว"}}'.encode()
+    # "EMPTY" is what people type for servers that check no key, and stands in honest replies.
     left = redact(body, frozenset(key.encode() for key in (CANARY, GATEWAY, "EMPTY", "")))
     assert not _leaks(left.decode()) and b"EMPTY" in left and "ข้าว".encode() in left
     assert redact(b"nothing", frozenset({CANARY.encode()})) == b"nothing"
@@ -326,17 +312,24 @@ def test_redact_takes_out_a_key_in_every_form_and_nothing_else() -> None:
 
 
 SECRET_URLS = [
-    f"https://me:{GATEWAY}@host/v1", f"https://{GATEWAY}@host/v1", f"https://host/v1?key={GATEWAY}",
-    f"https://host?{GATEWAY}", f"http://me:{GATEWAY}@127.0.0.1/v1", f"https://host:8443/v1?k={quote(CANARY, safe='')}",
-]  # fmt: skip
-TOLD_URLS = [
-    f"ftp://me:{GATEWAY}@host/v1", f"//me:{GATEWAY}@host", f"https://me:{GATEWAY}@host:port/v1",
-    f"https://me:{GATEWAY}@", f"https://me:{CANARY}@host/v1", f"https://host/v1#{GATEWAY}",
+    f"https://me:{GATEWAY}@host/v1",
+    f"https://{GATEWAY}@host/v1",
+    f"https://host/v1?key={GATEWAY}",
+    f"https://host?{GATEWAY}",
+    f"http://me:{GATEWAY}@127.0.0.1/v1",
+    f"https://host:8443/v1?k={quote(CANARY, safe='')}",
+    # Addresses that are wrong in other ways, too, whose errors must not repeat them.
+    f"ftp://me:{GATEWAY}@host/v1",
+    f"//me:{GATEWAY}@host",
+    f"https://me:{GATEWAY}@host:port/v1",
+    f"https://me:{GATEWAY}@",
+    f"https://me:{CANARY}@host/v1",
+    f"https://host/v1#{GATEWAY}",
     f"http://10.0.0.1/v1#key={GATEWAY}",
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize("url", [*SECRET_URLS, *TOLD_URLS])
+@pytest.mark.parametrize("url", SECRET_URLS)
 def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     for make in (
         lambda: sf.ClaudeGenerator(base_url=url),
@@ -349,12 +342,34 @@ def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
 
 
 FAR = [
-    "http://10.0.0.1", "http://192.168.1.2:8000/v1", "http://localhost.evil.com", "http://127.0.0.1.evil.com/v1",
-    "http://2130706433", "http://0x7f000001", "http://127.1", "http://localhost.", "http://127.0.0.1.", "http://0.0.0.0",
-    "http://[::]", "http://[fe80::1]", "http://[::ffff:10.0.0.1]", "http://evillocalhost", "http://local host",
-    "HTTP://example.com", "http://127.0.0.1@evil.com", "http://evil.com/127.0.0.1", "http://evil.com#@localhost",
-    "http:evil.com", "http:///evil.com", " http://evil.com", "http://①②⑦.0.0.1", "http://evil.com\\@localhost", "ws://localhost",
-]  # fmt: skip
+    "http://10.0.0.1",
+    "http://192.168.1.2:8000/v1",
+    "http://localhost.evil.com",
+    "http://127.0.0.1.evil.com/v1",
+    # Other ways to write 127.0.0.1 and localhost, which not every system reads alike.
+    "http://2130706433",
+    "http://0x7f000001",
+    "http://127.1",
+    "http://127.0.0.1.",
+    "http://localhost.",
+    "http://①②⑦.0.0.1",
+    "http://0.0.0.0",
+    "http://[::]",
+    "http://[fe80::1]",
+    "http://[::ffff:10.0.0.1]",
+    "http://evillocalhost",
+    "http://local host",
+    "HTTP://example.com",
+    # The loopback stands where it is no host.
+    "http://127.0.0.1@evil.com",
+    "http://evil.com/127.0.0.1",
+    "http://evil.com#@localhost",
+    "http://evil.com\\@localhost",
+    "http:evil.com",
+    "http:///evil.com",
+    " http://evil.com",
+    "ws://localhost",
+]
 NEAR = [
     "http://127.0.0.1:8080",
     "http://localhost:1/v1",
@@ -391,9 +406,12 @@ def test_a_key_of_the_environment_goes_to_its_own_provider_alone(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, CANARY)
-    strangers = [
-        sf.OpenAICompatibleGenerator(url, "m")
-        for url in ("https://evil.example", "https://api.openai.com.evil.example", "http://localhost:8000", "http://10.0.0.1")
-    ] + [sf.ClaudeGenerator(base_url="http://127.0.0.1:4000")]  # fmt: skip
-    for llm in strangers:
+    urls = (
+        "https://evil.example",
+        "https://api.openai.com.evil.example",
+        "http://localhost:8000",
+        "http://10.0.0.1",
+    )
+    gateway = sf.ClaudeGenerator(base_url="http://127.0.0.1:4000")
+    for llm in [*(sf.OpenAICompatibleGenerator(url, "m") for url in urls), gateway]:
         assert not _leaks(str(llm.request(Prompt("q")).headers.raw))

@@ -1,4 +1,4 @@
-"""A run is its owner's: files that nobody else may read, and no connection but to the generator's own server."""
+"""A run is private: nobody else may read its files, and it connects to the model's server alone."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ import os, sys
 os.umask(int(sys.argv[2], 8))
 from pathlib import Path
 import seedfree as sf
-from tests.fakes import FakeClock
-from tests.test_keys import GENERATORS, SERVERS, _run
+from tests.test_keys import GENERATORS, SERVERS, run_against
+
 modes = {}
 real = os.replace
+
 def replaced(a, b, **options):
     modes[os.path.basename(b)] = os.stat(a).st_mode & 0o777
     real(a, b, **options)
+
 os.replace = replaced
 Path.replace = lambda self, target: replaced(self, target)
-run = _run(GENERATORS["claude"](), SERVERS["good"], Path(sys.argv[1]))
+run = run_against(SERVERS["good"], GENERATORS["claude"](), Path(sys.argv[1]))
 print(oct(min(modes.values())), oct(max(modes.values())), len(modes))
 run.dataset.to_jsonl(sys.argv[1] + "-mine.jsonl")
 run.dataset.to_csv(sys.argv[1] + "-mine.csv")
@@ -32,9 +34,8 @@ run.dataset.to_csv(sys.argv[1] + "-mine.csv")
 
 
 def _python(code: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -46,51 +47,58 @@ def test_a_run_folder_is_its_owners_alone(umask: str, there: bool, tmp_path: Pat
     if there:
         out.mkdir(parents=True)
         out.chmod(0o755)
-    modes = _python(PRIVATE, str(out), umask)
+    least, most, count = _python(PRIVATE, str(out), umask).split()
+    # Temporary files are private from the first byte.
+    assert least == most == "0o600" and count == "6"
 
     def mode(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
 
-    assert modes.split() == ["0o600", "0o600", "6"], (
-        "so are the temporary files, from the first byte"
-    )
     assert mode(out) == (0o755 if there else 0o700)
-    files = {path.name: oct(mode(path)) for path in out.iterdir()}
-    assert len(files) >= 7 and not [
-        name for name, found in files.items() if int(found, 8) & 0o177
-    ], files
+    modes = {path.name: oct(mode(path)) for path in out.iterdir()}
+    assert len(modes) >= 7 and set(modes.values()) == {"0o600"}, modes
+    # A user's own export follows the umask.
     for name in ("th-mine.jsonl", "th-mine.csv"):
-        assert mode(out.parent / name) == 0o666 & ~int(umask, 8), (
-            "a user's own export follows the umask"
-        )
+        assert mode(out.parent / name) == 0o666 & ~int(umask, 8)
 
 
 CONNECTIONS = """
 import asyncio, json, sys, threading
+
 opened = []
+# Which argument of an event names the other side, and events that must not happen at all.
+SIDES = {
+    "socket.connect": 1,
+    "socket.sendto": 1,
+    "socket.getaddrinfo": 0,
+    "socket.gethostbyname": 0,
+}
+NEVER = {"subprocess.Popen", "os.system", "urllib.Request", "webbrowser.open", "ftplib.connect"}
+
 def hook(event, arguments):
-    if event in ("socket.connect", "socket.sendto"):
-        opened.append(arguments[1])
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        opened.append(arguments[0])
-    elif event in ("subprocess.Popen", "os.system", "urllib.Request", "webbrowser.open", "ftplib.connect"):
+    if event in SIDES:
+        opened.append(arguments[SIDES[event]])
+    elif event in NEVER:
         opened.append(event)
+
 sys.addaudithook(hook)
 import seedfree as sf
 from seedfree import *
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
-from tests.fakes import FakeClock
-from tests.test_keys import _Library, _answer
+from tests.fakes import Library
+from tests.test_keys import answer
 
 class Server(BaseHTTPRequestHandler):
     def do_POST(self):
         content = self.rfile.read(int(self.headers["content-length"]))
-        body = json.dumps(_answer(httpx.Request("POST", "http://x" + self.path, content=content))).encode()
+        request = httpx.Request("POST", "http://x" + self.path, content=content)
+        body = json.dumps(answer(request)).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
     def log_message(self, *_):
         pass
 
@@ -98,12 +106,13 @@ server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 port = server.server_address[1]
 llm = sf.OpenAICompatibleGenerator(f"http://127.0.0.1:{port}", "m", api_key="k" * 20)
-run = sf.Pipeline("th", llm, contexts=[_Library()], filters=[], diversity=None).run(size=6, out=sys.argv[1])
+pipeline = sf.Pipeline("th", llm, contexts=[Library()], filters=[], diversity=None)
+run = pipeline.run(size=6, out=sys.argv[1])
 assert run.status == "complete", run
-ask = llm.generate(sf.Prompt("q", schema=sf.Summarization.Fields))
+llm.generate(sf.Prompt("q", schema=sf.Summarization.Fields))
 repr(run), run.dataset.to_jsonl(sys.argv[1] + "/mine.jsonl")
 server.shutdown()
-print(json.dumps([port, sorted({str(one) for one in opened})]))
+print(json.dumps([port, sorted(set(map(str, opened)))]))
 """
 
 

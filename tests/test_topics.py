@@ -10,7 +10,8 @@ import pytest
 from seedfree.errors import TopicsExhaustedError
 from seedfree.languages import Language
 from seedfree.records import Prompt, Reply, Topic
-from seedfree.topics import GivenTopics, TopicStream, key
+from seedfree.text import letters_and_digits
+from seedfree.topics import GivenTopics, TopicStream
 from tests.fakes import sentence
 
 
@@ -41,7 +42,7 @@ def test_topics_are_of_both_kinds_and_numbered() -> None:
     topics = _take(FakeSession(_fresh), 100)
     assert len(topics) == 100 and [t.position for t in topics] == list(range(100))
     assert {t.kind for t in topics} == {"general", "cultural"}
-    assert len({key(t.text) for t in topics}) == 100
+    assert len({letters_and_digits(t.text) for t in topics}) == 100
 
 
 @pytest.mark.parametrize(("share", "kinds"), [(0.0, {"general"}), (1.0, {"cultural"})])

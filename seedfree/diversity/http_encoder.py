@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from seedfree.diversity.encoders import in_batches
+from seedfree.diversity.encoders import check_counts, in_batches
+from seedfree.diversity.vectors import Singles
 from seedfree.engine.http import (
     Answer,
     Transport,
@@ -27,7 +28,7 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
 )
-from seedfree.engine.limits import Limits
+from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import run_sync, side_by_side
 from seedfree.errors import ConfigError, EncoderError, RetryableError
 
@@ -71,35 +72,34 @@ class OpenAICompatibleEncoder:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ConfigError(
-                "model is empty", hint="Ask the server for its names: GET /v1/models."
-            )
-        for name in ("batch_size", "dimensions", "max_length"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(f"{name} is {value!r}", hint="Use a whole number from 1.")
+            hint = "Ask the server for its names: GET /v1/models."
+            raise ConfigError("model is empty", hint=hint)
+        check_counts(
+            batch_size=self.batch_size, dimensions=self.dimensions, max_length=self.max_length
+        )
         check_positive(timeout=self.timeout)
         self.api_key = keep_key(self.api_key)
         url = check_url(str(self.base_url)).removesuffix("/embeddings")
+        # Some servers count their versions on, such as /api/v3.
         last = url.rpartition("/")[2]
         self.base_url = url if last[:1] == "v" and last[1:2].isdigit() else f"{url}/v1"
 
     @property
     def identity(self) -> str:
-        """Names the vectors: texts encoded under one identity can be compared."""
-        cut = [
-            f"{n} {of}"
-            for n, of in ((self.dimensions, "dimensions"), (self.max_length, "characters"))
-            if n
-        ]
-        return " ".join(["openai-compatible", self.base_url, self.model, *cut])
+        """Returns what names the vectors: those of one identity can be compared."""
+        parts = ["openai-compatible", self.base_url, self.model]
+        if self.dimensions:
+            parts.append(f"{self.dimensions} dimensions")
+        if self.max_length:
+            parts.append(f"{self.max_length} characters")
+        return " ".join(parts)
 
     def ready(self) -> None:
         """Raises `ConfigError` where the key is missing; sends nothing."""
         self._headers()
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape [n, d], d by model.
+    def encode(self, texts: Sequence[str]) -> Singles:
+        """Returns shape [n, d], d by model.
 
         Raises:
             ConfigError: The key is missing.
@@ -109,70 +109,62 @@ class OpenAICompatibleEncoder:
         headers = self._headers()
         # Servers refuse empty texts.
         filled = [text[: self.max_length] if text.strip() else " " for text in texts]
-        return in_batches(
-            filled, self.batch_size, lambda batches: run_sync(self._all(batches, headers))
-        )
+        encode = partial(self._encode, headers=headers)
+        return in_batches(filled, self.batch_size, encode)
 
-    async def _all(
-        self, batches: list[list[str]], headers: dict[str, str]
-    ) -> list[NDArray[np.float32]]:
+    def _encode(self, batches: list[list[str]], headers: dict[str, str]) -> list[Singles]:
+        return run_sync(self._send_all(batches, headers))
+
+    async def _send_all(self, batches: list[list[str]], headers: dict[str, str]) -> list[Singles]:
         transport, limits = Transport(connections=_AT_ONCE, timeout=self.timeout), Limits(_AT_ONCE)
         try:
-            found = await side_by_side(
+            vectors = await side_by_side(
                 self._send(batch, headers, transport, limits) for batch in batches
             )
         finally:
             await transport.close()
-        widths = sorted({vectors.shape[1] for vectors in found})
+        widths = sorted({batch.shape[1] for batch in vectors})
         if len(widths) > 1 or self.dimensions not in (None, widths[0]):
-            wanted = f", not {self.dimensions}" if self.dimensions else ""
-            raise self._wrong(
-                f"gave vectors of {' and '.join(map(str, widths))} dimensions{wanted}"
-            )
-        return found
+            given = f"gave vectors of {' and '.join(map(str, widths))} dimensions"
+            raise self._wrong(f"{given}, not {self.dimensions}" if self.dimensions else given)
+        return vectors
 
     async def _send(
         self, texts: list[str], headers: dict[str, str], transport: Transport, limits: Limits
-    ) -> NDArray[np.float32]:
+    ) -> Singles:
         body: dict[str, Any] = {"model": self.model, "input": texts}
         if self.dimensions is not None:
             body["dimensions"] = self.dimensions
-        attempt = 0
-        while True:
-            request = json_request(f"{self.base_url}/embeddings", body, headers, self.timeout)
-            try:
-                async with limits.slot() as slot:
-                    answer = await transport.send(request, now=time.time())
-                    vectors = self._read(answer, len(texts), headers)
-                    limits.succeeded(slot, 0, answer.headers.raw)
-                    return vectors
-            except RetryableError as error:
-                attempt = await limits.fault(error, slot, attempt, texts[0])
 
-    def _read(self, answer: Answer, n: int, headers: dict[str, str]) -> NDArray[np.float32]:
-        """Shape [n, d], in the order of the request."""
+        async def send(slot: Slot) -> Singles:
+            request = json_request(f"{self.base_url}/embeddings", body, headers, self.timeout)
+            answer = await transport.send(request, now=time.time())
+            vectors = self._read(answer, len(texts), headers)
+            limits.succeeded(slot, 0, answer.headers.raw)
+            return vectors
+
+        return await limits.retrying(send, key=texts[0])
+
+    def _read(self, answer: Answer, n: int, headers: dict[str, str]) -> Singles:
+        """Returns shape [n, d], in the order of the request."""
         try:
-            data = read_object(answer.body)
+            value = read_object(answer.body)
         except RetryableError as error:
-            raise self._wrong(
-                f"gave something else than JSON ({len(answer.body)} bytes)"
-            ) from error
-        if fault := data.get("error"):
+            what = f"gave something else than JSON ({len(answer.body)} bytes)"
+            raise self._wrong(what) from error
+        if fault := value.get("error"):
+            # Some servers answer 200 and put the status into the body.
             code = fault.get("code") if isinstance(fault, dict) else None
             status = code if type(code) is int and 400 <= code < 600 else 500
-            raise_fault(
-                status,
-                answer.headers,
-                fault,
-                lambda: [v.removeprefix("Bearer ") for v in headers.values()],
-            )
-        found = data.get("data")
-        if not isinstance(found, list) or len(found) != n:
-            raise self._wrong(
-                f"gave {len(found) if isinstance(found, list) else 'no'} vectors for {n} texts"
-            )
+            secrets = [header.removeprefix("Bearer ") for header in headers.values()]
+            raise_fault(status, answer.headers, fault, lambda: secrets)
+        data = value.get("data")
+        if not isinstance(data, list):
+            raise self._wrong(f"gave no vectors for {n} texts")
+        if len(data) != n:
+            raise self._wrong(f"gave {len(data)} vectors for {n} texts")
         try:
-            by_index = {each["index"]: each["embedding"] for each in found}
+            by_index = {each["index"]: each["embedding"] for each in data}
             vectors = np.array([by_index[i] for i in range(n)], np.float32)
         except (LookupError, TypeError, ValueError) as error:
             raise self._wrong("gave vectors without index, embedding or equal lengths") from error
@@ -182,12 +174,18 @@ class OpenAICompatibleEncoder:
 
     def _headers(self) -> dict[str, str]:
         host = host_of(self.base_url)
+        # A key from the environment goes to OpenAI alone.
         variable = "OPENAI_API_KEY" if host == _OPENAI else None
         key = find_key(keep_key(self.api_key), variable)
-        if key is None and variable:
+        if key:
+            return {"authorization": f"Bearer {key}"}
+        if variable:
             raise ConfigError(f"No API key for {host}", hint=f"Set {variable} or pass api_key=...")
-        return {"authorization": f"Bearer {key}"} if key else {}
+        return {}
 
     def _wrong(self, what: str) -> EncoderError:
-        hint = "Check that base_url is that of an embeddings API, and that model is an embedding model."
-        return EncoderError(f"{host_of(self.base_url)} {what}", hint=hint)
+        return EncoderError(
+            f"{host_of(self.base_url)} {what}",
+            hint="Check that base_url is that of an embeddings API, "
+            "and that model is an embedding model.",
+        )

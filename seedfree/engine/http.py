@@ -1,6 +1,10 @@
 """HTTP for every backend, and the one place where a provider's faults are classified.
 
-httpx is the interface; its own connection pool takes quadratic time in waiting requests, so the
+First the transport, which sends requests and says what an answer means. Then what backends share:
+JSON requests, answers, checks of their settings. Last the API keys, which must not get into
+ledgers, logs and errors.
+
+httpx is the interface. Its own connection pool takes quadratic time in waiting requests, so the
 connections are aiohttp's (`httpx-aiohttp`). Redirects are not followed, bodies are capped in
 decoded bytes, and a deadline covers the whole exchange.
 """
@@ -29,14 +33,16 @@ from seedfree.engine.loop import run_sync
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
 __all__ = [
+    "MAX_BODY",
     "Answer",
     "Price",
     "Transport",
     "check_positive",
     "check_price",
+    "check_temperature",
     "check_url",
     "classify",
-    "count",
+    "explain",
     "find_key",
     "host_of",
     "is_loopback",
@@ -49,153 +55,15 @@ __all__ = [
     "redact",
     "retry_after",
     "send_once",
+    "token_count",
 ]
-
-_KEY = re.compile(r"[!-~]+")
-
-Price: TypeAlias = float | tuple[float, float]
-"""USD per million tokens: one number, or (input, output)."""
-
-
-def keep_key(key: str | SecretStr | None, name: str = "api_key") -> SecretStr | None:
-    """A key as a secret, without the white space that pasting adds; `None` for an empty one.
-
-    Raises:
-        ConfigError: It holds characters that no HTTP header can carry.
-    """
-    text = (key.get_secret_value() if isinstance(key, SecretStr) else key or "").strip()
-    if not text:
-        return None
-    if not _KEY.fullmatch(text):
-        raise ConfigError(
-            f"{name} holds spaces or characters outside ASCII", hint="Copy the key again."
-        )
-    return SecretStr(text)
-
-
-def find_key(key: SecretStr | None, variable: str | None) -> str | None:
-    """The key as given, else from the environment; an environment variable may change while a notebook is open."""
-    found = key or (keep_key(os.environ.get(variable), variable) if variable else None)
-    return found.get_secret_value() if found else None
-
-
-def check_price(price: Price | None) -> None:
-    """Raises ConfigError for anything but `None`, a number or a pair of numbers, finite and not negative."""
-    values = price if isinstance(price, (tuple, list)) else (price or 0.0,) * 2
-    good = len(values) == 2 and all(
-        isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values
-    )
-    if not good:
-        raise ConfigError(
-            f"price {price!r} is not a price",
-            hint="Give USD per million tokens as (input, output).",
-        )
-
-
-def check_positive(**settings: float | None) -> None:
-    """Raises ConfigError for a setting that is neither `None` nor a number above 0."""
-    for name, value in settings.items():
-        if value is not None and not (isinstance(value, (int, float)) and value > 0):
-            raise ConfigError(f"{name} is {value!r}", hint="Give a number above 0.")
-
-
-@functools.lru_cache
-def host_of(url: str) -> str:
-    """The host that a URL names; empty where it is none."""
-    try:
-        return httpx.URL(url).host
-    except httpx.InvalidURL:
-        return ""
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine."""
-    host = host_of(url)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@functools.lru_cache
-def _place(url: str) -> tuple[httpx.URL, bytes]:
-    parsed = httpx.URL(url)
-    return parsed, parsed.netloc
-
-
-def json_request(
-    url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float
-) -> httpx.Request:
-    """A POST request whose bytes depend on `body` alone, because the ledger's key is made from them."""
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    place, host = _place(url)
-    # Whole, with a body that is read: what httpx would add is worked out once, and not for each of
-    # thousands.
-    fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
-    fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, 60.0)}}
-    stream = httpx.ByteStream(content)
-    request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
-    request.headers.encoding = "ascii"
-    request.read()
-    return request
-
-
-_FIELDS = (
-    (b"accept", b"application/json"),
-    # Nothing that httpx could not decode, whatever else is installed.
-    (b"accept-encoding", b"gzip, deflate"),
-    (b"content-type", b"application/json"),
-    (b"user-agent", b"seedfree"),
-)
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body.
-
-    Raises:
-        RetryableError: The body is cut off, is no JSON, or is JSON of another kind: a proxy's or a
-            dying server's.
-    """
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RetryableError(f"The server's answer is not JSON ({len(body)} bytes)") from error
-    if not isinstance(value, dict):
-        raise RetryableError("The server's answer is not a JSON object")
-    return value
-
-
-def raise_fault(
-    status: int, headers: httpx.Headers, error: object, keys: Callable[[], Iterable[str]] = tuple
-) -> None:
-    """Raises for an error object inside a success, as if the server had answered `status` (400 to 599).
-
-    Args:
-        keys: Gives what to take out of the error; called here, so that no variable of a traceback holds a key.
-    """
-    classify(Answer(status, headers, redact(json.dumps({"error": error}).encode(), _bytes(keys()))))
-
-
-def _bytes(keys: Iterable[str]) -> frozenset[bytes]:
-    return frozenset(key.encode() for key in keys)
-
-
-def count(value: object) -> int:
-    """A number of tokens, 0 where a server sends something else."""
-    return value if type(value) is int and value > 0 else 0
-
 
 _LOG = logging.getLogger("seedfree")
 
+# Decoded bytes of one reply. A compressed body of a few kilobytes could otherwise fill the memory.
 MAX_BODY = 32 * 2**20
-_RETRY = frozenset({408, 409, 425, 429})
-_STOP = frozenset({401, 402, 403})
-# Words in an error body that mean money, not load: no wait will help.
-_SPENT = re.compile(
-    r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I
-)
-_KEYS = re.compile(r"\b(?:sk|key|api)[-_][\w\-]{8,}|Bearer\s+\S+", re.I)
+# Files that a process has open beside its connections: the ledger, the terminal, libraries.
+_OTHER_FILES = 256
 
 
 class Answer(NamedTuple):
@@ -206,140 +74,12 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def check_url(url: str, what: str = "base_url") -> str:
-    """The URL without a trailing slash.
-
-    Raises:
-        ConfigError: Not http(s); plain http to another machine; or a key inside the URL.
-    """
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
-        raise ConfigError(f"{what} {_quoted(url)} is not a URL") from None
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        raise ConfigError(
-            f"{what} holds more than a place", hint="Pass keys as api_key, never inside a URL."
-        )
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(
-            f"{what} {_quoted(url)} is not a URL", hint="It begins with https:// and names a host."
-        )
-    if parsed.scheme == "http" and not _loopback(parsed.host):
-        raise ConfigError(
-            f"{what} {url!r} would send your key and texts in the clear", hint="Use https://."
-        )
-    return url.rstrip("/")
-
-
-def _quoted(url: object) -> str:
-    """A URL without what may be a key: what stands before an @, behind a ? or a #."""
-    return repr(re.sub(r"[?#].*", "", re.sub(r"(?<=//).*@", "", str(url)), flags=re.DOTALL))
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def retry_after(headers: httpx.Headers, now: float) -> float | None:
-    """Seconds to wait: `retry-after-ms`, else `retry-after` as seconds or as an HTTP date; `None` for nonsense.
-
-    Args:
-        now: Seconds since 1970, to subtract from a date.
-    """
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) / unit
-        except ValueError:
-            try:
-                seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
-            except (ValueError, OverflowError):
-                continue
-        if math.isfinite(seconds) and seconds >= 0:
-            return seconds
-    return None
-
-
-def classify(answer: Answer, *, now: float = 0.0) -> None:
-    """Raises for every answer but a success (docs.anthropic.com/en/api/errors; OpenAI's error codes).
-
-    Raises:
-        RetryableError: 408, 409, 425, 429, 5xx, or whatever the provider marks `x-should-retry: true`.
-        StopRunError: 401, 402, 403, and any status whose body speaks of spent money.
-        RequestError: Every other status; redirects among them.
-    """
-    status, headers, body = answer
-    if 200 <= status < 300:
-        return
-    text = explain(body)
-    message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-    if status in _STOP or (status in (400, 429) and _SPENT.search(text)):
-        raise StopRunError(
-            message,
-            hint=_STOP_HINT.get(status, "Check the provider's billing page."),
-            status=status,
-        )
-    should = headers.get("x-should-retry")
-    if (status in _RETRY or status >= 500 or should == "true") and should != "false":
-        raise RetryableError(message, status=status, retry_after=retry_after(headers, now))
-    if 300 <= status < 400:
-        raise RequestError(
-            message, hint="Redirects are not followed; give the final base_url.", status=status
-        )
-    raise RequestError(message, hint=_HINT.get(status), status=status)
-
-
-_HINT = {404: "Check model and base_url.", 413: "Shorten the contexts."}
-_STOP_HINT = {
-    401: "Check the API key.",
-    403: "Check what the API key is allowed to do.",
-}
-
-
-def explain(body: bytes) -> str:
-    """At most 200 characters of what a server said, in one printable line and without anything like a key."""
-    text = body[:20_000].decode("utf-8", "replace")
-    try:
-        text = _message(json.loads(text)) or text
-    except (ValueError, RecursionError):
-        text = re.sub(r"<[^>]{0,500}>", " ", text)
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(_KEYS.sub("***", shown).split())[:200]
-
-
-def _message(value: Any) -> str | None:
-    """The message and code of the error objects that providers send."""
-    if not isinstance(value, dict):
-        return None
-    error = value.get("error", value)
-    if isinstance(error, str):
-        return error
-    if not isinstance(error, dict):
-        return None
-    values = (error.get(name) for name in ("message", "code", "type"))
-    return " ".join(v for v in values if isinstance(v, str)) or None
-
-
-def _kept(request: httpx.Request, response: httpx.Response, body: bytes) -> Answer:
-    """The answer without the request's keys, which some servers echo: it goes into ledgers, logs and errors."""
-    keys, headers = keys_in(request.headers.raw), response.headers
-    values = b"\n".join(value for _, value in headers.raw)
-    if redact(values, keys) != values:
-        headers = httpx.Headers([(name, redact(value, keys)) for name, value in headers.raw])
-    return Answer(response.status_code, headers, redact(body, keys))
-
-
 class Transport:
     """Sends requests side by side over one pool of connections.
 
     Args:
         connections: At most this many at once; requests beyond it wait.
-        timeout: Seconds for one whole exchange, where the request brings none of its own (the
+        timeout: Seconds for one whole exchange, for requests that bring none of their own (the
             extension `deadline`, or httpx's `timeout`).
         transport: Takes the place of the network in tests (`httpx.MockTransport`).
     """
@@ -354,38 +94,40 @@ class Transport:
         self._connections, self._timeout, self._given = connections, timeout, transport
         self._opened: dict[str, httpx.AsyncBaseTransport] = {}
 
-    def _to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """Connections to a host, through the proxy that the environment names for it."""
-        if self._given is not None:
-            return self._given
-        place = f"{url.scheme}://{url.host}"
-        if place not in self._opened:
-            self._opened[place] = _connections(url, self._connections)
-        return self._opened[place]
-
     async def send(self, request: httpx.Request, *, now: float = 0.0) -> Answer:
-        """The answer to a request, if it is a success.
+        """Returns the answer to a request, if it is a success.
+
+        Args:
+            now: Seconds since 1970, for answers that name a date to wait for.
 
         Raises:
-            RetryableError, StopRunError, RequestError: See `classify`; resets, time-outs and cut
+            RetryableError, StopRunError, RequestError: See `classify`. Resets, time-outs and cut
                 bodies are retryable.
         """
         try:
             async with asyncio.timeout(_deadline(request) or self._timeout):
                 response = await self._to(request.url).handle_async_request(request)
                 try:
-                    answer = _kept(request, response, await _read(response))
+                    answer = _without_keys(request, response, await _read(response))
                 finally:
                     await response.aclose()
         except SeedfreeError:
             raise
         except Exception as error:
-            # resets, garbage, cut bodies: the libraries below have dozens of names for them
+            # Resets, garbage, cut bodies: the libraries below have dozens of names for them.
             # Not "from error": the frames of those libraries hold the body, which may echo the key.
-            raise _network(error, request) from None
-        if not 200 <= answer.status < 300:
-            classify(answer, now=now)
+            raise _network_fault(error, request) from None
+        classify(answer, now=now)
         return answer
+
+    def _to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        """Returns the connections to a host, through the proxy that the environment names."""
+        if self._given is not None:
+            return self._given
+        place = f"{url.scheme}://{url.host}"
+        if place not in self._opened:
+            self._opened[place] = _connections(url, self._connections)
+        return self._opened[place]
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -394,32 +136,39 @@ class Transport:
             await transport.aclose()
 
 
+def send_once(request: httpx.Request, *, timeout: float = 600.0) -> Answer:
+    """Returns the answer to one request, blocking and without retries, for a backend's `generate`.
+
+    Raises:
+        RetryableError, StopRunError, RequestError: As `Transport.send`.
+    """
+
+    async def send() -> Answer:
+        transport = Transport(connections=1, timeout=timeout)
+        try:
+            return await transport.send(request)
+        finally:
+            await transport.close()
+
+    return run_sync(send())
+
+
 def _deadline(request: httpx.Request) -> float | None:
-    own = request.extensions.get("deadline")
-    deadline: float | None = (
-        own if own is not None else request.extensions.get("timeout", {}).get("read")
-    )
+    deadline: float | None = request.extensions.get("deadline")
+    if deadline is None:
+        deadline = request.extensions.get("timeout", {}).get("read")
     return deadline
 
 
 def _connections(url: httpx.URL, most: int) -> httpx.AsyncBaseTransport:
     from httpx_aiohttp import AiohttpTransport
 
-    proxies = {} if urllib.request.proxy_bypass(url.host) else urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
+    proxies = {}
+    if not urllib.request.proxy_bypass(url.host):
+        proxies = urllib.request.getproxies()
+    address = proxies.get(url.scheme) or proxies.get("all")
     limits = httpx.Limits(max_connections=most)
-    return AiohttpTransport(limits=limits, proxy=httpx.Proxy(proxy) if proxy else None)
-
-
-def _network(error: Exception, request: httpx.Request) -> RetryableError:
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        what = "no connection"
-    else:
-        slow = isinstance(error, (TimeoutError, httpx.TimeoutException))
-        what = "no answer in time" if slow else type(error).__name__
-    return RetryableError(
-        f"{request.url.host}: {what}", hint="Is the server up and base_url right?"
-    )
+    return AiohttpTransport(limits=limits, proxy=httpx.Proxy(address) if address else None)
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -440,79 +189,396 @@ async def _gather(stream: AsyncIterable[bytes], status: int) -> bytes:
     return b"".join(parts)
 
 
-def send_once(request: httpx.Request, *, timeout: float = 600.0) -> Answer:
-    """The answer to one request, blocking, without retries: what `generate` of a built-in backend does.
+def _without_keys(request: httpx.Request, response: httpx.Response, body: bytes) -> Answer:
+    """Returns the answer without the request's keys, which some servers echo.
 
-    Raises:
-        RetryableError, StopRunError, RequestError: As `Transport.send`.
+    It goes into ledgers, logs and errors.
     """
+    keys, headers = keys_in(request.headers.raw), response.headers
+    # Headers are made anew only if one holds a key, which is rare: all values are searched at once.
+    values = b"\n".join(value for _, value in headers.raw)
+    if redact(values, keys) != values:
+        headers = httpx.Headers([(name, redact(value, keys)) for name, value in headers.raw])
+    return Answer(response.status_code, headers, redact(body, keys))
 
-    async def send() -> Answer:
-        transport = Transport(connections=1, timeout=timeout)
-        try:
-            return await transport.send(request)
-        finally:
-            await transport.close()
 
-    return run_sync(send())
+def _network_fault(error: Exception, request: httpx.Request) -> RetryableError:
+    what = type(error).__name__
+    # Before the time-outs, among which httpx counts that of a connection.
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        what = "no connection"
+    elif isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        what = "no answer in time"
+    return RetryableError(
+        f"{request.url.host}: {what}", hint="Is the server up and base_url right?"
+    )
 
 
 def open_files(wanted: int) -> int:
-    """How many of `wanted` connections the system allows; raises this process's soft limit where that helps."""
+    """Returns how many of `wanted` connections the system allows.
+
+    Raises this process's soft limit on open files, if that helps.
+    """
     try:
         import resource
     except ImportError:  # no such limit on Windows
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The process has other files too.
-    need = wanted + 256
-    if soft != resource.RLIM_INFINITY and soft < need:
-        most = need if hard == resource.RLIM_INFINITY else min(need, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            soft = most
-        if soft < need:
-            capped = max(1, soft - 256)
-            _LOG.warning(
-                "concurrency %d needs more open files than the %d allowed; it is %d",
-                wanted,
-                soft,
-                capped,
-            )
-            return capped
-    return wanted
+    needed = wanted + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft >= needed:
+        return wanted
+    capped = max(1, soft - _OTHER_FILES)
+    warning = "concurrency %d needs more open files than the %d allowed; it is %d"
+    _LOG.warning(warning, wanted, soft, capped)
+    return capped
 
 
+# ---- what an answer means ----
+
+_RETRY = frozenset({408, 409, 425, 429})
+_STOP = frozenset({401, 402, 403})
+# Words in an error body that mean money, not load: no wait will help.
+_SPENT = re.compile(
+    r"insufficient_quota|enforced_spend_limit_reached|billing_error|credit balance is too low", re.I
+)
+_HINTS = {404: "Check model and base_url.", 413: "Shorten the contexts."}
+_STOP_HINTS = {
+    401: "Check the API key.",
+    403: "Check what the API key is allowed to do.",
+}
+# What looks like a key, in an error whose keys are not known.
+_KEY_LIKE = re.compile(r"\b(?:sk|key|api)[-_][\w\-]{8,}|Bearer\s+\S+", re.I)
+
+
+def classify(answer: Answer, *, now: float = 0.0) -> None:
+    """Raises for every answer but a success.
+
+    The statuses are those of docs.anthropic.com/en/api/errors and of OpenAI's error codes.
+
+    Raises:
+        RetryableError: 408, 409, 425, 429, 5xx, or whatever the provider marks
+            `x-should-retry: true`.
+        StopRunError: 401, 402, 403, and 400 or 429 with a body that speaks of spent money.
+        RequestError: Every other status; redirects among them.
+    """
+    status, headers, body = answer
+    if 200 <= status < 300:
+        return
+    text = explain(body)
+    message = f"HTTP {status}: {text}" if text else f"HTTP {status}"
+    if status in _STOP or (status in (400, 429) and _SPENT.search(text)):
+        hint = _STOP_HINTS.get(status, "Check the provider's billing page.")
+        raise StopRunError(message, hint=hint, status=status)
+    # The provider's own word, which overrules the status in both directions.
+    should = headers.get("x-should-retry")
+    if (status in _RETRY or status >= 500 or should == "true") and should != "false":
+        raise RetryableError(message, status=status, retry_after=retry_after(headers, now))
+    if 300 <= status < 400:
+        hint = "Redirects are not followed; give the final base_url."
+        raise RequestError(message, hint=hint, status=status)
+    raise RequestError(message, hint=_HINTS.get(status), status=status)
+
+
+def raise_fault(
+    status: int, headers: httpx.Headers, error: object, keys: Callable[[], Iterable[str]] = tuple
+) -> None:
+    """Raises for an error object inside a success, as if the server had answered `status`.
+
+    Args:
+        status: 400 to 599.
+        keys: Gives what to take out of the error. It is called here, so that no variable of a
+            traceback holds a key.
+    """
+    classify(Answer(status, headers, redact(json.dumps({"error": error}).encode(), _bytes(keys()))))
+
+
+def _bytes(keys: Iterable[str]) -> frozenset[bytes]:
+    return frozenset(key.encode() for key in keys)
+
+
+def retry_after(headers: httpx.Headers, now: float) -> float | None:
+    """Returns the seconds to wait; `None` where nothing is said, or nonsense.
+
+    They are in `retry-after-ms`, else in `retry-after`, as seconds or as an HTTP date.
+
+    Args:
+        now: Seconds since 1970, to subtract from a date.
+    """
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        with contextlib.suppress(ValueError, OverflowError):
+            seconds = _seconds(headers.get(name, ""), unit, now)
+            if math.isfinite(seconds) and seconds >= 0:
+                return seconds
+    return None
+
+
+def _seconds(value: str, unit: float, now: float) -> float:
+    try:
+        return float(value) / unit
+    except ValueError:
+        return email.utils.parsedate_to_datetime(value).timestamp() - now
+
+
+def explain(body: bytes) -> str:
+    """Returns what a server said, in one printable line of at most 200 characters.
+
+    Whatever looks like a key is taken out.
+    """
+    text = body[:20_000].decode("utf-8", "replace")
+    try:
+        text = _message(json.loads(text)) or text
+    except (ValueError, RecursionError):
+        # A proxy's page: its tags say nothing. The bound keeps a body of "<" from taking
+        # quadratic time.
+        text = re.sub(r"<[^>]{0,500}>", " ", text)
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    # The key goes before the line is cut, which could leave the first half of one.
+    return " ".join(_KEY_LIKE.sub("***", printable).split())[:200]
+
+
+def _message(value: Any) -> str | None:
+    """Returns the message and code of the error objects that providers send."""
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error", value)
+    if isinstance(error, str):
+        return error
+    if not isinstance(error, dict):
+        return None
+    values = (error.get(name) for name in ("message", "code", "type"))
+    return " ".join(v for v in values if isinstance(v, str)) or None
+
+
+# ---- what backends share ----
+
+Price: TypeAlias = float | tuple[float, float]
+"""USD per million tokens: one number, or (input, output)."""
+
+_FIELDS = (
+    (b"accept", b"application/json"),
+    # Nothing that httpx could not decode, whatever else is installed.
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"content-type", b"application/json"),
+    (b"user-agent", b"seedfree"),
+)
+# Seconds in which a host has to be reached: a long time-out is meant for long replies.
+_CONNECT = 60.0
+
+
+def json_request(
+    url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout: float
+) -> httpx.Request:
+    """Makes a POST request whose bytes depend on `body` alone: the ledger's key is made from them.
+
+    Args:
+        timeout: Seconds for the whole exchange.
+    """
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    place, host = _place(url)
+    # The headers are complete and the body is read, so that what httpx would add is worked out once
+    # and not for each of thousands of requests.
+    fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
+    fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, _CONNECT)}}
+    stream = httpx.ByteStream(content)
+    request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
+    request.headers.encoding = "ascii"
+    request.read()
+    return request
+
+
+@functools.lru_cache
+def _place(url: str) -> tuple[httpx.URL, bytes]:
+    parsed = httpx.URL(url)
+    return parsed, parsed.netloc
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Reads the JSON object in a body.
+
+    Raises:
+        RetryableError: The body is cut off, is no JSON, or is JSON of another kind: a proxy's or a
+            dying server's.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RetryableError(f"The server's answer is not JSON ({len(body)} bytes)") from error
+    if not isinstance(value, dict):
+        raise RetryableError("The server's answer is not a JSON object")
+    return value
+
+
+def token_count(value: object) -> int:
+    """Returns a number of tokens as a server sent it, 0 for anything else."""
+    # Not isinstance(): True is an int too.
+    return value if type(value) is int and value > 0 else 0
+
+
+def check_price(price: Price | None) -> None:
+    """Checks that a price is `None`, or one or two finite numbers that are not negative.
+
+    Raises:
+        ConfigError: It is anything else.
+    """
+    values = price if isinstance(price, (tuple, list)) else (price or 0.0,) * 2
+    good = len(values) == 2 and all(
+        isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values
+    )
+    if not good:
+        raise ConfigError(
+            f"price {price!r} is not a price",
+            hint="Give USD per million tokens as (input, output).",
+        )
+
+
+def check_temperature(temperature: float | None) -> None:
+    """Checks a temperature to ask with; `None` leaves it to the prompt or the model.
+
+    Raises:
+        ConfigError: It is not between 0 and 2, the range of OpenAI's API.
+    """
+    # Written so that NaN, which compares false with everything, is refused, too.
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise ConfigError(f"temperature is {temperature}", hint="Give 0 to 2, or None.")
+
+
+def check_positive(**settings: float | None) -> None:
+    """Checks that every setting is `None` or a number above 0.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for name, value in settings.items():
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            raise ConfigError(f"{name} is {value!r}", hint="Give a number above 0.")
+
+
+def check_url(url: str, what: str = "base_url") -> str:
+    """Returns the URL without a trailing slash.
+
+    Args:
+        what: The setting's name, for messages.
+
+    Raises:
+        ConfigError: Not http(s); plain http to another machine; or a key inside the URL.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        raise ConfigError(f"{what} {_quoted(url)} is not a URL") from None
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise ConfigError(
+            f"{what} holds more than a place", hint="Pass keys as api_key, never inside a URL."
+        )
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(
+            f"{what} {_quoted(url)} is not a URL", hint="It begins with https:// and names a host."
+        )
+    if parsed.scheme == "http" and not is_loopback(url):
+        raise ConfigError(
+            f"{what} {url!r} would send your key and texts in the clear", hint="Use https://."
+        )
+    return url.rstrip("/")
+
+
+def _quoted(url: object) -> str:
+    """Returns a URL without what may be a key: all before an @, and behind a ? or a #."""
+    return repr(re.sub(r"[?#].*", "", re.sub(r"(?<=//).*@", "", str(url)), flags=re.DOTALL))
+
+
+@functools.lru_cache
+def host_of(url: str) -> str:
+    """Returns the host that a URL names; empty if it is no URL."""
+    try:
+        return httpx.URL(url).host
+    except httpx.InvalidURL:
+        return ""
+
+
+def is_loopback(url: str) -> bool:
+    """Returns whether a URL names this machine."""
+    host = host_of(url)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# ---- keys ----
+
+# What an HTTP header can carry in a key: ASCII from "!" to "~", no spaces.
+_KEY = re.compile(r"[!-~]+")
 # What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in
 # honest replies.
 _SHORTEST_KEY = 16
-
-
+# Headers that hold no key. A key may be in any other: gateways have names of their own for it.
 _PUBLIC = frozenset(
-    b"accept accept-encoding anthropic-version connection content-length content-type host user-agent".split()
+    b"accept accept-encoding anthropic-version connection content-length content-type host "
+    b"user-agent".split()
 )
 
 
+def keep_key(key: str | SecretStr | None, name: str = "api_key") -> SecretStr | None:
+    """Returns a key as a secret, without the white space that pasting adds; `None` if empty.
+
+    Raises:
+        ConfigError: It holds characters that no HTTP header can carry.
+    """
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key or ""
+    text = text.strip()
+    if not text:
+        return None
+    if not _KEY.fullmatch(text):
+        raise ConfigError(
+            f"{name} holds spaces or characters outside ASCII", hint="Copy the key again."
+        )
+    return SecretStr(text)
+
+
+def find_key(key: SecretStr | None, variable: str | None) -> str | None:
+    """Returns the key as given, else that in the environment, as it is now.
+
+    An environment variable may change while a notebook is open.
+    """
+    if not key and variable:
+        key = keep_key(os.environ.get(variable), variable)
+    return key.get_secret_value() if key else None
+
+
 def keys_in(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """The values of a request's raw headers that may be keys: all but those that every request carries."""
+    """Returns the values of a request's raw headers that may be keys."""
     return frozenset(
         value.removeprefix(b"Bearer ") for name, value in headers if name.lower() not in _PUBLIC
     )
 
 
 def redact(data: bytes, keys: frozenset[bytes]) -> bytes:
-    """The data with `***` for every key of at least 16 bytes, as it is or URL-encoded, in any case of letters."""
+    """Returns the data with `***` for every key of at least 16 bytes.
+
+    Keys are found as they are or URL-encoded, in upper and lower case.
+    """
     lowered = data.lower()
     for form in _forms(keys):
+        # The plain search comes first: hardly any answer holds a key, and patterns are slower.
         if form in lowered:
             data = re.sub(re.escape(form), b"***", data, flags=re.IGNORECASE)
     return data
 
 
+# Kept, because all requests of a backend have the same keys.
 @functools.lru_cache(16)
 def _forms(keys: frozenset[bytes]) -> list[bytes]:
-    long = [key for key in keys if len(key) >= _SHORTEST_KEY]
-    forms = {
-        form for key in long for form in (key, quote(key).encode(), quote(key, safe="").encode())
-    }
+    forms = set()
+    for key in keys:
+        if len(key) >= _SHORTEST_KEY:
+            # `quote` leaves slashes as they are unless it is told otherwise; servers do either.
+            forms |= {key, quote(key).encode(), quote(key, safe="").encode()}
+    # The longest first: a shorter form inside it would leave the rest.
     return sorted((form.lower() for form in forms), key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""How much may be under way at one model of one provider, and how long everyone waits when it asks for that."""
+"""How much may be under way at one model of one provider, and how long all requests to it wait."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import math
 import re
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from seedfree._seeds import seeded
 from seedfree.engine.loop import Clock
@@ -18,27 +19,41 @@ from seedfree.errors import RetryableError, StopRunError
 
 __all__ = ["Limits", "Slot", "exhausted_until"]
 
-# What a provider answers when it is asked too much, as opposed to when it is broken.
+_T = TypeVar("_T")
+
+# What a provider answers when it is asked too much, as opposed to when it is broken. 529 is
+# Anthropic's "overloaded".
 _CROWDED = frozenset({429, 529})
-# platform.claude.com/docs/en/api/rate-limits; platform.openai.com/docs/guides/rate-limits; others
-# follow OpenAI.
+# A round of successes raises the number under way by one, so it takes n / 2 rounds to undo a
+# halving from n. Above 50 each success counts for more, so that 25 n successes are always enough.
+_LEAST_RAISE = 0.02
+_LONGEST_BACKOFF = 60.0
+# A number in a reset header is either seconds to come or a time since 1970. 1e8 seconds to come
+# would be three years, and 1e8 seconds since 1970 were over in 1973.
+_FIRST_TIME = 1e8
+# The same for seconds and milliseconds since 1970: the year 5138, or 1973.
+_FIRST_MILLISECONDS = 1e11
+# Anthropic puts the kind first, OpenAI last; other providers follow OpenAI.
+# platform.claude.com/docs/en/api/rate-limits; platform.openai.com/docs/guides/rate-limits
 _HEADER = re.compile(
     rb"(?i)(?:anthropic-ratelimit-(?P<kind>[a-z-]+?)-(?P<what>remaining|reset)"
     rb"|x-ratelimit-(?P<what2>remaining|reset)(?:-(?P<kind2>[a-z-]+))?)"
 )
+# OpenAI's spans: "1h2m3s", "6m0s", "17ms". The minutes must not take the "m" of "ms".
 _SPAN = re.compile(
     r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
 )
+_SPAN_SECONDS = (3600, 60, 1, 0.001)
 
 
 @dataclass(slots=True)
 class Slot:
-    """Leave to send one request.
+    """Permission to send one request.
 
     Attributes:
-        tokens: What it may use at most; then what it used.
-        at: When it was given, on the clock.
-        cuts, successes: Of the provider, at that moment.
+        tokens: What the request may use at most. Once it has ended, what it used.
+        at: When the slot was given, on the clock.
+        cuts, successes: The provider's counts at that moment.
     """
 
     tokens: int
@@ -47,65 +62,24 @@ class Slot:
     successes: int
 
 
-class _Requests:
-    """Lets at most `per_minute` through in any 60 seconds, and a 60th of that at once."""
-
-    def __init__(self, per_minute: float, now: float) -> None:
-        self._burst = max(1.0, per_minute / 60)
-        self._rate = (per_minute + 1 - self._burst) / 60
-        self._level, self._at = self._burst, now
-
-    def wait(self, now: float) -> float:
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        return (1 - self._level) / self._rate if self._level < 1 - 1e-9 else 0.0
-
-    def take(self) -> None:
-        self._level -= 1
-
-
-class _Tokens:
-    """Lets at most `per_minute` through in any 60 seconds: what replies used, and what those under way may use."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._most, self._sum = per_minute, 0
-        self._slots: deque[Slot] = deque()
-
-    def wait(self, cost: int, now: float) -> float:
-        while self._slots and self._slots[0].at <= now - 60:
-            self._sum -= self._slots.popleft().tokens
-        over, wait = self._sum + cost - self._most, 0.0
-        for slot in self._slots:
-            # one that alone is over the cap goes when nothing else is in the minute
-            if over <= 0:
-                break
-            over -= slot.tokens
-            wait = slot.at + 60 - now
-        return wait
-
-    def take(self, slot: Slot) -> None:
-        self._slots.append(slot)
-        self._sum += slot.tokens
-
-    def used(self, slot: Slot, tokens: int) -> None:
-        if self._slots and slot.at >= self._slots[0].at:
-            self._sum += tokens - slot.tokens
-            slot.tokens = tokens
-
-
 class Limits:
     """The slots of one model at one provider, given out in the order in which they are asked for.
 
     A crowded provider (429, 529) halves the number under way, once for all requests that were sent
-    before it; each success raises it again: by one for a whole round of successes, or by a fiftieth
-    where that is more.
+    before it. Each success raises the number again: by one for a whole round of successes, or by a
+    fiftieth if that is more.
 
     Args:
         concurrency: Requests under way at most; at least 1.
         requests_per_minute, tokens_per_minute: Caps in any 60 seconds; `None` for none.
-        attempts: Times that one request is sent before it has failed. Refusals of a crowded
-            provider that meanwhile answers other requests do not count.
-        longest_wait: Seconds; a provider that asks for more stops the run instead.
+        attempts: How often one request is sent before it has failed. Refusals do not count while a
+            crowded provider answers other requests.
+        longest_wait: Seconds. A provider that asks for a longer wait stops the run instead.
+
+    Attributes:
+        allowed: Requests that may be under way now. Only whole requests count.
+        in_flight: Requests under way.
+        retries: Requests that were sent again.
     """
 
     def __init__(
@@ -120,10 +94,11 @@ class Limits:
     ) -> None:
         self._clock = clock or Clock()
         self._most, self.allowed, self.in_flight = concurrency, float(concurrency), 0
-        self._requests = (
-            _Requests(requests_per_minute, self._clock.monotonic()) if requests_per_minute else None
-        )
-        self._tokens = _Tokens(tokens_per_minute) if tokens_per_minute else None
+        self._caps: list[_Cap] = []
+        if requests_per_minute:
+            self._caps.append(_RequestCap(requests_per_minute, self._clock.monotonic()))
+        if tokens_per_minute:
+            self._caps.append(_TokenCap(tokens_per_minute))
         self._attempts, self._longest = attempts, longest_wait
         self._resume_at = 0.0
         self._waiting: deque[tuple[asyncio.Future[Slot], int]] = deque()
@@ -133,10 +108,12 @@ class Limits:
 
     @asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[Slot]:
-        """Waits until one more request may be sent. A `RetryableError` in the block is heeded before the slot is free.
+        """Waits until one more request may be sent.
+
+        A `RetryableError` in the block is heeded before the slot is free again.
 
         Args:
-            tokens: What it may use at most, prompt and reply.
+            tokens: What the request may use at most, prompt and reply.
         """
         waiting: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append((waiting, tokens))
@@ -145,74 +122,102 @@ class Limits:
             slot = await waiting
             yield slot
         except RetryableError as error:
-            self._refused(error, slot)  # before the slot is free: nobody may be sent early
+            # Before the slot is free: the next request must not be sent into the pause that the
+            # provider has just asked for.
+            self._refused(error, slot)
             raise
         finally:
+            # Cancelled while it waited, it has no slot to give back.
             if waiting.done() and not waiting.cancelled():
                 self.in_flight -= 1
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Gives slots to those who wait, as many as there is room for; the others get theirs when there is."""
+        """Gives slots to those who wait, first come first served, while there is room."""
         while self._waiting and self.in_flight < int(self.allowed):
             waiting, tokens = self._waiting[0]
             if not waiting.done():  # else it was cancelled
-                if (left := self._left(tokens)) > 0:
+                if (seconds := self._seconds_left(tokens)) > 0:
                     if self._timer is None:
-                        self._timer = asyncio.create_task(self._later(left))
+                        self._timer = asyncio.create_task(self._hand_out_later(seconds))
                     return
                 slot = Slot(tokens, self._clock.monotonic(), self._cuts, self._successes)
-                if self._requests:
-                    self._requests.take()
-                if self._tokens:
-                    self._tokens.take(slot)
+                for cap in self._caps:
+                    cap.take(slot)
                 self.in_flight += 1
                 waiting.set_result(slot)
             self._waiting.popleft()
 
-    async def _later(self, seconds: float) -> None:
+    async def _hand_out_later(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self._timer = None
         self._hand_out()
 
-    def _left(self, tokens: int) -> float:
+    def _seconds_left(self, tokens: int) -> float:
         now = self._clock.monotonic()
-        waits = [self._resume_at - now]
-        waits += [self._requests.wait(now)] if self._requests else []
-        waits += [self._tokens.wait(tokens, now)] if self._tokens else []
-        return max(waits)
+        return max([self._resume_at - now, *(cap.wait(tokens, now) for cap in self._caps)])
 
     def succeeded(self, slot: Slot, used: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Takes note of an answer.
 
         Args:
             used: Tokens of the prompt and the reply.
-            headers: Of the answer: where they say that nothing is left, everyone waits until it is
-                reset.
+            headers: The answer's headers. If they say that nothing is left, all requests wait
+                until the reset that they name.
         """
         self._successes += 1
-        self.allowed = min(float(self._most), self.allowed + max(1 / self.allowed, 0.02))
+        self.allowed = min(float(self._most), self.allowed + max(1 / self.allowed, _LEAST_RAISE))
         if (wait := exhausted_until(headers, slot.tokens, self._clock.timestamp())) > 0:
             self._pause(min(wait, self._longest))
-        if self._tokens:
-            self._tokens.used(slot, used)
+        self._settle(slot, used)
         self._hand_out()
 
     def _refused(self, error: RetryableError, slot: Slot) -> None:
+        # Requests sent before the last cut tell nothing about the number since.
         if error.status in _CROWDED and slot.cuts == self._cuts:
             self._cuts += 1
             self.allowed = max(1.0, min(self.allowed, self.in_flight) / 2)
+        # A longer wait than that stops the run, in `fault`.
         if error.retry_after is not None and error.retry_after <= self._longest:
-            # else the run stops
             self._pause(error.retry_after)
-        if self._tokens:
-            self._tokens.used(slot, 0)
+        self._settle(slot, 0)
+
+    def _settle(self, slot: Slot, used: int) -> None:
+        for cap in self._caps:
+            cap.settle(slot, used)
 
     def _pause(self, seconds: float) -> None:
         self._resume_at = max(self._resume_at, self._clock.monotonic() + seconds)
 
+    async def retrying(
+        self, send: Callable[[Slot], Awaitable[_T]], key: str, tokens: int = 0
+    ) -> _T:
+        """Sends a request in a slot, and again where it may then succeed.
+
+        Args:
+            send: Sends once. A `RetryableError` is waited for and tried again.
+            key: The request's. The length of a wait is drawn from it.
+            tokens: What it may use at most, prompt and reply.
+
+        Raises:
+            RetryableError: The last attempt's.
+            StopRunError: The provider asks for a longer wait than `longest_wait`.
+        """
+        attempt = 0
+        while True:
+            try:
+                async with self.slot(tokens) as slot:
+                    return await send(slot)
+            except RetryableError as error:
+                attempt = await self.fault(error, slot, attempt, key)
+
     async def fault(self, error: RetryableError, slot: Slot, attempt: int, key: str) -> int:
-        """Waits after attempt number `attempt` (from 0) has failed in its slot; the number of the next, or gives up.
+        """Waits after an attempt that failed, and returns the number of the next.
+
+        Args:
+            slot: The slot of the failed attempt.
+            attempt: Its number, from 0.
+            key: The request's. The length of the wait is drawn from it.
 
         Raises:
             RetryableError: `error` itself, after the last attempt.
@@ -221,59 +226,146 @@ class Limits:
         if error.retry_after is not None and error.retry_after > self._longest:
             wait = f"The provider asks to wait {error.retry_after:.0f} s"
             raise StopRunError(wait, hint="Run it again later.", status=error.status)
-        crowded = error.status in _CROWDED
-        following = attempt if crowded and self._successes > slot.successes else attempt + 1
+        following = attempt + 1
+        # It answered others meanwhile, so this request has only been unlucky.
+        if error.status in _CROWDED and self._successes > slot.successes:
+            following = attempt
         if following >= self._attempts:
             raise error
         self.retries += 1
+        # With a retry-after the wait has been set for everyone, in `_refused`.
         if error.retry_after is None:
-            # Full jitter, drawn from the key: waits differ between requests and are the same in
-            # every test.
-            await self._clock.sleep(
-                min(60.0, 2.0**attempt) * seeded(key, attempt).uniform(0.5, 1.0)
-            )
+            # Jitter: requests that failed together must not come back together. It is drawn from
+            # the key, so that waits are the same in every run of a test.
+            share = seeded(key, attempt).uniform(0.5, 1.0)
+            await self._clock.sleep(min(_LONGEST_BACKOFF, 2.0**attempt) * share)
         return following
 
 
+class _Cap(Protocol):
+    """A cap on what is sent in any 60 seconds."""
+
+    def wait(self, tokens: int, now: float) -> float:
+        """Returns the seconds until a request of so many tokens may be sent."""
+
+    def take(self, slot: Slot) -> None:
+        """Takes note of a request that is sent now."""
+
+    def settle(self, slot: Slot, used: int) -> None:
+        """Takes note of the tokens that a request has used."""
+
+
+class _RequestCap:
+    """Lets at most `per_minute` requests through in any 60 seconds, and a 60th of that at once.
+
+    It is a token bucket: `_level` is how many requests may be sent now.
+    """
+
+    def __init__(self, per_minute: float, now: float) -> None:
+        self._burst = max(1.0, per_minute / 60)
+        # A full bucket and what flows in during 60 seconds make `per_minute` + 1: the request of
+        # that number is sent when the first one is just 60 seconds old.
+        self._rate = (per_minute + 1 - self._burst) / 60
+        self._level, self._at = self._burst, now
+
+    def wait(self, tokens: int, now: float) -> float:
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        # After a wait of just the right length, rounding may leave the level a little below 1.
+        if self._level >= 1 - 1e-9:
+            return 0.0
+        return (1 - self._level) / self._rate
+
+    def take(self, slot: Slot) -> None:
+        self._level -= 1
+
+    def settle(self, slot: Slot, used: int) -> None:
+        """Does nothing: a request counts whatever came of it."""
+
+
+class _TokenCap:
+    """Lets at most `per_minute` tokens through in any 60 seconds.
+
+    Requests under way count with what they may use, the others with what they used.
+    """
+
+    def __init__(self, per_minute: float) -> None:
+        self._most, self._sum = per_minute, 0
+        # Of the last 60 seconds, the oldest first.
+        self._slots: deque[Slot] = deque()
+
+    def wait(self, tokens: int, now: float) -> float:
+        while self._slots and self._slots[0].at <= now - 60:
+            self._sum -= self._slots.popleft().tokens
+        over, wait = self._sum + tokens - self._most, 0.0
+        # A request that is over the cap by itself goes when nothing else is in the minute: the
+        # loop then ends with `over` still above 0.
+        for slot in self._slots:
+            if over <= 0:
+                break
+            over -= slot.tokens
+            wait = slot.at + 60 - now
+        return wait
+
+    def take(self, slot: Slot) -> None:
+        self._slots.append(slot)
+        self._sum += slot.tokens
+
+    def settle(self, slot: Slot, used: int) -> None:
+        # A slot that is older than the oldest kept one has left the sum already.
+        if self._slots and slot.at >= self._slots[0].at:
+            self._sum += used - slot.tokens
+            slot.tokens = used
+
+
 def exhausted_until(headers: Iterable[tuple[bytes, bytes]], tokens: int, now: float) -> float:
-    """Seconds until a provider that says how much is left has enough for another request; 0 where it has.
+    """Reads a provider's rate-limit headers.
 
     Args:
         headers: Raw header fields.
         tokens: What a request may use.
         now: Seconds since 1970.
+
+    Returns:
+        Seconds until there is enough for another request; 0 if there is, or if nothing is said.
     """
-    found: dict[tuple[bytes, bytes], str] = {}
+    reported: dict[bytes, dict[bytes, str]] = defaultdict(dict)
     for name, value in headers:
+        # The plain search comes first because most headers are others, and the pattern is slower.
         if b"ratelimit" in name.lower() and (match := _HEADER.fullmatch(name)):
             kind = match["kind"] or match["kind2"] or b"requests"
-            found[kind.lower(), (match["what"] or match["what2"]).lower()] = value.decode(
-                "ascii", "replace"
-            ).strip()
-    waits = [0.0]
-    for (kind, what), text in found.items():
-        if (
-            what == b"remaining"
-            and text.isdecimal()
-            and int(text) < (1 if kind == b"requests" else max(1, tokens))
-        ):
-            waits.append(_seconds(found.get((kind, b"reset"), ""), now))
-    return max(waits)
+            what = match["what"] or match["what2"]
+            reported[kind.lower()][what.lower()] = value.decode("ascii", "replace").strip()
+    longest = 0.0
+    for kind, fields in reported.items():
+        remaining = fields.get(b"remaining", "")
+        needed = 1 if kind == b"requests" else max(1, tokens)
+        if remaining.isdecimal() and int(remaining) < needed:
+            longest = max(longest, _seconds_until(fields.get(b"reset", ""), now))
+    return longest
 
 
-def _seconds(text: str, now: float) -> float:
-    """A reset as providers write it: RFC 3339, `6m0s`, `17ms`, seconds, or a time since 1970; 0 for nonsense."""
+def _seconds_until(reset: str, now: float) -> float:
+    """Reads a reset as providers write it; 0 for nonsense.
+
+    It is a number (see `_FIRST_TIME`), a span such as `6m0s`, or a time in RFC 3339.
+    """
     with contextlib.suppress(ValueError):
-        number = float(text)
-        # Seconds to come are small; a time since 1970 is not, in milliseconds still less.
-        seconds = number if number < 1e8 else (number / 1000 if number > 1e11 else number) - now
-        return seconds if math.isfinite(seconds) else 0.0
-    if text and (span := _SPAN.fullmatch(text)):
-        return sum(
-            float(part or 0) * unit
-            for part, unit in zip(span.groups(), (3600, 60, 1, 0.001), strict=True)
-        )
+        return _seconds_of_number(float(reset), now)
+    # Every part of the pattern is optional, so that it matches an empty text too.
+    if reset and (span := _SPAN.fullmatch(reset)):
+        parts = zip(span.groups(), _SPAN_SECONDS, strict=True)
+        return sum(float(part or 0) * seconds for part, seconds in parts)
     try:
-        return datetime.fromisoformat(text).timestamp() - now
+        return datetime.fromisoformat(reset).timestamp() - now
     except (ValueError, OverflowError):
         return 0.0
+
+
+def _seconds_of_number(number: float, now: float) -> float:
+    if number > _FIRST_MILLISECONDS:
+        number /= 1000
+    if number >= _FIRST_TIME:
+        number -= now
+    # `float` reads "nan" and "inf" too.
+    return number if math.isfinite(number) else 0.0

@@ -1,4 +1,8 @@
-"""One event loop on a daemon thread, so that blocking calls work inside a notebook's own loop; and time."""
+"""One event loop on a daemon thread, the threads beside it, and the clock.
+
+Blocking calls work inside a notebook, whose own loop is already running, because the library's
+loop runs on a thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -19,41 +23,101 @@ from seedfree.errors import ConfigError
 
 __all__ = ["Clock", "Threads", "busy", "run_async", "run_sync", "side_by_side", "spread"]
 
-
-class Clock:
-    """The machine's clock. Tests subclass it; nothing else in the library asks for the time or sleeps."""
-
-    def now(self) -> str:
-        """ISO 8601 in UTC, to the second."""
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def timestamp(self) -> float:
-        """Seconds since 1970, for `Retry-After` dates."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start, never going back."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 _T = TypeVar("_T")
 _In = TypeVar("_In")
+
+
+def run_sync(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Returns the coroutine's result.
+
+    Ctrl-C cancels the coroutine, and is raised once it has put its files in order.
+
+    Raises:
+        ConfigError: Called on the background loop itself, which would wait for itself for ever.
+    """
+    if asyncio._get_running_loop() is _background_loop():
+        # Never awaited, it would warn when it is collected.
+        coroutine.close()
+        raise ConfigError(
+            "A blocking call in an async component would stop its own run",
+            hint="Use await pipeline.arun(...) there, or a plain def.",
+        )
+    work = _Work(coroutine)
+    try:
+        return work.future.result()
+    except KeyboardInterrupt:
+        work.cancel()
+        wait([work.future])  # another Ctrl-C ends the wait
+        raise
+
+
+async def run_async(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Returns the coroutine's result, for callers with a loop of their own.
+
+    The work is done on the background loop. Cancelling the caller cancels the work, and takes
+    effect once the work has put its files in order.
+    """
+    work = _Work(coroutine)
+    result = asyncio.wrap_future(work.future)
+    try:
+        # `wait` and not `await result`: a cancelled `await` would cancel the future and go on at
+        # once, before the work has ended.
+        await asyncio.wait([result])
+    except asyncio.CancelledError:
+        # Nobody will ask for the error, and asyncio logs those that nobody has looked at.
+        result.add_done_callback(lambda r: r.cancelled() or r.exception())
+        work.cancel()
+        await asyncio.wait([result])  # another cancellation ends the wait
+        raise
+    return result.result()
+
+
+class _Work(Generic[_T]):
+    """A coroutine on the background loop.
+
+    Attributes:
+        future: Done once the coroutine has ended. That of `asyncio.run_coroutine_threadsafe` is
+            done as soon as it is cancelled, while the coroutine still puts its files in order.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+        self.future: Future[_T] = Future()
+        self._coroutine, self._loop = coroutine, _background_loop()
+        self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[_T]) -> None:
+        if task.cancelled():
+            self.future.cancel()
+            # Only after this does `wait` count a cancelled future as done.
+            self.future.set_running_or_notify_cancel()
+        elif (error := task.exception()) is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(task.result())
+
+    def cancel(self) -> None:
+        """Asks the coroutine to end."""
+        # The task is looked up on the loop: `_start`, which makes it, may not have run yet.
+        self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+
 
 # By process: a forked child has the parent's loop, but not the thread that ran it.
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def _background_loop() -> asyncio.AbstractEventLoop:
     pid = os.getpid()
     if pid not in _loops:
-        new = _new_loop()
-        if _loops.setdefault(pid, new) is new:
-            threading.Thread(target=_serve, args=(new,), name="seedfree", daemon=True).start()
+        loop = _new_loop()
+        # Two threads may come here at once: the loop of the first one stays.
+        if _loops.setdefault(pid, loop) is loop:
+            threading.Thread(target=_serve, args=(loop,), name="seedfree", daemon=True).start()
         else:
-            new.close()
+            loop.close()
     return _loops[pid]
 
 
@@ -70,73 +134,33 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except (KeyboardInterrupt, SystemExit):
-            # asyncio lets these out of the loop; they belong to the caller, whose task has them too
+            # Raised by a component. asyncio lets these two out of the loop, but they belong to the
+            # caller, whose task has them too.
             continue
 
 
-class _Work(Generic[_T]):
-    """A coroutine on the background loop; `future` is done once it has ended, cancelled or not."""
+async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Returns all results in order.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
-        self.future: Future[_T] = Future()
-        self._coroutine, self._loop = coroutine, _loop()
-        self._loop.call_soon_threadsafe(self._start)
-
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._coroutine)
-        self._task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[_T]) -> None:
-        if task.cancelled():
-            self.future.cancel()
-            self.future.set_running_or_notify_cancel()  # what `wait` waits for
-        elif (error := task.exception()) is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(task.result())
-
-    def cancel(self) -> None:
-        """Asks the coroutine to end."""
-        self._loop.call_soon_threadsafe(lambda: self._task.cancel())
-
-
-def run_sync(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result. Ctrl-C cancels it, and is raised once it has put its files in order.
-
-    Raises:
-        ConfigError: Called on the background loop itself, which would wait for itself for ever.
+    If some coroutines raise, the others are waited for first, because what they do may be paid for.
     """
-    if asyncio._get_running_loop() is _loop():
-        coroutine.close()
-        raise ConfigError(
-            "A blocking call in an async component would stop its own run",
-            hint="Use await pipeline.arun(...) there, or a plain def.",
-        )
-    work = _Work(coroutine)
-    try:
-        return work.future.result()
-    except KeyboardInterrupt:
-        work.cancel()
-        wait([work.future])  # another Ctrl-C ends the wait
-        raise
+    results = await asyncio.gather(*coroutines, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
-async def run_async(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result, for callers with a loop of their own; the work stays on the background loop.
+async def spread(fn: Callable[[_In], Awaitable[None]], items: Iterable[_In], width: int) -> None:
+    """Calls `fn` on every item, started in order, at most `width` at a time."""
+    # All workers draw from the same iterator, so that no item is read before somebody is free.
+    waiting = iter(items)
 
-    Cancelling the caller cancels the work, and takes effect once that has put its files in order.
-    """
-    work = _Work(coroutine)
-    result = asyncio.wrap_future(work.future)
-    try:
-        await asyncio.wait([result])
-    except asyncio.CancelledError:
-        # nobody will ask for it
-        result.add_done_callback(lambda r: r.cancelled() or r.exception())
-        work.cancel()
-        await asyncio.wait([result])  # another cancellation ends the wait
-        raise
-    return result.result()
+    async def worker() -> None:
+        for item in waiting:
+            await fn(item)
+
+    await side_by_side(worker() for _ in range(width))
 
 
 _running, _threshold = 0, gc.get_threshold()
@@ -145,10 +169,10 @@ _counting = threading.Lock()
 
 @contextlib.contextmanager
 def busy() -> Iterator[None]:
-    """While at least one such block lasts, Python looks for cyclic garbage less often.
+    """Makes Python look for cyclic garbage less often, while at least one such block lasts.
 
-    A thousand requests under way are a hundred thousand objects, all in use: by default they are
-    walked through so often that it takes a sixth of a run's time.
+    A thousand requests under way are a hundred thousand objects, all in use. By default Python
+    walks through them so often that it takes a sixth of a run's time.
     """
     global _running, _threshold
     with _counting:
@@ -166,36 +190,38 @@ def busy() -> Iterator[None]:
 
 
 class Threads:
-    """Runs plain functions beside an event loop, in threads that do not keep the process alive when it wants to end.
+    """Runs plain functions beside an event loop.
+
+    Its threads do not keep the process alive when it wants to end, unlike those of
+    `concurrent.futures`.
 
     Args:
-        most: Threads at once; they are made as they are needed.
+        most: Threads at once. They are made as they are needed.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self._made = most, 0
         self._open = 0  # calls that have not ended
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[
-            tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
-        ]
-        self._jobs = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
 
     async def call(self, fn: Callable[..., _T], *args: Any) -> Any:
-        """What the function returns, awaited where it is awaitable."""
+        """Returns what the function returns, awaited if it is awaitable."""
         future: Future[Any] = Future()
         self._jobs.put((future, fn, args))
         with self._lock:
             self._open += 1
-            more = self._made < min(self._open, self._most)
-            self._made += more
-        if more:
+            short = self._made < min(self._open, self._most)
+            self._made += short
+        if short:
             threading.Thread(target=self._work, name="seedfree-call", daemon=True).start()
         try:
             result = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             future.add_done_callback(_discard)
-            self._most += future.running()  # it may never end, and what follows needs a thread
+            if future.running():
+                # The call goes on, perhaps for ever, and those that follow need a thread.
+                self._most += 1
             raise
         return await result if inspect.isawaitable(result) else result
 
@@ -210,7 +236,8 @@ class Threads:
                 else:
                     future.set_result(result)
                     del result
-            del job, future, fn, args  # nothing is held while it waits
+            # A thread may wait for long, and must not keep a call's values alive meanwhile.
+            del job, future, fn, args
             with self._lock:
                 self._open -= 1
 
@@ -220,31 +247,35 @@ class Threads:
             self._jobs.put(None)
 
 
+_Job = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
+
+
 def _discard(future: Future[Any]) -> None:
-    """Closes a coroutine that a call gave for nobody to await."""
-    if (
-        not future.cancelled()
-        and future.exception() is None
-        and inspect.iscoroutine(result := future.result())
-    ):
+    """Closes the coroutine that a call returned after its caller was cancelled.
+
+    Never awaited, it would warn when it is collected.
+    """
+    if future.cancelled() or future.exception() is not None:
+        return
+    result = future.result()
+    if inspect.iscoroutine(result):
         result.close()
 
 
-async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """All results in order. Where some raise, the others are waited for first: what they do may be paid for."""
-    results = await asyncio.gather(*coroutines, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]
+class Clock:
+    """The machine's clock. Tests put another in its place, so that none of them has to wait."""
 
+    def now(self) -> str:
+        """Returns the time as ISO 8601 in UTC, to the second."""
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-async def spread(fn: Callable[[_In], Awaitable[None]], items: Iterable[_In], width: int) -> None:
-    """Calls `fn` on every item, in order of starting, at most `width` at a time."""
-    waiting = iter(items)
+    def timestamp(self) -> float:
+        """Returns the seconds since 1970, for `Retry-After` dates."""
+        return time.time()
 
-    async def worker() -> None:
-        for item in waiting:
-            await fn(item)
+    def monotonic(self) -> float:
+        """Returns the seconds from an arbitrary start, which never go back."""
+        return time.monotonic()
 
-    await side_by_side(worker() for _ in range(width))
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

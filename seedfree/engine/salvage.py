@@ -1,8 +1,8 @@
 """What can still be read of a damaged ledger, as a new one.
 
 An entry counts where its checksum agrees with its content and with the stored checksum of the entry
-before; so one that is damaged costs at most itself and the next. Where SQLite cannot read the whole
-file, every leaf page of the table is read as a table of its own, in a copy with a sound first page.
+before. So a damaged one costs at most itself and the next. Where SQLite cannot read the whole file,
+every leaf page of the table is read as a table of its own, in a copy with a sound first page.
 File formats: https://sqlite.org/fileformat2.html
 """
 
@@ -36,27 +36,33 @@ from seedfree.errors import ConfigError, LedgerError
 
 __all__ = ["Salvaged", "salvage"]
 
+# The first byte of a page that holds rows of a table.
 _LEAF = 0x0D
-# Pages beyond the file's end that a log may name; more is a damaged number.
+# Pages beyond the file's end that a log may name; more is a damaged number, for which no image of
+# gigabytes must be made.
 _NEAR = 65_536
-# Of a write-ahead log, and of each page in it.
+# Bytes before the first frame of a write-ahead log, and before the page in each frame.
 _LOG_HEADER, _FRAME_HEADER = 32, 24
+# Entries that are handed to the new ledger before they are waited for.
+_BATCH = 1000
+# The copies are thrown away at the end.
 _SCRATCH = "PRAGMA synchronous=OFF"
 _Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """Counts of entries; `lost` is `None` where nothing says how many there were."""
+    """Counts of entries. `lost` is `None` where nothing says how many there were."""
 
     entries: int
     lost: int | None
 
 
 def salvage(folder: str | Path, out: str | Path) -> Salvaged:
-    """Copies every entry that is whole into a new run folder, with its time; changes nothing in the old one.
+    """Copies every entry that is whole, with its time, into a new run folder.
 
-    Where entry 0 is whole, the run goes on in `out`; else a new run takes over its replies with `reuse=[out]`.
+    Nothing in the old folder changes. If entry 0 is whole, the run goes on in `out`; else a new run
+    takes over its replies with `reuse=[out]`.
 
     Raises:
         ConfigError: `folder` holds no ledger, `out` is not empty or cannot be written.
@@ -74,6 +80,7 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
             raise ConfigError(f"{out} is not empty", hint="Name a new folder.")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         with folder_lock(folder), tempfile.TemporaryDirectory(dir=out) as scratch:
+            # SQLite changes the files that it opens, so it only ever sees copies.
             for name in names:
                 shutil.copyfile(folder / name, Path(scratch) / name)
             length, chain = _head(folder)
@@ -90,50 +97,67 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
         run_sync(_append(ledger, entries))
     if whole:
         return Salvaged(len(entries), 0)
-    return Salvaged(
-        len(entries), None if length is None else max(length, entries[-1].n + 1) - len(entries)
-    )
+    if length is None:
+        return Salvaged(len(entries), None)
+    # The head may be behind its ledger, and then the last entry tells the length.
+    return Salvaged(len(entries), max(length, entries[-1].n + 1) - len(entries))
 
 
 async def _append(ledger: Ledger, entries: list[Entry]) -> None:
-    for i in range(0, len(entries), 1000):
-        await asyncio.gather(*map(ledger.append, entries[i : i + 1000]))
+    for i in range(0, len(entries), _BATCH):
+        await asyncio.gather(*map(ledger.append, entries[i : i + _BATCH]))
 
 
 def _head(folder: Path) -> tuple[int | None, bytes]:
+    """Reads `ledger.head`; its length is `None` if it is missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
         return head_of((folder / "ledger.head").read_bytes())
     return None, START
 
 
 def _read(scratch: Path, length: int, chain: bytes) -> tuple[list[Entry], bool]:
-    """Whole entries in order, and whether these are all."""
+    """Returns the whole entries in order, and whether these are all.
+
+    Args:
+        length, chain: What the head says.
+    """
     path = scratch / "ledger.sqlite"
-    file = path.read_bytes() if path.exists() else b""
-    log = path.with_name("ledger.sqlite-wal")
-    pages = _logged(log.read_bytes()) if log.exists() else {}
+    # Both are read before SQLite opens them, which may move the log into the file.
+    file, log = _bytes(path), _bytes(path.with_name("ledger.sqlite-wal"))
     rows, complete = _select(path, ["entries"]) if file else ([], False)
     entries = _whole(rows)
-    if (
-        complete
-        and len(entries) == len(rows) >= length
-        and (not length or rows[length - 1][6] == chain)
-    ):
+    if complete and len(entries) == len(rows) and _ends_as(rows, length, chain):
         return entries, True
-    for image in [file, _with(file, pages)] if pages else [file]:
-        rows += _leaves(scratch, image)
+    # Without the log, and with it: either may be what is damaged. An entry that is read more than
+    # once counts once.
+    rows += _leaves(scratch, file)
+    if pages := _logged(log):
+        rows += _leaves(scratch, _with(file, pages))
     return _whole(rows), False
 
 
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _ends_as(rows: list[_Row], length: int, chain: bytes) -> bool:
+    """Returns whether the rows are as many as the head says, and the last has its checksum."""
+    if length == 0:
+        return True
+    return len(rows) >= length and rows[length - 1][6] == chain
+
+
 def _whole(rows: Iterable[_Row]) -> list[Entry]:
+    """Returns the entries of the rows that agree with a row before them, in order, each once."""
     by_number: dict[int, list[_Row]] = defaultdict(list)
     for row in rows:
         by_number[row[0]].append(row)
     entries = []
     for n in sorted(by_number):
+        # The row before need not be whole itself: its checksum alone is part of this one's.
         before = {row[6] for row in by_number.get(n - 1, ())} if n else {START}
-        found = (_entry(row, chain) for row in by_number[n] for chain in before)
-        entries += [entry for entry in found if entry is not None][:1]
+        candidates = (_entry(row, chain) for row in by_number[n] for chain in before)
+        entries += [entry for entry in candidates if entry is not None][:1]
     return entries
 
 
@@ -146,25 +170,30 @@ def _entry(row: _Row, before: bytes) -> Entry | None:
 
 
 def _select(path: Path, tables: Iterable[str]) -> tuple[list[_Row], bool]:
-    """Rows of all tables, texts as bytes, and whether none failed; what stands around a bad row is read."""
+    """Reads the rows of all tables, as far as they can be read.
+
+    Returns:
+        The rows, with texts as bytes, and whether none failed.
+    """
     rows, complete = [], True
     with contextlib.closing(connect(path, "rw")) as connection:
+        # A damaged text that is no UTF-8 would otherwise end the reading of all rows behind it.
         connection.text_factory = bytes
         for table in tables:
+            # From both ends, so that only what lies between two bad places is lost.
             for order in ("ASC", "DESC"):
+                query = f"SELECT {COLUMNS} FROM {table} ORDER BY n {order}"
                 try:
-                    for row in connection.execute(
-                        f"SELECT {COLUMNS} FROM {table} ORDER BY n {order}"
-                    ):
+                    for row in connection.execute(query):
                         rows.append(row)
                     break
-                except (sqlite3.Error, MemoryError):
+                except (sqlite3.Error, MemoryError):  # a damaged length may ask for any memory
                     complete = False
     return rows, complete
 
 
 def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
-    """Rows of every leaf page of a database file whose first page may be anything."""
+    """Yields the rows of every leaf page of a database file, whose first page may be anything."""
     fresh, path = scratch / "fresh", scratch / "image"
     for file in (fresh, path):
         file.unlink(missing_ok=True)
@@ -172,14 +201,20 @@ def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
         for statement in (f"PRAGMA page_size={PAGE}", _SCRATCH, TABLE):
             connection.execute(statement)
     first = fresh.read_bytes()[:PAGE]
+    # At least two: the first page of the fresh file says that its table begins on page 2. A last
+    # page that is cut off is filled up.
     count = max(2, -(-len(image) // PAGE))
     image = image.ljust(count * PAGE, b"\0")
+    # Bytes 28 to 31 of the first page are the number of pages; SQLite reads none beyond it.
     path.write_bytes(first[:28] + count.to_bytes(4) + first[32:] + image[PAGE:])
+    # A row's number is its rowid and is not in its record: only such a key reads it from there.
     columns = COLUMNS.replace("n,", "n INTEGER PRIMARY KEY,", 1)
     leaves = [n for n in range(2, count + 1) if image[(n - 1) * PAGE] == _LEAF]
     with contextlib.closing(connect(path, "rw")) as connection:
         for statement in (_SCRATCH, "PRAGMA writable_schema=ON", "BEGIN"):
             connection.execute(statement)
+        # CREATE TABLE would begin an empty page. A row of the schema that is written by hand can
+        # name any page as a table's root, and a leaf is a whole tree of one page.
         for n in leaves:
             values = (f"p{n}", f"p{n}", n, f"CREATE TABLE p{n} ({columns})")
             connection.execute("INSERT INTO sqlite_master VALUES ('table', ?, ?, ?, ?)", values)
@@ -188,10 +223,14 @@ def _leaves(scratch: Path, image: bytes) -> Iterator[_Row]:
 
 
 def _logged(log: bytes) -> dict[int, bytes]:
-    """The last version of each page in a write-ahead log, also after a frame that SQLite stops at."""
+    """Returns the last version of each page in a write-ahead log, by the page's number from 1.
+
+    SQLite stops at the first damaged frame; here those behind it count too. A frame begins with
+    the page's number, the length of the file, and the two salts of this use of the log.
+    """
     frames = range(_LOG_HEADER, len(log), _FRAME_HEADER + PAGE)
-    # Frames of an earlier use of the log have other salts. A bad block spoils two of these three
-    # places at most.
+    # Frames of an earlier use of the log have other salts. They are in the log's header too, and a
+    # bad block spoils two of these three places at most.
     salts = {log[16:24], *(log[at + 8 : at + 16] for at in frames[:2])}
     pages = {}
     for at in frames:
@@ -202,6 +241,7 @@ def _logged(log: bytes) -> dict[int, bytes]:
 
 
 def _with(file: bytes, pages: dict[int, bytes]) -> bytes:
+    """Returns the file with the pages of its log in their places."""
     image = bytearray(file)
     most = len(file) // PAGE + _NEAR
     for n, page in sorted(pages.items()):

@@ -1,9 +1,12 @@
-"""JSON schemas in the narrow form that providers accept for structured output.
+"""JSON schemas as providers take them, and replies as they come back.
 
-Every object is closed and all its keys are required, references are resolved, and constraints that
-a provider rejects move into the description, where the model still reads them. Anthropic:
-platform.claude.com/docs/en/build-with-claude/structured-outputs; OpenAI:
-platform.openai.com/docs/guides/structured-outputs.
+The first half closes a schema for structured output. Every object is closed and all its keys are
+required, references are resolved, and constraints that a provider rejects move into the
+description, where the model still reads them.
+Anthropic: platform.claude.com/docs/en/build-with-claude/structured-outputs
+OpenAI: platform.openai.com/docs/guides/structured-outputs
+
+The second half finds the JSON object in a reply and reads it as a model.
 """
 
 from __future__ import annotations
@@ -17,32 +20,184 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from seedfree.errors import ConfigError, InvalidReplyError
-from seedfree.text import clean, shown
+from seedfree.text import clean, shown, without_thought
 
 __all__ = ["CONSTRAINTS", "closed_schema", "find_json", "parse"]
 
+# ---- schemas ----
+
+CONSTRAINTS = frozenset(
+    "minLength maxLength pattern format minimum maximum exclusiveMinimum exclusiveMaximum "
+    "multipleOf minItems maxItems uniqueItems minProperties maxProperties".split()
+)
+_KEPT = ("type", "enum", "const", "description")
+_REFUSED = frozenset(
+    "not if then else prefixItems patternProperties propertyNames contains unevaluatedProperties "
+    "unevaluatedItems dependentRequired dependentSchemas dependencies additionalItems".split()
+)
+_HINT = "Use plain fields, lists and nested models in the task's Fields."
+
+
+def closed_schema(schema: Mapping[str, Any], *, keep: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the schema with closed objects, without references, titles and defaults.
+
+    Args:
+        schema: An object schema, such as pydantic makes. It is not changed.
+        keep: Those of `CONSTRAINTS` that the provider accepts.
+
+    Raises:
+        ConfigError: The schema refers to itself, leaves an object's keys open, or uses keywords
+            that no provider takes.
+    """
+    closed = _Closer(schema, frozenset(keep)).close(schema, "reply", frozenset())
+    if closed.get("type") != "object":
+        raise ConfigError(
+            "The schema of a reply is not an object", hint="Put the value into a field of a model."
+        )
+    return closed
+
+
+class _Closer:
+    """Closes one schema, node by node.
+
+    Args:
+        root: The whole schema, in which references are looked up.
+        keep: Constraints that stay keywords.
+    """
+
+    def __init__(self, root: Mapping[str, Any], keep: frozenset[str]) -> None:
+        self._root, self._keep = root, keep
+
+    def close(self, node: object, where: str, seen: frozenset[str]) -> dict[str, Any]:
+        """Returns a node in the narrow form.
+
+        Args:
+            where: The field that the node is the schema of, for messages.
+            seen: References that were followed on the way to the node.
+        """
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"The schema of {where} is not an object", hint=_HINT)
+        while "$ref" in node:
+            ref = node["$ref"]
+            if ref in seen:
+                raise ConfigError(
+                    f"The schema of {where} refers to itself", hint="Nest models to a fixed depth."
+                )
+            seen |= {ref}
+            # What stands beside a reference wins: a field's own description over its model's.
+            node = {**self._target(ref, where), **_without(node, "$ref")}
+        # An `allOf` of one part says no more than the part. Older versions of pydantic wrap a
+        # reference like this where the field has a description.
+        single = node.get("allOf")
+        if isinstance(single, list) and len(single) == 1:
+            return self.close({**single[0], **_without(node, "allOf")}, where, seen)
+        # A list of types becomes a choice of nodes, each of which is closed as its own type asks.
+        if isinstance(kinds := node.get("type"), list):
+            rest = _without(node, "type", "description")
+            options = [{**rest, "type": kind} for kind in kinds]
+            node = {**_only(node, "description"), "anyOf": options}
+        refused = sorted(_REFUSED.intersection(node))
+        if "allOf" in node:
+            refused.append("allOf")
+        if refused:
+            raise ConfigError(f"The schema of {where} uses {', '.join(refused)}", hint=_HINT)
+        return self._closed(node, where, seen)
+
+    def _closed(self, node: Mapping[str, Any], where: str, seen: frozenset[str]) -> dict[str, Any]:
+        """Closes a node of one type, or a choice, and everything inside it."""
+        result = _only(node, *_KEPT)
+        options = node.get("anyOf", node.get("oneOf"))
+        if options is not None:
+            result["anyOf"] = [self.close(option, where, seen) for option in options]
+        if node.get("type") == "object":
+            fields = node.get("properties", {})
+            if not fields or isinstance(node.get("additionalProperties"), Mapping):
+                raise ConfigError(f"The schema of {where} leaves its keys open", hint=_HINT)
+            result["properties"] = {
+                key: self.close(value, key, seen) for key, value in fields.items()
+            }
+            result |= {"required": list(fields), "additionalProperties": False}
+        if node.get("type") == "array":
+            if "items" not in node:
+                message = f"The schema of {where} does not say what the list holds"
+                raise ConfigError(message, hint=_HINT)
+            result["items"] = self.close(node["items"], where, seen)
+        if not result.keys() & {"type", "anyOf", "enum", "const"}:
+            raise ConfigError(f"The schema of {where} accepts anything", hint=_HINT)
+        self._constrain(result, node)
+        return result
+
+    def _constrain(self, result: dict[str, Any], node: Mapping[str, Any]) -> None:
+        """Keeps the constraints that the provider takes, and describes the others in words."""
+        described = []
+        for name in sorted(CONSTRAINTS.intersection(node)):
+            if name in self._keep:
+                result[name] = node[name]
+            else:
+                described.append(f"{name} {node[name]}")
+        if described:
+            description = f"{result.get('description', '')} ({', '.join(described)})"
+            result["description"] = description.lstrip()
+
+    def _target(self, ref: object, where: str) -> Mapping[str, Any]:
+        """Returns the part of the whole schema that a JSON pointer names (RFC 6901)."""
+        target: Any = self._root
+        try:
+            first, *parts = str(ref).split("/")
+            if first != "#":
+                raise KeyError(first)
+            for part in parts:
+                # In this order, or "~01", which stands for "~1", would become "/".
+                target = target[part.replace("~1", "/").replace("~0", "~")]
+            return dict(target)
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError(
+                f"The schema of {where} refers to {str(ref)[:80]!r}, which it does not hold"
+            ) from None
+
+
+def _only(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: node[name] for name in names if name in node}
+
+
+def _without(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name not in names}
+
+
+# ---- replies ----
+
 _MAX_CHARS = 1_000_000
-_STARTS = 64
-# A thought that does not end leaves no answer.
-_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
-_LONE = re.compile(r"\\u[dD][89a-fA-F]")
+# Every try that fails walks over the text before it once more, because the decoder's error counts
+# lines. A reply of braces alone must not take quadratic time.
+_MAX_STARTS = 64
+# A JSON escape that may be half of a surrogate pair.
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
+def parse(text: str, model: type[_Model]) -> _Model:
+    """Reads a reply's JSON object as an instance of `model`.
 
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse(digits[:20])
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+    Raises:
+        InvalidReplyError: No JSON object, or one that `model` does not accept.
+    """
+    value = find_json(text)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "reply"
+        raise InvalidReplyError(f"{shown(where[:80])}: {shown(first['msg'][:200])}") from None
+    except RecursionError:
+        raise InvalidReplyError("The reply is nested too deeply") from None
+    except Exception as error:
+        # A validator of the user's may raise anything. It is one bad reply all the same.
+        message = shown(clean(str(error))[:200])
+        raise InvalidReplyError(f"{type(error).__name__}: {message}") from None
 
 
 def find_json(text: str) -> dict[str, Any]:
-    """The first JSON object in a reply, whatever prose, reasoning or code fence stands around it.
+    """Returns the first JSON object in a reply, whatever prose, reasoning or fence is around it.
 
     Where reading fails, the search goes on behind that place: what a broken or cut object holds is
     no reply, and no text is read twice.
@@ -60,162 +215,44 @@ def find_json(text: str) -> dict[str, Any]:
     """
     if len(text) > _MAX_CHARS:
         raise InvalidReplyError(f"The reply has {len(text):,} characters")
-    thought = _THOUGHT.match(text)
-    start, why = text.find("{", thought.end() if thought else 0), "The reply holds no JSON object"
-    for _ in range(_STARTS):
+    text = without_thought(text)
+    start, reason = text.find("{"), "The reply holds no JSON object"
+    for _ in range(_MAX_STARTS):
         if start < 0:
             break
         try:
-            value: dict[str, Any] = _DECODER.raw_decode(text, start)[0]
-            return (
-                _without_surrogates(value)
-                if _LONE.search(text) or clean(text) is not text
-                else value
-            )
+            return _without_surrogates(_DECODER.raw_decode(text, start)[0], text)
         except json.JSONDecodeError as error:
-            why = f"The reply is not JSON: {error.msg}"
+            reason = f"The reply is not JSON: {error.msg}"
+            # The string has taken everything to the end of the reply.
             if error.msg.startswith("Unterminated string"):
                 break
             start = text.find("{", max(error.pos, start + 1))
         except (ValueError, RecursionError) as error:
             raise InvalidReplyError(f"The reply is not JSON: {type(error).__name__}") from None
-    raise InvalidReplyError(why)
+    raise InvalidReplyError(reason)
 
 
-def _without_surrogates(value: dict[str, Any]) -> dict[str, Any]:
+def _without_surrogates(value: dict[str, Any], text: str) -> dict[str, Any]:
+    # Looking for one in the text first is cheaper than writing out the value, and hardly any reply
+    # has one.
+    if clean(text) is text and not _SURROGATE_ESCAPE.search(text):
+        return value
     cleaned: dict[str, Any] = json.loads(clean(json.dumps(value, ensure_ascii=False)))
     return cleaned
 
 
-def parse(text: str, model: type[_Model]) -> _Model:
-    """A reply's JSON object as an instance of `model`.
-
-    Raises:
-        InvalidReplyError: No JSON object, or one that `model` does not accept.
-    """
-    value = find_json(text)
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "reply"
-        raise InvalidReplyError(f"{shown(where[:80])}: {shown(first['msg'][:200])}") from None
-    except RecursionError:
-        raise InvalidReplyError("The reply is nested too deeply") from None
-    except Exception as error:
-        # a validator of the user's may raise anything; the reply is data
-        raise InvalidReplyError(
-            f"{type(error).__name__}: {shown(clean(str(error))[:200])}"
-        ) from None
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
 
 
-CONSTRAINTS = frozenset(
-    "minLength maxLength pattern format minimum maximum exclusiveMinimum exclusiveMaximum multipleOf "
-    "minItems maxItems uniqueItems minProperties maxProperties".split()
-)
-_KEPT = ("type", "enum", "const", "description")
-_REFUSED = frozenset(
-    "not if then else prefixItems patternProperties propertyNames contains unevaluatedProperties unevaluatedItems "
-    "dependentRequired dependentSchemas dependencies additionalItems".split()
-)
-_HINT = "Use plain fields, lists and nested models in the task's Fields."
+def _finite(digits: str) -> float:
+    """Reads a number, but not one beyond the range of floats, which Python reads as infinity."""
+    number = float(digits)
+    if not math.isfinite(number):
+        _refuse(digits[:20])
+    return number
 
 
-def closed_schema(schema: Mapping[str, Any], *, keep: Collection[str] = ()) -> dict[str, Any]:
-    """The schema with closed objects, without references, titles and defaults.
-
-    Args:
-        schema: An object schema, such as pydantic makes. It is not changed.
-        keep: Those of `CONSTRAINTS` that the provider accepts.
-
-    Raises:
-        ConfigError: The schema refers to itself, leaves an object's keys open, or uses keywords
-            that no provider takes.
-    """
-    closed = _close(schema, schema, "reply", frozenset(), frozenset(keep))
-    if closed.get("type") != "object":
-        raise ConfigError(
-            "The schema of a reply is not an object", hint="Put the value into a field of a model."
-        )
-    return closed
-
-
-def _close(
-    node: object, root: Mapping[str, Any], where: str, seen: frozenset[str], keep: frozenset[str]
-) -> dict[str, Any]:
-    if not isinstance(node, Mapping):
-        raise ConfigError(f"The schema of {where} is not an object", hint=_HINT)
-    while "$ref" in node:
-        ref = node["$ref"]
-        if ref in seen:
-            raise ConfigError(
-                f"The schema of {where} refers to itself", hint="Nest models to a fixed depth."
-            )
-        seen |= {ref}
-        node = {
-            **_find(ref, root, where),
-            **{key: value for key, value in node.items() if key != "$ref"},
-        }
-    single = node.get("allOf")
-    if isinstance(single, list) and len(single) == 1:
-        rest = {key: value for key, value in node.items() if key != "allOf"}
-        return _close({**single[0], **rest}, root, where, seen, keep)
-    if isinstance(kinds := node.get("type"), list):
-        rest = {key: value for key, value in node.items() if key not in ("type", "description")}
-        node = {**_take(node, "description"), "anyOf": [{**rest, "type": kind} for kind in kinds]}
-    refused = sorted(_REFUSED.intersection(node)) + (["allOf"] if "allOf" in node else [])
-    if refused:
-        raise ConfigError(f"The schema of {where} uses {', '.join(refused)}", hint=_HINT)
-
-    result = _take(node, *_KEPT)
-    options = node.get("anyOf", node.get("oneOf"))
-    if options is not None:
-        result["anyOf"] = [_close(option, root, where, seen, keep) for option in options]
-    if node.get("type") == "object":
-        fields = node.get("properties", {})
-        if not fields or isinstance(node.get("additionalProperties"), Mapping):
-            raise ConfigError(f"The schema of {where} leaves its keys open", hint=_HINT)
-        result["properties"] = {
-            key: _close(value, root, key, seen, keep) for key, value in fields.items()
-        }
-        result |= {"required": list(fields), "additionalProperties": False}
-    if node.get("type") == "array":
-        if "items" not in node:
-            raise ConfigError(f"The schema of {where} does not say what the list holds", hint=_HINT)
-        result["items"] = _close(node["items"], root, where, seen, keep)
-    if not result.keys() & {"type", "anyOf", "enum", "const"}:
-        raise ConfigError(f"The schema of {where} accepts anything", hint=_HINT)
-    return _constrain(result, node, keep)
-
-
-def _constrain(
-    result: dict[str, Any], node: Mapping[str, Any], keep: frozenset[str]
-) -> dict[str, Any]:
-    dropped = []
-    for name in sorted(CONSTRAINTS.intersection(node)):
-        if name in keep:
-            result[name] = node[name]
-        else:
-            dropped.append(f"{name} {node[name]}")
-    if dropped:
-        result["description"] = f"{result.get('description', '')} ({', '.join(dropped)})".lstrip()
-    return result
-
-
-def _take(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: node[name] for name in names if name in node}
-
-
-def _find(ref: object, root: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    found: Any = root
-    try:
-        first, *parts = str(ref).split("/")
-        if first != "#":
-            raise KeyError(first)
-        for part in parts:
-            found = found[part.replace("~1", "/").replace("~0", "~")]
-        return dict(found)
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(
-            f"The schema of {where} refers to {str(ref)[:80]!r}, which it does not hold"
-        ) from None
+# Python's decoder takes NaN and Infinity, which no file of JSON may hold.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

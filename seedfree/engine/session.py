@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
 from seedfree.engine.http import Answer, Transport, open_files
-from seedfree.engine.ledger import Entry, Ledger, current
+from seedfree.engine.ledger import Entry, Ledger, upgraded
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import Clock, Threads
 from seedfree.engine.schema import find_json
@@ -184,9 +184,11 @@ class RunSession:
             if reply.error is not None:
                 return reply
             try:
-                return altered(reply, value=check(reply.text))
+                value = check(reply.text)
             except InvalidReplyError as error:
                 why = error.message
+            else:
+                return reply if value is None else altered(reply, value=value)
         return altered(reply, text="", error=f"invalid: {why}")
 
     async def first(self, prompt: Prompt, *, sample: int = 0) -> Reply:
@@ -195,7 +197,9 @@ class RunSession:
         Raises:
             StopRunError, RequestError: As `generate`.
         """
-        return await self._answer(self._generator, self._seeded(prompt, str(sample)), str(sample))
+        name = str(sample)
+        seeded_prompt = altered(prompt, seed=self._seed(prompt, name))
+        return await self._answer(self._generator, seeded_prompt, name)
 
     async def fetch(self, key: str, fn: Callable[[], Any]) -> Any:
         """See `protocols.Session.fetch`."""
@@ -248,9 +252,9 @@ class RunSession:
 
     async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
         """Returns a reply that was not cut off, asked for with more room where it was."""
-        prompt = self._seeded(prompt, sample)
+        seed = self._seed(prompt, sample)
         for doubling in range(_DOUBLINGS + 1):
-            roomy = altered(prompt, max_tokens=prompt.max_tokens << doubling)
+            roomy = altered(prompt, max_tokens=prompt.max_tokens << doubling, seed=seed)
             reply = await self._answer(llm, roomy, sample)
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break
@@ -262,10 +266,8 @@ class RunSession:
             return altered(reply, text="", error="refused")
         return reply
 
-    def _seeded(self, prompt: Prompt, sample: str) -> Prompt:
-        if prompt.seed is not None:
-            return prompt
-        return altered(prompt, seed=_sampling_seed(self.seed, sample))
+    def _seed(self, prompt: Prompt, sample: str) -> int:
+        return _sampling_seed(self.seed, sample) if prompt.seed is None else prompt.seed
 
     async def _answer(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
         """Returns the reply to one request; with `.error` where the provider rejected it.
@@ -318,30 +320,24 @@ class RunSession:
     async def _ask(self, request: _Request) -> Reply:
         """Sends a request, once it is on record and may be sent, until an answer settles it."""
         limits = self._limits_of(request.llm)
-        attempt, slot = 0, None
         self._check()
         await self._ledger.append(Entry("request", request.key, request.sent))
-        while True:
-            try:
-                async with limits.slot(request.tokens) as slot:
-                    self._check()
-                    return await self._send(request, limits, slot)
-            except RetryableError as error:
-                if slot is None:
-                    raise
-                request.renew()
-                try:
-                    attempt = await limits.fault(error, slot, attempt, request.key)
-                except StopRunError as stop:
-                    self.stopped = stop
-                    raise
-            except StopRunError as error:
-                self.stopped = error
+
+        async def send(slot: Slot) -> Reply:
+            self._check()
+            return await self._send(request, limits, slot)
+
+        try:
+            return await limits.retrying(send, request.key, request.tokens)
+        except RetryableError:
+            raise
+        except StopRunError as error:
+            self.stopped = error
+            raise
+        except RequestError as error:
+            if error.status not in _SETTLED:
                 raise
-            except RequestError as error:
-                if error.status not in _SETTLED:
-                    raise
-                return await self._rejected(request, error)
+            return await self._rejected(request, error)
 
     def _check(self) -> None:
         """Raises `StopRunError` where nothing more may be sent."""
@@ -366,10 +362,11 @@ class RunSession:
     async def _send(self, request: _Request, limits: Limits, slot: Slot) -> Reply:
         """Sends once. The answer is safe on disk before anything reads it."""
         self.requests += 1
-        if request.http is None:
+        http = request.fresh()
+        if http is None:
             answer = await self._call_backend(request)
         else:
-            answer = await self._transport.send(request.http, now=self.clock.timestamp())
+            answer = await self._transport.send(http, now=self.clock.timestamp())
         fields = answer.headers.raw
         headers = {
             name.decode().lower(): value.decode("latin-1")
@@ -454,6 +451,7 @@ class _Request:
 
     Attributes:
         http: `None` for a backend whose method is called instead.
+        used: Whether `http` was sent once.
         sent: The bytes that its key is made from.
         keys: Its key, and after it the one that an earlier version gave it.
     """
@@ -463,6 +461,7 @@ class _Request:
     http: httpx.Request | None
     sent: bytes
     keys: list[str]
+    used: bool = False
 
     @classmethod
     def of(cls, llm: Generator, prompt: Prompt, sample: str) -> _Request:
@@ -488,17 +487,19 @@ class _Request:
         """Returns what it may use at most: about a token for three bytes, in any script."""
         return len(self.sent) // 3 + self.prompt.max_tokens
 
-    def renew(self) -> None:
-        """Copies the HTTP request, which can be sent but once."""
-        if self.http is not None:
-            old = self.http
-            self.http = httpx.Request(
-                old.method,
-                old.url,
-                headers=old.headers,
-                content=old.content,
-                extensions=old.extensions,
-            )
+    def fresh(self) -> httpx.Request | None:
+        """Returns the HTTP request; after the first time a copy, since one is sent only once."""
+        request, used = self.http, self.used
+        self.used = True
+        if request is None or not used:
+            return request
+        return httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=request.content,
+            extensions=request.extensions,
+        )
 
 
 def _key(name: str, sent: bytes, sample: str) -> str:
@@ -506,7 +507,7 @@ def _key(name: str, sent: bytes, sample: str) -> str:
 
 
 def _fetch_key(key: str) -> str:
-    return current(f"fetch:{key}")
+    return upgraded(f"fetch:{key}")
 
 
 def _over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from seedfree.languages import Language
-from seedfree.text import fold
+from seedfree.text import fold, without_thought
 
 __all__ = ["labelled_choices", "meant_choice"]
 
@@ -102,7 +102,6 @@ def _folded(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", pattern))
 
 
-_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 # Markup around a label: Markdown, LaTeX, and underscores but those within a name.
 _MARKS = re.compile(r"[*`$]|\\(?:text(?:bf)?|mathbf)\b|__|(?<!\w)_|_(?!\w)")
 _LABELLED = re.compile(r"([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)")
@@ -180,7 +179,7 @@ class _Text:
 
     @classmethod
     def of(cls, text: str) -> _Text:
-        text = _MARKS.sub("", _THOUGHT.sub("", text))
+        text = _MARKS.sub("", without_thought(text))
         full = "\n".join(filter(None, map(fold, text.splitlines())))
         places = tuple(i for i, char in enumerate(full) if not char.isspace())
         return cls(full, "".join(full[i] for i in places), places)

@@ -22,7 +22,7 @@ from seedfree._files import json_line, write_atomic
 from seedfree._seeds import seeded
 from seedfree.dataset import ALPACA_SYSTEM
 from seedfree.engine.batch import generate_all
-from seedfree.engine.http import Transport
+from seedfree.engine.http import Transport, check_temperature
 from seedfree.engine.loop import Clock
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, ConfigMismatchError
@@ -66,8 +66,7 @@ class Decoding:
 
     def __post_init__(self) -> None:
         # Each range is asked for in the positive: NaN is in none of them, so it is refused too.
-        if self.temperature is not None and not 0 <= self.temperature <= 2:
-            raise ConfigError(f"temperature is {self.temperature}", hint="Give 0 to 2, or None.")
+        check_temperature(self.temperature)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             hint = "Give a number above 0, up to 1, or None."
             raise ConfigError(f"top_p is {self.top_p}", hint=hint)

@@ -14,7 +14,6 @@ from seedfree.engine.http import (
     check_positive,
     check_price,
     check_url,
-    count,
     find_key,
     is_loopback,
     json_request,
@@ -22,6 +21,7 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
+    token_count,
 )
 from seedfree.engine.schema import closed_schema
 from seedfree.errors import ConfigError, RetryableError
@@ -177,12 +177,12 @@ class ClaudeGenerator:
         usage = mapping(data.get("usage"))
         # The provider counts each of them apart, and only together they are the prompt.
         inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        input_tokens = sum(count(usage.get(name)) for name in inputs)
+        input_tokens = sum(token_count(usage.get(name)) for name in inputs)
         stop = string(data.get("stop_reason"), "end_turn")
         return Reply(
             # By type, because a block of thinking may come first.
             text=joined_text(blocks),
-            usage=Usage(input_tokens, count(usage.get("output_tokens"))),
+            usage=Usage(input_tokens, token_count(usage.get("output_tokens"))),
             stop_reason=_STOP.get(stop, stop),
             model=string(data.get("model"), self.model),
         )

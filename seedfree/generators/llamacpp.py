@@ -18,14 +18,20 @@ from typing import Any, ClassVar
 import httpx
 from filelock import FileLock
 
-from seedfree.engine.http import count, json_request, raise_fault, read_object, send_once
+from seedfree.engine.http import (
+    check_temperature,
+    json_request,
+    raise_fault,
+    read_object,
+    send_once,
+    token_count,
+)
 from seedfree.errors import ConfigError, RetryableError, missing_extra
 from seedfree.generators.grammar import grammar
 from seedfree.generators.llamacpp_process import Server
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import (
     chat_messages,
-    check_temperature,
     error_status,
     first_choice,
     mapping,
@@ -263,7 +269,7 @@ class LlamaCppGenerator:
             raise RetryableError("The server's answer holds no text")
         return Reply(
             text,
-            Usage(*(count(usage.get(name)) for name in names)),
+            Usage(*(token_count(usage.get(name)) for name in names)),
             # The endpoints have a word each for a reply that was cut off.
             "max_tokens" if stop in ("limit", "length") else "end",
             self.identity,

@@ -19,8 +19,8 @@ from seedfree.engine.http import (
     Price,
     check_positive,
     check_price,
+    check_temperature,
     check_url,
-    count,
     find_key,
     host_of,
     json_request,
@@ -28,13 +28,13 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
+    token_count,
 )
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.errors import ConfigError, RetryableError
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import (
     chat_messages,
-    check_temperature,
     error_status,
     first_choice,
     joined_text,
@@ -56,7 +56,8 @@ _PENALTY: dict[str, tuple[str, ...]] = {_OPENAI: (), "openrouter.ai": ("repetiti
 _REASONING = re.compile(r"(o\d|gpt-([5-9]|\d\d))")
 # A path that names its version: /v1, /api/v1, /v1beta/openai.
 _VERSIONED = re.compile(r"/v\d\w*(/|\Z)")
-# A thought that does not end leaves no answer.
+# Wider than `text.without_thought`: here the servers' own tags are known. A thought that does not
+# end leaves no answer.
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>\s*|\Z)", re.DOTALL)
 # Servers differ in the formats that they know, and some reject the others.
 _SERVERS_TAKE = CONSTRAINTS - {"format"}
@@ -234,7 +235,9 @@ class OpenAICompatibleGenerator:
         usage = mapping(data.get("usage"))
         return Reply(
             text=text,
-            usage=Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))),
+            usage=Usage(
+                token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
+            ),
             stop_reason=stop,
             model=string(data.get("model"), self.model),
         )

@@ -9,29 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seedfree.errors import ConfigError
 from seedfree.records import Prompt
 
 __all__ = [
     "chat_messages",
-    "check_temperature",
     "error_status",
     "first_choice",
     "joined_text",
     "mapping",
     "string",
 ]
-
-
-def check_temperature(temperature: float | None) -> None:
-    """Checks the temperature that a generator uses in place of the prompts' own.
-
-    Raises:
-        ConfigError: It is not between 0 and 2, the range of OpenAI's API.
-    """
-    # Written so that NaN, which compares false with everything, is refused, too.
-    if temperature is not None and not 0 <= temperature <= 2:
-        raise ConfigError(f"temperature is {temperature}", hint="Give 0 to 2, or None.")
 
 
 def chat_messages(prompt: Prompt, user: str) -> list[dict[str, str]]:

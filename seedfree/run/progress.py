@@ -98,6 +98,6 @@ def forecast(
 
 
 def _notebook() -> bool:
-    """Whether the process is a Jupyter kernel."""
+    """Returns whether the process is a Jupyter kernel."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

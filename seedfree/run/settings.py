@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, TypeAdapter
 
-from seedfree.engine.ledger import current, named
+from seedfree.engine.ledger import component_name, upgraded
 from seedfree.languages import Language
 from seedfree.text import clean
 
@@ -69,7 +69,7 @@ def describe(value: Any) -> Any:
 
 def _component(value: object) -> dict[str, Any]:
     hidden = _PACE.union(getattr(value, "operational", ()))
-    settings = {"kind": named(type(value))}
+    settings = {"kind": component_name(type(value))}
     # Where `identity` is a property it says more than the attributes: the hash of a model's file.
     if hasattr(type(value), "identity"):
         settings["identity"] = value.identity  # type: ignore[attr-defined]
@@ -102,7 +102,7 @@ def recorded(text: str, languages: Iterable[Language]) -> dict[str, Any]:
         languages: Those of the run and its components: what an earlier version called them is
             replaced by what they are called now.
     """
-    text = current(text)
+    text = upgraded(text)
     for language in languages:
         text = text.replace(json.dumps(_language_before(language)), json.dumps(_language(language)))
     settings: dict[str, Any] = json.loads(text)

@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import yaml
 
@@ -72,16 +72,6 @@ class _Export(ABC):
         self._write_more(folder, validated=bool(validation))
         write_atomic(folder / self.file, [head, text])
         return folder / self.file
-
-    def train(self, dataset: Dataset, out: str | Path) -> NoReturn:
-        """Refuses: the tool trains, and the error says how.
-
-        Raises:
-            ConfigError: Always.
-        """
-        hint = f"Call write(dataset, out), then in that folder run: {self.command}"
-        reason = f"{type(self).__name__} writes files for {self.tool} and trains nothing"
-        raise ConfigError(reason, hint=hint)
 
     @abstractmethod
     def _config(self, *, validated: bool) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+"""Sources side by side give one stream of contexts, in the order of the topics, by their shares."""
+
 from __future__ import annotations
 
 import asyncio
@@ -20,7 +22,7 @@ TOPICS = [Topic(f"topic {i}") for i in range(100)]
 
 
 class Shelf:
-    """Answers at once or late, with as many texts as asked for."""
+    """A source with `n` texts on each topic that it knows; a late one answers out of order."""
 
     def __init__(
         self,
@@ -37,16 +39,16 @@ class Shelf:
         self._asked.append(topic.text)
         if self._late and topic.position % 2:
             await asyncio.sleep(0)
-        return [
-            Context(text=f"{self.name} {topic.text} {i}")
-            for i in range(self._n)
-            if self._knows(topic)
-        ]
+        if not self._knows(topic):
+            return []
+        return [Context(text=f"{self.name} {topic.text} {i}") for i in range(self._n)]
 
 
 def _take(
     tmp_path: Path, sources: Sequence[Any], n: int, topics: Sequence[Topic] = TOPICS, seed: int = 0
 ) -> list[Context]:
+    """Takes the first half of n contexts from a new stream, and then all n."""
+
     async def work() -> list[Context]:
         with Ledger(tmp_path, clock=FakeClock()) as ledger:
             session = RunSession(ledger, thai_llm(), Language.load("th"), seed, concurrency=4)
@@ -64,9 +66,8 @@ def test_contexts_come_in_the_order_of_their_topics_with_their_place(tmp_path: P
     contexts = _take(tmp_path, [Shelf("a", n=2, late=True)], 30)
     assert [c.text for c in contexts] == [f"a topic {i // 2} {i % 2}" for i in range(30)]
     assert [c.position for c in contexts] == list(range(30))
-    assert all(
-        c.language == "th" and c.source.retrieved_at == "2026-01-01T00:00:00Z" for c in contexts
-    )
+    assert {c.language for c in contexts} == {"th"}
+    assert {c.source.retrieved_at for c in contexts} == {"2026-01-01T00:00:00Z"}
 
 
 def test_shares_hold_early_on(tmp_path: Path) -> None:
@@ -76,11 +77,10 @@ def test_shares_hold_early_on(tmp_path: Path) -> None:
 
 
 def test_a_topic_goes_on_to_the_next_source(tmp_path: Path) -> None:
-    knows = Shelf("a", knows=lambda t: t.position % 2)
-    contexts = _take(tmp_path, [knows, Shelf("b")], 40)
-    assert len(contexts) == 40 and all(
-        c.text.startswith("b") for c in contexts if c.topic and c.topic.position % 2 == 0
-    )
+    odd = Shelf("a", knows=lambda topic: topic.position % 2)
+    contexts = _take(tmp_path, [odd, Shelf("b")], 40)
+    even = [c for c in contexts if c.topic and c.topic.position % 2 == 0]
+    assert len(contexts) == 40 and even and all(c.text.startswith("b") for c in even)
 
 
 def test_the_ledger_answers_the_second_time(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_ledger_answers_the_second_time(tmp_path: Path) -> None:
 
 
 def test_topics_that_run_out_give_what_there_is(tmp_path: Path) -> None:
-    assert len(_take(tmp_path, [Shelf("a", knows=lambda t: t.position < 5)], 50)) == 5
+    assert len(_take(tmp_path, [Shelf("a", knows=lambda topic: topic.position < 5)], 50)) == 5
     assert _take(tmp_path / "none", [Shelf("a", n=0)], 50) == []
 
 

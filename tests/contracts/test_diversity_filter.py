@@ -1,4 +1,4 @@
-"""What every diversity filter promises the pipeline: the ready-made ones, and one that a user wrote."""
+"""What every diversity filter promises the pipeline; one of them is a user's own."""
 
 from dataclasses import dataclass
 

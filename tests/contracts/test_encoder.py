@@ -1,4 +1,7 @@
-"""Every ready-made encoder fills the contract of `protocols.Encoder`; the transformers here are tiny and random."""
+"""Every ready-made encoder fills the contract of `protocols.Encoder`.
+
+The transformers here are tiny and random.
+"""
 
 import os
 import subprocess
@@ -57,7 +60,7 @@ def embeddings():
 
 
 def save_tiny_xlm_roberta(folder):
-    """XLM-R as BGE-M3 is built on it: 2 layers of 32, random weights, a token for each Thai letter."""
+    """XLM-R, as BGE-M3 is built on it: 2 layers of 32, random weights, a token a Thai letter."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
@@ -161,10 +164,8 @@ def test_no_texts_give_no_rows_of_the_same_width(encoders):
 def test_unknown_tokens_are_counted(encoders):
     if not hasattr(encoders[0], "unknown_share"):
         pytest.skip("a server does not say which tokens it knows")
-    thai, lao = (
-        encoders[0].unknown_share(TEXTS[:2]),
-        encoders[0].unknown_share(["ວຽງຈັນ ແມ່ນ ນະຄອນຫຼວງ", "ປະເທດລາວ"]),
-    )
+    thai = encoders[0].unknown_share(TEXTS[:2])
+    lao = encoders[0].unknown_share(["ວຽງຈັນ ແມ່ນ ນະຄອນຫຼວງ", "ປະເທດລາວ"])
     assert 0 <= thai < 0.05 < 0.3 < lao <= 1
 
 

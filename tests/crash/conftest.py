@@ -22,9 +22,10 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """In memory, where there is such a folder: thousands of syncs wait for no disk. Anyone may look into it."""
+    """A new folder, in memory where possible: thousands of syncs then wait for no disk."""
     memory = Path("/dev/shm")
     path = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    # A child that gave up root's rights still has to reach what lies in it.
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Lives of a run in forked children, and how they fared."""
+"""Lives of a run in forked children, how they ended, and what they left."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md", "manifest.json")
 
 @dataclass
 class Life:
-    """How one process fared: all but `exit` and `points` is empty for one that was killed.
+    """How one process ended. If it was killed, all fields but `exit` and `points` are empty.
 
     Attributes:
-        result: A run's status, or the hash of a map's replies.
-        message: Of a run that stopped.
-        error: Of a call that raised; the traceback where it was none of seedfree's errors.
-        kind: The error's class.
-        seconds: Of the call.
+        exit: The exit status, or minus the number of the signal that ended it.
+        points: The points that it reached, see `Points`.
+        result: The status of a run, or the hash of a map's replies.
+        message: The message of a run that stopped.
+        error: What the call raised: one line of a seedfree error, the traceback of any other.
+        kind: The class of the error.
+        seconds: How long the call took.
     """
 
     exit: int
@@ -56,22 +58,22 @@ class Life:
 
     @property
     def asked(self) -> int:
-        """Calls of the model."""
+        """The number of calls of the model."""
         return self.points.count("before answering")
 
     @property
     def asked_after_failure(self) -> int:
-        """Calls of the model that began after a statement had failed."""
+        """The number of calls of the model that began after a statement had failed."""
         first = next(i for i, point in enumerate(self.points) if point.startswith("failed"))
         return self.points[first:].count("before answering")
 
 
 class Worker:
-    """A warm process, see `tests/crash/worker.py`."""
+    """The warm process of `tests/crash/worker.py`."""
 
     def __init__(self) -> None:
-        # A home without previews, and no threads of the numerics: a fork would find their locks
-        # taken.
+        # No previews of this machine's user are found. The numerics start no threads, because a
+        # fork copies the locks that other threads hold.
         environment = {
             **os.environ,
             "XDG_CACHE_HOME": "/nowhere",
@@ -85,7 +87,7 @@ class Worker:
         )  # fmt: skip
 
     def live(self, work: str, folder: Path, kill_at: int = 0, fault: str = "") -> Life:
-        """One life: it works in `folder/out`, and its calls are put down in `folder/calls`."""
+        """Lives one life, which works in `folder/out` and lists its calls in `folder/calls`."""
         assert self._process.stdin is not None and self._process.stdout is not None
         job = {"work": work, "out": str(folder / "out"), "calls": str(folder / "calls")}
         self._process.stdin.write(json.dumps({**job, "kill_at": kill_at, "fault": fault}) + "\n")
@@ -98,7 +100,7 @@ class Worker:
 
 
 class Workers:
-    """As many warm processes as there are cores; `with workers.one() as worker` waits for a free one."""
+    """Some warm processes; `with workers.free() as worker` waits until one of them is free."""
 
     def __init__(self, number: int) -> None:
         self._all = [Worker() for _ in range(number)]
@@ -107,7 +109,7 @@ class Workers:
             self._free.put(worker)
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[Worker]:
+    def free(self) -> Iterator[Worker]:
         worker = self._free.get()
         try:
             yield worker
@@ -121,7 +123,7 @@ class Workers:
 
 @dataclass
 class Undisturbed:
-    """What a life without a kill made, in how many points, with how many calls."""
+    """What a life without a kill made, and the numbers of its points and calls."""
 
     made: dict[str, bytes]
     points: int
@@ -129,25 +131,25 @@ class Undisturbed:
 
 
 def calls_of(folder: Path) -> list[str]:
-    """A hash for every call of the model, over all lives in a folder."""
+    """Returns a hash for every call of the model, over all lives in a folder."""
     with contextlib.suppress(FileNotFoundError):
         return (folder / "calls").read_text().split()
     return []
 
 
 def _made(folder: Path, life: Life) -> dict[str, bytes]:
-    """All that a life leaves for its owner: the result, and the published files of a run."""
-    files = {name: (folder / "out" / name) for name in PUBLISHED}
-    return {
-        "result": life.result.encode(),
-        **{name: f.read_bytes() for name, f in files.items() if f.exists()},
-    }
+    """Returns what a life leaves for its owner: the result, and the published files of a run."""
+    made = {"result": life.result.encode()}
+    for name in PUBLISHED:
+        with contextlib.suppress(FileNotFoundError):
+            made[name] = (folder / "out" / name).read_bytes()
+    return made
 
 
 def undisturbed(workers: Workers, work: str, folder: Path) -> Undisturbed:
-    """A life to compare others with."""
+    """Lives a life without a kill, to compare others with."""
     folder.mkdir()
-    with workers.one() as worker:
+    with workers.free() as worker:
         life = worker.live(work, folder)
     assert life.exit == 0 and life.result, life.error
     calls = calls_of(folder)
@@ -156,11 +158,11 @@ def undisturbed(workers: Workers, work: str, folder: Path) -> Undisturbed:
 
 
 def torn(folder: Path, whole: Undisturbed) -> list[str]:
-    """Files that a killed life left neither absent nor whole."""
+    """Returns the files that a killed life left neither absent nor whole."""
     out = folder / "out"
-    found = [n for n in PUBLISHED if n in whole.made and (out / n).exists()]
-    bad = [name for name in found if (out / name).read_bytes() != whole.made[name]]
-    if "manifest.json" in found and len(found) < len(PUBLISHED):
+    there = [name for name in PUBLISHED if name in whole.made and (out / name).exists()]
+    bad = [name for name in there if (out / name).read_bytes() != whole.made[name]]
+    if "manifest.json" in there and len(there) < len(PUBLISHED):
         bad.append("manifest.json is there before the others")
     try:
         json.loads((out / "status.json").read_text())
@@ -172,12 +174,18 @@ def torn(folder: Path, whole: Undisturbed) -> list[str]:
 
 
 def wrong(life: Life, folder: Path, whole: Undisturbed, ends: int) -> str:
-    """What differs from the undisturbed life after so many untimely ends; empty where nothing does."""
+    """Returns what differs from the undisturbed life, or an empty text.
+
+    Args:
+        life: The last life, which should have come to its end.
+        ends: The number of lives before it that were cut short. Each may cost the calls that were
+            in flight.
+    """
     if life.error or life.exit:
         return f"the last life ended with {life.exit}: {life.error}"
     made, calls = _made(folder, life), calls_of(folder)
     differ = sorted(name for name in {*made, *whole.made} if made.get(name) != whole.made.get(name))
-    again = len(calls) - whole.calls
-    if differ or len(set(calls)) != whole.calls or again > ends * CONCURRENCY:
-        return f"{differ} differ; {again} of {whole.calls} calls were repeated, {len(set(calls))} are distinct"
-    return ""
+    distinct, repeated = len(set(calls)), len(calls) - whole.calls
+    if not differ and distinct == whole.calls and repeated <= ends * CONCURRENCY:
+        return ""
+    return f"{differ} differ; {repeated} of {whole.calls} calls were repeated, {distinct} distinct"

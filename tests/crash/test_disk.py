@@ -1,4 +1,4 @@
-"""A disk that is full and a folder that cannot be written: real failures, in a process of its own."""
+"""A full disk and a folder that cannot be written: real failures, in another process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ def whole(workers: Workers, folder: Path) -> Undisturbed:
 
 
 def _lives(workers: Workers, folder: Path, *lives: tuple[str, str]) -> Life:
-    """The last of several lives, each with its work and its fault."""
+    """Lives several lives, each with its work and its fault, and returns the last."""
     folder.mkdir(exist_ok=True)
-    for work, fault in lives:
-        with workers.one() as worker:
-            life = worker.live(work, folder, fault=fault)
-    return life
+    with workers.free() as worker:
+        return [worker.live(work, folder, fault=fault) for work, fault in lives][-1]
 
 
 def _goes_on(workers: Workers, folder: Path, whole: Undisturbed, ends: int = 1) -> None:
-    """With the fault mended, the run ends as the other one did, and asks again only what was in flight."""
+    """Checks that the run, once the fault is mended, ends as the undisturbed one did."""
     (folder / "out").chmod(0o700)
     why = wrong(_lives(workers, folder, ("long", "")), folder, whole, ends)
     assert not why, why
@@ -46,8 +44,8 @@ def test_nothing_is_sent_once_a_commit_has_failed(
     ("lives", "most"),
     [
         ([("long", "shut:0")], 0),
-        # A hasty clock has the status written after every reply; else publishing is the first to
-        # fail.
+        # A hasty clock has the status written after every reply. Without it, publishing would be
+        # the first to fail.
         ([("hasty", "shut:1")], 1 + CONCURRENCY),
         ([("hasty", "shut:20")], 20 + CONCURRENCY),
         ([("long", "shut:20")], 99),
@@ -77,7 +75,7 @@ def test_a_disk_that_is_full_at_the_start_is_no_damage(
 def test_a_ledger_that_could_not_be_tidied_up_is_whole(
     workers: Workers, folder: Path, whole: Undisturbed
 ) -> None:
-    """A run ended with a long write-ahead log, and the next found a disk where the database itself cannot grow."""
+    """A run ends with a long write-ahead log, and in the next the database itself cannot grow."""
     _lives(workers, folder / "cut", ("hasty", "shut:20"))
     (folder / "cut" / "out").chmod(0o700)
     life = _lives(workers, folder / "cut", ("long", "full:40000"))

@@ -19,17 +19,21 @@ from typing import Any
 import pytest
 
 import seedfree as sf
-from tests.fakes import fill
+from tests.fakes import fill, published
 
 LIMIT = 20.0
 CTRL_C = b"\x03"
 # Makes standard input the process's terminal, as a shell would, and becomes the command that
 # follows.
-TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, sys.argv[1:])
+"""
 
 
 class _Server(ThreadingHTTPServer):
-    """Answers chat completions; from request `hold` on, never."""
+    """A server that answers chat completions, and from request `hold` on none."""
 
     daemon_threads = True
 
@@ -46,6 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.asked.append(body)
+        # The client goes away meanwhile, so nothing is sent after the wait.
         if len(self.server.asked) >= self.server.hold:
             self.server.held.set()
             self.server.end.wait()
@@ -76,14 +81,15 @@ def server() -> Iterator[_Server]:
 
 
 class _Terminal:
-    """A command in a terminal of its own."""
+    """A Python command in its own terminal."""
 
     def __init__(self, *command: str) -> None:
         self._master, slave = os.openpty()
+        # The fault handler shows where a process hangs, see `end`.
+        python = [sys.executable, "-c", TERMINAL, sys.executable, "-X", "faulthandler"]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", TERMINAL, sys.executable, "-X", "faulthandler", *command],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        )  # fmt: skip
+            [*python, *command], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
         os.close(slave)
         self.shown = ""
         self._news = threading.Condition()
@@ -105,7 +111,7 @@ class _Terminal:
         os.write(self._master, key)
 
     def end(self) -> int:
-        """The exit code; everything shown is in `shown`. A process that hangs shows where."""
+        """Waits for the exit code. A process that hangs is aborted and shows where it hangs."""
         try:
             return self._process.wait(LIMIT)
         except subprocess.TimeoutExpired:
@@ -117,8 +123,10 @@ class _Terminal:
 
 
 def _config(folder: Path, server: _Server, name: str) -> str:
+    """Writes a configuration file and returns its path."""
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    (folder / f"{name}.yaml").write_text(
+    path = folder / f"{name}.yaml"
+    path.write_text(
         f"""
 language: th
 generator: {{use: OpenAICompatibleGenerator, base_url: "{url}", model: m, identity: fake}}
@@ -129,16 +137,13 @@ diversity: null
 run: {{size: 12, out: "{folder / name}", concurrency: 4}}
 """
     )
-    return str(folder / f"{name}.yaml")
+    return str(path)
 
 
-def _published(folder: Path) -> dict[str, str]:
-    """Published files. When a text was retrieved is the one thing that two runs have different."""
-    names = ("dataset.jsonl", "dropped.jsonl", "README.md")
-    return {
-        name: re.sub(r"20\d\d-[\d-]+T[\d:]+Z", "TIME", (folder / name).read_text())
-        for name in names
-    }
+def _timeless(folder: Path) -> dict[str, bytes]:
+    """Returns the published files without the times of retrieval, in which two runs differ."""
+    time = re.compile(rb"20\d\d-[\d-]+T[\d:]+Z")
+    return {name: time.sub(b"TIME", data) for name, data in published(folder).items()}
 
 
 def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(
@@ -154,27 +159,26 @@ def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(
     assert server.held.wait(LIMIT)
     terminal.press(CTRL_C)
     assert terminal.end() == 130, terminal.shown
-    assert (
-        "run the same command again to go on" in terminal.shown
-        and "Traceback" not in terminal.shown
-    )
+    assert "run the same command again to go on" in terminal.shown
+    assert "Traceback" not in terminal.shown
     stopped = sf.Run.open(tmp_path / "cut")
     assert stopped.status == "stopped" and 0 < len(stopped.dataset) < 12
     assert stopped.manifest["rows"] == len(stopped.dataset)
 
     server.hold = sys.maxsize
     assert _Terminal("-m", "seedfree.cli", "run", cut).end() == 0
-    assert _published(tmp_path / "cut") == _published(tmp_path / "whole")
+    assert _timeless(tmp_path / "cut") == _timeless(tmp_path / "whole")
+    # The four that were in flight are asked again.
     assert len(server.asked) <= needed + 4 and len(set(server.asked)) == needed
 
 
 def test_a_second_ctrl_c_ends_the_wait_for_the_first(tmp_path: Path) -> None:
-    """The diversity filter, which a stopping run still asks, holds the first one up."""
+    """The run that stops still asks its diversity filter, which holds up the first Ctrl-C."""
     script = tmp_path / "script.py"
     script.write_text(f"""
 import asyncio, os, sys, threading
 import seedfree as sf
-from tests.test_pipeline import _pipeline, thai
+from tests.fakes import small_pipeline, thai
 
 asked = []
 
@@ -190,9 +194,9 @@ class Stuck:
         print("held up", flush=True)
         threading.Event().wait()
 
+pipeline = small_pipeline(sf.FunctionGenerator(answer, name="thai"), diversity=Stuck())
 try:
-    llm = sf.FunctionGenerator(answer, name="thai")
-    _pipeline(llm, diversity=Stuck()).run(size=40, out={str(tmp_path / "run")!r}, concurrency=3)
+    pipeline.run(size=40, out={str(tmp_path / "run")!r}, concurrency=3)
 except KeyboardInterrupt:
     os._exit(7)
 """)
@@ -210,7 +214,7 @@ def test_a_function_that_does_not_answer_does_not_hold_the_terminal(tmp_path: Pa
     script.write_text(f"""
 import threading
 import seedfree as sf
-from tests.test_pipeline import _pipeline, thai
+from tests.fakes import small_pipeline, thai
 
 asked = []
 
@@ -221,8 +225,9 @@ def answer(prompt):
         threading.Event().wait()
     return thai(prompt)
 
+pipeline = small_pipeline(sf.FunctionGenerator(answer, name="thai"))
 try:
-    _pipeline(sf.FunctionGenerator(answer, name="thai")).run(size=40, out={str(tmp_path / "run")!r}, concurrency=3)
+    pipeline.run(size=40, out={str(tmp_path / "run")!r}, concurrency=3)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """)

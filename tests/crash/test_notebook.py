@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ SETUP = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 import seedfree as sf
-from tests.test_pipeline import _pipeline, thai
+from tests.fakes import small_pipeline, thai
 
 asked, hold = [], 14
 
@@ -31,13 +31,16 @@ async def answer(prompt):
         await asyncio.Event().wait()
     return thai(prompt)
 
+def pipeline():
+    return small_pipeline(sf.FunctionGenerator(answer, name="thai"))
+
 def run():
-    return _pipeline(sf.FunctionGenerator(answer, name="thai")).run(size=40, out={out!r}, concurrency=3)
+    return pipeline().run(size=40, out={out!r}, concurrency=3)
 """
 
 
 class _Notebook:
-    """A kernel, and the cells that were run in it."""
+    """A Jupyter kernel, in which cells are run."""
 
     def __init__(self) -> None:
         self._manager, self._client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
@@ -50,25 +53,27 @@ class _Notebook:
         self._manager.interrupt_kernel()
 
     def result(self, cell: str) -> tuple[str, str]:
-        """What a started cell printed, and the name of its exception."""
+        """Waits for a started cell; returns what it printed and the name of its exception."""
         printed = ""
         while True:
-            message: dict[str, Any] = self._client.get_iopub_msg(timeout=LIMIT)
-            if message["parent_header"].get("msg_id") != cell:
-                continue
+            message = self._next(cell, self._client.get_iopub_msg)
             content = message["content"]
             if message["msg_type"] == "stream" and content["name"] == "stdout":
                 printed += content["text"]
             elif message["msg_type"] == "status" and content["execution_state"] == "idle":
                 break
-        while (reply := self._client.get_shell_msg(timeout=LIMIT))["parent_header"].get(
-            "msg_id"
-        ) != cell:
-            pass
+        reply = self._next(cell, self._client.get_shell_msg)
         return printed, reply["content"].get("ename", "")
 
+    def _next(self, cell: str, receive: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        """Returns the next message of a channel that is about a cell."""
+        while True:
+            message = receive(timeout=LIMIT)
+            if message["parent_header"].get("msg_id") == cell:
+                return message
+
     def run(self, cell: str) -> str:
-        """What a cell prints."""
+        """Runs a cell and returns what it prints."""
         printed, error = self.result(self.start(cell))
         assert not error, error
         return printed
@@ -90,15 +95,17 @@ def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(
     tmp_path: Path, notebook: _Notebook
 ) -> None:
     bell, out = tmp_path / "bell", tmp_path / "run"
+    # The kernel is another process, so a named pipe says when the model waits.
     os.mkfifo(bell)
     notebook.run(SETUP.format(root=str(Path(__file__).parents[2]), bell=str(bell), out=str(out)))
     # Opened for writing too, so that opening waits for nobody.
     waiting = os.open(bell, os.O_RDWR)
     cell = notebook.start("run()")
     assert select.select([waiting], [], [], LIMIT)[0]
-    os.close(waiting)
     notebook.interrupt()
     assert notebook.result(cell)[1] == "KeyboardInterrupt"
+    # Not earlier: an answer that rings for nobody would wait for ever, and with it the run's loop.
+    os.close(waiting)
 
     look = f"run_ = sf.Run.open({str(out)!r}); print(run_.status, len(run_.dataset))"
     status, rows = notebook.run(look).split()
@@ -106,13 +113,9 @@ def test_the_stop_button_leaves_a_run_that_the_same_cell_goes_on_with(
 
     before, status, rows = notebook.run(f"print(len(asked)); hold = 10**9; run()\n{look}").split()
     assert status == "complete" and int(rows) == 40
-    # The whole run in another folder, in a kernel whose own loop is running: all that was paid for
-    # twice was in flight.
     after = int(notebook.run("print(len(asked))"))
-    whole = int(
-        notebook.run(
-            f"asked.clear(); await _pipeline(sf.FunctionGenerator(answer, name='thai'))"
-            f".arun(size=40, out={str(tmp_path / 'whole')!r}, concurrency=3); print(len(asked))"
-        )
-    )
+    # The whole run in another folder, awaited in the kernel's own loop: what was paid for twice
+    # was in flight.
+    arun = f"await pipeline().arun(size=40, out={str(tmp_path / 'whole')!r}, concurrency=3)"
+    whole = int(notebook.run(f"asked.clear(); {arun}; print(len(asked))"))
     assert whole <= after <= whole + 3 and int(before) < after

@@ -20,7 +20,7 @@ LIMIT = 60
 
 
 class _Live:
-    """A run in this process that has begun and goes no further until it is let go."""
+    """A run in this process that stops half way, until `end` lets it go on."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -38,9 +38,8 @@ class _Live:
         return thai(prompt)
 
     def _work(self) -> None:
-        run = pipeline(sf.FunctionGenerator(self._answer, name="thai")).run(
-            24, self.folder / "out", concurrency=CONCURRENCY, clock=FakeClock(), progress=False
-        )
+        out, llm = self.folder / "out", sf.FunctionGenerator(self._answer, name="thai")
+        run = pipeline(llm).run(24, out, concurrency=CONCURRENCY, clock=FakeClock(), progress=False)
         self.status = run.status
 
     def end(self) -> str:
@@ -62,18 +61,18 @@ def whole(workers: Workers, folder: Path) -> Undisturbed:
 
 
 def _another(workers: Workers, folder: Path) -> Life:
-    with workers.one() as worker:
+    with workers.free() as worker:
         return worker.live("long", folder)
 
 
-def _is_refused(life: Life) -> None:
+def _assert_refused(life: Life) -> None:
     assert life.kind == "LedgerLockedError" and "\n" not in life.error
-    # Were it to wait for the run, it would wait until it is killed.
+    # If it waited for the run, it would be killed as a life that hangs.
     assert life.exit == 0 and life.asked == 0
 
 
 def test_a_second_process_is_refused_at_once(workers: Workers, live: _Live) -> None:
-    _is_refused(_another(workers, live.folder))
+    _assert_refused(_another(workers, live.folder))
     assert live.end() == "complete"
 
 
@@ -86,7 +85,7 @@ def test_reading_the_folder_in_the_same_process_leaves_the_lock_in_force(
     for path in files:
         hashlib.sha256(path.read_bytes())
     shutil.copytree(live.folder, folder / "copy")
-    _is_refused(_another(workers, live.folder))
+    _assert_refused(_another(workers, live.folder))
     assert live.end() == "complete" and live.asked == whole.calls
     again = _another(workers, live.folder)
     assert again.asked == 0
@@ -103,6 +102,5 @@ def test_a_copy_of_a_live_folder_is_a_run_that_goes_on(
     life = _another(workers, copy)
     assert life.result == "complete" and life.asked <= whole.calls - asked + CONCURRENCY
     assert live.end() == "complete"
-    assert (copy / "out" / "dataset.jsonl").read_bytes() == (
-        live.folder / "out" / "dataset.jsonl"
-    ).read_bytes()
+    datasets = [folder / "out" / "dataset.jsonl" for folder in (copy, live.folder)]
+    assert datasets[0].read_bytes() == datasets[1].read_bytes()

@@ -1,6 +1,7 @@
-"""A warm process that lives lives: for each line on its input it forks a child, which works until it ends or is killed.
+"""A warm process, which forks a child for each line on its input.
 
-The process itself has no thread but its own, so that a fork finds every lock free.
+The child works until it comes to its end or is killed. The process itself has no second thread, so
+that a fork finds every lock free.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ from typing import Any
 
 import seedfree as sf
 from seedfree.errors import SeedfreeError
-from seedfree.records import Context, Prompt, Reply, Topic
+from seedfree.records import Prompt, Reply
 from tests.crash.points import Points
-from tests.fakes import FakeClock, LetterEncoder, sentence, thai
-from tests.test_pipeline import Riddle
+from tests.fakes import FakeClock, LetterEncoder, Library, small_pipeline, thai
 
 __all__ = ["CONCURRENCY", "main", "pipeline"]
 
 CONCURRENCY = 4
 # A life that takes so many seconds hangs.
 _LIMIT = 30
-
-
-class _Texts:
-    """A source of one's own."""
-
-    def contexts(self, topic: Topic) -> list[Context]:
-        return [Context(text=sentence(topic.text, i, words=40)) for i in range(2)]
+# The user and the group that own nothing, by their numbers on Linux.
+_NOBODY = 65534
 
 
 def _model(
     points: Callable[[str], None], calls: int, fault: Callable[[int], None] = lambda number: None
 ) -> sf.FunctionGenerator:
-    """Answers as `tests.fakes.thai`, and puts every call down where a kill does not lose it."""
+    """Returns a model that answers as `thai` does and lists its calls where a kill loses none.
+
+    Args:
+        points: Hears of every call before it is answered, and after.
+        calls: A file descriptor for a hash of every call.
+        fault: Hears the number of every call, from 1.
+    """
     numbers = itertools.count(1)
 
     def answer(prompt: Prompt) -> Reply:
@@ -61,14 +62,16 @@ def _model(
 
 
 def pipeline(model: sf.FunctionGenerator, source: Any = None) -> sf.Pipeline:
-    diversity, sources = sf.SemanticDiversityFilter(encoder=LetterEncoder()), [source or _Texts()]
-    return sf.Pipeline(
-        "th", model, contexts=sources, tasks=[Riddle(), sf.Summarization()], diversity=diversity
-    )
+    """Returns the pipeline whose runs are killed, with all that it can keep in its folder."""
+    diversity, sources = sf.SemanticDiversityFilter(encoder=LetterEncoder()), [source or Library()]
+    return small_pipeline(model, contexts=sources, filters="default", diversity=diversity)
 
 
 class _Hasty(FakeClock):
-    """Ten seconds pass whenever it is looked at, so that the status is written after every reply."""
+    """A clock on which ten seconds pass whenever somebody looks at it.
+
+    The status of a run is then written after every reply.
+    """
 
     def monotonic(self) -> float:
         self.seconds += 10
@@ -110,15 +113,17 @@ _WORK = {"run": _run, "long": _long, "hasty": _hasty, "written": _written, "map"
 
 
 def _shut(folder: Path) -> None:
+    """Lets nothing more be written in a folder."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o555)
-    if os.geteuid() == 0:  # whom no mode keeps out
-        os.setegid(65534)
-        os.seteuid(65534)
+    # No mode keeps root out, so root becomes nobody.
+    if os.geteuid() == 0:
+        os.setegid(_NOBODY)
+        os.seteuid(_NOBODY)
 
 
 def _fault(out: Path, name: str) -> Callable[[int], None]:
-    """Called with the number of every call of the model, 0 before the first.
+    """Returns a function that hears the number of every call of the model, and 0 before the first.
 
     `full:N`: no file grows beyond N bytes. `shut:N`: from call N on the folder cannot be written.
     """
@@ -129,31 +134,34 @@ def _fault(out: Path, name: str) -> Callable[[int], None]:
 
 
 def _live(job: dict[str, Any], tell: int) -> None:
-    """A whole life; does not return."""
-    signal.alarm(_LIMIT)
+    """Lives a whole life and ends the process."""
+    signal.alarm(_LIMIT)  # ends the process
     out = Path(job["out"])
+    # Opened first: a fault may take away the right to.
     calls = os.open(job["calls"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     fault = _fault(out, job["fault"])
     fault(0)
     points = Points(out, job["kill_at"], tell)
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     started = time.perf_counter()
     try:
-        told["result"], told["message"] = _WORK[job["work"]](out, _model(points, calls, fault))
+        report["result"], report["message"] = _WORK[job["work"]](out, _model(points, calls, fault))
     except SeedfreeError as error:
-        told |= {"error": str(error), "kind": type(error).__name__}
+        report |= {"error": str(error), "kind": type(error).__name__}
     except BaseException as error:
-        told |= {"error": traceback.format_exc(), "kind": type(error).__name__}
-    told |= {"seconds": time.perf_counter() - started, "points": points.seen}
-    os.write(tell, json.dumps(told).encode())
+        report |= {"error": traceback.format_exc(), "kind": type(error).__name__}
+    report |= {"seconds": time.perf_counter() - started, "points": points.seen}
+    os.write(tell, json.dumps(report).encode())
+    # Without clean-up: threads may still wait for replies.
     os._exit(0)
 
 
 def _warm() -> None:
-    """Loads all that a life needs: done once here, it is there in every child."""
+    """Loads all that a life needs, once for all children."""
     calls = os.open(os.devnull, os.O_WRONLY)
     with tempfile.TemporaryDirectory() as out:
         model = _model(lambda what: None, calls)
+        # Not `run`, whose background loop would leave a thread.
         asyncio.run(pipeline(model)._run(2, Path(out), progress=False, clock=FakeClock()))
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
@@ -162,7 +170,7 @@ def _warm() -> None:
 
 
 def main() -> None:
-    """Lives a life for every line on standard input, and says on standard output how it went."""
+    """Lives a life for every line on standard input, and reports it on standard output."""
     _warm()
     for line in sys.stdin:
         reads, tell = os.pipe()
@@ -172,7 +180,7 @@ def main() -> None:
             _live(json.loads(line), tell)
         os.close(tell)
         with open(reads, "rb") as pipe:
-            told = pipe.read()
+            report = json.loads(pipe.read() or '{"points": []}')
         _, status = os.waitpid(child, 0)
-        said = json.loads(told) if told else {"points": []}
-        print(json.dumps({**said, "exit": os.waitstatus_to_exitcode(status)}), flush=True)
+        report["exit"] = os.waitstatus_to_exitcode(status)
+        print(json.dumps(report), flush=True)

@@ -26,7 +26,7 @@ def prose(n, seed=0):
 
 @dataclass
 class Planted:
-    """Gives each text a random direction, or the one it is told; counts its texts."""
+    """Gives each text a random direction, or the planted one; notes its texts."""
 
     planted: dict = field(default_factory=dict)
     unknown: float = 0.0
@@ -48,6 +48,11 @@ class Returns:
 
     def encode(self, texts):
         return self.fn(texts)
+
+
+def unit(vectors):
+    vectors = np.asarray(vectors, np.float64)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def direction(text, d=64):

@@ -1,12 +1,13 @@
 """What a later process, or a later run, need not do again; and rows that were there before."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import seedfree as sf
-from seedfree.diversity.index import DiversityIndex
+from seedfree.diversity.index import DiversityIndex, RunIndex
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.diversity.store import VectorStore
 from seedfree.errors import ConfigError, EncoderError
@@ -14,6 +15,9 @@ from seedfree.languages import Language
 from seedfree.run.settings import describe
 from tests.diversity.planted import InRun, Planted, Returns, direction, planted_rows, row, same
 from tests.fakes import FakeClock, LetterEncoder, thai_llm
+
+# A run's folder as an earlier version left it.
+GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 
 
 def in_run(folder, encoder, **settings):
@@ -31,11 +35,13 @@ def test_a_later_process_goes_on_where_the_rows_are_the_same(tmp_path, monkeypat
     first = in_run(tmp_path, Planted(planted), index=index)
     first.select(items[:50])
     first.select(items[:100])
-    compared = []
-    add = DiversityIndex.add
-    monkeypatch.setattr(
-        DiversityIndex, "add", lambda self, v, t: compared.append(len(v)) or add(self, v, t)
-    )
+    compared, add = [], DiversityIndex.add
+
+    def counted(self, vectors, threshold):
+        compared.append(len(vectors))
+        return add(self, vectors, threshold)
+
+    monkeypatch.setattr(DiversityIndex, "add", counted)
     encoder = Planted(planted)
     second = in_run(tmp_path, encoder, index=index)
     for n, new in ((50, []), (100, []), (120, [20]), (30, [])):
@@ -66,10 +72,8 @@ def test_rows_in_another_order_are_decided_anew_from_there_on(tmp_path):
         items[5:],
         [*items[:7], *items[6:]],
     ]
-    growing, kept = (
-        SemanticDiversityFilter(encoder=Planted(planted)),
-        in_run(tmp_path, Planted(planted)),
-    )
+    growing = SemanticDiversityFilter(encoder=Planted(planted))
+    kept = in_run(tmp_path, Planted(planted))
     for order in orders:
         expected = SemanticDiversityFilter(encoder=Planted(planted)).select(order)
         same(growing.select(order), expected)
@@ -87,6 +91,16 @@ def test_another_threshold_is_noticed(tmp_path):
         in_run(tmp_path, Planted(planted), threshold=0.98).select(items),
         SemanticDiversityFilter(0.98, Planted(planted)).select(items),
     )
+
+
+def test_an_index_of_the_version_before_is_taken_up(monkeypatch):
+    (store,) = VectorStore.open_all(GOLDEN / "vectors")
+    ids, vectors = store.rows()
+    expected = sf.greedy_select(vectors[:], 0.83)
+    monkeypatch.setattr(DiversityIndex, "add", None)
+    index = RunIndex(store, "auto")
+    assert len(index) == len(ids) > 0
+    same(index.select(store.vectors([], None), vectors, np.full(len(ids), 0.83)), expected)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +180,11 @@ def test_the_folder_says_which_vectors_belong_to_which_rows(tmp_path):
         ("another", [direction(text, 16) for text in texts]),
         ("Planted", Planted(planted).encode(texts)),
     ):
-        ids, array, numbers = stores[identity].rows()
+        ids, stored = stores[identity].rows()
         assert ids == [item.id for item in items]
-        np.testing.assert_array_equal(array[numbers], vectors)
-    assert in_run(tmp_path, Planted(planted)).measured_by is None, (
-        "it may come and go between two processes"
-    )
+        np.testing.assert_array_equal(stored[:], vectors)
+    # It may come and go between two processes.
+    assert in_run(tmp_path, Planted(planted)).measured_by is None
     with pytest.raises(EncoderError, match="Other does not know"):
         in_run(tmp_path / "new", Planted(), measured_by=Other(unknown=0.5))
 
@@ -231,17 +244,14 @@ def test_against_takes_all_forms_in_their_order(tmp_path):
         "against:9",
         "against:row 9",
     ]
-    twins = [*items[:10], replace(row("a text", ""), id="x")]
-    found = SemanticDiversityFilter(
-        encoder=Planted(), against=["a text", "b"], fields="instruction"
-    ).select(twins[-1:])
-    assert found.duplicate_of.tolist() == [1]
     assert diversity.select(items[:8]).kept.tolist() == []
-    for one in (items[0], tmp_path / "run", str(tmp_path / "run"), sf.Dataset(items[:1])):
-        assert SemanticDiversityFilter(encoder=Planted(), against=one).against_ids
-    assert SemanticDiversityFilter(encoder=Planted(), against=[]).select(
-        items[:2]
-    ).kept.tolist() == [0, 1]
+    texts = SemanticDiversityFilter(encoder=Planted(), against=["a text", "b"], fields="input")
+    twin = row("", "", input="a text")
+    assert texts.select([twin]).duplicate_of.tolist() == [1]
+    for single in (items[0], tmp_path / "run", str(tmp_path / "run"), sf.Dataset(items[:1])):
+        assert SemanticDiversityFilter(encoder=Planted(), against=single).against_ids
+    nothing = SemanticDiversityFilter(encoder=Planted(), against=[])
+    assert nothing.select(items[:2]).kept.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -264,9 +274,8 @@ def test_what_is_no_row_is_refused_when_the_filter_is_made(given, message, tmp_p
 
 def test_a_long_text_is_no_path():
     for text in ("ก" * 5000, "a\0b", "ความเร็ว กิโลเมตร/ชั่วโมง"):
-        assert SemanticDiversityFilter(encoder=Planted(), against=[text]).against_ids == [
-            "against:0"
-        ]
+        diversity = SemanticDiversityFilter(encoder=Planted(), against=[text])
+        assert diversity.against_ids == ["against:0"]
 
 
 def test_settings_hold_a_digest_of_what_was_there():
@@ -322,11 +331,10 @@ def test_a_run_that_goes_on_encodes_what_is_new(tmp_path):
     assert set(first._seen) | set(second._seen) >= set(third._seen)
     assert published(tmp_path / "a") == published(tmp_path / "b")
     (store,) = VectorStore.open_all(tmp_path / "a" / "vectors")
-    ids, _, numbers = store.rows()
+    ids, vectors = store.rows()
     run = sf.Run.open(tmp_path / "a")
-    assert set(ids) == {item.id for item in [*run.dataset, *run.dropped]} and len(ids) == len(
-        numbers
-    )
+    assert set(ids) == {item.id for item in [*run.dataset, *run.dropped]}
+    assert len(ids) == len(vectors)
 
 
 def test_a_run_against_another_drops_its_rows_and_encodes_none_of_them(tmp_path):
@@ -336,10 +344,8 @@ def test_a_run_against_another_drops_its_rows_and_encodes_none_of_them(tmp_path)
     there = {f"against:{item.id}": item.output for item in first.dataset}
     dropped = {d.duplicate_of: d for d in second.dropped if d.reason == "diversity: near-duplicate"}
     assert set(dropped) == set(there) and len(second.dataset) == 4
-    assert all(
-        dropped[name].output == text and dropped[name].similarity == 1
-        for name, text in there.items()
-    )
+    assert {name: row.output for name, row in dropped.items()} == there
+    assert {row.similarity for row in dropped.values()} == {1}
     texts = {f"{item.instruction}\n{item.output}" for item in first.dataset}
     assert not texts & set(encoder._seen)
     with pytest.raises(ConfigError, match="diversity.against.digest"):

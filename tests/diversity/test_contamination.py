@@ -1,6 +1,7 @@
-"""Rows that hold a benchmark's questions are found wherever and however they hold them, and no others."""
+"""Rows that hold a benchmark's questions are found, however they hold them, and no others."""
 
 import logging
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def row(instruction="จงเล่าเรื่องอาหารไท�
     return Instruction(task="qa", instruction=instruction, output=output, **values)
 
 
-def found(rows, questions, **options):
+def overlap(rows, questions, **options):
     return contamination(Dataset(rows), questions, **options)
 
 
@@ -45,17 +46,24 @@ class Fixed:
         return Prompt(question.question)
 
 
+def turns(*given):
+    """Messages from texts that begin with a role."""
+    return tuple(Message(*turn.split(" ", 1)) for turn in given)
+
+
 FIELDS = {
     "instruction": lambda text: row(instruction=text),
     "input": lambda text: row(input=text),
     "output": lambda text: row(output=text),
     "evidence": lambda text: row(evidence=text),
     "messages": lambda text: row(
-        messages=(Message("user", "a"), Message("assistant", "b"), Message("user", text), Message("assistant", "c"))
+        messages=turns("user a", "assistant b", f"user {text}", "assistant c")
     ),
-    "system": lambda text: row(messages=(Message("system", text), Message("user", "a"), Message("assistant", "b"))),
-    "input after instruction": lambda text: row(instruction=text[: len(text) // 2], input=text[len(text) // 2 :]),
-}  # fmt: skip
+    "system": lambda text: row(messages=turns(f"system {text}", "user a", "assistant b")),
+    "input after instruction": lambda text: row(
+        instruction=text[: len(text) // 2], input=text[len(text) // 2 :]
+    ),
+}
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -69,28 +77,21 @@ FIELDS = {
 def test_a_question_is_found_in_any_field_anywhere_however_it_is_written(field, text, data):
     ways = st.sampled_from(["{}", "{}", " {}", "{}\u200b", "\n{}", "{}\u00a0"])
     changed = "".join(
-        data.draw(ways).format(data.draw(st.sampled_from([one, one.upper()]))) for one in text
+        data.draw(ways).format(data.draw(st.sampled_from([char, char.upper()]))) for char in text
     )
-    before, after = data.draw(
-        st.tuples(st.sampled_from(["", OTHER, "x"]), st.sampled_from(["", OTHER, " y"]))
-    )
+    before = data.draw(st.sampled_from(["", OTHER, "x"]))
+    after = data.draw(st.sampled_from(["", OTHER, " y"]))
     planted = FIELDS[field](before + changed + after)
-    result = found(
-        [row(), planted, row(instruction="อีกเรื่องหนึ่ง")],
-        [question(OTHER[::-1], "other"), question(text)],
-    )
+    rows = [row(), planted, row(instruction="อีกเรื่องหนึ่ง")]
+    result = overlap(rows, [question(OTHER[::-1], "other"), question(text)])
     assert list(result.rows) == [1]
     hit = result.rows[1][0]
     assert (hit.field, hit.questions, hit.share) == ("question", ("q",), 1.0)
-    assert hit.kind == (
-        "exact" if field in ("instruction", "messages") and not before and not after else hit.kind
-    )
+    if field in ("instruction", "messages") and not before and not after:
+        assert hit.kind == "exact"
     assert hit.excerpt in squeeze(text)
-    assert (
-        len(result.clean) == 2
-        and result.share == pytest.approx(1 / 3)
-        and result.questions == {"q"}
-    )
+    assert len(result.clean) == 2 and result.share == pytest.approx(1 / 3)
+    assert result.questions == {"q"}
 
 
 def test_thai_typed_in_another_way_is_the_same():
@@ -98,7 +99,7 @@ def test_thai_typed_in_another_way_is_the_same():
     typed = text.replace("แ", "เเ").replace("้ำ", "ํ้า")
     for written in (typed, typed.replace("เเ", "เ เ")):
         assert written != text
-        assert found([row(instruction=written)], [question(text)]).by_kind["exact"] == 1
+        assert overlap([row(instruction=written)], [question(text)]).by_kind["exact"] == 1
 
 
 def test_exact_is_told_from_quoted_and_answers_count_too():
@@ -108,10 +109,13 @@ def test_exact_is_told_from_quoted_and_answers_count_too():
         row(output=ANSWER),
         row(output=f"ตอบว่า{ANSWER}"),
     ]
-    result = found(rows, [question(answer=ANSWER)])
+    result = overlap(rows, [question(answer=ANSWER)])
     assert [(hit.kind, hit.field) for hits in result.rows.values() for hit in hits] == [
-        ("exact", "question"), ("shingles", "question"), ("exact", "answer"), ("shingles", "answer"),
-    ]  # fmt: skip
+        ("exact", "question"),
+        ("shingles", "question"),
+        ("exact", "answer"),
+        ("shingles", "answer"),
+    ]
     assert result.by_kind == {"exact": 2, "shingles": 2, "page": 0, "semantic": 0}
 
 
@@ -120,23 +124,18 @@ def test_half_of_the_shingles_must_be_there(cut, counts):
     letters = squeeze(ASKED)
     piece = letters[: round(len(letters) * cut)]
     share = (len(piece) - 29) / (len(letters) - 29)
-    result = found([row(output=OTHER + piece)], [question()])
+    result = overlap([row(output=OTHER + piece)], [question()])
     assert bool(result.rows) is counts is (share >= 0.5)
     if counts:
-        assert (
-            result.rows[0][0].share == pytest.approx(share)
-            and result.rows[0][0].excerpt == piece[:100]
-        )
+        hit = result.rows[0][0]
+        assert hit.share == pytest.approx(share) and hit.excerpt == piece[:100]
 
 
 def test_a_passage_that_questions_share_is_found_and_names_them_all():
     asked = [question(f"คำถามที่ {n} ของบทความ", f"q{n}", context=OTHER) for n in range(9)]
-    (hit,) = found([row(output="ไม่ทราบ", input=OTHER)], asked).rows[0]
-    assert (hit.kind, hit.field, hit.questions) == (
-        "shingles",
-        "context",
-        tuple(f"q{n}" for n in range(9)),
-    )
+    (hit,) = overlap([row(output="ไม่ทราบ", input=OTHER)], asked).rows[0]
+    ids = tuple(f"q{n}" for n in range(9))
+    assert (hit.kind, hit.field, hit.questions) == ("shingles", "context", ids)
 
 
 def test_how_a_benchmark_asks_is_no_evidence():
@@ -147,26 +146,24 @@ def test_how_a_benchmark_asks_is_no_evidence():
         row(instruction=f"{frame}ดนตรีเกี่ยวข้องกับชีวิตของคนเมืองอย่างไร"),
         row(instruction=asked[2].question),
     ]
-    assert list(found(rows, asked).rows) == [1]
-    assert found(rows, asked).rows[1][0].questions == ("ช้าง",)
+    assert list(overlap(rows, asked).rows) == [1]
+    assert overlap(rows, asked).rows[1][0].questions == ("ช้าง",)
     # The same words with another passage each time are another question each time.
     same = [question(frame, f"s{n}", context=f"{n} {OTHER[::-1]}") for n in range(4)]
-    assert not found([row(instruction=frame)], same).rows
-    assert found([row(instruction=frame)], same[:3]).rows
+    assert not overlap([row(instruction=frame)], same).rows
+    assert overlap([row(instruction=frame)], same[:3]).rows
 
 
 def test_a_short_question_counts_as_a_whole_unless_everyone_asks_it():
     short, tiny = "ใครเป็นผู้แต่งพระอภัยมณี", "ใช่หรือไม่"
     assert len(squeeze(short)) < 30
-    assert (
-        found([row(output=f"เขาถามว่า{short}แล้วเดินจากไป")], [question(short)]).rows[0][0].share
-        == 1.0
-    )
-    assert not found([row(output=f"เขาถามว่า{short[:-2]}แล้วเดินจากไป")], [question(short)]).rows
-    assert not found([row(instruction=tiny)], [question(tiny)]).rows
-    assert not found([row(instruction=short)], [question(short, context=OTHER[::-1])]).rows
-    assert not found([row(instruction=short)], [question(short, choices=("ก", "ตอบ"))]).rows
-    assert not found([row(output="กรุงเทพมหานคร")], [question(answer="กรุงเทพมหานคร")]).rows
+    whole, cut = (row(output=f"เขาถามว่า{text}แล้วเดินจากไป") for text in (short, short[:-2]))
+    assert overlap([whole], [question(short)]).rows[0][0].share == 1.0
+    assert not overlap([cut], [question(short)]).rows
+    assert not overlap([row(instruction=tiny)], [question(tiny)]).rows
+    assert not overlap([row(instruction=short)], [question(short, context=OTHER[::-1])]).rows
+    assert not overlap([row(instruction=short)], [question(short, choices=("ก", "ตอบ"))]).rows
+    assert not overlap([row(output="กรุงเทพมหานคร")], [question(answer="กรุงเทพมหานคร")]).rows
 
 
 URL = (
@@ -204,11 +201,10 @@ def test_a_page_is_the_same_under_any_of_its_addresses(source, same):
         Source("wikipedia", "ข้าว ซอย", URL, "11223344"),
         Source("wikipedia", None, URL, "11223344"),
     ):
-        result = found([row(source=page), row()], asked)
+        result = overlap([row(source=page), row()], asked)
         assert list(result.rows) == [0] * same
-        assert [hit.questions for hits in result.rows.values() for hit in hits] == [
-            ("a", "b")
-        ] * same
+        ids = [hit.questions for hits in result.rows.values() for hit in hits]
+        assert ids == [("a", "b")] * same
 
 
 @pytest.mark.parametrize(
@@ -234,7 +230,7 @@ def test_a_page_is_the_same_under_any_of_its_addresses(source, same):
     ],
 )
 def test_other_sources(source, asked, same):
-    result = found([row(source=source)], [question(OTHER[::-1], source=asked)])
+    result = overlap([row(source=source)], [question(OTHER[::-1], source=asked)])
     assert result.by_kind["page"] == same
 
 
@@ -252,18 +248,15 @@ class Letters:
 def test_meaning_is_compared_where_an_encoder_is_given():
     rows = [row(instruction="ab one"), row(instruction="ac two"), row(instruction="zz")]
     asked = [question("ab another", "x"), question("qq", "y"), question("ab a third", "z")]
-    result = found(rows, asked, encoder=Letters())
+    result = overlap(rows, asked, encoder=Letters())
     (hit,) = result.rows[0]
-    assert list(result.rows) == [0] and (hit.kind, hit.questions, hit.excerpt) == (
-        "semantic",
-        ("x",),
-        "ab one",
-    )
+    assert list(result.rows) == [0]
+    assert (hit.kind, hit.questions, hit.excerpt) == ("semantic", ("x",), "ab one")
     assert hit.share == pytest.approx(1)
-    both = found(rows, asked, encoder=Letters(), threshold=0.6)
+    both = overlap(rows, asked, encoder=Letters(), threshold=0.6)
     assert list(both.rows) == [0, 1] and both.rows[1][0].share == pytest.approx(0.64, abs=1e-6)
-    assert not found(rows, asked, encoder=Letters(), threshold=1.0).rows
-    assert not found(rows, asked).rows
+    assert not overlap(rows, asked, encoder=Letters(), threshold=1.0).rows
+    assert not overlap(rows, asked).rows
 
 
 def test_an_encoder_that_knows_nothing_is_refused():
@@ -276,20 +269,20 @@ def test_an_encoder_that_knows_nothing_is_refused():
         for n in range(40)
     ]
     with pytest.raises(EncoderError, match="unrelated"):
-        found(rows, [question()], encoder=Same())
+        overlap(rows, [question()], encoder=Same())
 
 
 def by_hand(rows, asked, size):
     """What the rules give, slowly: the questions that each row holds half of, and the share."""
-    texts = [squeeze(squeeze(one.question)) for one in asked]
+    texts = [squeeze(squeeze(each.question)) for each in asked]
     cut = {
         text: {text[i : i + size] for i in range(max(1, len(text) - size + 1))}
         for text in texts
         if len(text) >= 12
     }
-    items = {(text, one.answer) for text, one in zip(texts, asked, strict=True)}
-    for number, one in enumerate(rows):
-        held = "\n".join(squeeze(squeeze(each)) for each in (one.messages[0].content, one.output))
+    items = {(text, each.answer) for text, each in zip(texts, asked, strict=True)}
+    for number, each in enumerate(rows):
+        held = "\n".join(squeeze(squeeze(each)) for each in (each.messages[0].content, each.output))
         for text, pieces in cut.items():
             rare = {
                 piece for piece in pieces
@@ -315,22 +308,14 @@ WORDS = st.lists(
 def test_it_agrees_with_a_count_by_hand(rows, asked, size):
     rows = [row(instruction=first, output=second) for first, second in rows]
     asked = [question(text, str(n)) for n, text in enumerate(asked)]
-    texts = {one.id: squeeze(squeeze(one.question)) for one in asked}
-    result = found(rows, asked, shingle=size)
-    seen = [
-        (n, texts[hit.questions[0]], hit.share)
-        for n, hits in result.rows.items()
-        for hit in hits
-        if hit.kind == "shingles"
-    ]
-    equal = {
-        (n, texts[hit.questions[0]])
-        for n, hits in result.rows.items()
-        for hit in hits
-        if hit.kind == "exact"
-    }
-    wanted = [one for one in by_hand(rows, asked, size) if one[:2] not in equal]
-    assert sorted(seen, key=lambda one: one[:2]) == sorted(wanted, key=lambda one: one[:2])
+    texts = {each.id: squeeze(squeeze(each.question)) for each in asked}
+    result = overlap(rows, asked, shingle=size)
+    by_key = [((n, texts[hit.questions[0]]), hit) for n in result.rows for hit in result.rows[n]]
+    equal = {key for key, hit in by_key if hit.kind == "exact"}
+    seen = [(key, hit.share) for key, hit in by_key if hit.kind == "shingles"]
+    wanted = [((n, text), share) for n, text, share in by_hand(rows, asked, size)]
+    wanted = [pair for pair in wanted if pair[0] not in equal]
+    assert sorted(seen, key=itemgetter(0)) == sorted(wanted, key=itemgetter(0))
 
 
 @settings(max_examples=30)
@@ -339,45 +324,36 @@ def test_it_agrees_with_a_count_by_hand(rows, asked, size):
     st.lists(st.text("ดตถทธนบปผ ", min_size=20, max_size=200), min_size=1, max_size=8),
 )
 def test_unrelated_texts_never_overlap(mine, theirs):
-    assert not found(
-        [row(text, text) for text in mine],
-        [question(text, str(n)) for n, text in enumerate(theirs)],
-    ).rows
+    asked = [question(text, str(n)) for n, text in enumerate(theirs)]
+    assert not overlap([row(text, text) for text in mine], asked).rows
 
 
 def test_the_order_of_questions_and_rows_changes_nothing_else():
     rows = [row(), row(instruction=ASKED), row(output=ANSWER)]
     asked = [question(answer=ANSWER), question(OTHER, "o")]
-    first, again = found(rows, asked), found(rows, asked)
+    first, again = overlap(rows, asked), overlap(rows, asked)
     assert first.rows == again.rows
-    turned = found(rows[::-1], asked[::-1])
+    turned = overlap(rows[::-1], asked[::-1])
     assert {2 - number: hits for number, hits in turned.rows.items()} == dict(first.rows)
 
 
 def test_the_report_is_short_and_safe_to_print():
-    rows = [
-        row(source=Source("wikipedia", url="https://x.example/\x1b[31m\n"), output=str(n))
-        for n in range(30)
-    ]
-    result = contamination(
-        Dataset([*rows, row(output="a")]), Fixed(question(OTHER[::-1], source="x.example/\x1b[31m"))
-    )
+    source = Source("wikipedia", url="https://x.example/\x1b[31m\n")
+    rows = [row(source=source, output=str(n)) for n in range(30)]
+    benchmark = Fixed(question(OTHER[::-1], source="x.example/\x1b[31m"))
+    result = contamination(Dataset([*rows, row(output="a")]), benchmark)
     lines = str(result).split("\n")
     assert lines[0] == "30 of 31 rows (96.8%) overlap with fixed: page 30."
-    assert (
-        len(lines) == 12 and lines[-1].endswith("20 more; see .rows") and "\x1b" not in str(result)
-    )
-    assert str(found([row()], [question()])) == "0 of 1 rows (0.0%) overlap with the benchmark."
+    assert len(lines) == 12 and lines[-1].endswith("20 more; see .rows")
+    assert "\x1b" not in str(result)
+    assert str(overlap([row()], [question()])) == "0 of 1 rows (0.0%) overlap with the benchmark."
 
 
 def test_nothing_on_either_side_is_nothing_found():
-    assert (
-        found([], [question()]).share == 0
-        and not found([row()], []).rows
-        and len(found([row()], []).clean) == 1
-    )
-    assert not found([row()], [], encoder=Letters()).rows
-    assert not found([row(instruction="", output="")], [question("", answer="")]).rows
+    assert overlap([], [question()]).share == 0
+    assert not overlap([row()], []).rows and len(overlap([row()], []).clean) == 1
+    assert not overlap([row()], [], encoder=Letters()).rows
+    assert not overlap([row(instruction="", output="")], [question("", answer="")]).rows
 
 
 @pytest.mark.parametrize(
@@ -406,15 +382,11 @@ def test_training_can_ask_for_the_counts_and_a_warning(caplog):
     rows, benchmarks = Dataset([row(), row(instruction=ASKED)]), [Fixed(question())]
     with caplog.at_level(logging.WARNING, "seedfree"):
         assert overlaps(rows, benchmarks) == {"fixed": 1}
-        assert overlaps(rows, benchmarks, silent=True) == {"fixed": 1} and overlaps(
-            rows[:1], benchmarks
-        ) == {"fixed": 0}
-    (said,) = [record.getMessage() for record in caplog.records]
-    assert (
-        "1 of 2 rows overlap with the benchmark fixed" in said
-        and "\n" not in said
-        and ".clean" in said
-    )
+        assert overlaps(rows, benchmarks, silent=True) == {"fixed": 1}
+        assert overlaps(rows[:1], benchmarks) == {"fixed": 0}
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "1 of 2 rows overlap with the benchmark fixed" in warning
+    assert "\n" not in warning and ".clean" in warning
 
 
 def test_a_path_for_rows_and_a_class_for_a_benchmark_are_told():
@@ -424,7 +396,6 @@ def test_a_path_for_rows_and_a_class_for_a_benchmark_are_told():
 
     with pytest.raises(ConfigError, match="The data set is str"):
         contamination("dataset.jsonl", [])
-    with pytest.raises(
-        ConfigError, match=r"benchmark is the class Mine\. Make one of it: Mine\(\)\."
-    ):
+    message = r"benchmark is the class Mine\. Make one of it: Mine\(\)\."
+    with pytest.raises(ConfigError, match=message):
         contamination(Dataset(), Mine)

@@ -1,14 +1,14 @@
-"""Rows that come bit by bit, against others, with thresholds of their own, and an index that misses some."""
+"""Rows that come bit by bit, against others, with thresholds of their own; an index that misses."""
 
 import numpy as np
 import pytest
 
-from seedfree.diversity import index as index
-from seedfree.diversity import search as bounds
+from seedfree.diversity import index, search
 from seedfree.diversity.index import DiversityIndex, greedy_select
-from seedfree.diversity.search import ExactSearch, HnswSearch
+from seedfree.diversity.search import ExactSearch, HnswSearch, Nearest
 from seedfree.errors import ConfigError, EncoderError
-from tests.diversity.test_index import assert_same, distributions, naive, unit
+from tests.diversity.planted import unit
+from tests.diversity.test_index import assert_same, distributions, naive
 
 NAMES = ["planted", "clustered", "nearly collinear", "all equal", "exact duplicates", "a chain"]
 
@@ -17,10 +17,10 @@ NAMES = ["planted", "clustered", "nearly collinear", "all equal", "exact duplica
 def rotated(request, monkeypatch):
     """Bounds from leading coordinates only come with thousands of rows; here they come with any."""
     if request.param == "coordinates":
-        monkeypatch.setattr(bounds, "FEWEST", 8)
+        monkeypatch.setattr(search, "FEWEST", 8)
         monkeypatch.setattr(index, "FEWEST", 8)
-        monkeypatch.setattr(bounds, "_WIDTHS", (8,))
-        monkeypatch.setattr(bounds, "_PAIR", 0)
+        monkeypatch.setattr(search, "_WIDTHS", (8,))
+        monkeypatch.setattr(search, "_PAIR", 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,9 +29,9 @@ def test_rows_that_come_bit_by_bit_are_decided_as_all_at_once(name, steps, rotat
     vectors = distributions()[name].astype(np.float32)
     made, of, similarity = DiversityIndex("exact", block=32), [], []
     for start, n in zip(np.cumsum((0, *steps)), steps, strict=False):
-        found = made.add(vectors[start : start + n], 0.95)
-        of, similarity = [*of, *found.duplicate_of], [*similarity, *found.similarity]
-        assert all(start <= k < start + n for k in found.kept)
+        part = made.add(vectors[start : start + n], 0.95)
+        of, similarity = [*of, *part.duplicate_of], [*similarity, *part.similarity]
+        assert all(start <= k < start + n for k in part.kept)
     whole = greedy_select(vectors, 0.95, "exact")
     np.testing.assert_array_equal(of, whole.duplicate_of)
     np.testing.assert_array_equal(similarity, whole.similarity)
@@ -49,10 +49,8 @@ def test_what_was_cut_off_never_was(n, kind, rotated):
     made.add(vectors, 0.95)
     made.cut(n)
     assert len(made) == n
-    found = made.add(vectors[n:], 0.95)
-    np.testing.assert_array_equal(
-        found.duplicate_of, greedy_select(vectors, 0.95, kind).duplicate_of[n:]
-    )
+    again, expected = made.add(vectors[n:], 0.95), greedy_select(vectors, 0.95, kind)
+    np.testing.assert_array_equal(again.duplicate_of, expected.duplicate_of[n:])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,9 +61,9 @@ def test_a_saved_index_goes_on(name, tmp_path, rotated):
     first.save(tmp_path / "index.npz")
     again = DiversityIndex.load(tmp_path / "index.npz", vectors[:200], block=64)
     assert len(again) == 200 and again.index == "exact"
-    expected, found = first.add(vectors[200:], 0.95), again.add(vectors[200:], 0.95)
-    np.testing.assert_array_equal(found.duplicate_of, expected.duplicate_of)
-    np.testing.assert_array_equal(found.similarity, expected.similarity)
+    expected, selection = first.add(vectors[200:], 0.95), again.add(vectors[200:], 0.95)
+    np.testing.assert_array_equal(selection.duplicate_of, expected.duplicate_of)
+    np.testing.assert_array_equal(selection.similarity, expected.similarity)
 
 
 @pytest.mark.parametrize("content", [b"", b"no index", b"PK\x03\x04 cut off", None])
@@ -85,18 +83,18 @@ def test_a_file_that_is_no_index_of_these_vectors_is_refused(tmp_path, content):
 def test_rows_that_are_there_already_stay_and_come_first(name, rotated):
     vectors = distributions()[name].astype(np.float32)
     there, new = vectors[:120], vectors[120:]
-    found = greedy_select(new, 0.95, "exact", against=there, block=32)
+    selection = greedy_select(new, 0.95, "exact", against=there, block=32)
     rows = unit(vectors)
     kept = list(range(120))
     for i in range(120, 300):
         cosines = np.minimum((rows[kept] * rows[i]).sum(axis=1), 1.0)
         of = kept[int(cosines.argmax())]
         if cosines.max() > 0.95:
-            assert found.duplicate_of[i - 120] == (of - 120 if of >= 120 else len(new) + of)
+            assert selection.duplicate_of[i - 120] == (of - 120 if of >= 120 else len(new) + of)
         else:
             kept.append(i)
-            assert found.duplicate_of[i - 120] == -1
-    assert found.kept.tolist() == [k - 120 for k in kept[120:]]
+            assert selection.duplicate_of[i - 120] == -1
+    assert selection.kept.tolist() == [k - 120 for k in kept[120:]]
 
 
 def test_against_rows_of_another_encoder():
@@ -108,10 +106,10 @@ def test_each_row_may_have_a_threshold_of_its_own(rotated):
     vectors = distributions()["planted"].astype(np.float32)
     limits = np.where(np.arange(300) % 2, 0.92, 0.99)
     limits[5::7] = 1.0
-    found, rows, kept = greedy_select(vectors, limits, "exact", block=64), unit(vectors), []
+    selection, rows, kept = greedy_select(vectors, limits, "exact", block=64), unit(vectors), []
     for i, limit in enumerate(limits):
         cosines = np.minimum((rows[kept] * rows[i]).sum(axis=1), 1.0) if kept else np.array([-1.0])
-        assert (found.duplicate_of[i] >= 0) == (cosines.max() > limit)
+        assert (selection.duplicate_of[i] >= 0) == (cosines.max() > limit)
         if cosines.max() <= limit:
             kept.append(i)
     same = np.full(300, 0.95)
@@ -127,18 +125,11 @@ def test_an_index_that_misses_duplicates_says_how_many(monkeypatch):
     vectors = distributions()["planted"].astype(np.float32)
     exact = greedy_select(vectors, 0.95, "hnsw", block=16)
     assert exact.recall == 1.0 and exact.index == "hnsw"
-    monkeypatch.setattr(
-        HnswSearch,
-        "nearest",
-        lambda self, numbers, *_: (np.full(len(numbers), -1.0), np.full(len(numbers), -1)),
-    )
+    monkeypatch.setattr(HnswSearch, "nearest", lambda self, block: Nearest.unknown(len(block)))
     blind = greedy_select(vectors, 0.95, "hnsw", block=16)
     _, duplicate_of, _ = naive(vectors, 0.95)
-    all_of_them, found = (
-        np.count_nonzero(duplicate_of >= 0),
-        np.count_nonzero(blind.duplicate_of >= 0),
-    )
-    assert blind.recall == pytest.approx(found / all_of_them) and blind.recall < 0.5
+    should, dropped = (np.count_nonzero(of >= 0) for of in (duplicate_of, blind.duplicate_of))
+    assert blind.recall == pytest.approx(dropped / should) and blind.recall < 0.5
 
 
 def test_vectors_in_a_file_are_read_where_they_lie(tmp_path):
@@ -154,20 +145,16 @@ def test_many_copies_among_those_already_there_change_nothing(kind, rotated):
         pytest.importorskip("hnswlib")
     vectors = distributions()["planted"].astype(np.float32)
     there = np.concatenate([np.repeat(vectors[:1], 2000, axis=0), vectors[:40]])
-    found, few = (
-        greedy_select(vectors[40:], 0.95, kind, against=rows) for rows in (there, vectors[:40])
-    )
-    np.testing.assert_array_equal(found.kept, few.kept)
-    np.testing.assert_allclose(found.similarity, few.similarity, atol=1e-12)
+    many = greedy_select(vectors[40:], 0.95, kind, against=there)
+    few = greedy_select(vectors[40:], 0.95, kind, against=vectors[:40])
+    np.testing.assert_array_equal(many.kept, few.kept)
+    np.testing.assert_allclose(many.similarity, few.similarity, atol=1e-12)
 
 
 def test_among_equal_cosines_the_earliest_row_wins_though_a_copy_stands_later():
     assert greedy_select([[1, 0]], 0.9, against=[[1.001, 0], [1, 0]]).duplicate_of.tolist() == [1]
-    assert greedy_select([[1.001, 0], [1, 0], [1, 0]], [0.9, 1, 0.9]).duplicate_of.tolist() == [
-        -1,
-        -1,
-        0,
-    ]
+    selection = greedy_select([[1.001, 0], [1, 0], [1, 0]], [0.9, 1, 0.9])
+    assert selection.duplicate_of.tolist() == [-1, -1, 0]
 
 
 def test_an_interrupted_step_never_was(monkeypatch):

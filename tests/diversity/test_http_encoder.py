@@ -1,4 +1,4 @@
-"""What `OpenAICompatibleEncoder` sends, and what it makes of answers, against a server on this machine."""
+"""What `OpenAICompatibleEncoder` sends, and what it makes of answers, against a local server."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def good(body, order=reversed):
 
 @contextmanager
 def serving(answer):
-    """A server that answers with what `answer(body)` returns: status, JSON value or bytes, and headers."""
+    """A server. `answer(body)` returns its status, JSON value or bytes, and headers."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -83,8 +83,8 @@ def expected(texts):
 def test_vectors_follow_the_index_and_batches_the_length():
     texts = ["ข" * n for n in (3, 9, 1, 7, 5)]
     with serving(good) as (url, asked):
-        found = OpenAICompatibleEncoder(url, "m", batch_size=2).encode(texts)
-    np.testing.assert_allclose(found, expected(texts), rtol=1e-6)
+        vectors = OpenAICompatibleEncoder(url, "m", batch_size=2).encode(texts)
+    np.testing.assert_allclose(vectors, expected(texts), rtol=1e-6)
     assert sorted([len(t) for t in body["input"]] for _, body, _ in asked) == [[1], [5, 3], [9, 7]]
     assert {path for path, _, _ in asked} == {"/v1/embeddings"}
 

@@ -7,11 +7,7 @@ from hypothesis import strategies as st
 
 from seedfree.diversity.index import greedy_select
 from seedfree.errors import ConfigError, EncoderError
-
-
-def unit(vectors):
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from tests.diversity.planted import unit
 
 
 def naive(vectors, threshold):
@@ -81,15 +77,15 @@ def test_hnsw_finds_planted_duplicates_and_invents_none(name):
     vectors = distributions()[name].astype(np.float32)
     exact = greedy_select(vectors, 0.95, "exact")
     for block in (50, 2048):
-        found = greedy_select(vectors, 0.95, "hnsw", block=block)
+        graph = greedy_select(vectors, 0.95, "hnsw", block=block)
         again = greedy_select(vectors, 0.95, "hnsw", block=block)
-        np.testing.assert_array_equal(found.duplicate_of, again.duplicate_of)
-        assert np.count_nonzero((found.duplicate_of < 0) != (exact.duplicate_of < 0)) <= 2
-        dropped = np.flatnonzero(found.duplicate_of >= 0)
-        cosines = (unit(vectors)[dropped] * unit(vectors)[found.duplicate_of[dropped]]).sum(axis=1)
-        np.testing.assert_allclose(found.similarity[dropped], cosines, atol=1e-12)
+        np.testing.assert_array_equal(graph.duplicate_of, again.duplicate_of)
+        assert np.count_nonzero((graph.duplicate_of < 0) != (exact.duplicate_of < 0)) <= 2
+        dropped = np.flatnonzero(graph.duplicate_of >= 0)
+        cosines = (unit(vectors)[dropped] * unit(vectors)[graph.duplicate_of[dropped]]).sum(axis=1)
+        np.testing.assert_allclose(graph.similarity[dropped], cosines, atol=1e-12)
         assert (cosines > 0.95).all()
-        assert np.isin(found.duplicate_of[dropped], found.kept).all()
+        assert np.isin(graph.duplicate_of[dropped], graph.kept).all()
 
 
 def test_hnsw_makes_room_for_more_rows_than_it_began_with():
@@ -124,12 +120,8 @@ def test_a_dropped_row_drops_nothing():
 def test_the_lowest_number_wins_a_tie(block):
     a, b, middle = [0.6, 0.8], [0.6, -0.8], [1.0, 0.0]
     assert greedy_select([a, b, middle], 0.5, block=block).duplicate_of.tolist() == [-1, -1, 0]
-    assert greedy_select([b, a, middle, middle], 0.5, block=block).duplicate_of.tolist() == [
-        -1,
-        -1,
-        0,
-        0,
-    ]
+    four = greedy_select([b, a, middle, middle], 0.5, block=block)
+    assert four.duplicate_of.tolist() == [-1, -1, 0, 0]
     other = [0.0, 0.0, 1.0]
     rows = [other, [*a, 0.0], [*b, 0.0], [*middle, 0.0]]
     assert greedy_select(rows, 0.5, block=block).duplicate_of.tolist() == [-1, -1, -1, 1]
@@ -177,11 +169,8 @@ def test_pairs_planted_around_the_threshold(seed, threshold, block):
     vectors = np.concatenate([base, near(base, around, rng)])
     selection = greedy_select(vectors, threshold, "exact", block=block)
     assert_same(selection, vectors, threshold)
-    assert_same(
-        greedy_select(vectors.astype(np.float32), threshold, block=block),
-        vectors.astype(np.float32),
-        threshold,
-    )
+    singles = vectors.astype(np.float32)
+    assert_same(greedy_select(singles, threshold, block=block), singles, threshold)
 
 
 def test_types_and_lengths_of_the_answer():
@@ -197,11 +186,8 @@ def test_types_and_lengths_of_the_answer():
 @pytest.mark.parametrize("empty", [[], np.empty((0, 5)), np.empty((0, 0), np.float32)])
 def test_no_rows(empty, index):
     selection = greedy_select(empty, 0.95, index)
-    assert (len(selection.kept), len(selection.duplicate_of), len(selection.similarity)) == (
-        0,
-        0,
-        0,
-    )
+    assert not len(selection.kept)
+    assert len(selection.duplicate_of) == len(selection.similarity) == 0
     assert selection.ratio == 1.0
 
 
@@ -211,11 +197,8 @@ def test_one_row(index):
 
 
 def test_other_number_types_are_taken_as_they_are():
-    assert greedy_select(np.eye(3, dtype=np.int8)[[0, 1, 0]], 0.5).duplicate_of.tolist() == [
-        -1,
-        -1,
-        0,
-    ]
+    whole = np.eye(3, dtype=np.int8)[[0, 1, 0]]
+    assert greedy_select(whole, 0.5).duplicate_of.tolist() == [-1, -1, 0]
     half = distributions()["planted"].astype(np.float16)
     assert_same(greedy_select(half, 0.95), half, 0.95)
     assert half.dtype == np.float16

@@ -75,9 +75,8 @@ def test_nothing_is_dropped_but_by_its_true_similarity(texts, threshold, size):
     for number, of in enumerate(selection.duplicate_of):
         if of >= 0:
             assert of < number and of in selection.kept
-            assert (
-                selection.similarity[number] == jaccard(texts[number], texts[of], size) > threshold
-            )
+            true = jaccard(texts[number], texts[of], size)
+            assert selection.similarity[number] == true > threshold
         else:
             assert np.isnan(selection.similarity[number])
     assert selection.kept.tolist() == np.flatnonzero(selection.duplicate_of < 0).tolist()
@@ -100,10 +99,10 @@ def test_light_edits_are_found_as_by_brute_force(threshold):
     expected, similarity = brute(texts, threshold, 5)
     selection = LexicalDiversityFilter(threshold).select([row(text) for text in texts])
     should = np.array(expected) >= 0
-    found = selection.duplicate_of >= 0
-    assert not (found & ~should).any() and should.sum() >= 80
-    assert (found & should).sum() > 0.95 * should.sum()
-    same = found & (selection.duplicate_of == expected)
+    dropped = selection.duplicate_of >= 0
+    assert not (dropped & ~should).any() and should.sum() >= 80
+    assert (dropped & should).sum() > 0.95 * should.sum()
+    same = dropped & (selection.duplicate_of == expected)
     assert same.sum() > 0.95 * should.sum()
     np.testing.assert_array_equal(selection.similarity[same], np.array(similarity)[same])
 
@@ -149,13 +148,8 @@ def test_case_spaces_and_typing_variants_do_not_count():
 def test_exact_compares_field_by_field():
     items = [row("a", "b"), row("ab", ""), row("", "ab"), row("A", " b"), row("a", "b", input="c")]
     assert ExactDiversityFilter().select(items).duplicate_of.tolist() == [-1, -1, -1, 0, 0]
-    assert ExactDiversityFilter(("instruction", "input")).select(items).duplicate_of.tolist() == [
-        -1,
-        -1,
-        -1,
-        0,
-        -1,
-    ]
+    other = ExactDiversityFilter(("instruction", "input"))
+    assert other.select(items).duplicate_of.tolist() == [-1, -1, -1, 0, -1]
 
 
 @pytest.mark.parametrize(
@@ -181,11 +175,13 @@ def test_the_answer_is_the_same_in_every_process():
     import sys
 
     code = (
-        "from seedfree.diversity.lexical import *; from seedfree.records import Instruction; from tests.fakes import *\n"
-        "items = [Instruction('t', sentence(i // 3, words=9)[: 30 + i % 5], 'x') for i in range(60)]\n"
+        "from seedfree.diversity.lexical import *; from seedfree.records import Instruction\n"
+        "from tests.fakes import *\n"
+        "texts = [sentence(i // 3, words=9)[: 30 + i % 5] for i in range(60)]\n"
+        "items = [Instruction('t', text, 'x') for text in texts]\n"
         "print(LexicalDiversityFilter(0.3).select(items).duplicate_of.tolist())"
     )
-    said = {
+    answers = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": ":".join(sys.path)},
@@ -194,7 +190,7 @@ def test_the_answer_is_the_same_in_every_process():
         ).stdout
         for seed in (1, 2)
     }
-    assert len(said) == 1 and b", 0," in said.pop()
+    assert len(answers) == 1 and b", 0," in answers.pop()
 
 
 def page(number, topic="", revision="1", **source):
@@ -218,11 +214,8 @@ def test_written_texts_are_told_apart_by_the_text_and_not_by_their_style():
     def written(text):
         return row(source=Source("written", title="poem"), context=Context(text, topic=Topic("t")))
 
-    assert CapDiversityFilter(per_page=1).select([*map(written, "aba")]).duplicate_of.tolist() == [
-        -1,
-        -1,
-        0,
-    ]
+    selection = CapDiversityFilter(per_page=1).select([*map(written, "aba")])
+    assert selection.duplicate_of.tolist() == [-1, -1, 0]
 
 
 def test_rows_without_page_or_topic_are_not_capped():
@@ -256,9 +249,8 @@ def test_what_is_kept_never_passes_a_limit(pairs):
         if of >= 0:
             before = [pairs[k] for k in selection.kept if k < number]
             by_page = sum(p == pairs[number][0] for p, _ in before) == 3
-            assert selection.reasons[number] == (
-                "enough from the page" if by_page else "enough on the topic"
-            )
+            group = "from the page" if by_page else "on the topic"
+            assert selection.reasons[number] == f"enough {group}"
             assert by_page or sum(t == pairs[number][1] for _, t in before) == 4
             assert of in selection.kept and of < number
 
@@ -285,7 +277,6 @@ def test_a_wrong_setting_is_one_line(make, says):
 
 def test_a_missing_package_names_its_command(monkeypatch):
     monkeypatch.setattr("seedfree.diversity.lexical.find_spec", lambda name: None)
-    with pytest.raises(
-        ConfigError, match=r"datasketch is not installed. Run: pip install 'seedfree\[embed\]'"
-    ):
+    command = r"datasketch is not installed. Run: pip install 'seedfree\[embed\]'"
+    with pytest.raises(ConfigError, match=command):
         LexicalDiversityFilter().ready()

@@ -101,11 +101,11 @@ def test_distinct_is_a_count(texts, n, budget, seed):
             distinct(texts, n, budget, seed)
         return
     # Which texts come first is the seed's affair: the count is that of one of all orders.
-    found = distinct(texts, n, budget, seed)
-    assert found == distinct(texts, n, budget, seed)
-    assert any(found == naive(order, n, budget) for order in permutations(texts))
+    share = distinct(texts, n, budget, seed)
+    assert share == distinct(texts, n, budget, seed)
+    assert any(share == naive(order, n, budget) for order in permutations(texts))
     if budget == sum(map(len, texts)):
-        assert found == naive(texts, n, budget)
+        assert share == naive(texts, n, budget)
 
 
 def naive(texts, n, budget):

@@ -14,8 +14,7 @@ import seedfree as sf
 from seedfree.config import Config
 from seedfree.errors import ConfigMismatchError
 from seedfree.records import Instruction
-from tests.fakes import FakeClock, LetterEncoder, thai_llm
-from tests.test_pipeline import _files, _pipeline
+from tests.fakes import FakeClock, LetterEncoder, published, small_pipeline, thai_llm
 
 
 @dataclass
@@ -50,7 +49,7 @@ def test_each_diversity_filter_sees_what_those_before_it_left(tmp_path: Path) ->
         reason = "every fifth"
 
     third, fifth = Every(3), Named(5)
-    run = _pipeline(diversity=[third, fifth]).run(size=30, out=tmp_path)
+    run = small_pipeline(diversity=[third, fifth]).run(size=30, out=tmp_path)
     assert len(run.dataset) == 30
     assert fifth._seen == [n - n // 3 for n in third._seen]
     drops = run.stats.drops
@@ -73,22 +72,22 @@ def test_a_list_of_diversity_filters_gives_the_same_bytes_at_any_concurrency(
         ]
 
     for n in (1, 7, 64):
-        made = _pipeline(diversity=diversity()).run(
+        made = small_pipeline(diversity=diversity()).run(
             size=25, out=tmp_path / str(n), concurrency=n, clock=FakeClock()
         )
-    assert _files(tmp_path / "1") == _files(tmp_path / "7") == _files(tmp_path / "64")
+    assert published(tmp_path / "1") == published(tmp_path / "7") == published(tmp_path / "64")
     assert {"diversity: enough on the topic", "diversity: near-duplicate"} <= set(made.stats.drops)
-    again = _pipeline(thai_llm(), diversity=diversity()).run(
+    again = small_pipeline(thai_llm(), diversity=diversity()).run(
         size=25, out=tmp_path / "1", clock=FakeClock()
     )
-    assert _files(tmp_path / "1") == _files(tmp_path / "7") and again.status == "complete"
+    assert published(tmp_path / "1") == published(tmp_path / "7") and again.status == "complete"
     assert "enough on the topic" in (tmp_path / "1" / "README.md").read_text()
 
 
 def test_a_cap_says_which_one_and_names_the_row_that_came_last(tmp_path: Path) -> None:
-    run = _pipeline(tasks=[sf.ClosedQA(pairs=5)], diversity=sf.CapDiversityFilter(per_page=2)).run(
-        size=24, out=tmp_path
-    )
+    cap = sf.CapDiversityFilter(per_page=2)
+    pipeline = small_pipeline(tasks=[sf.ClosedQA(pairs=5)], diversity=cap)
+    run = pipeline.run(size=24, out=tmp_path)
     full = [d for d in run.dropped if d.reason == "diversity: enough from the page"]
     assert full and run.stats.drops["diversity: enough from the page"] == len(full)
     rows = {r.id for r in [*run.dataset, *run.dropped]}
@@ -108,39 +107,39 @@ def test_rows_that_a_diversity_filter_dropped_are_not_judged_again(
         "filters": [RuleFilter()],
         "diversity": [Every(4), sf.CapDiversityFilter(per_topic=1)],
     }
-    first = _pipeline(**settings).run(size=12, out=tmp_path, clock=FakeClock())
+    first = small_pipeline(**settings).run(size=12, out=tmp_path, clock=FakeClock())
     assert {"diversity: near-duplicate", "diversity: enough on the topic"} <= set(first.stats.drops)
-    before = _files(tmp_path)
+    before = published(tmp_path)
     judged.clear()
-    _pipeline(**settings).run(size=12, out=tmp_path, clock=FakeClock())
-    assert judged == [] and _files(tmp_path) == before
+    small_pipeline(**settings).run(size=12, out=tmp_path, clock=FakeClock())
+    assert judged == [] and published(tmp_path) == before
 
 
 def test_settings_describe_one_filter_or_a_list(tmp_path: Path) -> None:
-    one = _pipeline(diversity=sf.CapDiversityFilter(per_page=2)).settings()["diversity"]
-    assert one == {
+    single = small_pipeline(diversity=sf.CapDiversityFilter(per_page=2)).settings()["diversity"]
+    assert single == {
         "kind": "CapDiversityFilter",
         "per_page": 2,
         "per_topic": None,
     }
-    many = _pipeline(
+    many = small_pipeline(
         diversity=(sf.ExactDiversityFilter(), sf.CapDiversityFilter(per_page=2))
     ).settings()["diversity"]
     assert (
-        many[1] == one
+        many[1] == single
         and many[0]["fields"] == ["instruction", "output"]
         and "reason" not in many[0]
     )
-    _pipeline(diversity=[sf.CapDiversityFilter(per_page=2)]).run(size=2, out=tmp_path)
+    small_pipeline(diversity=[sf.CapDiversityFilter(per_page=2)]).run(size=2, out=tmp_path)
     with pytest.raises(ConfigMismatchError) as caught:
-        _pipeline(diversity=[sf.CapDiversityFilter(per_page=3)]).run(size=2, out=tmp_path)
+        small_pipeline(diversity=[sf.CapDiversityFilter(per_page=3)]).run(size=2, out=tmp_path)
     assert caught.value.fields == ("diversity.0.per_page",)
 
 
 def test_no_diversity_filter_is_none_or_an_empty_list(tmp_path: Path) -> None:
     for name, none in (("a", None), ("b", [])):
-        _pipeline(diversity=none).run(size=8, out=tmp_path / name, clock=FakeClock())
-    assert _files(tmp_path / "a") == _files(tmp_path / "b")
+        small_pipeline(diversity=none).run(size=8, out=tmp_path / name, clock=FakeClock())
+    assert published(tmp_path / "a") == published(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -154,15 +153,21 @@ def test_no_diversity_filter_is_none_or_an_empty_list(tmp_path: Path) -> None:
 )
 def test_what_is_no_diversity_filter_is_refused(diversity: Any, says: str) -> None:
     with pytest.raises(sf.ConfigError, match=says):
-        _pipeline(diversity=diversity)
+        small_pipeline(diversity=diversity)
 
 
 def test_a_configuration_file_may_list_diversity_filters(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
-        "language: th\ngenerator: {use: OpenAICompatibleGenerator, base_url: 'http://127.0.0.1:1', model: m}\n"
-        "diversity: [ExactDiversityFilter, {use: LexicalDiversityFilter, threshold: 0.7}, "
-        "{use: SemanticDiversityFilter, encoder: USEEncoder}, {use: CapDiversityFilter, per_page: 9}]\n"
+        """
+language: th
+generator: {use: OpenAICompatibleGenerator, base_url: 'http://127.0.0.1:1', model: m}
+diversity:
+  - ExactDiversityFilter
+  - {use: LexicalDiversityFilter, threshold: 0.7}
+  - {use: SemanticDiversityFilter, encoder: USEEncoder}
+  - {use: CapDiversityFilter, per_page: 9}
+"""
     )
     semantic = sf.SemanticDiversityFilter(encoder=sf.USEEncoder())
     filters = [
@@ -183,4 +188,4 @@ def test_two_filters_with_one_encoder_are_refused() -> None:
         for name in ("instruction", "output")
     ]
     with pytest.raises(sf.ConfigError, match="Two filters in diversity have the encoder"):
-        _pipeline(diversity=two)
+        small_pipeline(diversity=two)

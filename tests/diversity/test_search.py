@@ -1,4 +1,4 @@
-"""The bound that prunes never costs a decision: every way in, against the loop of the definition."""
+"""The bound that prunes never costs a decision: every way in, against the definition's loop."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from seedfree.diversity.index import DiversityIndex, greedy_select
 from seedfree.diversity.search import Bounds
-from seedfree.diversity.vectors import Rows
+from seedfree.diversity.vectors import UnitRows
+from tests.diversity.planted import unit
 
 
 @pytest.fixture(autouse=True)
 def rotated(monkeypatch):
-    """The rotation from 8 rows on, with 1 to 4 coordinates, learned from few rows; small tiles, and few pairs a row."""
+    """The rotation from 8 rows on, learned from few rows; small tiles, and few pairs a row."""
     _rotate(monkeypatch, 2)
 
 
@@ -25,21 +26,16 @@ def _rotate(monkeypatch, width, dense=2):
         "_PAIR": 0,
     }.items():
         monkeypatch.setattr(f"seedfree.diversity.search.{name}", value)
-    monkeypatch.setattr("seedfree.diversity.search._COLUMNS", 13)
-    monkeypatch.setattr("seedfree.diversity.search._DENSE", dense)
-    monkeypatch.setattr("seedfree.diversity.index._DENSE", dense)
-
-
-def unit(vectors):
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    monkeypatch.setattr("seedfree.diversity.search._TILE", 13)
+    monkeypatch.setattr("seedfree.diversity.search.DENSE", dense)
+    monkeypatch.setattr("seedfree.diversity.index.DENSE", dense)
 
 
 def naive(vectors, thresholds, held=0):
     """`duplicate_of` and `similarity`; the first `held` rows stay.
 
     A row whose length is 1 but for the last bits is taken as it is: scaling it would move exact
-        ties.
+    ties.
     """
     rows = np.asarray(vectors, np.float64)
     lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
@@ -86,8 +82,8 @@ KINDS = {
 }
 THRESHOLDS = (0.0, 1e-9, 0.5, 0.9, 0.999, 0.9999999, 1 - 1e-12, 1.0)
 SHAPES = [
-    (60, 12, np.float16), (60, 12, np.float32), (60, 12, np.float64), (60, 1, np.float32), (60, 2, np.float64),
-    (10, 24, np.float32), (8, 5, np.float64), (7, 5, np.float64),
+    (60, 12, np.float16), (60, 12, np.float32), (60, 12, np.float64), (60, 1, np.float32),
+    (60, 2, np.float64), (10, 24, np.float32), (8, 5, np.float64), (7, 5, np.float64),
 ]  # fmt: skip
 
 
@@ -96,9 +92,7 @@ def rows_of(kind, n=60, d=12, seed=0):
 
 
 def rotates(vectors):
-    rows = Rows()
-    rows.add(vectors)
-    return Bounds.learn(rows, 0.9).axes is not None
+    return Bounds.learn(UnitRows.of(vectors), 0.9).axes is not None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,15 +158,16 @@ def test_against_rows_that_stay(kind, seed, held, block):
     rng = np.random.default_rng(seed)
     vectors = vectors[rng.permutation(50)]
     for threshold in (0.0, 0.9):
-        found = greedy_select(
+        selection = greedy_select(
             vectors[held:], threshold, "exact", against=vectors[:held], block=block
         )
         of, cosine = naive(vectors, threshold, held)
         # The number of a held row follows those of the rows that are decided.
         np.testing.assert_array_equal(
-            found.duplicate_of, np.where(of < 0, -1, np.where(of < held, len(of) + of, of - held))
+            selection.duplicate_of,
+            np.where(of < 0, -1, np.where(of < held, len(of) + of, of - held)),
         )
-        np.testing.assert_allclose(found.similarity, cosine, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(selection.similarity, cosine, rtol=0, atol=1e-12)
 
 
 @given(
@@ -183,17 +178,14 @@ def test_against_rows_that_stay(kind, seed, held, block):
 )
 def test_rows_that_come_bit_by_bit_are_cut_and_come_again(kind, seed, cuts, data):
     vectors = rows_of(kind, 60, 5, seed)
-    found, of, cosine = (
-        DiversityIndex("exact", block=data.draw(st.integers(1, 70))),
-        np.empty(0, int),
-        np.empty(0),
-    )
+    growing = DiversityIndex("exact", block=data.draw(st.integers(1, 70)))
+    of, cosine = np.empty(0, int), np.empty(0)
     for to in [*cuts, 60]:
-        if to < len(found):
-            found.cut(to)
+        if to < len(growing):
+            growing.cut(to)
             of, cosine = of[:to], cosine[:to]
         else:
-            more = found.add(vectors[len(found) : to], 0.9)
+            more = growing.add(vectors[len(growing) : to], 0.9)
             of, cosine = np.append(of, more.duplicate_of), np.append(cosine, more.similarity)
     wanted = naive(vectors, 0.9)
     np.testing.assert_array_equal(of, wanted[0])
@@ -225,8 +217,7 @@ def test_an_index_goes_on_from_a_file_with_rows_in_a_file(kind, tmp_path):
 def test_no_bound_is_below_its_cosine(kind, seed, d, width):
     """The claim itself, for axes that have nothing to do with the rows too."""
     rng = np.random.default_rng(seed)
-    rows = Rows()
-    rows.add(rows_of(kind, 40, d, seed))
+    rows = UnitRows.of(rows_of(kind, 40, d, seed))
     turned = np.linalg.qr(rng.normal(size=(rows.dimensions,) * 2))[0][:, : min(width, d - 1)]
     for bounds in (Bounds.learn(rows, 0.9), Bounds(rows, turned)):
         numbers = np.arange(len(rows))
@@ -244,6 +235,6 @@ def test_where_the_rotation_begins(monkeypatch):
     of, cosine = naive(vectors, 0.98)
     for n in (8191, 8192, 8193, 8194):
         assert rotates(vectors[:n]) == (n >= 8192)
-        found = greedy_select(vectors[:n], 0.98, "exact")
-        np.testing.assert_array_equal(found.duplicate_of, of[:n])
-        np.testing.assert_allclose(found.similarity, cosine[:n], rtol=0, atol=1e-12)
+        selection = greedy_select(vectors[:n], 0.98, "exact")
+        np.testing.assert_array_equal(selection.duplicate_of, of[:n])
+        np.testing.assert_allclose(selection.similarity, cosine[:n], rtol=0, atol=1e-12)

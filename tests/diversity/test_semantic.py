@@ -10,7 +10,7 @@ from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.errors import ConfigError, EncoderError, RetryableError
 from seedfree.languages import Language
 from seedfree.records import Context, Source
-from tests.diversity.planted import InRun, Planted, Returns, direction, near, prose, row
+from tests.diversity.planted import InRun, Planted, Returns, direction, near, prose, row, unit
 
 THAI = [
     ("ข้าวซอยคืออะไร", "ข้าวซอยเป็นอาหารของภาคเหนือ ทำจากเส้นบะหมี่ในน้ำแกงกะทิ กินกับผักกาดดองและหอมแดง"),
@@ -25,7 +25,9 @@ LAO = [
     "ແມ່ນ້ຳຂອງໄຫຼຜ່ານຫຼາຍແຂວງ",
     "ປີໃໝ່ລາວຈັດຂຶ້ນໃນເດືອນເມສາ",
 ]
-WORDS = "river temple mango monsoon weaver lantern festival buffalo market proverb dragon harvest palace drum".split()
+WORDS = """
+river temple mango monsoon weaver lantern festival buffalo market proverb dragon harvest palace drum
+""".split()
 
 
 @pytest.fixture(scope="module")
@@ -162,29 +164,14 @@ def test_unusable_vectors_name_the_encoder_and_its_alternatives(fn, message):
 
 def test_lists_and_double_precision_are_taken():
     rows = [row(*pair) for pair in THAI]
-    assert (
-        len(
-            SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts))))
-            .select(rows)
-            .kept
-        )
-        == 5
-    )
-    assert (
-        len(
-            SemanticDiversityFilter(encoder=Returns(lambda texts: np.eye(len(texts)).tolist()))
-            .select(rows)
-            .kept
-        )
-        == 5
-    )
+    for fn in (lambda texts: np.eye(len(texts)), lambda texts: np.eye(len(texts)).tolist()):
+        assert len(SemanticDiversityFilter(encoder=Returns(fn)).select(rows).kept) == 5
 
 
 def test_width_may_not_change_between_calls():
     widths = iter([4, 8])
-    diversity = SemanticDiversityFilter(
-        encoder=Returns(lambda texts: np.eye(len(texts), next(widths)))
-    )
+    encoder = Returns(lambda texts: np.eye(len(texts), next(widths)))
+    diversity = SemanticDiversityFilter(encoder=encoder)
     diversity.select([row(*pair) for pair in THAI[:2]])
     with pytest.raises(EncoderError, match=r"shape \[3, 8\] for 3 texts, not \[3, 4\]"):
         diversity.select([row(*pair) for pair in THAI])
@@ -211,20 +198,14 @@ def test_unknown_tokens_above_five_percent_are_refused(share, refused):
         diversity.select(items)
 
 
-def alike(texts):
-    return np.stack([direction("") + 0.01 * direction(text) for text in texts]) / 1.0
-
-
 def unit_alike(texts):
-    vectors = alike(texts)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit([direction("") + 0.01 * direction(text) for text in texts])
 
 
 def test_an_encoder_that_puts_unrelated_rows_together_is_refused():
     diversity = SemanticDiversityFilter(encoder=Returns(unit_alike))
-    with pytest.raises(
-        EncoderError, match=r"puts 100% of \d+ pairs of unrelated texts above the threshold 0.95"
-    ) as caught:
+    message = r"puts 100% of \d+ pairs of unrelated texts above the threshold 0.95"
+    with pytest.raises(EncoderError, match=message) as caught:
         diversity.select(prose(60))
     assert "their median is 1.000" in str(caught.value)
     assert "Raise the threshold" in str(caught.value)
@@ -238,16 +219,11 @@ def test_a_threshold_below_what_unrelated_rows_have_is_refused():
 
 
 def test_real_duplicates_do_not_speak_against_the_encoder():
-    texts = prose(3)
+    texts, page = prose(3), Source(kind="wikipedia", url="https://th.example/1")
     copies = [replace(texts[i % 3], topic=f"topic {i}") for i in range(90)]
-    edits = [
-        replace(item, output=f"{item.output} {WORDS[i % 14]}") for i, item in enumerate(copies)
-    ]
+    edits = [replace(row, output=f"{row.output} {WORDS[i % 14]}") for i, row in enumerate(copies)]
     one_topic = [replace(item, topic="the same") for item in prose(90)]
-    one_page = [
-        replace(item, source=Source(kind="wikipedia", url="https://th.example/1"))
-        for item in prose(90)
-    ]
+    one_page = [replace(item, source=page) for item in prose(90)]
     one_context = [replace(item, context=Context(text="the same page")) for item in prose(90)]
     near = {}
     for item in copies + edits:
@@ -268,9 +244,8 @@ def test_a_probe_refuses_an_encoder_that_does_not_tell_phrases_apart():
 
 def test_a_probe_of_a_language_without_phrases_still_loads_the_encoder():
     encoder = Planted()
-    SemanticDiversityFilter(encoder=encoder).probe(
-        Language(code="xx", name="Unwritten", native="", script="Latin", persona="")
-    )
+    unwritten = Language(code="xx", name="Unwritten", native="", script="Latin", persona="")
+    SemanticDiversityFilter(encoder=encoder).probe(unwritten)
     assert encoder.seen == ["Unwritten"]
 
 
@@ -284,9 +259,8 @@ def test_thresholds_may_differ_by_task():
         ({"closed_qa": 0.95, "*": 0.1}, [0, 1]),
         ({"summarization": 0.95, "*": 0.9}, [0]),
     ):
-        assert (
-            SemanticDiversityFilter(threshold, Planted(planted)).select(items).kept.tolist() == kept
-        )
+        diversity = SemanticDiversityFilter(threshold, Planted(planted))
+        assert diversity.select(items).kept.tolist() == kept
     mixed = SemanticDiversityFilter({"closed_qa": 0.95, "chat": 0.9}, Planted(planted))
     assert mixed.select([items[0], replace(items[1], task="chat")]).kept.tolist() == [0]
 
@@ -308,10 +282,9 @@ def test_a_task_without_a_threshold_is_an_error_before_anything_is_paid_for(tmp_
     with pytest.raises(ConfigError, match="closed_qa"):
         diversity.select([row("a", "b")])
     diversity.bind(InRun(Language.load("th"), folder=tmp_path, tasks=("chat",)))
+    misspelt = SemanticDiversityFilter({"chta": 0.9, "*": 0.95}, Planted())
     with pytest.raises(ConfigError, match="the task chta, which the run does not have"):
-        SemanticDiversityFilter({"chta": 0.9, "*": 0.95}, Planted()).bind(
-            InRun(Language.load("th"), tasks=("chat",))
-        )
+        misspelt.bind(InRun(Language.load("th"), tasks=("chat",)))
 
 
 def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
@@ -324,9 +297,6 @@ def test_a_graph_that_misses_duplicates_is_reported(monkeypatch, caplog):
         SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
         monkeypatch.setattr("seedfree.diversity.index.DiversityIndex._recall", lambda *_: 0.5)
         SemanticDiversityFilter(0.9, Planted(planted), index="hnsw").select(rows)
-    assert [
-        (r.levelname, "100.0 %" in r.message, "50.0 %" in r.message) for r in caplog.records
-    ] == [
-        ("INFO", True, False),
-        ("WARNING", False, True),
-    ]
+    (info, warning) = caplog.records
+    assert info.levelname == "INFO" and "100.0 %" in info.message
+    assert warning.levelname == "WARNING" and "50.0 %" in warning.message

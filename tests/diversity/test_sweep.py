@@ -4,6 +4,7 @@ import hashlib
 import html
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,22 +27,18 @@ def unit(vectors):
 
 def items(n, **changes):
     tasks, kinds = ("closed_qa", "riddle"), ("cultural", "general", "general")
-    return [
+    rows = [
         Instruction(
-            **{
-                **dict(
-                    task=tasks[i % 2],
-                    instruction=WORDS[i % 4],
-                    output="so",
-                    id=f"{i:016x}",
-                    language="en",
-                ),
-                **dict(topic_kind=kinds[i % 3]),
-                **changes,
-            }
+            task=tasks[i % 2],
+            instruction=WORDS[i % 4],
+            output="so",
+            id=f"{i:016x}",
+            language="en",
+            topic_kind=kinds[i % 3],
         )
         for i in range(n)
     ]
+    return [replace(row, messages=(), **changes) for row in rows]
 
 
 def store(folder, identity, vectors, ids, numbers=None):
@@ -54,9 +51,8 @@ def store(folder, identity, vectors, ids, numbers=None):
     keys = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(len(vectors)))
     name.with_suffix(".keys").write_bytes(keys)
     numbers = range(len(ids)) if numbers is None else map(int, numbers)
-    name.with_suffix(".rows.json").write_text(
-        json.dumps([list(pair) for pair in zip(ids, numbers, strict=True)])
-    )
+    pairs = [list(pair) for pair in zip(ids, numbers, strict=True)]
+    name.with_suffix(".rows.json").write_text(json.dumps(pairs))
     return name
 
 
@@ -91,17 +87,16 @@ def naive(vectors, limits):
 
 def test_each_threshold_keeps_what_the_definition_keeps(tmp_path):
     rows, vectors = items(120), clustered(120)
-    sweep = folder_of(tmp_path, rows, vectors).threshold_sweep(
-        [0.8, 0.9, 0.95, {"riddle": 0.7, "*": 1.0}]
-    )
-    by_task = [0.7 if row.task == "riddle" else 1.0 for row in rows]
-    for found, limits in zip(sweep, ([0.8] * 120, [0.9] * 120, [0.95] * 120, by_task), strict=True):
+    thresholds = [0.8, 0.9, 0.95, {"riddle": 0.7, "*": 1.0}]
+    sweep = folder_of(tmp_path, rows, vectors).threshold_sweep(thresholds)
+    by_task = [{"riddle": 0.7}.get(item.task, 1.0) for item in rows]
+    for row, limits in zip(sweep, ([0.8] * 120, [0.9] * 120, [0.95] * 120, by_task), strict=True):
         kept = [rows[i] for i in naive(vectors, limits)]
-        assert found.kept == len(kept)
-        for counts, name in ((found.by_task, "task"), (found.by_topic_kind, "topic_kind")):
+        assert row.kept == len(kept)
+        for counts, name in ((row.by_task, "task"), (row.by_topic_kind, "topic_kind")):
+            values = sorted({getattr(item, name) for item in rows})
             assert counts == {
-                one: sum(getattr(row, name) == one for row in kept)
-                for one in sorted({getattr(r, name) for r in rows})
+                value: sum(getattr(item, name) == value for item in kept) for value in values
             }
     assert sweep[0].kept < sweep[1].kept < sweep[2].kept < 120
     assert sweep[3].by_task["closed_qa"] == 60 > sweep[3].by_task["riddle"]
@@ -128,9 +123,8 @@ def test_what_is_measured_is_of_equal_size(tmp_path):
 def test_the_measures_are_by_another_encoder_where_one_is_kept(tmp_path):
     rows, vectors = items(60), clustered(60)
     sweep = folder_of(tmp_path, rows, vectors, other=np.eye(60)).threshold_sweep([0.8, 0.95])
-    assert (
-        sweep.encoder == "own" and sweep.measured_by == "other" and "another, other" in repr(sweep)
-    )
+    assert sweep.encoder == "own" and sweep.measured_by == "other"
+    assert "another, other" in repr(sweep)
     assert sweep[0].kept == len(naive(vectors, [0.8] * 60))
     for row in sweep:
         assert row.mean_nearest == 0 and row.vendi == pytest.approx(sweep.measured)
@@ -148,9 +142,8 @@ def test_of_two_filters_the_first_is_swept(tmp_path):
     rows = items(20)
     for second in "abcd":  # some of their files come before the first filter's, some after
         run = folder_of(tmp_path / second, rows, unit(np.eye(20)))
-        name = store(
-            tmp_path / second / "vectors", second, clustered(9), [row.id for row in rows[:9]]
-        )
+        ids = [row.id for row in rows[:9]]
+        name = store(tmp_path / second / "vectors", second, clustered(9), ids)
         np.savez(name.with_suffix(".index.npz"), keys=np.zeros((0, 32), np.uint8), held=np.array(0))
         sweep = run.threshold_sweep([0.9])
         assert sweep.encoder == sweep.measured_by == "own" and sweep.entered == 20
@@ -167,16 +160,11 @@ def test_rows_that_were_there_already(tmp_path):
     rows, vectors = items(6), unit(np.eye(8))
     run = folder_of(tmp_path, rows, vectors[[0, 1, 2, 3, 4, 5, 1, 3]])
     name = next((tmp_path / "vectors").glob("*.index.npz"))
-    keys = np.frombuffer(
-        b"".join(hashlib.sha256(str(i).encode()).digest() for i in (6, 7, 0)), np.uint8
-    )
-    np.savez(name, keys=keys.reshape(3, 32), held=np.array(2))
+    keys = b"".join(hashlib.sha256(str(i).encode()).digest() for i in (6, 7, 0))
+    np.savez(name, keys=np.frombuffer(keys, np.uint8).reshape(3, 32), held=np.array(2))
     sweep = run.threshold_sweep([0.9])
-    assert (
-        sweep[0].kept == 4
-        and sweep.against == 2
-        and "with 2 that were there already" in repr(sweep)
-    )
+    assert sweep[0].kept == 4 and sweep.against == 2
+    assert "with 2 that were there already" in repr(sweep)
     name.write_bytes(b"not an index")
     sweep = run.threshold_sweep([0.9])
     assert sweep[0].kept == 6 and sweep.against == 0 and "already" not in repr(sweep)
@@ -184,21 +172,17 @@ def test_rows_that_were_there_already(tmp_path):
 
 def test_distinct_words_are_of_equally_many_words(tmp_path):
     vectors = unit(np.eye(40))
-    same = folder_of(
-        tmp_path / "same", items(40, instruction="a b c", output="d"), vectors
-    ).threshold_sweep([0.9, 1])
+    rows = items(40, instruction="a b c", output="d")
+    same = folder_of(tmp_path / "same", rows, vectors).threshold_sweep([0.9, 1])
     assert same.tokens == 160 and [row.distinct_1 for row in same] == [4 / 160] * 2
     assert same[0].distinct_2 == 3 / 160  # the line break between the two texts is no word
     other = [Instruction("t", f"w{i} x{i}", f"y{i}", id=str(i), language="en") for i in range(40)]
-    apart = folder_of(tmp_path / "apart", other, vectors[[*range(20), *range(20)]]).threshold_sweep(
-        [0.9, 1]
-    )
-    assert (
-        apart[0].kept == 20 and apart.tokens == 60 and [row.distinct_1 for row in apart] == [1, 1]
-    )
-    silent = folder_of(
-        tmp_path / "silent", items(4, instruction="", output=" "), vectors[:4]
-    ).threshold_sweep([0.9])
+    twice = vectors[[*range(20), *range(20)]]
+    apart = folder_of(tmp_path / "apart", other, twice).threshold_sweep([0.9, 1])
+    assert apart[0].kept == 20 and apart.tokens == 60
+    assert [row.distinct_1 for row in apart] == [1, 1]
+    rows = items(4, instruction="", output=" ")
+    silent = folder_of(tmp_path / "silent", rows, vectors[:4]).threshold_sweep([0.9])
     assert silent.tokens == 0 and np.isnan(silent[0].distinct_1) and "nan" not in repr(silent)
 
 
@@ -226,20 +210,16 @@ def test_the_table_is_aligned_and_harmless(tmp_path):
 def test_json_holds_all_of_it(tmp_path):
     sweep = folder_of(tmp_path, items(1), clustered(1)).threshold_sweep([0.9, {"closed_qa": 0.5}])
     value = json.loads(sweep.to_json())
-    assert value["rows"][0]["mean_nearest"] is None and value["rows"][0]["vendi"] == pytest.approx(
-        1
-    )
+    first, second = value["rows"]
+    assert first["mean_nearest"] is None and first["vendi"] == pytest.approx(1)
     assert value["own_encoder"] is True and value["entered"] == value["measured"] == 1
-    assert value["rows"][1]["threshold"] == {"closed_qa": 0.5} and value["rows"][1]["by_task"] == {
-        "closed_qa": 1
-    }
+    assert second["threshold"] == {"closed_qa": 0.5} and second["by_task"] == {"closed_qa": 1}
 
 
 def test_the_plot(tmp_path):
     pytest.importorskip("matplotlib")
-    sweep = folder_of(tmp_path, items(40), clustered(40)).threshold_sweep(
-        [0.9, 0.95, {"riddle": 0.9, "*": 0.8}]
-    )
+    run = folder_of(tmp_path, items(40), clustered(40))
+    sweep = run.threshold_sweep([0.9, 0.95, {"riddle": 0.9, "*": 0.8}])
     sweep.plot(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     sweep.plot(str(tmp_path / "a.svg"))
@@ -305,9 +285,10 @@ class Pages:
 def made(out, **filtered):
     semantic = sf.SemanticDiversityFilter(0.86, encoder=LetterEncoder(), **filtered)
     tasks = [sf.Brainstorming(), sf.Summarization()]
-    return sf.Pipeline(
+    pipeline = sf.Pipeline(
         "th", thai_llm(), contexts=[Pages()], tasks=tasks, filters=[], diversity=semantic
-    ).run(30, out)
+    )
+    return pipeline.run(30, out)
 
 
 def decided(run):
@@ -330,11 +311,8 @@ def test_a_real_run_from_its_folder_alone(tmp_path, monkeypatch):
     run = sf.Run.open(tmp_path)
     sweep = run.threshold_sweep([0.86, 0.5, 1.0])
     kept, near = decided(run)
-    assert (
-        near
-        and sweep[0].kept == len(kept)
-        and sweep.entered == sweep[2].kept == len(kept) + len(near)
-    )
+    assert near and sweep[0].kept == len(kept)
+    assert sweep.entered == sweep[2].kept == len(kept) + len(near)
     assert 0 < sweep[1].kept == sweep.measured < sweep[0].kept
     assert sweep[0].by_task == {
         name: sum(row.task == name for row in kept) for name in run.dataset.by_task

@@ -1,21 +1,24 @@
+"""`generate_all`: replies in order, each paid for once, whatever becomes of single prompts."""
+
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from seedfree.engine.batch import generate_all
-from seedfree.engine.http import Transport
-from seedfree.errors import ConfigError, RetryableError, StopRunError
+from seedfree.errors import ConfigError, LedgerError, RetryableError, StopRunError
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.records import Prompt, Reply
-from tests.fakes import FakeClock
-
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+from tests.engine.provider import LLM, SCHEMA, error, good, transport
+from tests.fakes import FakeClock, VirtualClock
 
 
 def _numbered(name: str = "numbered") -> FunctionGenerator:
@@ -69,6 +72,7 @@ def test_a_prompt_may_be_retried_and_then_fail_without_harm_to_others(tmp_path: 
     assert ok.text == "good" and ok.error is None
     assert bad.text == "" and "later" in str(bad.error) and len(tries) == 8 == len(clock.slept) + 1
     assert "ZeroDivisionError: oops" in str(broken.error)
+    # The same model to the ledger: it goes by the name. Failures are asked again.
     again = generate_all(FunctionGenerator(lambda _: "now", name="fn"), prompts, tmp_path)
     assert [r.text for r in again] == ["now", "good", "now"]
 
@@ -88,11 +92,9 @@ def test_replies_that_break_the_schema_are_sampled_again_three_times_at_most(
 def test_a_cut_reply_is_asked_for_with_more_room_and_never_accepted(tmp_path: Path) -> None:
     def needs(tokens: int) -> FunctionGenerator:
         def fn(prompt: Prompt) -> Reply:
-            return (
-                Reply("whole")
-                if prompt.max_tokens >= tokens
-                else Reply("wh", stop_reason="max_tokens")
-            )
+            if prompt.max_tokens < tokens:
+                return Reply("wh", stop_reason="max_tokens")
+            return Reply("whole")
 
         return FunctionGenerator(fn, name=f"needs{tokens}")
 
@@ -111,47 +113,22 @@ def test_a_refusal_is_stored_and_given_as_an_error(tmp_path: Path) -> None:
     assert len(llm.calls) == 1
 
 
-def _server(handler: object) -> Transport:
-    return Transport(transport=httpx.MockTransport(handler))  # type: ignore[arg-type]
-
-
-def _openai(text: str = "hello") -> httpx.Response:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return httpx.Response(
-        200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
-    )
-
-
-LLM = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
-
-
 def test_everyone_waits_as_long_as_the_provider_says(tmp_path: Path) -> None:
-    clock, answers = (
-        FakeClock(),
-        iter([httpx.Response(429, headers={"retry-after": "7"}), _openai(), _openai()]),
-    )
-    replies = generate_all(
-        LLM,
-        [Prompt("a"), Prompt("b")],
-        tmp_path,
-        clock=clock,
-        transport=_server(lambda _: next(answers)),
-        concurrency=1,
-    )
+    answers = iter([httpx.Response(429, headers={"retry-after": "7"}), good(), good()])
+    clock, server = FakeClock(), transport(lambda _: next(answers))
+    prompts = [Prompt("a"), Prompt("b")]
+    replies = generate_all(LLM, prompts, tmp_path, clock=clock, transport=server, concurrency=1)
     assert [r.text for r in replies] == ["hello", "hello"] and clock.slept == [7.0]
 
 
 def test_an_error_inside_a_success_is_retried_also_by_a_later_run(tmp_path: Path) -> None:
     overloaded = httpx.Response(200, json={"error": {"message": "overloaded", "code": 503}})
-    answers = [overloaded, _openai("fine")]
-    (reply,) = generate_all(
-        LLM, [Prompt("a")], tmp_path, clock=FakeClock(), transport=_server(lambda _: answers.pop(0))
-    )
-    assert reply.text == "fine"
-    (reply,) = generate_all(
-        LLM, [Prompt("a")], tmp_path, transport=_server(lambda _: answers.pop(0))
-    )
-    assert reply.text == "fine"
+    answers = iter([overloaded, good("fine")])
+    for _ in range(2):
+        # The second run gets its reply from the ledger: there is no third answer.
+        server = transport(lambda _: next(answers))
+        (reply,) = generate_all(LLM, [Prompt("a")], tmp_path, clock=FakeClock(), transport=server)
+        assert reply.text == "fine"
 
 
 def test_a_rejected_request_is_sent_once_and_remembered(tmp_path: Path) -> None:
@@ -159,34 +136,32 @@ def test_a_rejected_request_is_sent_once_and_remembered(tmp_path: Path) -> None:
 
     def reject(request: httpx.Request) -> httpx.Response:
         sent.append(request)
-        return httpx.Response(400, json={"error": {"message": "unknown field"}})
+        return error(400, "unknown field")
 
     for _ in range(2):
-        (reply,) = generate_all(LLM, [Prompt("a")], tmp_path, transport=_server(reject))
+        (reply,) = generate_all(LLM, [Prompt("a")], tmp_path, transport=transport(reject))
         assert reply.text == "" and "unknown field" in str(reply.error)
     assert len(sent) == 1
 
 
 def test_a_refused_key_stops_at_once_and_the_run_goes_on_later(tmp_path: Path) -> None:
     prompts = [Prompt(str(i)) for i in range(20)]
-    seen = []
+    sent: list[httpx.Request] = []
 
     def closing(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return (
-            _openai()
-            if len(seen) <= 5
-            else httpx.Response(401, json={"error": {"message": "no such key"}})
-        )
+        sent.append(request)
+        return good() if len(sent) <= 5 else error(401, "no such key")
+
+    def answering(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return good()
 
     with pytest.raises(StopRunError, match="no such key"):
-        generate_all(LLM, prompts, tmp_path, transport=_server(closing), concurrency=1)
-    assert len(seen) == 6
-    seen.clear()
-    replies = generate_all(
-        LLM, prompts, tmp_path, transport=_server(lambda r: seen.append(r) or _openai())
-    )
-    assert len(seen) == 15 and all(r.text == "hello" for r in replies)
+        generate_all(LLM, prompts, tmp_path, transport=transport(closing), concurrency=1)
+    assert len(sent) == 6
+    sent.clear()
+    replies = generate_all(LLM, prompts, tmp_path, transport=transport(answering))
+    assert len(sent) == 15 and all(r.text == "hello" for r in replies)
 
 
 def test_wrong_arguments_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
@@ -201,9 +176,68 @@ def test_twenty_rejections_in_a_row_stop_the_run_with_a_hint(tmp_path: Path) -> 
 
     def reject(request: httpx.Request) -> httpx.Response:
         sent.append(request)
-        return httpx.Response(400, json={"error": {"message": "response_format"}})
+        return error(400, "response_format")
 
     prompts = [Prompt(str(i)) for i in range(50)]
     with pytest.raises(StopRunError, match="20 requests in a row.*response_format.*json_object"):
-        generate_all(LLM, prompts, tmp_path, transport=_server(reject), concurrency=1)
+        generate_all(LLM, prompts, tmp_path, transport=transport(reject), concurrency=1)
     assert len(sent) == 20
+
+
+def test_a_generators_own_pace_is_kept(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    sent: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        # This runs on the event loop, so no thread races the clock.
+        sent.append(clock.monotonic())
+        return httpx.Response(400)
+
+    llm = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
+    llm.requests_per_minute = 30  # type: ignore[attr-defined]
+    prompts = [Prompt(str(i)) for i in range(10)]
+    generate_all(llm, prompts, tmp_path, clock=clock, transport=transport(answer))
+    waits = [b - a for a, b in itertools.pairwise(sent)]
+    assert len(sent) == 10 and min(waits) > 2 - 1e-6  # 30 a minute
+
+
+def test_a_wait_beyond_the_cap_stops_everyone_at_once(tmp_path: Path) -> None:
+    clock, sent = FakeClock(), []
+
+    def crowded(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(429, headers={"retry-after": "3600"})
+
+    prompts, server = [Prompt(str(i)) for i in range(12)], transport(crowded)
+    with pytest.raises(StopRunError, match="asks to wait 3600 s"):
+        generate_all(LLM, prompts, tmp_path, concurrency=4, clock=clock, transport=server)
+    # Those that were in flight, and none after them.
+    assert clock.slept == [] and len(sent) <= 4
+
+
+def test_prompts_are_read_as_requests_are_sent(tmp_path: Path) -> None:
+    read: list[int] = []
+
+    def prompts() -> Iterator[Prompt]:
+        for i in range(1000):
+            read.append(i)
+            yield Prompt(str(i))
+
+    refusing = transport(lambda _: httpx.Response(401))
+    with pytest.raises(StopRunError):
+        generate_all(LLM, prompts(), tmp_path, concurrency=4, transport=refusing)
+    # As many as are in flight, and a few more.
+    assert len(read) < 20
+
+
+def test_replies_are_read_from_the_folder_when_they_are_asked_for(tmp_path: Path) -> None:
+    llm = FunctionGenerator(lambda prompt: prompt.user.upper(), name="upper")
+    replies = generate_all(llm, (Prompt(text) for text in "abc"), tmp_path / "run")
+    assert [reply.text for reply in replies[1:]] == ["B", "C"] and replies[-1].text == "C"
+    with pytest.raises(IndexError):
+        replies[3]
+    shutil.rmtree(tmp_path / "run")
+    again = generate_all(llm, [Prompt("d")], tmp_path / "other")
+    shutil.rmtree(tmp_path / "other")
+    with pytest.raises(LedgerError, match="must stay as it was"):
+        again[0]

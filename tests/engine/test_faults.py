@@ -1,11 +1,16 @@
-"""Every fault of a provider, through `generate_all`: what is asked again, what is not, and what the next run does."""
+"""Every fault of a provider, through `generate_all`.
+
+What is asked again, what is not, and what the next run does.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,50 +18,28 @@ import pytest
 
 from seedfree._seeds import seeded
 from seedfree.engine.batch import Replies, generate_all
-from seedfree.engine.http import Transport
 from seedfree.errors import StopRunError
 from seedfree.generators.claude import ClaudeGenerator
-from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.records import Prompt
+from tests.engine.provider import LLM, SCHEMA, Server, error, good, transport
 from tests.fakes import FakeClock
 
-LLM = OpenAICompatibleGenerator("http://127.0.0.1:1/v1", "m")
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-Server = Callable[[httpx.Request], httpx.Response]
+
+def _raise(fault: Exception) -> httpx.Response:
+    raise fault
 
 
-def _good(text: str = "hello", finish: str = "stop") -> httpx.Response:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    return httpx.Response(
-        200, json={"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
-    )
+def _ask(server: Server, out: Path, n: int = 1, *, clock: FakeClock | None = None) -> Replies:
+    """Asks for n prompts, one after another."""
+    prompts, clock = [Prompt(f"p{i}") for i in range(n)], clock or FakeClock()
+    return generate_all(LLM, prompts, out, clock=clock, transport=transport(server), concurrency=1)
 
 
-def _error(status: int, message: str = "no", code: str = "", **headers: str) -> httpx.Response:
-    return httpx.Response(
-        status, json={"error": {"message": message, "code": code}}, headers=headers
-    )
-
-
-def _raise(error: Exception) -> httpx.Response:
-    raise error
-
-
-def _ask(
-    server: Server, out: Path, n: int = 1, *, concurrency: int = 1, clock: FakeClock | None = None
-) -> Replies:
-    transport = Transport(transport=httpx.MockTransport(server))
-    prompts = [Prompt(f"p{i}") for i in range(n)]
-    return generate_all(
-        LLM, prompts, out, clock=clock or FakeClock(), transport=transport, concurrency=concurrency
-    )
-
-
+_OVERLOADED = {"error": {"message": "overloaded", "type": "server_error"}}
+_STATUSES = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+# Faults that may be gone at the next attempt.
 PASSING: dict[str, Callable[[], httpx.Response]] = {
-    **{
-        str(status): (lambda status=status: _error(status))
-        for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)
-    },
+    **{str(status): partial(error, status) for status in _STATUSES},
     "reset": lambda: _raise(httpx.ReadError("reset")),
     "no connection": lambda: _raise(httpx.ConnectError("refused")),
     "timeout": lambda: _raise(httpx.ReadTimeout("slow")),
@@ -65,13 +48,12 @@ PASSING: dict[str, Callable[[], httpx.Response]] = {
     "cut": lambda: httpx.Response(200, content=b'{"choices": [{"mess'),
     "list": lambda: httpx.Response(200, json=[]),
     "empty object": lambda: httpx.Response(200, json={}),
-    "error in a 200": lambda: httpx.Response(
-        200, json={"error": {"message": "overloaded", "type": "server_error"}}
-    ),
+    "error in a 200": lambda: httpx.Response(200, json=_OVERLOADED),
 }
+every_passing_fault = pytest.mark.parametrize("fault", PASSING)
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@every_passing_fault
 def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_next_run(
     tmp_path: Path, fault: str
 ) -> None:
@@ -82,21 +64,18 @@ def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_
         return PASSING[fault]()
 
     (reply,) = _ask(failing, tmp_path, clock=clock)
-    assert (
-        reply.text == ""
-        and str(reply.error).startswith("failed: ")
-        and len(sent) == 8
-        and len(set(sent)) == 1
-    )
+    assert reply.text == "" and str(reply.error).startswith("failed: ")
+    assert len(sent) == 8 and len(set(sent)) == 1
+    # The waits double, each with a jitter of up to a half.
     assert [0.5 * 2**i <= wait <= 2**i for i, wait in enumerate(clock.slept)] == [True] * 7
     assert len(set(clock.slept)) == 7
-    (reply,) = _ask(lambda _: _good("at last"), tmp_path)
+    (reply,) = _ask(lambda _: good("at last"), tmp_path)
     assert reply.text == "at last" and reply.error is None
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@every_passing_fault
 def test_what_passes_does_no_harm(tmp_path: Path, fault: str) -> None:
-    answers = iter([PASSING[fault], PASSING[fault], _good])
+    answers = iter([PASSING[fault], PASSING[fault], good])
     (reply,) = _ask(lambda _: next(answers)(), tmp_path)
     assert reply.text == "hello"
 
@@ -107,7 +86,7 @@ def test_what_is_wrong_with_one_request_fails_it_once(tmp_path: Path, status: in
 
     def picky(request: httpx.Request) -> httpx.Response:
         sent[request.content] += 1
-        return _error(status, "too odd") if b'"p1"' in request.content else _good()
+        return error(status, "too odd") if b'"p1"' in request.content else good()
 
     for _ in range(2):
         replies = _ask(picky, tmp_path, 4)
@@ -119,16 +98,14 @@ def test_what_is_wrong_with_one_request_fails_it_once(tmp_path: Path, status: in
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda: _error(401),
-        lambda: _error(402),
-        lambda: _error(403),
-        lambda: _error(429, code="insufficient_quota"),
-        lambda: _error(429, code="enforced_spend_limit_reached"),
-        lambda: _error(400, "Your credit balance is too low"),
-        lambda: httpx.Response(
-            200, json={"error": {"message": "pay", "code": "insufficient_quota"}}
-        ),
-        lambda: _error(429, **{"retry-after": "86400"}),
+        lambda: error(401),
+        lambda: error(402),
+        lambda: error(403),
+        lambda: error(429, code="insufficient_quota"),
+        lambda: error(429, code="enforced_spend_limit_reached"),
+        lambda: error(400, "Your credit balance is too low"),
+        lambda: error(200, "pay", "insufficient_quota"),
+        lambda: error(429, **{"retry-after": "86400"}),
     ],
 )
 def test_what_no_request_can_get_past_stops_the_run_at_once_and_it_goes_on_later(
@@ -138,34 +115,29 @@ def test_what_no_request_can_get_past_stops_the_run_at_once_and_it_goes_on_later
 
     def closing(request: httpx.Request) -> httpx.Response:
         sent.append(request)
-        return _good() if len(sent) <= 3 else answer()
+        return good() if len(sent) <= 3 else answer()
+
+    def answering(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return good()
 
     with pytest.raises(StopRunError) as caught:
         _ask(closing, tmp_path, 30)
     assert "\n" not in str(caught.value) and caught.value.hint and len(sent) == 4
     sent.clear()
-    assert (
-        all(r.text == "hello" for r in _ask(lambda r: sent.append(r) or _good(), tmp_path, 30))
-        and len(sent) == 27
-    )
+    assert all(reply.text == "hello" for reply in _ask(answering, tmp_path, 30))
+    assert len(sent) == 27
 
 
 def test_the_same_faults_of_claude(tmp_path: Path) -> None:
     def claude(kind: str, status: int) -> Replies:
-        answer = httpx.Response(
-            status, json={"type": "error", "error": {"type": kind, "message": "m"}}
-        )
-        transport = Transport(transport=httpx.MockTransport(lambda _: answer))
-        llm = ClaudeGenerator(api_key="k" * 20)
-        return generate_all(
-            llm, [Prompt("q")], tmp_path / kind, clock=FakeClock(), transport=transport
-        )
+        body = {"type": "error", "error": {"type": kind, "message": "m"}}
+        server = transport(lambda _: httpx.Response(status, json=body))
+        llm, out = ClaudeGenerator(api_key="k" * 20), tmp_path / kind
+        return generate_all(llm, [Prompt("q")], out, clock=FakeClock(), transport=server)
 
-    for kind, status in (
-        ("authentication_error", 401),
-        ("billing_error", 402),
-        ("permission_error", 403),
-    ):
+    refusals = {"authentication_error": 401, "billing_error": 402, "permission_error": 403}
+    for kind, status in refusals.items():
         with pytest.raises(StopRunError):
             claude(kind, status)
         with pytest.raises(StopRunError):
@@ -175,38 +147,37 @@ def test_the_same_faults_of_claude(tmp_path: Path) -> None:
 
 
 def test_waits_are_those_of_the_provider_in_all_its_spellings(tmp_path: Path) -> None:
-    for i, (value, seconds) in enumerate(
-        # the clock starts at 1,000 s
-        {"7": 7.0, "0.25": 0.25, "Thu, 01 Jan 1970 00:16:50 GMT": 10.0}.items()
-    ):
-        clock, answers = FakeClock(), iter([_error(429, **{"retry-after": value}), _good()])
-        assert (
-            _ask(lambda _, answers=answers: next(answers), tmp_path / str(i), clock=clock)[0].text
-            == "hello"
-        )
-        assert clock.slept == [seconds]
-    for i, nonsense in enumerate(["soon", "-5", "nan", "1e999", ""]):
-        clock, answers = FakeClock(), iter([_error(429, **{"retry-after": nonsense}), _good()])
-        assert (
-            _ask(lambda _, answers=answers: next(answers), tmp_path / f"n{i}", clock=clock)[0].text
-            == "hello"
-        )
-        assert len(clock.slept) == 1 and 0.5 <= clock.slept[0] <= 1
+    folders = (tmp_path / str(i) for i in itertools.count())
+
+    def waits(retry_after: str) -> list[float]:
+        """Returns the seconds slept between a refusal with this header and a good answer."""
+        answers = iter([error(429, **{"retry-after": retry_after}), good()])
+        clock = FakeClock()
+        (reply,) = _ask(lambda _: next(answers), next(folders), clock=clock)
+        assert reply.text == "hello"
+        return clock.slept
+
+    assert waits("7") == [7.0]
+    assert waits("0.25") == [0.25]
+    assert waits("Thu, 01 Jan 1970 00:16:50 GMT") == [10.0]  # the clock starts at 1,000 s
+    for nonsense in ("soon", "-5", "nan", "1e999", ""):
+        (wait,) = waits(nonsense)
+        assert 0.5 <= wait <= 1
 
 
 def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(
     tmp_path: Path,
 ) -> None:
-    """Faults are drawn by request and attempt, so they are the same whatever the order."""
+    """A request has the same faults in whatever order requests come: they are drawn by attempt."""
     tries: Counter[bytes] = Counter()
     faulty, lock = Counter[str](), threading.Lock()
     answers: dict[str, Callable[[], httpx.Response]] = {
         **PASSING,
-        "wait": lambda: _error(429, **{"retry-after": "2"}),
-        "no JSON": lambda: _good("I would rather not"),
-        "wrong JSON": lambda: _good('{"b": 1}'),
-        "empty": lambda: _good(""),
-        "cut off": lambda: _good('{"a": "hel', "length"),
+        "wait": lambda: error(429, **{"retry-after": "2"}),
+        "no JSON": lambda: good("I would rather not"),
+        "wrong JSON": lambda: good('{"b": 1}'),
+        "empty": lambda: good(""),
+        "cut off": lambda: good('{"a": "hel', "length"),
     }
 
     def server(request: httpx.Request) -> httpx.Response:
@@ -214,20 +185,20 @@ def test_a_thousand_requests_with_a_fifth_of_all_answers_faulty_lose_nothing(
             attempt, tries[request.content] = tries[request.content], tries[request.content] + 1
             rng = seeded(request.content.decode(), attempt)
             if rng.random() >= 0.2:
-                return _good('{"a": "yes"}')
+                return good('{"a": "yes"}')
             fault = rng.choice(sorted(answers))
             faulty[fault] += 1
         return answers[fault]()
 
-    transport = Transport(transport=httpx.MockTransport(server))
     prompts = [Prompt(f"p{i}", schema=SCHEMA) for i in range(1000)]
-    replies = generate_all(
-        LLM, prompts, tmp_path, clock=FakeClock(), transport=transport, concurrency=64
-    )
+    options = {"clock": FakeClock(), "transport": transport(server), "concurrency": 64}
+    replies = generate_all(LLM, prompts, tmp_path, **options)
     done = sum(r.error is None and json.loads(r.text) == {"a": "yes"} for r in replies)
     rejected = sum(str(r.error).startswith(("invalid", "cut off", "rejected")) for r in replies)
     failed = sum(str(r.error).startswith("failed") for r in replies)
+    # A prompt is given up after three replies that cannot be used; few draw three in a row.
     assert done + rejected + failed == 1000 and failed == 0 and done >= 995
+    # Every kind of fault was drawn.
     assert len(faulty) == len(answers) and sum(faulty.values()) > 200
 
 

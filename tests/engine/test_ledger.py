@@ -1,6 +1,9 @@
+"""The ledger keeps what it was given, and notices whatever was changed, cut off or lost since."""
+
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -18,21 +21,14 @@ from seedfree.errors import (
     LedgerLockedError,
     StopRunError,
 )
+from tests.engine.ledgers import append, execute, fill
 
-
-def _fill(folder: Path, n: int = 20) -> None:
-    with Ledger(folder) as ledger:
-
-        async def work() -> None:
-            await asyncio.gather(
-                *(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n))
-            )
-
-        asyncio.run(work())
+# What a disk writes at once: after a loss of power each sector is there or not.
+SECTOR = 512
 
 
 def test_an_entry_is_read_again_by_another_ledger(tmp_path: Path) -> None:
-    _fill(tmp_path)
+    fill(tmp_path)
     with Ledger(tmp_path) as ledger:
         entry = ledger.get("k7")
         assert entry is not None and entry.body == b"body 7" and entry.status == 200
@@ -40,16 +36,16 @@ def test_an_entry_is_read_again_by_another_ledger(tmp_path: Path) -> None:
 
 
 def test_entries_are_numbered_without_gaps_in_the_order_of_appending(tmp_path: Path) -> None:
-    _fill(tmp_path)
+    fill(tmp_path)
     with Ledger(tmp_path) as ledger:
         assert [e.n for e in ledger.entries("reply")] == list(range(20))
         assert [e.key for e in ledger.entries("reply")] == [f"k{i}" for i in range(20)]
 
 
 def test_the_last_answer_of_a_key_counts(tmp_path: Path) -> None:
-    _fill(tmp_path, 1)
+    fill(tmp_path, 1)
     with Ledger(tmp_path) as ledger:
-        asyncio.run(ledger.append(Entry("reply", "k0", b"later", 200)))
+        append(ledger, Entry("reply", "k0", b"later", 200))
         entry = ledger.get("k0")
         assert entry is not None and entry.body == b"later"
 
@@ -65,20 +61,16 @@ def test_the_last_answer_of_a_key_counts(tmp_path: Path) -> None:
     ],
 )
 def test_a_changed_or_missing_entry_is_noticed(tmp_path: Path, damage: str) -> None:
-    _fill(tmp_path)
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
-        connection.execute(damage)
-    connection.close()
+    fill(tmp_path)
+    execute(tmp_path, damage)
     with pytest.raises(LedgerDamagedError, match="missing or changed"):
         Ledger(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["DELETE FROM entries WHERE n > 17", "DELETE FROM entries"])
 def test_a_cut_end_is_noticed(tmp_path: Path, damage: str) -> None:
-    _fill(tmp_path)
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
-        connection.execute(damage)
-    connection.close()
+    fill(tmp_path)
+    execute(tmp_path, damage)
     with pytest.raises(LedgerDamagedError, match="of 20 entries"):
         Ledger(tmp_path)
 
@@ -92,9 +84,9 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_only_claims_to_be_read_only_is_damaged(tmp_path: Path) -> None:
-    _fill(tmp_path)
+    fill(tmp_path)
     data = bytearray((tmp_path / "ledger.sqlite").read_bytes())
-    data[18] = 9  # the version that writing needs: reading goes on
+    data[18] = 9  # SQLite's "write version": with an unknown one a file can only be read
     (tmp_path / "ledger.sqlite").write_bytes(data)
     with pytest.raises(LedgerDamagedError):
         Ledger(tmp_path)
@@ -104,20 +96,64 @@ def test_a_second_process_is_turned_away_and_a_copy_of_the_lock_file_changes_not
     tmp_path: Path,
 ) -> None:
     code = f"from seedfree.engine.ledger import Ledger; Ledger({str(tmp_path)!r})"
+    command = [sys.executable, "-c", code]
     with Ledger(tmp_path):
+        # A process that closes any file drops the POSIX locks that it holds on that file.
         shutil.copy(tmp_path / ".lock", tmp_path / "copy")
         (tmp_path / ".lock").read_bytes()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        assert "LedgerLockedError" in done.stderr
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "LedgerLockedError" in second.stderr
         with pytest.raises(LedgerLockedError):
             Ledger(tmp_path)
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
+    for _ in range(2):  # as it is made, and as it is opened again
+        with Ledger(tmp_path) as ledger:
+            synchronous, journal = (
+                ledger._writes.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("synchronous", "journal_mode")
+            )
+            assert synchronous == 2 and journal == "wal"  # 2 is FULL
+
+
+def test_a_loss_of_power_within_a_commit_loses_nothing_that_was_told(tmp_path: Path) -> None:
+    """Any sectors of the last commit may be missing, and the head may be that of the commit before.
+
+    Nobody was told of the last commit yet, so it may be lost; the five before it may not.
+    """
+
+    def entry(i: int, size: int) -> Entry:
+        return Entry("reply", f"k{i}", random.Random(i).randbytes(size), 200)
+
+    with Ledger(tmp_path / "live") as ledger:
+        for i in range(5):
+            append(ledger, entry(i, 3000))
+        shutil.copytree(tmp_path / "live", tmp_path / "before")
+        append(ledger, entry(5, 9000))
+        shutil.copytree(tmp_path / "live", tmp_path / "after")
+    before, after = (
+        (tmp_path / state / "ledger.sqlite-wal").read_bytes() for state in ("before", "after")
+    )
+    assert after.startswith(before)
+    sectors = range(len(before), len(after), SECTOR)
+    cut = [after[:at] for at in sectors]
+    holed = [after[:at] + bytes(SECTOR) + after[at + SECTOR :] for at in sectors]
+    for i, log in enumerate([after, *cut, *holed]):
+        run = tmp_path / str(i)
+        shutil.copytree(tmp_path / "before", run)
+        (run / "ledger.sqlite-wal").write_bytes(log)
+        with Ledger(run) as ledger:
+            keys = [entry.key for entry in ledger.entries("reply")]
+        # A sector that was to hold zeros is none the worse for not having been written.
+        whole = log == after
+        assert keys == [f"k{n}" for n in range(6 if whole else 5)]
 
 
 def test_after_a_failed_commit_nothing_more_is_taken(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
+    # Every statement that writes an entry fails from here on.
     ledger._writes.execute("DROP TABLE entries")
 
     async def work() -> None:
@@ -138,21 +174,23 @@ def test_a_folder_that_is_a_file_is_a_setting_to_change(tmp_path: Path) -> None:
 def test_the_folder_and_every_file_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with Ledger(folder) as ledger:
-        asyncio.run(ledger.append(Entry("reply", "k", b"")))
+        append(ledger, Entry("reply", "k", b""))
         assert folder.stat().st_mode & 0o777 == 0o700
         modes = {p.name: p.stat().st_mode & 0o777 for p in folder.iterdir()}
     names = {".lock", "ledger.head", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"}
     assert modes == dict.fromkeys(names, 0o600)
     assert {p.name for p in folder.iterdir()} == {".lock", "ledger.head", "ledger.sqlite"}
+    # A copy or a backup may have opened the file to others.
     (folder / "ledger.sqlite").chmod(0o644)
-    _fill(folder, 1)
+    fill(folder, 1)
     assert (folder / "ledger.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_database_alone_is_a_whole_ledger_and_a_wrong_head_is_not(tmp_path: Path) -> None:
-    _fill(tmp_path)
+    fill(tmp_path)
+    # Somebody copied the database and nothing else.
     (tmp_path / "ledger.head").unlink()
-    _fill(tmp_path, 3)
+    fill(tmp_path, 3)
     with Ledger(tmp_path) as ledger:
         assert len(ledger) == 23
     (tmp_path / "ledger.head").write_bytes(b"")
@@ -161,9 +199,9 @@ def test_the_database_alone_is_a_whole_ledger_and_a_wrong_head_is_not(tmp_path: 
 
 
 def test_a_head_behind_the_ledger_is_that_of_a_killed_run(tmp_path: Path) -> None:
-    _fill(tmp_path)
+    fill(tmp_path)
     before = (tmp_path / "ledger.head").read_bytes()
-    _fill(tmp_path, 5)
+    fill(tmp_path, 5)
     (tmp_path / "ledger.head").write_bytes(before)
     with Ledger(tmp_path) as ledger:
         assert len(ledger) == 25
@@ -171,10 +209,10 @@ def test_a_head_behind_the_ledger_is_that_of_a_killed_run(tmp_path: Path) -> Non
 
 
 def test_another_history_of_the_same_length_is_noticed(tmp_path: Path) -> None:
-    _fill(tmp_path / "a")
+    fill(tmp_path / "a")
     with Ledger(tmp_path / "b") as ledger:
         for i in range(20):
-            asyncio.run(ledger.append(Entry("reply", f"other{i}", b"")))
+            append(ledger, Entry("reply", f"other{i}", b""))
     shutil.copy(tmp_path / "b" / "ledger.sqlite", tmp_path / "a")
     with pytest.raises(LedgerDamagedError, match="changed"):
         Ledger(tmp_path / "a")
@@ -183,7 +221,8 @@ def test_another_history_of_the_same_length_is_noticed(tmp_path: Path) -> None:
 def test_the_head_is_there_before_those_who_wait_are_told(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         for i in range(3):
-            asyncio.run(ledger.append(Entry("reply", f"k{i}", b"")))
+            append(ledger, Entry("reply", f"k{i}", b""))
+            # The head begins with the number of entries.
             assert int.from_bytes((tmp_path / "ledger.head").read_bytes()[:8]) == i + 1
 
 
@@ -191,7 +230,7 @@ def test_a_failed_head_stops_the_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger._head.close()
     with pytest.raises(StopRunError, match="Cannot write"):
-        asyncio.run(ledger.append(Entry("reply", "k", b"")))
+        append(ledger, Entry("reply", "k", b""))
     ledger.close()
 
 
@@ -215,6 +254,7 @@ def test_a_full_or_read_only_disk_is_a_setting(
         raise error
 
     monkeypatch.setattr("seedfree.engine.ledger.connect", connect)
+    # A file that could be written and is "read-only" all the same would count as damaged.
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ConfigError, match="Cannot write"):
         Ledger(tmp_path)
@@ -223,17 +263,17 @@ def test_a_full_or_read_only_disk_is_a_setting(
 def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.close()
-    ledger.close()
+    ledger.close()  # a second time does no harm
     with pytest.raises(StopRunError, match="closed"):
-        asyncio.run(ledger.append(Entry("reply", "k", b"")))
+        append(ledger, Entry("reply", "k", b""))
 
 
 def test_a_reader_needs_no_lock_and_any_thread_may_read(tmp_path: Path) -> None:
-    reader = Ledger.reader(tmp_path)
+    reader = Ledger.reader(tmp_path)  # before there is a ledger
     with pytest.raises(LedgerError, match="Entry 3"):
         reader.read(3)
     with Ledger(tmp_path) as ledger:
-        asyncio.run(ledger.append(Entry("config", "", b"{}")))
+        append(ledger, Entry("config", "", b"{}"))
         kept = asyncio.run(ledger.append(Entry("reply", "k", "ไทย".encode(), 200, {"a": "ข"})))
         assert reader.read(1) == kept
     with ThreadPoolExecutor(4) as threads:
@@ -242,15 +282,13 @@ def test_a_reader_needs_no_lock_and_any_thread_may_read(tmp_path: Path) -> None:
         reader.read(2)
     reader.close()
     assert {p.name for p in tmp_path.iterdir()} == {".lock", "ledger.head", "ledger.sqlite"}
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
-        connection.execute("UPDATE entries SET body = x'00' WHERE n = 1")
-    connection.close()
+    execute(tmp_path, "UPDATE entries SET body = x'00' WHERE n = 1")
     with pytest.raises(LedgerError, match="was changed"):
         reader.read(1)
 
 
 def test_answers_of_a_run_are_read_for_another(tmp_path: Path) -> None:
-    _fill(tmp_path, 3)
+    fill(tmp_path, 3)
     assert {e.key for e in Ledger.answers(tmp_path)} == {"k0", "k1", "k2"}
     with pytest.raises(ConfigError, match="holds no ledger"):
         list(Ledger.answers(tmp_path / "nowhere"))

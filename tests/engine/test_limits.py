@@ -1,7 +1,10 @@
+"""How much is sent at once: slots, caps by the minute, and what providers say they have left."""
+
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +25,7 @@ def _crowded(**wait: float) -> RetryableError:
 async def _refused(
     limits: Limits, clock: VirtualClock, error: RetryableError, attempt: int = 0
 ) -> int:
-    """A request that is refused after half a second; the number of its next attempt."""
+    """Sends a request that is refused after half a second; returns the number of the next try."""
     try:
         async with limits.slot() as slot:
             await clock.sleep(0.5)
@@ -32,7 +35,7 @@ async def _refused(
 
 
 class Provider:
-    """Answers after a second of virtual time, and remembers when it was asked."""
+    """A provider that answers after a second of virtual time and remembers when it was asked."""
 
     def __init__(self, clock: VirtualClock, limits: Limits, *, seconds: float = 1.0) -> None:
         self.clock, self.limits, self.seconds = clock, limits, seconds
@@ -73,6 +76,7 @@ def test_a_burst_of_refusals_halves_once_and_success_raises_it_to_the_users_figu
         assert limits.allowed == 32 and limits.retries == 64
         provider = Provider(clock, limits)
         await asyncio.gather(*(provider.ask(i) for i in range(40)))
+        # A whole round of successes raises it by one.
         assert 32 < limits.allowed < 34 and provider.most <= 33
         await asyncio.gather(*(provider.ask(i) for i in range(5000)))
         assert limits.allowed == 64 and provider.most == 64
@@ -85,6 +89,7 @@ def test_refusals_one_after_another_lower_it_to_one_and_no_further() -> None:
     limits = Limits(64, clock=clock, attempts=99)
 
     async def work() -> None:
+        # Six halve 64 to one; the others find nothing to halve.
         for i in range(12):
             await _refused(limits, clock, _crowded(), i)
         assert limits.allowed == 1
@@ -112,18 +117,20 @@ def test_the_whole_provider_waits_as_long_as_it_says() -> None:
         await _refused(limits, clock, _crowded(retry_after=30.0))
 
     _together(refused(), *(provider.ask(i) for i in range(20)))
+    # The clock starts at 1,000 s, and the refusal comes half a second later. The other three
+    # slots were given out before it.
     early = [at for at in provider.sent if at < 1000.5]
     assert len(early) == 3 and min(set(provider.sent) - set(early)) == pytest.approx(1030.5)
 
 
 def test_a_longer_wait_than_the_cap_stops_the_run() -> None:
     clock = VirtualClock()
+    limits = Limits(4, clock=clock, longest_wait=60)
     with pytest.raises(StopRunError, match="3600 s.*again later"):
-        asyncio.run(
-            _refused(Limits(4, clock=clock, longest_wait=60), clock, _crowded(retry_after=3600.0))
-        )
+        asyncio.run(_refused(limits, clock, _crowded(retry_after=3600.0)))
 
 
+# Fewer examples than usual: each is a simulation of hundreds of requests.
 @settings(max_examples=40)
 @given(st.integers(1, 4000), st.integers(1, 300), st.integers(0, 2**32))
 @example(1, 3, 0)
@@ -136,12 +143,10 @@ def test_no_minute_holds_more_requests_than_the_cap(cap: int, width: int, seed: 
     n = min(400, 3 * cap)
     _together(*(provider.ask(i) for i in range(n)))
     for first, after in zip(provider.sent, provider.sent[cap:], strict=False):
-        assert after - first >= 60 - 1e-6
+        assert after - first >= 60 - 1e-6  # times are sums of floats
     # The cap, or the slots, and not some lesser rate decide how long it takes.
-    assert (
-        provider.sent[-1] - 1000
-        <= 1.05 * max(60 * n / cap, n / width * provider.seconds) + provider.seconds
-    )
+    least = max(60 * n / cap, n / width * provider.seconds)
+    assert provider.sent[-1] - 1000 <= 1.05 * least + provider.seconds
 
 
 @settings(max_examples=30)
@@ -167,40 +172,40 @@ NOW = 1_000_000_000.0
 SOON = datetime.fromtimestamp(NOW + 20, UTC).isoformat().replace("+00:00", "Z")
 
 
+def _anthropic(resource: str, remaining: str) -> dict[str, str]:
+    head = f"anthropic-ratelimit-{resource}"
+    return {f"{head}-remaining": remaining, f"{head}-reset": SOON}
+
+
+def _openai(resource: str, remaining: str, reset: str) -> dict[str, str]:
+    return {
+        f"x-ratelimit-remaining-{resource}": remaining,
+        f"x-ratelimit-reset-{resource}": reset,
+    }
+
+
+def _others(remaining: str, reset: str) -> dict[str, str]:
+    return {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
-        (
-            {
-                "anthropic-ratelimit-requests-remaining": "0",
-                "anthropic-ratelimit-requests-reset": SOON,
-            },
-            20,
-        ),
-        (
-            {
-                "Anthropic-Ratelimit-Output-Tokens-Remaining": "90",
-                "anthropic-ratelimit-output-tokens-reset": SOON,
-            },
-            20,
-        ),
-        (
-            {
-                "anthropic-ratelimit-requests-remaining": "5",
-                "anthropic-ratelimit-requests-reset": SOON,
-            },
-            0,
-        ),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0.5s"}, 360.5),
-        ({"x-ratelimit-remaining-tokens": "99", "x-ratelimit-reset-tokens": "17ms"}, 0.017),
-        ({"x-ratelimit-remaining-tokens": "100", "x-ratelimit-reset-tokens": "17ms"}, 0),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h2m3s"}, 3723),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{(NOW + 7) * 1000:.0f}"}, 7),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 7:.0f}"}, 7),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}, 12),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, 0),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "nan"}, 0),
-        ({"x-ratelimit-remaining": "none", "x-ratelimit-reset": "12"}, 0),
+        (_anthropic("requests", "0"), 20),
+        ({name.title(): value for name, value in _anthropic("output-tokens", "90").items()}, 20),
+        (_anthropic("requests", "5"), 0),
+        (_openai("requests", "0", "6m0.5s"), 360.5),
+        # The next request needs 100 tokens.
+        (_openai("tokens", "99", "17ms"), 0.017),
+        (_openai("tokens", "100", "17ms"), 0),
+        (_openai("requests", "0", "1h2m3s"), 3723),
+        # A time in milliseconds, a time in seconds, and a span in seconds.
+        (_others("0", f"{(NOW + 7) * 1000:.0f}"), 7),
+        (_others("0", f"{NOW + 7:.0f}"), 7),
+        (_others("0", "12"), 12),
+        (_others("0", "soon"), 0),
+        (_others("0", "nan"), 0),
+        (_others("none", "12"), 0),
         ({"x-ratelimit-remaining": "0"}, 0),
         ({"x-ratelimit-limit-requests": "0", "content-type": "text/html"}, 0),
     ],
@@ -231,19 +236,19 @@ def test_nothing_is_sent_while_the_provider_has_nothing_left() -> None:
         async with limits.slot() as slot:
             sent.append(clock.monotonic())
             left = b"0" if len(sent) == 4 else b"9"
-            limits.succeeded(
-                slot, 0, [(b"x-ratelimit-remaining", left), (b"x-ratelimit-reset", b"40")]
-            )
+            headers = [(b"x-ratelimit-remaining", left), (b"x-ratelimit-reset", b"40")]
+            limits.succeeded(slot, 0, headers)
 
     _together(*(ask() for _ in range(10)))
+    # The fourth answer says that nothing is left for 40 s.
     assert sent == pytest.approx([1000] * 4 + [1040] * 6)
 
 
 def test_a_provider_that_refuses_most_requests_for_long_makes_steady_progress() -> None:
-    """It takes five requests a second and refuses the rest for as long as the second lasts."""
+    """The provider takes five requests a second, and refuses the rest until the second is over."""
     clock = VirtualClock()
     limits = Limits(64, clock=clock)
-    taken: dict[int, int] = {}
+    taken: Counter[int] = Counter()
     done, early, closed_until = [], [], 0.0
 
     async def ask(i: int) -> None:
@@ -256,10 +261,9 @@ def test_a_provider_that_refuses_most_requests_for_long_makes_steady_progress() 
                         early.append(i)
                     await clock.sleep(0.05)
                     second = int(clock.monotonic())
-                    taken[second] = taken.get(second, 0) + 1
+                    taken[second] += 1
                     if taken[second] > 5:
-                        wait = second + 1 - clock.monotonic()
-                        raise _crowded(retry_after=wait)
+                        raise _crowded(retry_after=second + 1 - clock.monotonic())
                     limits.succeeded(slot, 0)
                     done.append(clock.monotonic())
                     return
@@ -271,7 +275,9 @@ def test_a_provider_that_refuses_most_requests_for_long_makes_steady_progress() 
     _together(*(ask(i) for i in range(400)))
     assert len(done) == 400 and not early
     # 80 seconds is the least that it could take.
-    assert done[-1] - 1000 < 1.3 * 80 and limits.retries < 400
+    assert done[-1] - 1000 < 1.3 * 80
+    # Less than one refusal for each request.
+    assert limits.retries < 400
 
 
 def test_a_provider_that_refuses_everything_fails_after_the_last_attempt() -> None:
@@ -285,4 +291,4 @@ def test_a_provider_that_refuses_everything_fails_after_the_last_attempt() -> No
 
     with pytest.raises(RetryableError, match="slow down"):
         asyncio.run(work())
-    assert limits.retries == 7
+    assert limits.retries == 7  # eight attempts in all

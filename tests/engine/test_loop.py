@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,11 @@ import seedfree as sf
 from seedfree.engine.loop import Threads
 from seedfree.errors import ConfigError
 from seedfree.records import Prompt, Reply
-from tests.fakes import thai, thai_llm
-from tests.test_pipeline import _pipeline
+from tests.fakes import small_pipeline, thai, thai_llm
 
 
 class _Slow:
-    """Answers `quick` prompts; the others wait for ever. `waits` is set once three do."""
+    """A model that answers `quick` prompts and no more; `waits` is set once three others wait."""
 
     def __init__(self, quick: int) -> None:
         self.left, self.waits = quick, threading.Event()
@@ -43,61 +41,61 @@ def test_a_blocking_call_in_an_async_component_is_an_error_and_not_a_deadlock(
     seen: list[str] = []
 
     class Nested:
+        """A generator that starts a run of its own and blocks."""
+
         identity = "nested"
 
         async def generate(self, prompt: Prompt) -> Reply:
             with pytest.raises(ConfigError, match=r"await pipeline\.arun") as caught:
-                _pipeline().run(size=2, out=tmp_path / "inner")
+                small_pipeline().run(size=2, out=tmp_path / "inner")
             seen.append(str(caught.value))
             return thai(prompt)
 
-    assert _pipeline(Nested()).run(size=2, out=tmp_path / "outer").status == "complete"
+    assert small_pipeline(Nested()).run(size=2, out=tmp_path / "outer").status == "complete"
     assert seen and "\n" not in seen[0] and not (tmp_path / "inner").exists()
 
 
 def test_what_the_error_advises_works(tmp_path: Path) -> None:
     class Awaits:
+        """A generator that awaits a run of its own."""
+
         identity = "awaits"
 
         async def generate(self, prompt: Prompt) -> Reply:
-            await _pipeline().arun(size=2, out=tmp_path / f"{prompt.seed}", concurrency=1)
+            await small_pipeline().arun(size=2, out=tmp_path / f"{prompt.seed}", concurrency=1)
             return thai(prompt)
 
     class Plain:
+        """A generator that blocks, too, in a thread."""
+
         identity = "plain"
 
         def generate(self, prompt: Prompt) -> Reply:
-            _pipeline().run(size=2, out=tmp_path / f"plain-{prompt.seed}")
+            small_pipeline().run(size=2, out=tmp_path / f"plain-{prompt.seed}")
             return thai(prompt)
 
     for llm in (Awaits(), Plain()):
         out = tmp_path / llm.identity
-        assert _pipeline(llm).run(size=2, out=out, concurrency=1).status == "complete"
-
-
-def _interrupted_by(end: Callable[[asyncio.Task[sf.Run]], object], out: Path) -> BaseException:
-    """What `arun` raises when `end` is done to its task while three requests wait."""
-    slow = _Slow(quick=12)
-
-    async def caller() -> None:
-        task = asyncio.create_task(_pipeline(slow.llm).arun(size=40, out=out, concurrency=3))
-        await asyncio.to_thread(slow.waits.wait)
-        end(task)
-        await task
-
-    with pytest.raises(asyncio.CancelledError) as caught:
-        asyncio.run(caller())
-    return caught.value
+        assert small_pipeline(llm).run(size=2, out=out, concurrency=1).status == "complete"
 
 
 def test_a_cancelled_arun_has_put_its_files_in_order(tmp_path: Path) -> None:
-    _interrupted_by(lambda task: task.cancel(), tmp_path / "cut")
+    slow, out = _Slow(quick=12), tmp_path / "cut"
+
+    async def caller() -> None:
+        task = asyncio.create_task(small_pipeline(slow.llm).arun(size=40, out=out, concurrency=3))
+        await asyncio.to_thread(slow.waits.wait)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(caller())
     cut = sf.Run.open(tmp_path / "cut")
     assert cut.status == "stopped" and "interrupted" in cut.message and 0 < len(cut.dataset) < 40
     assert cut.manifest["rows"] == len(cut.dataset)
     again, whole = thai_llm(), thai_llm()
-    assert _pipeline(again).run(size=40, out=tmp_path / "cut").status == "complete"
-    assert _pipeline(whole).run(size=40, out=tmp_path / "whole").status == "complete"
+    assert small_pipeline(again).run(size=40, out=tmp_path / "cut").status == "complete"
+    assert small_pipeline(whole).run(size=40, out=tmp_path / "whole").status == "complete"
     assert len(again.calls) < len(whole.calls)
 
 
@@ -106,15 +104,16 @@ def test_a_time_out_waits_for_the_files_too(tmp_path: Path) -> None:
 
     async def caller() -> str:
         loop = asyncio.get_running_loop()
+
+        def time_out() -> None:
+            """Lets the time be up once the requests wait."""
+            slow.waits.wait()
+            loop.call_soon_threadsafe(limit.reschedule, loop.time())
+
         try:
             async with asyncio.timeout(None) as limit:
-                threading.Thread(
-                    target=lambda: (
-                        slow.waits.wait()
-                        and loop.call_soon_threadsafe(limit.reschedule, loop.time())
-                    )
-                ).start()
-                await _pipeline(slow.llm).arun(size=40, out=tmp_path, concurrency=3)
+                threading.Thread(target=time_out).start()
+                await small_pipeline(slow.llm).arun(size=40, out=tmp_path, concurrency=3)
         except TimeoutError:
             return sf.Run.open(tmp_path).status
         return "no time-out"
@@ -123,7 +122,7 @@ def test_a_time_out_waits_for_the_files_too(tmp_path: Path) -> None:
 
 
 def test_a_second_cancellation_ends_the_wait(tmp_path: Path) -> None:
-    """The diversity filter, which a stopping run still asks, holds the first cancellation up."""
+    """The run that stops still asks its diversity filter, which holds up the first cancellation."""
     slow, stuck, go = _Slow(quick=12), threading.Event(), threading.Event()
 
     class Stuck:
@@ -133,9 +132,8 @@ def test_a_second_cancellation_ends_the_wait(tmp_path: Path) -> None:
             raise RuntimeError("too late to matter")
 
     async def caller() -> bool:
-        task = asyncio.create_task(
-            _pipeline(slow.llm, diversity=Stuck()).arun(size=40, out=tmp_path, concurrency=3)
-        )
+        pipeline = small_pipeline(slow.llm, diversity=Stuck())
+        task = asyncio.create_task(pipeline.arun(size=40, out=tmp_path, concurrency=3))
         await asyncio.to_thread(slow.waits.wait)
         task.cancel()
         await asyncio.to_thread(stuck.wait)
@@ -150,27 +148,25 @@ def test_a_second_cancellation_ends_the_wait(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_has_a_loop_of_its_own(tmp_path: Path) -> None:
-    """In a fresh process, because forking one with threads is only safe where none of them holds a lock."""
+    """Runs in a fresh process: this one has threads, and a fork copies the locks they hold."""
     code = f"""
 import os, sys
 from pathlib import Path
-from tests.test_pipeline import _pipeline
+from tests.fakes import small_pipeline
 out = Path({str(tmp_path)!r})
-assert _pipeline().run(size=2, out=out / "before").status == "complete"
+assert small_pipeline().run(size=2, out=out / "before").status == "complete"
 child = os.fork()
 if child == 0:
-    status = _pipeline().run(size=2, out=out / "child").status
+    status = small_pipeline().run(size=2, out=out / "child").status
     os._exit(0 if status == "complete" else 1)
 _, status = os.waitpid(child, 0)
-assert _pipeline().run(size=2, out=out / "after").status == "complete"
+assert small_pipeline().run(size=2, out=out / "after").status == "complete"
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-    process = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
-        {**os.environ},
-        setpgroup=0,
-    )
+    # Python warns of any fork where threads run, which is what this test is about.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    process = os.posix_spawn(sys.executable, command, {**os.environ}, setpgroup=0)
+    # A deadlock in the child would hold the test up for ever.
     timer = threading.Timer(30, os.killpg, (process, signal.SIGKILL))
     timer.start()
     try:
@@ -178,10 +174,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
     finally:
         timer.cancel()
     assert os.waitstatus_to_exitcode(status) == 0
-    files = [
-        (tmp_path / name / "dataset.jsonl").read_bytes() for name in ("before", "child", "after")
-    ]
-    assert len({len(f.splitlines()) for f in files}) == 1
+    datasets = [sf.Run.open(tmp_path / name).dataset for name in ("before", "child", "after")]
+    assert [len(dataset) for dataset in datasets] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("wrong", [SystemExit(3), KeyboardInterrupt()])
@@ -192,8 +186,8 @@ def test_a_component_that_exits_ends_its_call_and_not_the_loop(
         raise wrong
 
     with pytest.raises(type(wrong)):
-        _pipeline(sf.FunctionGenerator(leave)).run(size=2, out=tmp_path / "left")
-    assert _pipeline().run(size=2, out=tmp_path / "next").status == "complete"
+        small_pipeline(sf.FunctionGenerator(leave)).run(size=2, out=tmp_path / "left")
+    assert small_pipeline().run(size=2, out=tmp_path / "next").status == "complete"
 
 
 def test_calls_that_never_end_leave_a_thread_to_those_that_follow() -> None:
@@ -206,13 +200,12 @@ def test_calls_that_never_end_leave_a_thread_to_those_that_follow() -> None:
             end.wait()
 
         # Some have to queue before two of them are stuck.
-        quick = [asyncio.ensure_future(threads.call(time.monotonic)) for _ in range(8)]
-        await asyncio.gather(*quick)
+        await asyncio.gather(*(threads.call(time.monotonic) for _ in range(8)))
         slow = [asyncio.ensure_future(threads.call(wait)) for _ in range(2)]
         for _ in slow:
             await asyncio.to_thread(stuck.acquire)
-        for each in slow:
-            each.cancel()
+        for call in slow:
+            call.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
         try:
             return str(await asyncio.wait_for(threads.call(lambda: "done"), 10))

@@ -1,10 +1,10 @@
+"""What comes back from a damaged ledger, and how a run goes on with it."""
+
 from __future__ import annotations
 
-import asyncio
 import shutil
-import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,28 +13,12 @@ from seedfree.cli import main
 from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.salvage import Salvaged, salvage
 from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, LedgerLockedError
-from seedfree.records import Context, Prompt, Reply, Topic
-from tests.fakes import FakeClock, sentence, thai, thai_llm
+from seedfree.generators.function import FunctionGenerator
+from seedfree.records import Prompt
+from tests.engine.ledgers import append, execute, fill
+from tests.fakes import FakeClock, published, small_pipeline, thai_llm
 
 PAGE = 4096
-PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md")
-
-
-def _fill(folder: Path, n: int = 40) -> None:
-    with Ledger(folder, clock=FakeClock()) as ledger:
-
-        async def work() -> None:
-            await asyncio.gather(
-                *(ledger.append(Entry("reply", f"k{i}", b"body %d" % i, 200)) for i in range(n))
-            )
-
-        asyncio.run(work())
-
-
-def _execute(folder: Path, statement: str) -> None:
-    with sqlite3.connect(folder / "ledger.sqlite") as connection:
-        connection.execute(statement)
-    connection.close()
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -46,21 +30,9 @@ def _keys(folder: Path) -> set[str]:
         return {entry.key for entry in ledger.entries("reply")}
 
 
-class _Source:
-    def contexts(self, topic: Topic) -> list[Context]:
-        return [Context(text=sentence(topic.text, i, words=40)) for i in range(2)]
-
-
-def _run(llm: Any, out: Path, **settings: Any) -> sf.Run:
-    pipeline = sf.Pipeline(
-        "th",
-        llm,
-        contexts=[_Source()],
-        filters=[],
-        diversity=None,
-        tasks=[sf.Summarization(), sf.ClosedQA()],
-    )
-    return pipeline.run(size=30, out=out, clock=FakeClock(), concurrency=1, **settings)
+def _run(llm: FunctionGenerator, out: Path, reuse: Sequence[Path] = ()) -> sf.Run:
+    pipeline = small_pipeline(llm, tasks=[sf.Summarization(), sf.ClosedQA()])
+    return pipeline.run(size=30, out=out, clock=FakeClock(), concurrency=1, reuse=reuse)
 
 
 def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost(
@@ -69,41 +41,39 @@ def test_a_damaged_run_goes_on_in_the_new_folder_and_asks_only_for_what_was_lost
     whole = thai_llm()
     _run(whole, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "bad")
-    data = bytearray((tmp_path / "bad" / "ledger.sqlite").read_bytes())
+    ledger = tmp_path / "bad" / "ledger.sqlite"
+    data = bytearray(ledger.read_bytes())
+    # Three pages in the middle, away from the header.
     middle = len(data) // PAGE // 2 * PAGE
     data[middle : middle + 3 * PAGE] = bytes(3 * PAGE)
-    (tmp_path / "bad" / "ledger.sqlite").write_bytes(data)
+    ledger.write_bytes(data)
     with pytest.raises(LedgerDamagedError) as caught:
         _run(thai_llm(), tmp_path / "bad")
     assert f"Run: seedfree salvage {tmp_path / 'bad'} NEW_FOLDER" in str(caught.value)
 
     saved = salvage(tmp_path / "bad", tmp_path / "new")
     assert saved.lost is not None and 0 < saved.lost < saved.entries
-    replies = len(_keys(tmp_path / "whole")) - len(_keys(tmp_path / "new"))
+    lost = len(_keys(tmp_path / "whole")) - len(_keys(tmp_path / "new"))
+    assert 0 < lost < len(whole.calls)
     shutil.copytree(tmp_path / "new", tmp_path / "copy")
-    for name, settings in (("new", {}), ("other", {"reuse": [tmp_path / "copy"]})):
+    for out, reuse in ((tmp_path / "new", []), (tmp_path / "other", [tmp_path / "copy"])):
         again = thai_llm()
-        run = _run(again, tmp_path / name, **settings)
-        assert run.status == "complete" and 0 < len(again.calls) == replies < len(whole.calls)
-        assert all(
-            (tmp_path / name / f).read_bytes() == (tmp_path / "whole" / f).read_bytes()
-            for f in PUBLISHED
-        )
+        run = _run(again, out, reuse)
+        assert run.status == "complete" and len(again.calls) == lost
+        assert published(out) == published(tmp_path / "whole")
 
 
 def test_generate_all_goes_on_too(tmp_path: Path) -> None:
     prompts = [Prompt(f"prompt {i}") for i in range(30)]
-
-    def answer(prompt: Prompt) -> Reply:
-        return thai(prompt)
-
-    llm = sf.FunctionGenerator(answer, name="thai")
-    texts = [r.text for r in sf.generate_all(llm, prompts, out=tmp_path / "a", concurrency=1)]
-    _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 21")
+    # The replies themselves are let go: they would keep the database open.
+    texts = [r.text for r in sf.generate_all(thai_llm(), prompts, tmp_path / "a", concurrency=1)]
+    execute(tmp_path / "a", "DELETE FROM entries WHERE n = 21")
     saved = salvage(tmp_path / "a", tmp_path / "b")
+    # Each prompt has a request and a reply. One reply is gone, and the entry after it cannot be
+    # checked.
     assert saved == Salvaged(58, 2)
-    llm = sf.FunctionGenerator(answer, name="thai")
-    again = sf.generate_all(llm, prompts, out=tmp_path / "b", concurrency=1)
+    llm = thai_llm()
+    again = sf.generate_all(llm, prompts, tmp_path / "b", concurrency=1)
     assert [r.text for r in again] == texts and len(llm.calls) == 1
 
 
@@ -120,8 +90,8 @@ def test_generate_all_goes_on_too(tmp_path: Path) -> None:
 def test_a_damaged_entry_costs_at_most_itself_and_the_next(
     tmp_path: Path, damage: str, lost: set[str]
 ) -> None:
-    _fill(tmp_path / "a")
-    _execute(tmp_path / "a", damage)
+    fill(tmp_path / "a", 40)
+    execute(tmp_path / "a", damage)
     before = _bytes(tmp_path / "a")
     assert salvage(tmp_path / "a", tmp_path / "b") == Salvaged(40 - len(lost), len(lost))
     assert _keys(tmp_path / "b") == {f"k{i}" for i in range(40)} - lost
@@ -131,10 +101,10 @@ def test_a_damaged_entry_costs_at_most_itself_and_the_next(
 
 
 def test_a_sound_ledger_is_copied_and_what_was_lost_may_be_unknown(tmp_path: Path) -> None:
-    _fill(tmp_path / "a")
+    fill(tmp_path / "a", 40)
     (tmp_path / "a" / "ledger.head").unlink()
     assert salvage(tmp_path / "a", tmp_path / "b") == Salvaged(40, 0)
-    _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 7")
+    execute(tmp_path / "a", "DELETE FROM entries WHERE n = 7")
     (tmp_path / "c").mkdir()
     assert salvage(tmp_path / "a", tmp_path / "c") == Salvaged(38, None)
 
@@ -142,10 +112,11 @@ def test_a_sound_ledger_is_copied_and_what_was_lost_may_be_unknown(tmp_path: Pat
 def test_a_log_is_read_past_its_damaged_frame(tmp_path: Path) -> None:
     with Ledger(tmp_path / "live") as ledger:
         for i in range(60):
-            asyncio.run(ledger.append(Entry("reply", f"k{i}", bytes(3000), 200)))
+            append(ledger, Entry("reply", f"k{i}", bytes(3000), 200))
         shutil.copytree(tmp_path / "live", tmp_path / "killed")
     log = tmp_path / "killed" / "ledger.sqlite-wal"
     data = bytearray(log.read_bytes())
+    # One bit of the tenth frame or so: SQLite itself reads a log up to the first bad frame.
     data[10 * PAGE] ^= 1
     log.write_bytes(data)
     with pytest.raises(LedgerDamagedError, match="of 60 entries"):
@@ -157,7 +128,7 @@ def test_a_log_is_read_past_its_damaged_frame(tmp_path: Path) -> None:
 def test_what_cannot_be_salvaged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no ledger"):
         salvage(tmp_path / "nowhere", tmp_path / "out")
-    _fill(tmp_path / "a")
+    fill(tmp_path / "a", 40)
     with pytest.raises(ConfigError, match="not empty"):
         salvage(tmp_path / "a", tmp_path / "a")
     with Ledger(tmp_path / "a"), pytest.raises(LedgerLockedError):
@@ -170,9 +141,10 @@ def test_what_cannot_be_salvaged_is_refused(tmp_path: Path) -> None:
 def test_the_command_says_what_was_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _fill(tmp_path / "a")
-    _execute(tmp_path / "a", "DELETE FROM entries WHERE n = 39")
+    fill(tmp_path / "a", 40)
+    execute(tmp_path / "a", "DELETE FROM entries WHERE n = 39")
     assert main(["salvage", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
-    assert "39 entries saved" in (said := capsys.readouterr().out) and "1 lost" in said
+    report = capsys.readouterr().out
+    assert "39 entries saved" in report and "1 lost" in report
     assert main(["salvage", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
     assert "not empty" in capsys.readouterr().err

@@ -1,5 +1,11 @@
+"""A task's fields as a JSON schema that every provider takes, and replies read back into them."""
+
+from __future__ import annotations
+
 import copy
-from typing import Literal
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import jsonschema
 import pytest
@@ -7,45 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from seedfree.engine.schema import CONSTRAINTS, closed_schema
-from seedfree.errors import ConfigError
+from seedfree.engine.schema import CONSTRAINTS, closed_schema, find_json, parse
+from seedfree.errors import ConfigError, InvalidReplyError
+
+Schema = dict[str, Any]
 
 
-class Pair(BaseModel):
+class Scored(BaseModel):
     title: str
     score: int = Field(3, ge=1, le=5)
 
 
-class Pairs(BaseModel):
-    pairs: list[Pair] = Field(min_length=2, description="Two.")
+class Nested(BaseModel):
+    pairs: list[Scored] = Field(min_length=2, description="Two.")
     form: Literal["a", "b"]
-    best: Pair | None = None
+    best: Scored | None = None
 
 
 class Tree(BaseModel):
-    children: list["Tree"]
-
-
-def test_references_are_resolved_and_field_names_that_are_keywords_survive():
-    pair = {
-        "type": "object",
-        "properties": {
-            "title": {"type": "string"},
-            "score": {"type": "integer", "description": "(maximum 5, minimum 1)"},
-        },
-        "required": ["title", "score"],
-        "additionalProperties": False,
-    }
-    assert closed_schema(Pairs.model_json_schema()) == {
-        "type": "object",
-        "properties": {
-            "pairs": {"type": "array", "items": pair, "description": "Two. (minItems 2)"},
-            "form": {"type": "string", "enum": ["a", "b"]},
-            "best": {"anyOf": [pair, {"type": "null"}]},
-        },
-        "required": ["pairs", "form", "best"],
-        "additionalProperties": False,
-    }
+    children: list[Tree]
 
 
 class Open(BaseModel):
@@ -64,101 +50,118 @@ class Bare(BaseModel):
     items: list
 
 
+def test_references_are_resolved_and_field_names_that_are_keywords_survive() -> None:
+    scored = {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string"},
+            "score": {"type": "integer", "description": "(maximum 5, minimum 1)"},
+        },
+        "required": ["title", "score"],
+        "additionalProperties": False,
+    }
+    assert closed_schema(Nested.model_json_schema()) == {
+        "type": "object",
+        "properties": {
+            "pairs": {"type": "array", "items": scored, "description": "Two. (minItems 2)"},
+            "form": {"type": "string", "enum": ["a", "b"]},
+            "best": {"anyOf": [scored, {"type": "null"}]},
+        },
+        "required": ["pairs", "form", "best"],
+        "additionalProperties": False,
+    }
+
+
+def _field(schema: object) -> Schema:
+    return {"type": "object", "properties": {"x": schema}}
+
+
 @pytest.mark.parametrize(
     ("schema", "match"),
     [
         (Tree.model_json_schema(), "refers to itself"),
-        ({"type": "object", "properties": {"x": {"$ref": "#"}}}, "refers to itself"),
-        ({"type": "object", "properties": {"x": {"$ref": "#/$defs/X"}}}, "does not hold"),
-        ({"type": "object", "properties": {"x": {"$ref": "https://x.example/s"}}}, "does not hold"),
+        (_field({"$ref": "#"}), "refers to itself"),
+        (_field({"$ref": "#/$defs/X"}), "does not hold"),
+        (_field({"$ref": "https://x.example/s"}), "does not hold"),
         (Open.model_json_schema(), "words leaves its keys open"),
         (Anything.model_json_schema(), "value accepts anything"),
         (Fixed.model_json_schema(), "both uses prefixItems"),
         (Bare.model_json_schema(), "items"),
         ({"type": "array", "items": {"type": "string"}}, "not an object"),
-        ({"type": "object", "properties": {"x": True}}, "x is not an object"),
+        (_field(True), "x is not an object"),
         ({}, "accepts anything"),
     ],
 )
-def test_what_no_provider_takes_is_a_clear_error(schema, match):
+def test_what_no_provider_takes_is_a_clear_error(schema: Schema, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         closed_schema(schema)
 
 
+# Schemas of any shape, whose fields may be named like keywords of JSON Schema.
 names = st.sampled_from(["title", "default", "minimum", "properties", "$ref", "evidence", "คำถาม"])
-leaves = st.one_of(
-    st.fixed_dictionaries(
-        {"type": st.just("string")},
-        optional={
-            "minLength": st.integers(0, 3),
-            "maxLength": st.integers(3, 9),
-            "pattern": st.just("."),
-            "title": st.text(max_size=3),
-            "default": st.just(""),
-            "description": st.text(max_size=5),
-        },
-    ),
-    st.fixed_dictionaries(
-        {"type": st.sampled_from(["integer", "number"])},
-        optional={"minimum": st.integers(), "multipleOf": st.just(2)},
-    ),
-    st.fixed_dictionaries({"enum": st.just(["a", None, 1])}),
-    st.fixed_dictionaries(
-        {"type": st.just(["string", "null"])}, optional={"maxLength": st.just(3)}
-    ),
+texts = st.fixed_dictionaries(
+    {"type": st.just("string")},
+    optional={
+        "minLength": st.integers(0, 3),
+        "maxLength": st.integers(3, 9),
+        "pattern": st.just("."),
+        "title": st.text(max_size=3),
+        "default": st.just(""),
+        "description": st.text(max_size=5),
+    },
+)
+numbers = st.fixed_dictionaries(
+    {"type": st.sampled_from(["integer", "number"])},
+    optional={"minimum": st.integers(), "multipleOf": st.just(2)},
+)
+choices = st.fixed_dictionaries({"enum": st.just(["a", None, 1])})
+nullable = st.fixed_dictionaries(
+    {"type": st.just(["string", "null"])}, optional={"maxLength": st.just(3)}
 )
 
 
-def _grow(inner):
+def _objects(fields: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
+    properties = st.dictionaries(names, fields, min_size=1, max_size=3)
+    return properties.map(lambda p: {"type": "object", "properties": p, "title": "T"})
+
+
+def _grow(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
+    some = st.lists(inner, min_size=1, max_size=3)
+    length = {"minItems": st.integers(0, 4)}
     return st.one_of(
-        st.fixed_dictionaries(
-            {"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 4)}
-        ),
-        st.lists(inner, min_size=1, max_size=3).map(lambda options: {"anyOf": options}),
-        st.lists(inner, min_size=1, max_size=3).map(lambda options: {"oneOf": options}),
-        inner.map(lambda one: {"allOf": [one]}),
-        objects(inner),
+        st.fixed_dictionaries({"type": st.just("array"), "items": inner}, optional=length),
+        some.map(lambda options: {"anyOf": options}),
+        some.map(lambda options: {"oneOf": options}),
+        inner.map(lambda schema: {"allOf": [schema]}),
+        _objects(inner),
     )
 
 
-def objects(inner):
-    return st.dictionaries(names, inner, min_size=1, max_size=3).map(
-        lambda fields: {"type": "object", "properties": fields, "title": "T"}
-    )
+leaves = st.one_of(texts, numbers, choices, nullable)
+schemas = _objects(st.recursive(leaves, _grow, max_leaves=8))
 
 
-schemas = objects(st.recursive(leaves, _grow, max_leaves=8))
-
-
-def nodes(schema):
-    """Every schema inside a schema, but not the maps of fields."""
+def _nodes(schema: Schema) -> Iterator[Schema]:
+    """Yields every schema inside a schema, but not the maps of fields."""
     yield schema
     for inner in [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]:
-        yield from nodes(inner)
+        yield from _nodes(inner)
     if "items" in schema:
-        yield from nodes(schema["items"])
+        yield from _nodes(schema["items"])
 
 
-ALLOWED = {
-    "type",
-    "enum",
-    "const",
-    "description",
-    "anyOf",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-}
+ALLOWED = set(
+    "type enum const description anyOf properties required additionalProperties items".split()
+)
 
 
 @given(schemas)
-def test_every_closed_schema_holds_only_what_providers_take(schema):
+def test_every_closed_schema_holds_only_what_providers_take(schema: Schema) -> None:
     before = copy.deepcopy(schema)
     closed = closed_schema(schema)
     assert schema == before
     jsonschema.Draft202012Validator.check_schema(closed)
-    for node in nodes(closed):
+    for node in _nodes(closed):
         assert set(node) <= ALLOWED
         if node.get("type") == "object":
             assert node["additionalProperties"] is False
@@ -167,6 +170,69 @@ def test_every_closed_schema_holds_only_what_providers_take(schema):
 
 
 @given(schemas)
-def test_constraints_that_a_server_takes_stay(schema):
-    for node in nodes(closed_schema(schema, keep=CONSTRAINTS)):
+def test_constraints_that_a_server_takes_stay(schema: Schema) -> None:
+    for node in _nodes(closed_schema(schema, keep=CONSTRAINTS)):
         assert set(node) <= ALLOWED | CONSTRAINTS
+
+
+class Pair(BaseModel):
+    question: str
+    answer: str
+
+
+GOOD = Pair(question="อะไร", answer="ข้าว")
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "JSON",
+        "```json\nJSON\n```",
+        "Here you are: JSON I hope it helps {really}",
+        '<think>maybe {"question": 1}</think>JSON',
+        "In {curly} words: JSON",
+        "\ufeff  JSON",
+    ],
+)
+def test_an_object_is_found_in_whatever_stands_around_it(around: str) -> None:
+    reply = json.dumps(GOOD.model_dump(), ensure_ascii=False)
+    assert parse(around.replace("JSON", reply), Pair) == GOOD
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        '["question"]',
+        '{"question": "a"}',
+        '{"question": "a", "answer": 1}',
+        '{"question": "a", "answer": NaN}',
+        '{"question": "a", "answer": "b"',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"question": ' + "9" * 10_000 + ', "answer": "b"}',
+        "{" * 2_000_000,
+    ],
+)
+def test_anything_else_is_an_invalid_reply(text: str) -> None:
+    with pytest.raises(InvalidReplyError) as caught:
+        parse(text, Pair)
+    assert len(str(caught.value)) < 400
+
+
+@given(st.text() | st.text(alphabet='{}[]":,\\ntrue0.eE-', max_size=200))
+def test_no_text_raises_anything_else(text: str) -> None:
+    try:
+        assert isinstance(find_json(text), dict)
+    except InvalidReplyError:
+        pass
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.lists(st.booleans())),
+    st.text(alphabet="ก \n`"),
+)
+def test_every_object_comes_back_as_it_was(value: dict[str, object], around: str) -> None:
+    assert find_json(around + json.dumps(value) + around) == value

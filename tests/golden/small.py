@@ -1,4 +1,4 @@
-"""A small run whose folder stands in the suite, with a task, a source, topics and a language of its own.
+"""A small run whose folder stands in the suite; a user made its task, source and language.
 
 python -m tests.golden.small make FOLDER     makes it anew; a commit that has to says why
 python -m tests.golden.small replay COPY     runs it again; asks nothing
@@ -14,6 +14,8 @@ import seedfree as sf
 from tests.fakes import LetterEncoder, thai
 
 HERE = Path(__file__).parent
+
+# What follows decides the bytes of the folder `run`, the names of classes and fields included.
 TOPICS = [
     "ข้าวแคบ",
     "ตุงล้านนา",
@@ -46,7 +48,7 @@ class Proverb(sf.TaskTemplate):
 
 
 class Notes:
-    """A source of the user's; it knows nothing of every fourth topic."""
+    """A user's own source, which has no text on every fourth topic."""
 
     def __init__(self, share: float) -> None:
         self.share = share
@@ -70,6 +72,7 @@ def pipeline(answer: sf.FunctionGenerator) -> sf.Pipeline:
 
 
 def asked(prompt: sf.Prompt) -> sf.Reply:
+    """Fails: whatever a replay needs stands in the ledger."""
     raise AssertionError(f"asked for a new reply: {prompt.user[:200]}")
 
 

@@ -11,20 +11,16 @@ from pathlib import Path
 import pytest
 
 import seedfree as sf
-from tests.fakes import thai
+from tests.fakes import published, thai
 from tests.golden.small import asked, pipeline
 
 HERE = Path(__file__).parent
 RUN = HERE / "run"
-PUBLISHED = ("dataset.jsonl", "dropped.jsonl", "README.md")
 LARGE = HERE.parents[2] / "shared" / "runs"
 
 
-def published(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in PUBLISHED}
-
-
 def copied(folder: Path, to: Path) -> Path:
+    """Copies a run, as private as its files were when it was made."""
     shutil.copytree(folder, to)
     for path in (to, *to.rglob("*")):
         os.chmod(path, 0o700 if path.is_dir() else 0o600)
@@ -40,13 +36,13 @@ def test_a_run_of_the_version_before_publishes_the_same_bytes_and_asks_nothing(
     tmp_path: Path,
 ) -> None:
     folder = copied(RUN, tmp_path / "run")
-    (folder / "manifest.json").unlink()  # the rows' verdicts are found anew, too
+    (folder / "manifest.json").unlink()  # so that the filters judge every row again
     assert replayed(folder).status == "complete"
     assert published(folder) == published(RUN)
 
 
 def test_a_new_run_takes_over_its_replies_and_its_contexts(tmp_path: Path) -> None:
-    # The class of one source lies in another module than it did when the run was made.
+    # The class of one source stood in another module when the run was made.
     run = replayed(tmp_path / "new", reuse=[copied(RUN, tmp_path / "run")])
     assert run.status == "complete"
     assert published(run.path) == published(RUN)
@@ -62,15 +58,12 @@ def test_other_settings_are_refused_as_they_are_in_a_new_run(tmp_path: Path) -> 
 
 
 def test_what_a_run_records_names_no_module(tmp_path: Path) -> None:
-    run = pipeline(sf.FunctionGenerator(thai, name="golden")).run(
-        size=5, out=tmp_path / "new", seed=3
-    )
-    rows = (
-        sqlite3.connect(run.path / "ledger.sqlite")
-        .execute("SELECT key || headers || body FROM entries")
-        .fetchall()
-    )
-    text = "\n".join(str(row) for row in rows) + (run.path / "manifest.json").read_text("utf-8")
+    llm = sf.FunctionGenerator(thai, name="golden")
+    run = pipeline(llm).run(size=5, out=tmp_path / "new", seed=3)
+    ledger = sqlite3.connect(run.path / "ledger.sqlite")
+    rows = ledger.execute("SELECT key || headers || body FROM entries").fetchall()
+    ledger.close()
+    text = "\n".join(map(str, rows)) + (run.path / "manifest.json").read_text("utf-8")
     assert not re.findall(r"seedfree\.\w+|tests\.\w+|__main__|\bat 0x", text)
     assert '"kind": "own:Notes"' in text and '"kind": "WrittenContexts"' in text
 

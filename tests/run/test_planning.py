@@ -1,3 +1,5 @@
+"""How many contexts each task gets in a round, and how many rows each task is to give."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -71,5 +73,5 @@ def test_a_task_that_yields_under_two_percent_of_fifty_contexts_is_closed() -> N
 def test_a_task_that_dries_up_later_is_closed_too() -> None:
     state = _plan()
     state.learn(50, 50)
-    state.learn(50, 50)
+    state.learn(50, 50)  # rows in all: the second fifty contexts gave none
     assert state.closed

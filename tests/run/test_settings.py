@@ -1,3 +1,5 @@
+"""The settings of a run, as its folder keeps them: what counts, what differs, what is left out."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -35,13 +37,13 @@ def test_differing_names_the_setting_inside() -> None:
     assert differing(was, was) == []
 
 
+def _fingerprint(**settings: object) -> str:
+    return fingerprint(sf.Pipeline("th", sf.ClaudeGenerator(api_key="k"), **settings).settings())
+
+
 def test_equal_pipelines_have_one_fingerprint() -> None:
-    one, two = (sf.Pipeline("th", sf.ClaudeGenerator(api_key="k")).settings() for _ in range(2))
-    assert fingerprint(one) == fingerprint(two)
-    other = sf.Pipeline(
-        "th", sf.ClaudeGenerator(api_key="k"), tasks=[sf.ClosedQA(pairs=2)]
-    ).settings()
-    assert fingerprint(one) != fingerprint(other)
+    assert _fingerprint() == _fingerprint()
+    assert _fingerprint() != _fingerprint(tasks=[sf.ClosedQA(pairs=2)])
 
 
 def test_a_field_that_a_language_does_not_use_leaves_no_trace() -> None:

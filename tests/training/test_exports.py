@@ -235,16 +235,6 @@ def test_bad_rows_are_refused_before_anything_is_written(rows, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
-def test_an_export_does_not_train_and_says_what_does(rows, tmp_path, kind):
-    with pytest.raises(
-        ConfigError,
-        match=r"trains nothing\. Call write\(dataset, out\), then .* run: .* train .*\.yaml",
-    ):
-        kind("org/base").train(rows, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("kind", EXPORTS)
 def test_a_base_model_s_folder_is_found_from_anywhere(rows, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base").mkdir()

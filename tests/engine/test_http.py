@@ -1,3 +1,5 @@
+"""Sending a request and reading what comes back: faults, limits, URLs, the machine's settings."""
+
 from __future__ import annotations
 
 import asyncio
@@ -28,7 +30,9 @@ from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunEr
 
 
 def _answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(status, httpx.Headers({k.replace("_", "-"): v for k, v in headers.items()}), body)
+    # Names of arguments hold no hyphens.
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, httpx.Headers(names), body)
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
@@ -84,10 +88,9 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 
 @given(st.text())
 def test_retry_after_is_never_negative_whatever_a_server_sends(value: str) -> None:
-    found = retry_after(
-        httpx.Headers([(b"retry-after", value.encode("utf-8", "replace"))]), now=0.0
-    )
-    assert found is None or 0 <= found < float("inf")
+    headers = httpx.Headers([(b"retry-after", value.encode("utf-8", "replace"))])
+    seconds = retry_after(headers, now=0.0)
+    assert seconds is None or 0 <= seconds < float("inf")
 
 
 def test_an_echoed_key_is_not_repeated() -> None:
@@ -123,17 +126,21 @@ def test_https_and_loopback_are_allowed(url: str) -> None:
     assert check_url(url) == url.rstrip("/")
 
 
-def _send(handler: object, **settings: float) -> Answer:
+def _send(transport: Transport, url: str = "https://api.example/v1") -> Answer:
+    """Sends a request and closes the transport."""
+
     async def work() -> Answer:
-        transport = Transport(transport=httpx.MockTransport(handler), **settings)  # type: ignore[arg-type]
         try:
-            return await transport.send(
-                httpx.Request("POST", "https://api.example/v1", content=b"{}")
-            )
+            return await transport.send(httpx.Request("POST", url, content=b"{}"))
         finally:
             await transport.close()
 
     return asyncio.run(work())
+
+
+def _scripted(handler: object, **settings: float) -> Transport:
+    """Returns a transport whose answers a function makes, at once or awaited."""
+    return Transport(transport=httpx.MockTransport(handler), **settings)  # type: ignore[arg-type]
 
 
 def test_a_reset_is_retryable() -> None:
@@ -141,7 +148,7 @@ def test_a_reset_is_retryable() -> None:
         raise httpx.ReadError("reset")
 
     with pytest.raises(RetryableError, match="ReadError"):
-        _send(reset)
+        _send(_scripted(reset))
 
 
 def test_a_server_that_never_ends_meets_the_deadline() -> None:
@@ -150,7 +157,7 @@ def test_a_server_that_never_ends_meets_the_deadline() -> None:
         raise AssertionError
 
     with pytest.raises(RetryableError, match="no answer in time"):
-        _send(slow, timeout=0.01)
+        _send(_scripted(slow, timeout=0.01))
 
 
 def test_redirects_are_not_followed() -> None:
@@ -161,18 +168,19 @@ def test_redirects_are_not_followed() -> None:
         return httpx.Response(307, headers={"location": "https://elsewhere.example/"})
 
     with pytest.raises(RequestError, match="307"):
-        _send(redirect)
+        _send(_scripted(redirect))
     assert seen == ["api.example"]
 
 
 def test_a_body_is_capped_in_decoded_bytes() -> None:
     bomb = gzip.compress(b"\0" * (MAX_BODY + 1))
+    answer = httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"})
     with pytest.raises(RequestError, match="larger"):
-        _send(lambda _: httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"}))
+        _send(_scripted(lambda _: answer))
 
 
 class Wire:
-    """A server that sends the same bytes whatever is asked, and then hangs up or waits."""
+    """A server that sends `answer` whatever is asked, and then hangs up, or waits if `hang`."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -198,6 +206,7 @@ class Wire:
                 connection.close()
 
     def close(self) -> None:
+        # The thread waits for a connection, and this one tells it to end.
         with socket.create_connection(self._socket.getsockname()) as last:
             last.sendall(b"bye")
             self._thread.join()
@@ -207,22 +216,13 @@ class Wire:
 
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    made = Wire()
-    yield made
-    made.close()
+    with contextlib.closing(Wire()) as wire:
+        yield wire
 
 
 def _ask(wire: Wire, answer: bytes, url: str = "", **settings: float) -> Answer:
     wire.answer = answer
-
-    async def work() -> Answer:
-        transport = Transport(**settings)
-        try:
-            return await transport.send(httpx.Request("POST", url or wire.url, content=b"{}"))
-        finally:
-            await transport.close()
-
-    return asyncio.run(work())
+    return _send(Transport(**settings), url or wire.url)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def _ask(wire: Wire, answer: bytes, url: str = "", **settings: float) -> Answer:
         b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\nhalf",
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 8\r\n\r\nnot gzip",
-        b"\x16\x03\x01 this is no HTTP at all\r\n\r\n",
+        b"\x16\x03\x01 this is no HTTP at all\r\n\r\n",  # TLS begins so
         b"HTTP/1.1 999999 OK\r\n\r\n",
     ],
 )
@@ -243,12 +243,13 @@ def test_resets_and_cut_or_senseless_answers_are_retryable(wire: Wire, answer: b
 
 
 def test_a_body_that_drips_meets_the_deadline_of_the_whole_exchange(wire: Wire) -> None:
-    wire.hang = True
+    wire.hang = True  # the rest of the 100 bytes never comes
     with pytest.raises(RetryableError, match="no answer in time"):
         _ask(wire, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nh", timeout=0.05)
 
 
 def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
+    # Small on the wire, and larger than what may be kept.
     bomb = gzip.compress(b"\0" * (4 * MAX_BODY))
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
     with pytest.raises(RequestError, match="larger than 32 MiB"):
@@ -258,21 +259,15 @@ def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
 def test_a_refused_connection_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-    async def work() -> None:
-        transport = Transport()
-        try:
-            await transport.send(httpx.Request("POST", url))
-        finally:
-            await transport.close()
-
+    # The port is free again, so nothing listens on it.
     with pytest.raises(RetryableError):
-        asyncio.run(work())
+        _send(Transport(), url)
 
 
 def test_the_environments_proxy_is_used_but_not_for_this_machine(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The server is the proxy, too: it answers whatever it is asked.
     monkeypatch.setenv("http_proxy", wire.url.removesuffix("/v1"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -283,6 +278,7 @@ def test_the_environments_proxy_is_used_but_not_for_this_machine(
 def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrency(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # The soft and the hard limit; 256 files are left to the rest of the process.
     limits = {"now": (1024, 4096)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.update(now=pair))
