@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 from seedfree._seeds import balanced, seeded
+from seedfree.engine.pool import Pool
 from seedfree.engine.schema import parse
 from seedfree.errors import TopicsExhaustedError
 from seedfree.protocols import Session
@@ -124,7 +125,7 @@ class TopicStream:
     topics of the waves up to w - 2, so that no wave waits for the slowest reply of the one before.
 
     Args:
-        submit: Takes the requests as work; see `run.pool.Pool.submit`.
+        pool: Takes the requests as work.
         changed: Called when there are more topics, or when their end is known.
         cultural_share: Share of the requests that ask about the culture, 0 to 1.
         limit: The most topics. `None` for as many as the run needs.
@@ -137,14 +138,14 @@ class TopicStream:
     def __init__(
         self,
         session: Session,
-        submit: Callable[..., None],
+        pool: Pool,
         changed: Callable[[], None] = lambda: None,
         *,
         cultural_share: float = 0.5,
         limit: int | None = None,
         temperature: float = 0.95,
     ) -> None:
-        self._session, self._submit, self._changed = session, submit, changed
+        self._session, self._pool, self._changed = session, pool, changed
         self._share, self._temperature = cultural_share, temperature
         self._limit = math.inf if limit is None else limit
         self.topics: list[Topic] = []
@@ -190,7 +191,7 @@ class TopicStream:
         wave = _Wave(first, min(2**number, _WIDEST), self._counts[max(number - 1, 0)])
         self._waves.append(wave)
         for place in range(wave.width):
-            self._submit((0, number, place), "topics", partial(self._ask, wave, place))
+            self._pool.submit((0, number, place), "topics", partial(self._ask, wave, place))
 
     async def _ask(self, wave: _Wave, place: int) -> None:
         position = wave.first + place

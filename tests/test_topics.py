@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from seedfree.engine.pool import Pool
 from seedfree.errors import TopicsExhaustedError
 from seedfree.languages import Language
 from seedfree.records import Prompt, Reply, Topic
@@ -34,8 +35,15 @@ def _fresh(_: Prompt, sample: int) -> list[str]:
     return [sentence(sample, i, words=5) for i in range(20)]
 
 
-def _take(session: FakeSession, n: int, **settings: Any) -> list[Topic]:
-    return list(asyncio.run(TopicStream(session, **settings).take(n)))
+def _take(session: FakeSession, n: int, width: int = 8, **settings: Any) -> list[Topic]:
+    async def work() -> list[Topic]:
+        pool = Pool(width)
+        stream = TopicStream(session, pool, **settings)
+        stream.want(n)
+        await pool.drain()
+        return stream.topics[:n]
+
+    return asyncio.run(work())
 
 
 def test_topics_are_of_both_kinds_and_numbered() -> None:
@@ -54,6 +62,35 @@ def test_more_topics_begin_with_the_same_ones() -> None:
     assert _take(FakeSession(_fresh), 300)[:50] == _take(FakeSession(_fresh), 50)
 
 
+def test_which_topics_come_hangs_neither_on_the_width_nor_on_when_more_are_wanted() -> None:
+    async def in_steps(session: FakeSession) -> list[Topic]:
+        pool = Pool(3)
+        stream = TopicStream(session, pool)
+        for n in (1, 30, 31, 300):
+            stream.want(n)
+            await pool.drain()
+        return stream.topics
+
+    sessions = [FakeSession(_fresh) for _ in range(3)]
+    streams = [_take(sessions[0], 999, width=1), _take(sessions[1], 999, width=100)]
+    wanted = [FakeSession(_fresh), FakeSession(_fresh)]
+    steps = asyncio.run(in_steps(wanted[0]))
+    assert streams[0] == streams[1] and steps[:300] == streams[0][:300]
+    _take(wanted[1], 300)
+    asked = [sorted(prompt.user for prompt in session.prompts) for session in wanted]
+    assert asked[0] == asked[1], "the same requests, whether wanted at once or bit by bit"
+
+
+def test_a_wave_sees_the_topics_up_to_the_one_before_the_last() -> None:
+    session = FakeSession(_fresh)
+    topics = _take(session, 200)
+    waves = [session.prompts[start : 2 * start + 1] for start in (0, 1, 3)]
+    texts = [[t.text for t in topics[start:stop]] for start, stop in ((0, 20), (20, 60))]
+    shown = [[sum(t in p.user for t in part) for part in texts for p in wave] for wave in waves]
+    assert shown[0] == [0, 0] and not any(shown[1])
+    assert all(shown[2][:4]) and not any(shown[2][4:])
+
+
 def test_every_facet_is_met_before_one_is_met_again() -> None:
     session = FakeSession(_fresh)
     _take(session, 700, cultural_share=1.0)
@@ -64,7 +101,7 @@ def test_every_facet_is_met_before_one_is_met_again() -> None:
 
 def test_prompts_show_what_is_there_as_what_to_avoid() -> None:
     session = FakeSession(_fresh)
-    topics = _take(session, 60)
+    topics = _take(session, 100)
     assert any(topics[0].text in p.user for p in session.prompts[1:])
     sent_with = {(prompt.system, prompt.temperature) for prompt in session.prompts}
     assert sent_with == {(session.language.persona, 0.95)}
@@ -102,7 +139,7 @@ def test_the_limit_holds() -> None:
 
 def test_given_topics_count_once() -> None:
     stream = GivenTopics([Topic("ข้าว"), Topic("ปลา"), Topic(" ข้าว"), Topic("...")])
-    assert [(t.text, t.position, t.kind) for t in asyncio.run(stream.take(9))] == [
+    assert [(t.text, t.position, t.kind) for t in stream.topics] == [
         ("ข้าว", 0, "given"),
         ("ปลา", 1, "given"),
     ]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
+from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession
 from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
@@ -55,7 +56,7 @@ class ContextStream:
 
     Args:
         sources: Each with its settings, which are part of the key of what it gave.
-        submit: Takes work; see `run.pool.Pool.submit`.
+        pool: Takes the lookups as work.
         changed: Called when there are more contexts, or their end is known.
 
     Attributes:
@@ -67,11 +68,11 @@ class ContextStream:
         sources: Sequence[tuple[ContextSource, Any]],
         topics: Topics,
         session: RunSession,
-        submit: Callable[..., None],
+        pool: Pool,
         changed: Callable[[], None],
     ) -> None:
         self._sources, self._topics, self._session = list(sources), topics, session
-        self._submit, self._changed = submit, changed
+        self._pool, self._changed = pool, changed
         self._turn = seeded(session.seed, "sources").random()
         self.contexts: list[Context] = []
         self._texts: set[str] = set()
@@ -79,8 +80,9 @@ class ContextStream:
         self._waiting: dict[int, list[Context]] = {}
         self._block, self._stop = 0, _FIRST_BLOCK
         self._given_up = False
-        # By the most contexts that a topic gave so far, the best of what `_goal` weighs.
-        self._most, self._best = 1, dict[int, int]()
+        # The most contexts that a topic gave so far; and by it, over the settled prefixes, the
+        # highest of what `_goal` adds to the contexts wanted.
+        self._most, self._early, self._late = 1, 0, dict[int, int]()
         # A source that brought a topic along is asked about it first.
         self._owners = {
             topic.text: n
@@ -112,7 +114,7 @@ class ContextStream:
         self._topics.want(goal)
         while self._started < min(goal, len(self._topics.topics)):
             work = partial(self._look_up, self._started)
-            self._submit((1, self._started), "contexts", work)
+            self._pool.submit((1, self._started), "contexts", work)
             self._started += 1
 
     def bare(self, i: int) -> Context:
@@ -125,10 +127,10 @@ class ContextStream:
     def _goal(self) -> int:
         """Returns how many topics to look up, as far as the settled ones tell."""
         n = self._wanted if self._sources else 0
-        # Before the first block is settled nothing is known of how many contexts a topic gives.
-        goal = min(n, 3 * _FIRST_BLOCK)
-        for most, best in self._best.items():
-            goal = max(goal, -(-(best + n) // most))
+        # Until the first block is settled, one context a topic is all that is known to be usual.
+        goal = min(n + self._early, 3 * _FIRST_BLOCK) if n else 0
+        for most, weight in self._late.items():
+            goal = max(goal, -(-(n + weight) // most))
         return min(goal, self._last)
 
     @property
@@ -162,9 +164,11 @@ class ContextStream:
                 self._block += 1
                 self._stop += _FIRST_BLOCK << self._block
         self._most = max(self._most, new)
-        if self._settled >= _FIRST_BLOCK:
+        if self._settled < _FIRST_BLOCK:
+            self._early = max(self._early, self._settled - len(self.contexts))
+        else:
             weight = self._most * self._settled - len(self.contexts)
-            self._best[self._most] = max(self._best.get(self._most, weight), weight)
+            self._late[self._most] = max(self._late.get(self._most, weight), weight)
 
     async def _about(self, topic: Topic) -> list[Context]:
         """Returns what the first source that knows the topic has of it."""

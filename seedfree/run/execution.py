@@ -25,6 +25,7 @@ from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.loop import Clock, busy
+from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
 from seedfree.generators.prices import price_of
@@ -35,7 +36,6 @@ from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
 from seedfree.run.jobs import Job, NearDuplicate, Row, rejection, rows_of
 from seedfree.run.planning import Balance, Plan
-from seedfree.run.pool import Pool
 from seedfree.run.progress import Progress
 from seedfree.run.publishing import (
     Publication,
@@ -205,7 +205,7 @@ class _Execution:
         self._topics = self._topic_stream()
         sources = zip(stages.contexts, settings["contexts"], strict=True)
         self._contexts = ContextStream(
-            list(sources), self._topics, session, self._pool.submit, self._advance
+            list(sources), self._topics, session, self._pool, self._advance
         )
         # By task, jobs that may start as soon as their context is there.
         self._waiting = [deque[int]() for _ in self._tasks]
@@ -253,7 +253,7 @@ class _Execution:
             return GivenTopics([topic for source in sources for topic in source.topics()])
         return TopicStream(
             self._session,
-            self._pool.submit,
+            self._pool,
             self._advance,
             cultural_share=stages.cultural_share,
             limit=stages.topic_limit,

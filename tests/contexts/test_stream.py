@@ -12,6 +12,7 @@ import pytest
 
 from seedfree.contexts.stream import ContextStream
 from seedfree.engine.ledger import Ledger
+from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession
 from seedfree.languages import Language
 from seedfree.records import Context, Source, Topic
@@ -45,19 +46,29 @@ class Shelf:
 
 
 def _take(
-    tmp_path: Path, sources: Sequence[Any], n: int, topics: Sequence[Topic] = TOPICS, seed: int = 0
+    tmp_path: Path,
+    sources: Sequence[Any],
+    n: int,
+    topics: Sequence[Topic] = TOPICS,
+    seed: int = 0,
+    width: int = 4,
 ) -> list[Context]:
     """Takes the first half of n contexts from a new stream, and then all n."""
 
     async def work() -> list[Context]:
         with Ledger(tmp_path, clock=FakeClock()) as ledger:
             session = RunSession(ledger, thai_llm(), Language.load("th"), seed, concurrency=4)
-            stream = ContextStream([(s, s.name) for s in sources], GivenTopics(topics), session)
-            first = list(await stream.take(n // 2))
-            whole = list(await stream.take(n))
-            assert whole[: n // 2] == first
+            pool, named = Pool(width), [(source, source.name) for source in sources]
+            stream = ContextStream(named, GivenTopics(topics), session, pool, lambda: None)
+            stream.want(n // 2)
+            await pool.drain()
+            first = stream.contexts[: n // 2]
+            stream.want(n)
+            await pool.drain()
+            assert stream.contexts[: n // 2] == first
+            assert stream.ended or len(stream.contexts) >= n
             await session.close([])
-            return whole
+            return stream.contexts[:n]
 
     return asyncio.run(work())
 
@@ -68,6 +79,31 @@ def test_contexts_come_in_the_order_of_their_topics_with_their_place(tmp_path: P
     assert [c.position for c in contexts] == list(range(30))
     assert {c.language for c in contexts} == {"th"}
     assert {c.source.retrieved_at for c in contexts} == {"2026-01-01T00:00:00Z"}
+
+
+def test_sources_without_new_texts_are_given_up_soon(tmp_path: Path) -> None:
+    class Same(Shelf):
+        async def contexts(self, topic: Topic) -> list[Context]:
+            self._asked.append(topic.text)
+            return [Context(text="the same")]
+
+    many, asked = [Topic(f"topic {i}") for i in range(5000)], []
+    for width in (1, 64):
+        shelf = Same("a")
+        assert len(_take(tmp_path / str(width), [shelf], 1000, topics=many, width=width)) == 1
+        asked.append(sorted(shelf._asked))
+    assert asked[0] == asked[1] and len(asked[0]) <= 240
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_which_topics_are_looked_up_hangs_on_no_width(tmp_path: Path, n: int) -> None:
+    many, asked = [Topic(f"topic {i}") for i in range(500)], []
+    for width in (1, 7, 500):
+        shelf = Shelf("a", n=n, late=True)
+        _take(tmp_path / str(width), [shelf], 200, topics=many, width=width)
+        asked.append(sorted(shelf._asked))
+    assert asked[0] == asked[1] == asked[2]
+    assert len(asked[0]) <= 200 // n + 48
 
 
 def test_shares_hold_early_on(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 
-__all__ = ["Pool", "Submit", "Work"]
+__all__ = ["Pool"]
 
-Work = Callable[[], Awaitable[None]]
-Submit = Callable[[tuple[int, ...], str, Work], None]
+_Work = Callable[[], Awaitable[None]]
 
 
 class Pool:
@@ -27,7 +26,7 @@ class Pool:
     def __init__(self, width: int) -> None:
         self._width = width
         # The number makes equal priorities go in the order in which they came.
-        self._waiting: list[tuple[tuple[int, ...], int, str, Work]] = []
+        self._waiting: list[tuple[tuple[int, ...], int, str, _Work]] = []
         self._numbers = count()
         self._running: dict[asyncio.Task[None], str] = {}
         self._error: BaseException | None = None
@@ -39,7 +38,7 @@ class Pool:
         """Returns how many pieces of work are under way, by stage."""
         return Counter(self._running.values())
 
-    def submit(self, priority: tuple[int, ...], stage: str, work: Work) -> None:
+    def submit(self, priority: tuple[int, ...], stage: str, work: _Work) -> None:
         """Adds a piece of work.
 
         Args:
