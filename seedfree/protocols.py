@@ -194,6 +194,8 @@ class ContextSource(Protocol):
     A source may also define:
 
     - `share`: its weight among the sources, above 0. Without it the weight is 1.0.
+    - `sections`: the most texts that it gives for a topic. A run looks fewer topics up if it is
+      known. Without it one text is expected.
     - `topics()`: gives a list of `Topic` that the source brings along. If every source has it,
       these topics are used and none are generated.
     """

@@ -19,8 +19,10 @@ from seedfree.records import Context, Topic, altered
 __all__ = ["ContextStream", "Topics"]
 
 # Topics of the first block; each later block has twice as many. A block is begun once all but the
-# one before it are settled, so that sources without any text are noticed early.
+# one before it are settled, so that sources without any text are noticed early. The first three
+# are begun at once: a small run must not wait for the slowest topic of sixteen.
 _FIRST_BLOCK = 16
+_FIRST_BLOCKS = 7 * _FIRST_BLOCK
 # After so many topics in a row without a new text, the sources are taken to have no more.
 _BARREN = 96
 _LIST = TypeAdapter(list[Context])
@@ -80,9 +82,10 @@ class ContextStream:
         self._waiting: dict[int, list[Context]] = {}
         self._block, self._stop = 0, _FIRST_BLOCK
         self._given_up = False
-        # The most contexts that a topic gave so far; and by it, over the settled prefixes, the
-        # highest of what `_goal` adds to the contexts wanted.
-        self._most, self._early, self._late = 1, 0, dict[int, int]()
+        # The most contexts that a topic gives, as far as is known; and by it, over the settled
+        # prefixes, the highest of what `_goal` adds to the contexts wanted.
+        self._most = max([getattr(source, "sections", 1) for source, _ in sources], default=1)
+        self._early, self._late = (self._most, 0), dict[int, int]()
         # A source that brought a topic along is asked about it first.
         self._owners = {
             topic.text: n
@@ -127,16 +130,17 @@ class ContextStream:
     def _goal(self) -> int:
         """Returns how many topics to look up, as far as the settled ones tell."""
         n = self._wanted if self._sources else 0
-        # Until the first block is settled, one context a topic is all that is known to be usual.
-        goal = min(n + self._early, 3 * _FIRST_BLOCK) if n else 0
+        # Until the first block is settled, what a topic really gives is not known.
+        most, weight = self._early
+        goal = min(-(-(n + weight) // most), _FIRST_BLOCKS) if n else 0
         for most, weight in self._late.items():
             goal = max(goal, -(-(n + weight) // most))
         return min(goal, self._last)
 
     @property
     def _last(self) -> int:
-        """Returns the first topic after the block that follows the one under way."""
-        return self._stop + (_FIRST_BLOCK << self._block + 1)
+        """Returns the first topic after the blocks that may be under way."""
+        return max(self._stop + (_FIRST_BLOCK << self._block + 1), _FIRST_BLOCKS)
 
     async def _look_up(self, i: int) -> None:
         self._waiting[i] = await self._about(self._topics.topics[i])
@@ -158,17 +162,18 @@ class ContextStream:
         self._barren = 0 if new else self._barren + 1
         self._settled += 1
         if self._settled == self._stop and not self._given_up:  # at the end of a block
-            # The block after it goes on: part of it may have begun before this was known.
+            # The blocks after it go on: part of them may have begun before this was known.
             self._given_up = self._barren >= _BARREN
             if not self._given_up:
                 self._block += 1
                 self._stop += _FIRST_BLOCK << self._block
-        self._most = max(self._most, new)
         if self._settled < _FIRST_BLOCK:
-            self._early = max(self._early, self._settled - len(self.contexts))
-        else:
-            weight = self._most * self._settled - len(self.contexts)
-            self._late[self._most] = max(self._late.get(self._most, weight), weight)
+            most, weight = self._early
+            self._early = (most, max(weight, most * self._settled - len(self.contexts)))
+            return
+        self._most = max(self._most, new)
+        weight = self._most * self._settled - len(self.contexts)
+        self._late[self._most] = max(self._late.get(self._most, weight), weight)
 
     async def _about(self, topic: Topic) -> list[Context]:
         """Returns what the first source that knows the topic has of it."""

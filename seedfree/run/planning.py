@@ -6,9 +6,9 @@ the slowest reply of those before, and which they are depends on replies alone, 
 in which these came.
 
 Blocks bound what a bad task can cost: 16 jobs of each task, then 32, 64 ... A job may start once
-all blocks but the one before its own are decided. When a block is settled, near-duplicates among
+all blocks but the two before its own are decided. When a block is settled, near-duplicates among
 the rows so far are found, and a task that yields next to nothing is closed; what was decided counts
-from two blocks later on, whenever it was decided. Where nothing is left to do and rows are still
+from three blocks later on, whenever it was decided. Where nothing is left to do and rows are still
 missing, everything is decided, and planning goes on from there in a new block.
 """
 
@@ -25,12 +25,10 @@ __all__ = ["Balance", "Plan"]
 Balance = Literal["fill", "strict"]
 
 # Jobs of each task in the first block; each later block has twice as many as the one before. With
-# 16 the start of a run takes few steps, and a task that gives nothing costs 112 jobs.
+# 16 the start of a run takes few steps, and a task that gives nothing costs 240 jobs at most.
 _FIRST_BLOCK = 16
 # Blocks that may be under way beyond the decided ones.
-_AHEAD = 2
-# A little more than the yield so far asks for, since a further step costs a whole latency.
-_SPARE = 1.02
+_AHEAD = 3
 _JUDGED_AFTER = 48
 _LEAST_YIELD = 0.02
 
@@ -124,7 +122,8 @@ class _Line:
         return self._starts[block + 1]
 
     def _next(self) -> int:
-        return self._starts[-1] + (_FIRST_BLOCK << len(self._starts) - 1)
+        # A block is as long as all of the task's jobs before it, and 16 more.
+        return 2 * self._starts[-1] + _FIRST_BLOCK
 
     def cut(self, block: int) -> None:
         """Ends all blocks before `block` with the settled jobs, and begins that one after them."""
@@ -242,7 +241,7 @@ class Plan:
         jobs = [min(line.settled, line.stop(block)) for line in self._lines]
         self._decide(jobs, kept)
         for line, closed in zip(self._lines, self.closed, strict=True):
-            if closed:  # no job of the block after the next can have started before now
+            if closed:  # no job of a later block can have started before now
                 line.limit = min(line.limit, line.stop(block + _AHEAD - 1))
 
     def go_on(self, kept: Sequence[int]) -> bool:
@@ -296,7 +295,7 @@ class Plan:
         """Raises the number of needed jobs by what the settled ones say.
 
         Args:
-            known: What counts as decided; `None` for all blocks but the last two before the next.
+            known: What counts as decided; `None` for what was decided three blocks before.
         """
         line = self._lines[task]
         jobs, passed = line.settled, line.passed[-1]
@@ -312,7 +311,13 @@ class Plan:
         if 2 * expected < quota:
             # However well it goes from here, so many are needed.
             more = math.ceil((quota - passed + lost) / line.rows)
+            if passed == lost:  # nothing so far: not one job at a time
+                more = max(more, jobs)
         else:
-            spare = _SPARE if expected < jobs * line.rows else 1.0
-            more = math.ceil((quota - expected) * jobs / expected * spare)
+            rate = expected / (jobs * line.rows)
+            missing = quota - expected
+            # A standard deviation more than is to be expected, since a further step costs a whole
+            # latency.
+            spare = math.sqrt(missing * max(1 - rate, 0))
+            more = math.ceil((missing + spare) / (rate * line.rows))
         line.needed = max(line.needed, jobs + more)
