@@ -56,7 +56,7 @@ def fill(schema: dict[str, Any], rng: random.Random, name: str = "") -> Any:
 
 
 class Server(asyncio.Protocol):
-    """As much of HTTP/1.1 as the client uses; `GET /` gives the latencies so far, and forgets them."""
+    """As much of HTTP/1.1 as the client uses. `GET /` gives the latencies so far, once."""
 
     latencies: list[float] = []
     seed = 0

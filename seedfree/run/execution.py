@@ -45,7 +45,7 @@ from seedfree.run.publishing import (
     pure,
     write_status,
 )
-from seedfree.run.settings import differing, fingerprint, languages_of, recorded
+from seedfree.run.settings import differing, fingerprint
 from seedfree.topics import GivenTopics, TopicStream
 
 __all__ = ["Options", "Stages", "execute"]
@@ -102,7 +102,7 @@ async def execute(stages: Stages, options: Options) -> Run:
         for stale in options.out.glob(".*.tmp"):  # of a process that was killed while it published
             stale.unlink(missing_ok=True)
         settings = {**stages.settings, "seed": options.seed, "plan": _PLAN}
-        new = _is_new(ledger, settings, languages_of([stages, *stages.components]))
+        new = _is_new(ledger, settings)
         _check_size(options)
         executions: list[_Execution] = []
 
@@ -124,7 +124,7 @@ async def execute(stages: Stages, options: Options) -> Run:
             await session.close(reversed(stages.components))
 
 
-def _is_new(ledger: Ledger, settings: Mapping[str, Any], languages: Sequence[Language]) -> bool:
+def _is_new(ledger: Ledger, settings: Mapping[str, Any]) -> bool:
     """Returns whether a folder holds no run yet; raises where it was made with other settings."""
     entry = ledger.config()
     if entry is None:
@@ -135,10 +135,10 @@ def _is_new(ledger: Ledger, settings: Mapping[str, Any], languages: Sequence[Lan
             f"{folder} holds replies but no run", hint="Choose another folder for the run."
         )
     hint = "Choose another folder; reuse=[this one] takes over its replies."
-    was = recorded(entry.body.decode(), languages)
+    was = json.loads(entry.body)
     if was.get("plan") != settings["plan"]:
         raise ConfigError(f"{folder} was planned by another version of seedfree", hint=hint)
-    fields = differing(was, recorded(_json(settings), languages))
+    fields = differing(was, json.loads(_json(settings)))
     if fields:
         raise ConfigMismatchError(
             f"{folder} was made with other settings: {', '.join(fields[:6])}",

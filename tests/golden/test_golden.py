@@ -1,11 +1,9 @@
-"""Runs of earlier versions go on under this one: the same bytes, and nothing is asked."""
+"""A run goes on as it was; one of an earlier version opens and gives its replies to a new one."""
 
 import os
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,8 @@ from tests.golden.small import asked, pipeline
 
 HERE = Path(__file__).parent
 RUN = HERE / "run"
+# Made by the version before, which planned in rounds and named classes by module paths.
+BEFORE = HERE / "run_before"
 LARGE = HERE.parents[2] / "shared" / "runs"
 
 
@@ -32,9 +32,7 @@ def replayed(folder: Path, **options: object) -> sf.Run:
     return pipeline(never).run(size=5, out=folder, seed=3, progress=False, **options)
 
 
-def test_a_run_of_the_version_before_publishes_the_same_bytes_and_asks_nothing(
-    tmp_path: Path,
-) -> None:
+def test_a_run_publishes_the_same_bytes_and_asks_nothing(tmp_path: Path) -> None:
     folder = copied(RUN, tmp_path / "run")
     (folder / "manifest.json").unlink()  # so that the filters judge every row again
     assert replayed(folder).status == "complete"
@@ -46,6 +44,23 @@ def test_a_new_run_takes_over_its_replies_and_its_contexts(tmp_path: Path) -> No
     run = replayed(tmp_path / "new", reuse=[copied(RUN, tmp_path / "run")])
     assert run.status == "complete"
     assert published(run.path) == published(RUN)
+
+
+def test_a_run_that_was_planned_in_rounds_opens_but_does_not_go_on(tmp_path: Path) -> None:
+    folder = copied(BEFORE, tmp_path / "run")
+    run = sf.Run.open(folder)
+    assert (run.status, len(run.dataset), len(run.dropped)) == ("complete", 5, 4)
+    with pytest.raises(sf.ConfigError, match=r"planned by another version.*reuse=\[this one\]"):
+        replayed(folder)
+    assert published(folder) == published(BEFORE)
+
+
+def test_a_run_that_was_planned_in_rounds_gives_its_replies(tmp_path: Path) -> None:
+    # Its keys name classes by module paths, as keys did then.
+    llm = sf.FunctionGenerator(thai, name="golden")
+    before = copied(BEFORE, tmp_path / "run")
+    run = pipeline(llm).run(size=5, out=tmp_path / "new", seed=3, reuse=[before])
+    assert run.status == "complete" and len(llm.calls) <= 2 < run.stats.requests
 
 
 def test_other_settings_are_refused_as_they_are_in_a_new_run(tmp_path: Path) -> None:
@@ -68,9 +83,9 @@ def test_what_a_run_records_names_no_module(tmp_path: Path) -> None:
     assert '"kind": "own:Notes"' in text and '"kind": "WrittenContexts"' in text
 
 
-def test_the_run_of_320_thai_rows_is_the_same(tmp_path: Path) -> None:
+def test_the_run_of_320_thai_rows_opens(tmp_path: Path) -> None:
     if not LARGE.exists():
         pytest.skip("the run is not beside the checkout")
-    folder = copied(LARGE / "th320", tmp_path / "run")
-    subprocess.run([sys.executable, LARGE / "th320.py", folder], check=True, capture_output=True)
-    assert published(folder) == published(LARGE / "th320")
+    run = sf.Run.open(copied(LARGE / "th320", tmp_path / "run"))
+    assert (run.status, len(run.dataset), run.stats.requests) == ("complete", 320, 395)
+    assert len(run.dropped) == sum(run.stats.drops.values())
