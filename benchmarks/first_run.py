@@ -33,7 +33,7 @@ def counts(run: sf.Run) -> Iterator[str]:
     rows, stats = run.dataset, run.stats
     tokens = f"{stats.input_tokens:,} tokens in, {stats.output_tokens:,} out"
     yield f"{stats.requests} requests in {stats.seconds:.0f} s on this machine ({tokens}), "
-    yield f"{stats.topics} topics, {stats.contexts} contexts, {stats.rounds} rounds: "
+    yield f"{stats.topics} topics, {stats.contexts} contexts, {stats.jobs} prompts of tasks: "
     yield f"{len(rows)} rows kept, {len(run.dropped)} dropped. "
     thai = sum(thai_share(row.instruction + row.output) > 0.5 for row in rows)
     yield f"{thai} of {len(rows)} rows are in Thai script by more than half of their letters.\n"

@@ -293,7 +293,8 @@ class Pipeline:
             size: Rows of the run; at least 1.
         """
         _check_size(size)
-        return estimated(self.preview(sample, seed=seed, **options), size)
+        preview = self.preview(sample, seed=seed, **options)
+        return estimated(preview, size, self._stages().most_rows())
 
 
 def _holds_ledger(folder: Path) -> bool:

@@ -366,3 +366,57 @@ def test_the_papers_pipeline_has_the_papers_numbers() -> None:
         "Brainstorming": 0.8,
     }
     assert settings["tasks"][0]["pairs"] == 5
+
+
+def test_a_smaller_size_does_not_rewrite_a_larger_data_set(tmp_path: Path) -> None:
+    small_pipeline().run(size=12, out=tmp_path)
+    whole = published(tmp_path)
+    with pytest.raises(sf.ConfigError, match=r"holds 12 rows, more than size=6.*shrink=True"):
+        small_pipeline().run(size=6, out=tmp_path)
+    assert published(tmp_path) == whole
+    assert len(small_pipeline().run(size=6, out=tmp_path, shrink=True).dataset) == 6
+
+
+def test_good_rows_of_other_tasks_fill_up_where_one_gives_none(tmp_path: Path) -> None:
+    class Mute(Riddle):
+        name = "mute"
+
+        def instructions(self, fields: Any, context: sf.Context) -> Any:
+            raise ValueError("nothing to say")
+
+    for balance, rows in (("fill", 9), ("strict", 6)):
+        pipeline = small_pipeline(
+            tasks=[Riddle(), sf.ClosedQA(), Mute()],
+            topics=[f"เรื่อง {i}" for i in range(6)],
+            balance=balance,
+        )
+        run = pipeline.run(size=9, out=tmp_path / balance)
+        assert (len(run.dataset), run.status) == (rows, "complete" if rows == 9 else "short")
+
+
+def test_what_the_topics_give_at_most_is_said_before_and_in_the_estimate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    caplog.set_level("INFO", "seedfree")
+    pipeline = small_pipeline(tasks=[Riddle(), sf.ClosedQA(pairs=2)], topics=["ข้าว", "ปลา"])
+    pipeline.run(size=20, out=tmp_path / "run")
+    assert caplog.messages[0] == "2 topics give at most 8 rows; 20 are wanted"
+    assert "the topics give at most 8 rows" in repr(pipeline.estimate(20, sample=2))
+
+
+def test_a_status_says_what_is_under_way(tmp_path: Path) -> None:
+    class Hurried(FakeClock):
+        def monotonic(self) -> float:
+            self.seconds += 2  # so that the status is written at every reply
+            return self.seconds
+
+    seen: set[str] = set()
+
+    def watch(prompt: sf.Prompt) -> sf.Reply:
+        seen.update(json.loads((tmp_path / "status.json").read_text())["under_way"])
+        return thai(prompt)
+
+    llm = sf.FunctionGenerator(watch, name="watch")
+    small_pipeline(llm).run(size=8, out=tmp_path, clock=Hurried(), concurrency=1)
+    assert seen == {"topics", "riddle", "summarization"}

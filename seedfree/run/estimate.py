@@ -113,6 +113,7 @@ class Estimate:
         low_usd, high_usd: Where the price lies in about nine runs of ten, if the sample is like the
             run; `None` where the price of the model is not known.
         sample: Rows that it was measured on.
+        most_rows: Rows that the topics give at most; `None` where topics are generated.
         tokens_per_row: Tokens in and out for each row that is kept.
     """
 
@@ -124,6 +125,7 @@ class Estimate:
     low_usd: float | None
     high_usd: float | None
     sample: int
+    most_rows: int | None = None
 
     @property
     def tokens_per_row(self) -> tuple[float, float]:
@@ -136,10 +138,12 @@ class Estimate:
         each = " and ".join(f"{n:,.0f}" for n in self.tokens_per_row)
         tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out ({each} a row)"
         about = f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}"
-        return f"{about}; measured on {self.sample} rows"
+        most = self.most_rows
+        short = f"; the topics give at most {most:,} rows" if most is not None else ""
+        return f"{about}; measured on {self.sample} rows{short}"
 
 
-def estimated(preview: Preview, size: int) -> Estimate:
+def estimated(preview: Preview, size: int, most_rows: int | None = None) -> Estimate:
     """Scales a preview up to `size` rows.
 
     What varies most between runs is the share of prompts whose row is kept; the interval is
@@ -175,6 +179,7 @@ def estimated(preview: Preview, size: int) -> Estimate:
         low_usd=low_usd,
         high_usd=high_usd,
         sample=rows,
+        most_rows=most_rows,
     )
 
 

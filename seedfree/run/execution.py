@@ -79,6 +79,27 @@ class Stages:
         lists = (self.contexts, self.tasks, self.filters, self.diversity)
         return [self.generator, *(each for parts in lists for each in parts)]
 
+    def given_topics(self) -> GivenTopics | None:
+        """Returns the user's topics, or those that all sources bring along; `None` for neither."""
+        if self.topics is not None:
+            return GivenTopics([Topic(text) for text in self.topics])
+        sources = cast("Sequence[Any]", self.contexts)
+        if sources and all(hasattr(source, "topics") for source in sources):
+            return GivenTopics([topic for source in sources for topic in source.topics()])
+        return None
+
+    def most_rows(self) -> int | None:
+        """Returns how many rows the topics can give at most; `None` where topics are generated."""
+        given = self.given_topics()
+        if given is None:
+            return None
+        # A source gives one text for a topic that it brought along itself.
+        sections = [getattr(each, "sections", 1) for each in self.contexts if self.topics]
+        texts = len(given.topics) * max(sections, default=1)
+        return sum(
+            task.rows * (texts if task.needs_context else len(given.topics)) for task in self.tasks
+        )
+
 
 @dataclass(frozen=True)
 class Options:
@@ -226,6 +247,7 @@ class _Execution:
 
     async def run(self) -> Run:
         """Works until the rows are there or nothing more comes, and publishes what there is."""
+        self._log_most_rows()
         self._write_status("running", "")
         try:
             status, message = await self._all_jobs()
@@ -244,14 +266,16 @@ class _Execution:
             _LOG.warning("%s: %s", status, message)
         return Run(self._options.out)
 
+    def _log_most_rows(self) -> None:
+        most, size = self._stages.most_rows(), self._options.size
+        if most is not None:
+            level = logging.WARNING if most < size else logging.INFO
+            topics = len(self._topics.topics)
+            _LOG.log(level, "%d topics give at most %d rows; %d are wanted", topics, most, size)
+
     def _topic_stream(self) -> Topics:
         stages = self._stages
-        if stages.topics is not None:
-            return GivenTopics([Topic(text) for text in stages.topics])
-        sources = cast("Sequence[Any]", stages.contexts)
-        if sources and all(hasattr(source, "topics") for source in sources):
-            return GivenTopics([topic for source in sources for topic in source.topics()])
-        return TopicStream(
+        return stages.given_topics() or TopicStream(
             self._session,
             self._pool,
             self._advance,
