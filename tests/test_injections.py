@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import seedfree as sf
+from seedfree.engine.pool import Pool
 from seedfree.errors import TopicsExhaustedError
 from seedfree.filters.judge import JudgeFilter
 from seedfree.languages import Language
@@ -204,8 +205,14 @@ class _Session:
 def test_topics_are_asked_for_in_the_same_form_whatever_was_answered_before() -> None:
     def asked(topics: list[str]) -> list[Prompt]:
         session = _Session(lambda _: Reply(json.dumps({"topics": topics}), Usage(1, 1)))
+
+        async def ask() -> None:
+            pool = Pool(1)
+            TopicStream(session, pool, cultural_share=0.5).want(100)
+            await pool.drain()
+
         with contextlib.suppress(TopicsExhaustedError):
-            asyncio.run(TopicStream(session, cultural_share=0.5).take(60))
+            asyncio.run(ask())
         return session.prompts
 
     # A topic is a line of limited length.

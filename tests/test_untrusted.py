@@ -301,7 +301,7 @@ def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
     for text in (repr(run), repr(run.dataset), repr(run.dataset[0]), preview, page):
         assert not UNSEEN.search(text), text
     # A row's own line that looks like a count of dropped rows does not stand at the margin.
-    assert "\\x1b[2J" in preview and preview.count("\ndropped 9") == 0
+    assert "\\x1b[2J" in preview and preview.count("\ndropped 9: x") == 0
     for name in ("dataset.jsonl", "dropped.jsonl", "manifest.json", "status.json"):
         (tmp_path / name).read_bytes().decode("utf-8")
     assert "<script" not in page and "](http://e" not in page
