@@ -39,13 +39,14 @@ from seedfree.run.planning import Balance, Plan
 from seedfree.run.progress import Progress
 from seedfree.run.publishing import (
     Publication,
+    is_finished,
     known_verdicts,
     publish,
     published_rows,
     pure,
     write_status,
 )
-from seedfree.run.settings import differing, fingerprint
+from seedfree.run.settings import differing, fingerprint, languages_of, recorded
 from seedfree.topics import GivenTopics, TopicStream
 
 __all__ = ["Options", "Stages", "execute"]
@@ -123,7 +124,10 @@ async def execute(stages: Stages, options: Options) -> Run:
         for stale in options.out.glob(".*.tmp"):  # of a process that was killed while it published
             stale.unlink(missing_ok=True)
         settings = {**stages.settings, "seed": options.seed, "plan": _PLAN}
-        new = _is_new(ledger, settings)
+        languages = languages_of([stages, *stages.components])
+        new = _is_new(ledger, settings, languages, options.size)
+        if new is None:
+            return Run(options.out)
         _check_size(options)
         executions: list[_Execution] = []
 
@@ -145,8 +149,18 @@ async def execute(stages: Stages, options: Options) -> Run:
             await session.close(reversed(stages.components))
 
 
-def _is_new(ledger: Ledger, settings: Mapping[str, Any]) -> bool:
-    """Returns whether a folder holds no run yet; raises where it was made with other settings."""
+def _is_new(
+    ledger: Ledger, settings: Mapping[str, Any], languages: Sequence[Language], size: int
+) -> bool | None:
+    """Returns whether a folder holds no run yet.
+
+    A run of a version that planned otherwise does not go on. Where it is finished and as large as
+    is wanted there is nothing to do, which is `None`.
+
+    Raises:
+        ConfigError: The folder holds something else, or an unfinished run of another version.
+        ConfigMismatchError: It was made with other settings.
+    """
     entry = ledger.config()
     if entry is None:
         return True
@@ -156,10 +170,13 @@ def _is_new(ledger: Ledger, settings: Mapping[str, Any]) -> bool:
             f"{folder} holds replies but no run", hint="Choose another folder for the run."
         )
     hint = "Choose another folder; reuse=[this one] takes over its replies."
-    was = json.loads(entry.body)
+    was = recorded(entry.body.decode(), languages)
+    fields = differing(was, recorded(_json(settings), languages))
     if was.get("plan") != settings["plan"]:
+        # Settings that came with the planner are in no run of before.
+        if set(fields) <= {"plan", "balance"} and is_finished(folder, size):
+            return None
         raise ConfigError(f"{folder} was planned by another version of seedfree", hint=hint)
-    fields = differing(was, json.loads(_json(settings)))
     if fields:
         raise ConfigMismatchError(
             f"{folder} was made with other settings: {', '.join(fields[:6])}",

@@ -127,21 +127,34 @@ def published_rows(folder: Path) -> int:
         return 0
 
 
+def is_finished(folder: Path, size: int) -> bool:
+    """Returns whether a folder holds a complete data set of that size, as it was published."""
+    manifest, _ = _published(folder)
+    return manifest.get("status") == "complete" and manifest.get("rows") == size
+
+
+def _published(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """Reads a folder's manifest and rows; nothing where they do not agree."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        texts = [(folder / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")]
+        hashes = [manifest["files"][name] for name in ("dataset.jsonl", "dropped.jsonl")]
+        if hashes == [hashlib.sha256(text).hexdigest() for text in texts]:
+            return manifest, texts
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # nothing was published, or by something else
+    return {}, []
+
+
 def known_verdicts(folder: Path) -> dict[str, str | None]:
     """Reads what the filters said of a folder's published rows, by row id.
 
     Nothing is known unless this very code published them.
     """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        texts = {name: (folder / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")}
-        hashes = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
-        whole = all(manifest["files"][name] == digest for name, digest in hashes.items())
-        if not whole or manifest["code"] != _code_digest():
-            return {}
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}  # nothing was published, or by something else
-    kept, dropped = (text.splitlines() for text in texts.values())
+    manifest, texts = _published(folder)
+    if manifest.get("code") != _code_digest():
+        return {}
+    kept, dropped = (text.splitlines() for text in texts)
     verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
     for lost in map(from_json, dropped):
         passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, SecretStr, TypeAdapter
 
-from seedfree.engine.ledger import component_name
+from seedfree.engine.ledger import component_name, upgraded
 from seedfree.languages import Language
 from seedfree.text import clean
 
-__all__ = ["describe", "differing", "fingerprint"]
+__all__ = ["describe", "differing", "fingerprint", "languages_of", "recorded"]
 
 # An extension may hold its key in a public attribute, or in one of its headers.
 _SECRET = re.compile(
@@ -31,6 +31,12 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 # How fast a provider may be asked decides nothing about the data.
 _PACE = frozenset({"requests_per_minute", "tokens_per_minute"})
 _LANGUAGE = TypeAdapter(Language)
+# The fields of a language that a fingerprint was made of up to 0.1.0.
+_FIELDS_BEFORE = (
+    "code", "name", "native", "script", "persona", "wikipedia", "segmenter", "digits", "era_offset",
+    "close", "labels", "end_sections", "refusals", "name_markers", "facets", "prompts", "styles",
+    "format_examples",
+)  # fmt: skip
 
 
 def describe(value: Any) -> Any:
@@ -81,6 +87,32 @@ def _language(language: Language) -> str:
     """
     content = _LANGUAGE.dump_json(language, exclude_defaults=True).decode()
     return f"{language.code} {fingerprint(json.loads(content))}"
+
+
+def _language_before(language: Language) -> str:
+    """Names a language as the settings of a run did up to 0.1.0."""
+    fields = sorted(((name, getattr(language, name)) for name in _FIELDS_BEFORE), key=str)
+    return f"{language.code} {hashlib.sha256(repr(fields).encode()).hexdigest()[:16]}"
+
+
+def recorded(text: str, languages: Iterable[Language]) -> dict[str, Any]:
+    """Reads the settings in a ledger's first entry into the words of this version.
+
+    Args:
+        languages: Those of the run and its components: what an earlier version called them is
+            replaced by what they are called now.
+    """
+    text = upgraded(text)
+    for language in languages:
+        text = text.replace(json.dumps(_language_before(language)), json.dumps(_language(language)))
+    settings: dict[str, Any] = json.loads(text)
+    return settings
+
+
+def languages_of(components: Iterable[object]) -> list[Language]:
+    """Returns the languages among the components' settings."""
+    values = (value for each in components for value in getattr(each, "__dict__", {}).values())
+    return [value for value in values if isinstance(value, Language)]
 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

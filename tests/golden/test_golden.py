@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,9 +52,23 @@ def test_a_run_that_was_planned_in_rounds_opens_but_does_not_go_on(tmp_path: Pat
     folder = copied(BEFORE, tmp_path / "run")
     run = sf.Run.open(folder)
     assert (run.status, len(run.dataset), len(run.dropped)) == ("complete", 5, 4)
+    never = sf.FunctionGenerator(asked, name="golden")
     with pytest.raises(sf.ConfigError, match=r"planned by another version.*reuse=\[this one\]"):
-        replayed(folder)
+        pipeline(never).run(size=6, out=folder, seed=3, progress=False)
     assert published(folder) == published(BEFORE)
+
+
+def test_a_finished_run_that_was_planned_in_rounds_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = copied(BEFORE, tmp_path / "run")
+    assert replayed(folder).status == "complete"
+    assert published(folder) == published(BEFORE)
+    other = pipeline(sf.FunctionGenerator(asked, name="golden"))
+    other.topics = [*other.topics[:-1], "ผ้าทอ"]
+    with pytest.raises(sf.ConfigError, match="planned by another version"):
+        other.run(size=5, out=folder, seed=3)
+    (folder / "dataset.jsonl").write_bytes(b"")
+    with pytest.raises(sf.ConfigError, match="planned by another version"):
+        replayed(folder)
 
 
 def test_a_run_that_was_planned_in_rounds_gives_its_replies(tmp_path: Path) -> None:
@@ -83,9 +99,11 @@ def test_what_a_run_records_names_no_module(tmp_path: Path) -> None:
     assert '"kind": "own:Notes"' in text and '"kind": "WrittenContexts"' in text
 
 
-def test_the_run_of_320_thai_rows_opens(tmp_path: Path) -> None:
+def test_the_run_of_320_thai_rows_is_the_same(tmp_path: Path) -> None:
     if not LARGE.exists():
         pytest.skip("the run is not beside the checkout")
-    run = sf.Run.open(copied(LARGE / "th320", tmp_path / "run"))
+    folder = copied(LARGE / "th320", tmp_path / "run")
+    subprocess.run([sys.executable, LARGE / "th320.py", folder], check=True, capture_output=True)
+    assert published(folder) == published(LARGE / "th320")
+    run = sf.Run.open(folder)
     assert (run.status, len(run.dataset), run.stats.requests) == ("complete", 320, 395)
-    assert len(run.dropped) == sum(run.stats.drops.values())
