@@ -282,6 +282,8 @@ class Pipeline:
         Returns:
             The rows, the dropped ones, and what was paid for: print it.
         """
+        # An earlier preview may have been larger; its replies stay in the ledger all the same.
+        options = {"shrink": True, **options}
         return Preview(self.run(n, self._cache(seed), seed=seed, **options))
 
     def estimate(

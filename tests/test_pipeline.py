@@ -420,3 +420,11 @@ def test_a_status_says_what_is_under_way(tmp_path: Path) -> None:
     llm = sf.FunctionGenerator(watch, name="watch")
     small_pipeline(llm).run(size=8, out=tmp_path, clock=Hurried(), concurrency=1)
     assert seen == {"topics", "riddle", "summarization"}
+
+
+def test_a_preview_may_be_smaller_than_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pipeline = small_pipeline()
+    assert [len(pipeline.preview(n)) for n in (6, 2, 6)] == [6, 2, 6]
