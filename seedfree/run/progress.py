@@ -68,7 +68,8 @@ class Progress:
         elif self._log and now >= self._next:
             self._next = now + _EVERY
             shown = ", ".join(f"{name} {value}" for name, value in facts.items())
-            _LOG.info("%d of %d rows; %s", rows, self._total, shown)
+            # One task may have more than its share while another is still short of it.
+            _LOG.info("%d of %d rows; %s", min(rows, self._total), self._total, shown)
 
     def close(self) -> None:
         if self._bar is not None:
