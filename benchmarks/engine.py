@@ -69,16 +69,20 @@ class Server(asyncio.Protocol):
             length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self.data) < end + 4 + length:
                 return
-            self.data = self.data[end + 4 + length :]
-            asyncio.get_running_loop().call_later(LATENCY, self._answer)
+            body, self.data = self.data[end + 4 : end + 4 + length], self.data[end + 4 + length :]
+            self.asked(head, body)
 
-    def _answer(self) -> None:
+    def asked(self, head: bytes, body: bytes) -> None:
+        """Takes a request: its head in lower case, and its body."""
+        asyncio.get_running_loop().call_later(LATENCY, self.answer, HEAD + REPLY)
+
+    def answer(self, data: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(HEAD + REPLY)
+            self.transport.write(data)
 
 
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, backlog=4096)
+async def serve(protocol: type[Server] = Server) -> None:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -28,9 +28,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
+
+import engine
+import httpx
 
 import seedfree as sf
 
@@ -55,34 +57,22 @@ def fill(schema: dict[str, Any], rng: random.Random, name: str = "") -> Any:
             )
 
 
-class Server(asyncio.Protocol):
-    """As much of HTTP/1.1 as the client uses. `GET /` gives the latencies so far, once."""
+class Server(engine.Server):
+    """Answers by the schema that is asked for. `GET /` gives the latencies so far, once."""
 
     latencies: list[float] = []
     seed = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport, self.data = transport, b""
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        while (end := self.data.find(b"\r\n\r\n")) >= 0:
-            head = self.data[:end].lower()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-            if len(self.data) < end + 4 + length:
-                return
-            body, self.data = self.data[end + 4 : end + 4 + length], self.data[end + 4 + length :]
-            if head.startswith(b"get"):
-                self.answer(json.dumps(Server.latencies).encode())
-                Server.latencies, Server.seed = [], Server.seed + 1
-            else:
-                rng = random.Random(hashlib.sha256(body + bytes([Server.seed])).digest())
-                seconds = 0.3 + rng.expovariate(1 / 0.7)
-                Server.latencies.append(seconds)
-                text = json.dumps(self.reply(json.loads(body), rng), ensure_ascii=False)
-                asyncio.get_running_loop().call_later(seconds, self.answer, text.encode())
+    def asked(self, head: bytes, body: bytes) -> None:
+        if head.startswith(b"get"):
+            self.send(json.dumps(Server.latencies).encode())
+            Server.latencies, Server.seed = [], Server.seed + 1
+            return
+        rng = random.Random(hashlib.sha256(body + bytes([Server.seed])).digest())
+        seconds = 0.3 + rng.expovariate(1 / 0.7)
+        Server.latencies.append(seconds)
+        text = json.dumps(self.reply(json.loads(body), rng), ensure_ascii=False)
+        asyncio.get_running_loop().call_later(seconds, self.send, text.encode())
 
     def reply(self, request: dict[str, Any], rng: random.Random) -> dict[str, Any]:
         schema = request["response_format"]["json_schema"]["schema"]
@@ -102,16 +92,9 @@ class Server(asyncio.Protocol):
             "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
         }
 
-    def answer(self, body: bytes) -> None:
+    def send(self, body: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        if not self.transport.is_closing():
-            self.transport.write(head % len(body) + body)
-
-
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+        self.answer(head % len(body) + body)
 
 
 @contextlib.contextmanager
@@ -174,8 +157,7 @@ def measure(url: str, size: int, concurrency: int) -> dict[str, Any]:
             )
             wall = time.perf_counter() - start
             assert run.status == "complete" and len(run.dataset) == size
-        with urllib.request.urlopen(url) as answer:  # noqa: S310
-            latencies = json.loads(answer.read())
+        latencies = httpx.get(url).json()
         n = len(latencies)
         runs.append((wall / list_schedule(latencies, concurrency), wall * concurrency / n, n, wall))
     over, raw, requests, wall = (statistics.median(each) for each in zip(*runs, strict=True))
@@ -192,7 +174,7 @@ def measure(url: str, size: int, concurrency: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
-        asyncio.run(serve())
+        asyncio.run(engine.serve(Server))
     else:
         logging.disable(logging.WARNING)
         with serving() as url:
