@@ -219,6 +219,9 @@ class TaskTemplate(ABC):
         needs_context: `False` for a task that works from the topic alone. It then gets contexts
             with an empty text.
         rows: How many rows one prompt asks for. The size of the first round depends on it.
+        visits: How often one text is asked about, at most. A text is visited again only when there
+            are no more texts, and its rows count as near-duplicates where their `evidence` is that
+            of a row before. So a task that asks more than once must fill in `evidence`.
     """
 
     name: ClassVar[str]
@@ -226,6 +229,7 @@ class TaskTemplate(ABC):
     grounded: ClassVar[bool] = False
     needs_context: ClassVar[bool] = True
     rows: int = 1
+    visits: ClassVar[int] = 1
 
     @abstractmethod
     def prompt(self, context: Context, language: Language) -> Prompt:

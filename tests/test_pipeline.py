@@ -400,9 +400,9 @@ def test_what_the_topics_give_at_most_is_said_before_and_in_the_estimate(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     caplog.set_level("INFO", "seedfree")
     pipeline = small_pipeline(tasks=[Riddle(), sf.ClosedQA(pairs=2)], topics=["ข้าว", "ปลา"])
-    pipeline.run(size=20, out=tmp_path / "run")
-    assert caplog.messages[0] == "2 topics give at most 8 rows; 20 are wanted"
-    assert "the topics give at most 8 rows" in repr(pipeline.estimate(20, sample=2))
+    pipeline.run(size=40, out=tmp_path / "run")
+    assert caplog.messages[0] == "2 topics give at most 20 rows; 40 are wanted"
+    assert "the topics give at most 20 rows" in repr(pipeline.estimate(40, sample=2))
 
 
 def test_a_status_says_what_is_under_way(tmp_path: Path) -> None:

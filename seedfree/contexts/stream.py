@@ -120,6 +120,15 @@ class ContextStream:
             self._pool.submit((1, self._started), "contexts", work)
             self._started += 1
 
+    def visited(self, n: int) -> Context:
+        """Returns the context of a task's job n: once all were used, the first comes again.
+
+        Its position is then beyond those of all contexts, so that other facets are drawn for it and
+        its prompt is another one.
+        """
+        context = self.contexts[n % len(self.contexts)]
+        return context if n < len(self.contexts) else altered(context, position=n)
+
     def bare(self, i: int) -> Context:
         """Returns topic i as a context without text, for tasks that work from a topic."""
         self._bare = max(self._bare, i + 1)

@@ -34,7 +34,7 @@ from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator
 from seedfree.records import Instruction, Topic
 from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
-from seedfree.run.jobs import Job, NearDuplicate, Row, rejection, rows_of
+from seedfree.run.jobs import Job, NearDuplicate, Row, mark_same_points, rejection, rows_of
 from seedfree.run.planning import Balance, Plan
 from seedfree.run.progress import Progress
 from seedfree.run.publishing import (
@@ -98,7 +98,8 @@ class Stages:
         sections = [getattr(each, "sections", 1) for each in self.contexts if self.topics]
         texts = len(given.topics) * max(sections, default=1)
         return sum(
-            task.rows * (texts if task.needs_context else len(given.topics)) for task in self.tasks
+            task.rows * (texts * task.visits if task.needs_context else len(given.topics))
+            for task in self.tasks
         )
 
 
@@ -330,15 +331,19 @@ class _Execution:
     def _submit_jobs(self, task: int, template: TaskTemplate) -> None:
         """Submits the jobs of a task whose contexts are there."""
         stream, waiting = self._contexts, self._waiting[task]
-        there = stream.contexts if template.needs_context else self._topics.topics
-        ended = stream.ended if template.needs_context else self._topics.ended
-        while waiting and waiting[0] < len(there):
+        if template.needs_context:
+            there, ended = len(stream.contexts), stream.ended
+            last = there * template.visits if ended else there
+        else:
+            there, ended = len(self._topics.topics), self._topics.ended
+            last = there
+        while waiting and waiting[0] < last:
             n = waiting.popleft()
-            context = stream.contexts[n] if template.needs_context else stream.bare(n)
+            context = stream.visited(n) if template.needs_context else stream.bare(n)
             job = Job(self._plan.block(task, n), template, context)
             self._pool.submit((2, n, task), template.name, partial(self._work, task, n, job))
         if ended:
-            self._plan.end(task, len(there))
+            self._plan.end(task, last)
             waiting.clear()
 
     async def _work(self, task: int, number: int, job: Job) -> None:
@@ -408,6 +413,8 @@ class _Execution:
             for row in rows:
                 row.duplicate = None
             self._searches = []
+            mark_same_points(rows)
+            rows = [row for row in rows if row.duplicate is None]
             for diversity in self._stages.diversity:
                 if rows:
                     self._mark(diversity, rows)

@@ -15,8 +15,9 @@ from seedfree.errors import ConfigError, InvalidReplyError, RequestError, Seedfr
 from seedfree.languages import Language
 from seedfree.protocols import Filter, Generator, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, Topic, altered
+from seedfree.text import squeeze
 
-__all__ = ["Job", "NearDuplicate", "Row", "prompt_of", "rejection", "rows_of"]
+__all__ = ["Job", "NearDuplicate", "Row", "mark_same_points", "prompt_of", "rejection", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,42 @@ def _row(
         context=context,
     )
     return Row((job.round, digest(session.seed, filled.id)), filled)
+
+
+def mark_same_points(rows: Sequence[Row]) -> None:
+    """Marks the rows that ask for what a row of another visit to their text asks for.
+
+    Args:
+        rows: In the run's order: the first row about a point is kept.
+    """
+    by_text: dict[tuple[str, str], list[tuple[Row, Context]]] = {}
+    for row in rows:
+        if row.item.evidence and (context := row.item.context):
+            by_text.setdefault((row.item.task, context.id), []).append((row, context))
+    for visits in by_text.values():
+        if len({context.position for _, context in visits}) > 1:
+            _mark_same_points(visits)
+
+
+def _mark_same_points(visits: Sequence[tuple[Row, Context]]) -> None:
+    """Does so for the rows of one task about one text."""
+    text = squeeze(visits[0][1].text)
+    kept: list[tuple[int, int, Row, int]] = []
+    for row, context in visits:
+        evidence = squeeze(row.item.evidence)
+        start = text.find(evidence)
+        end = start + len(evidence)
+        if start < 0:
+            continue
+        for other_start, other_end, other, position in kept:
+            shared = min(end, other_end) - max(start, other_start)
+            # Two points may stand in one long sentence: half of the shorter passage counts.
+            same = 2 * shared > min(end - start, other_end - other_start)
+            if same and position != context.position:
+                row.duplicate = NearDuplicate("asks for the same point", other.item.id, None)
+                break
+        else:
+            kept.append((start, end, row, context.position))
 
 
 async def rejection(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Example, Instruction, Prompt, schema_of
-from seedfree.tasks.shared import check_range, check_temperature, list_schema
+from seedfree.tasks.shared import VISITS, check_range, check_temperature, list_schema
 
 __all__ = ["ClosedQA"]
 
@@ -54,6 +54,7 @@ class ClosedQA(TaskTemplate):
 
     name: ClassVar[str] = "closed_qa"
     grounded: ClassVar[bool] = True
+    visits: ClassVar[int] = VISITS
 
     class Fields(BaseModel):
         """One pair is asked for without a list around it, which small models find easier."""

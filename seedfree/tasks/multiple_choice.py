@@ -12,7 +12,7 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
-from seedfree.tasks.shared import check_range, check_temperature
+from seedfree.tasks.shared import VISITS, check_range, check_temperature
 
 __all__ = ["MultipleChoice"]
 
@@ -42,6 +42,7 @@ class MultipleChoice(TaskTemplate):
 
     name: ClassVar[str] = "multiple_choice"
     grounded: ClassVar[bool] = True
+    visits: ClassVar[int] = VISITS
 
     class Fields(BaseModel):
         """Evidence comes first, so that question and answer are written from it."""

@@ -7,7 +7,11 @@ from typing import Any
 from seedfree.errors import ConfigError
 from seedfree.protocols import TaskTemplate
 
-__all__ = ["check_range", "check_temperature", "list_schema"]
+__all__ = ["VISITS", "check_range", "check_temperature", "list_schema"]
+
+# How often a question about one text is asked for. A section of a few hundred words has a few
+# points to ask about, and each visit after the last of them is paid for nothing.
+VISITS = 4
 
 
 def check_range(task: TaskTemplate, setting: str, value: float, low: int, high: int) -> None:

@@ -200,3 +200,14 @@ def test_the_users_own_task_runs_in_a_pipeline(tmp_path: Path) -> None:
 def test_the_users_own_task_is_short() -> None:
     body = _OWN.read_text(encoding="utf-8").partition("class Proverb")[2]
     assert len(body.splitlines()) <= 25
+
+
+@every_task
+def test_a_task_that_visits_a_text_again_names_its_evidence_and_asks_anew(
+    task: TaskTemplate,
+) -> None:
+    if task.visits > 1:
+        rows = list(task.instructions(task.Fields.model_validate(answer(task)), CONTEXT))
+        assert all(row.evidence for row in rows)
+        again = replace(CONTEXT, position=CONTEXT.position + 100)
+        assert task.prompt(again, THAI) != task.prompt(CONTEXT, THAI)
