@@ -40,7 +40,9 @@ _TURN_MARK = re.compile(
     r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)"
     r"|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
 )
-_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THOUGHT = re.compile(
+    r"\A\s*<(think|thinking|thought|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL
+)
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 # Zero-width spaces and joiners, direction marks, soft hyphens: writers put them in or leave them
