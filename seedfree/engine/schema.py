@@ -322,6 +322,6 @@ def _finite(digits: str) -> float:
     return number
 
 
-# Python's decoder takes NaN and Infinity, which no file of JSON may hold. Line breaks are allowed in
+# Python's decoder takes NaN and Infinity, which no file of JSON may hold. Line breaks may stand in
 # strings, because small models seldom escape all of them.
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite)
