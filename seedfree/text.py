@@ -128,8 +128,12 @@ def _fold_round(text: str) -> str:
     # Most texts hold none of these, and to look is a hundred times quicker than to replace.
     if _TO_TRANSLATE.search(text):
         text = text.translate(INVISIBLE).translate(_ALIKE)
+    text = unicodedata.normalize("NFKC", text).casefold()
+    # Turkish and Azerbaijani have two letters i, whose capitals Python folds by English rules. They
+    # are one here: hardly two words differ in it alone.
+    text = text.replace("i\u0307", "i").replace("ı", "i")
     # Case folding may leave letters that are not composed, so they are composed again.
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = unicodedata.normalize("NFKC", text)
     text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
