@@ -17,6 +17,7 @@ __all__ = [
     "count_scripts",
     "fold",
     "letters_and_digits",
+    "one_case",
     "outside_code",
     "pieces",
     "script_of",
@@ -128,16 +129,22 @@ def _fold_round(text: str) -> str:
     # Most texts hold none of these, and to look is a hundred times quicker than to replace.
     if _TO_TRANSLATE.search(text):
         text = text.translate(INVISIBLE).translate(_ALIKE)
-    text = unicodedata.normalize("NFKC", text).casefold()
-    # Turkish and Azerbaijani have two letters i, whose capitals Python folds by English rules. They
-    # are one here: hardly two words differ in it alone.
-    text = text.replace("i\u0307", "i").replace("ı", "i")
+    text = one_case(unicodedata.normalize("NFKC", text))
     # Case folding may leave letters that are not composed, so they are composed again.
     text = unicodedata.normalize("NFKC", text)
     text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
+
+
+def one_case(text: str) -> str:
+    """Returns a text in one case.
+
+    Turkish and Azerbaijani have two letters i, whose capitals Python folds by English rules. They
+    are one letter here: hardly two words differ in it alone.
+    """
+    return text.casefold().replace("i\u0307", "i").replace("ı", "i")
 
 
 @lru_cache(maxsize=512)

@@ -18,7 +18,7 @@ from seedfree._files import absent
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
-from seedfree.text import INVISIBLE, clean
+from seedfree.text import INVISIBLE, clean, one_case
 
 __all__ = [
     "Cutter",
@@ -157,7 +157,7 @@ def content(cut: str) -> list[list[str]]:
 
     A text of punctuation alone keeps it, since it would have no words at all.
     """
-    lines = [line.lower().split() for line in cut.splitlines()]
+    lines = [one_case(line).split() for line in cut.splitlines()]
     # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full
     # stop.
     words = [[word.rstrip(".") for word in line if any(map(str.isalnum, word))] for line in lines]
