@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 __all__ = [
+    "INVISIBLE",
     "clean",
     "count_scripts",
     "fold",
     "letters_and_digits",
+    "one_case",
     "outside_code",
     "pieces",
     "script_of",
@@ -40,12 +42,14 @@ _TURN_MARK = re.compile(
     r"(<)(\|[^|<>]{1,40}\||｜[^｜<>]{1,40}｜|/?(?:start|end)_of_turn>|/?(?:s|bos|eos|pad)>)"
     r"|(\[)(/?(?:INST|SYSTEM_PROMPT)\])"
 )
-_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THOUGHT = re.compile(
+    r"\A\s*<(think|thinking|thought|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL
+)
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 # Zero-width spaces and joiners, direction marks, soft hyphens: writers put them in or leave them
 # out at will.
-_INVISIBLE = dict.fromkeys(
+INVISIBLE = dict.fromkeys(
     (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
 )
 _ALIKE = {
@@ -53,7 +57,7 @@ _ALIKE = {
     **dict.fromkeys(map(ord, "“”„‟«»″「」『』"), '"'),
     **dict.fromkeys(map(ord, "‐‑‒–—―−"), "-"),
 }
-_TO_TRANSLATE = re.compile(f"[{''.join(map(chr, [*_INVISIBLE, *_ALIKE]))}]")
+_TO_TRANSLATE = re.compile(f"[{''.join(map(chr, [*INVISIBLE, *_ALIKE]))}]")
 # A digit, but none of ASCII's: what is neither a non-digit nor 0 to 9.
 _FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
 # Ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after
@@ -124,13 +128,23 @@ def fold(text: str) -> str:
 def _fold_round(text: str) -> str:
     # Most texts hold none of these, and to look is a hundred times quicker than to replace.
     if _TO_TRANSLATE.search(text):
-        text = text.translate(_INVISIBLE).translate(_ALIKE)
+        text = text.translate(INVISIBLE).translate(_ALIKE)
+    text = one_case(unicodedata.normalize("NFKC", text))
     # Case folding may leave letters that are not composed, so they are composed again.
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = unicodedata.normalize("NFKC", text)
     text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
+
+
+def one_case(text: str) -> str:
+    """Returns a text in one case.
+
+    Turkish and Azerbaijani have two letters i, whose capitals Python folds by English rules. They
+    are one letter here: hardly two words differ in it alone.
+    """
+    return text.casefold().replace("i\u0307", "i").replace("ı", "i")
 
 
 @lru_cache(maxsize=512)

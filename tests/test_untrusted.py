@@ -211,8 +211,8 @@ def test_lone_surrogates_never_leave_the_parser() -> None:
         '{"a": "\ud800"}',
         '{"a": "\\ud83d\\ude00"}',
     ):
-        json.dumps(find_json(text), ensure_ascii=False).encode("utf-8")
-    assert find_json('{"a": "\\ud83d\\ude00 \\ud800"}') == {"a": "😀 \ufffd"}
+        json.dumps(find_json(text, dict), ensure_ascii=False).encode("utf-8")
+    assert find_json('{"a": "\\ud83d\\ude00 \\ud800"}', dict) == {"a": "😀 \ufffd"}
 
 
 def test_what_a_users_validator_raises_is_an_invalid_reply() -> None:

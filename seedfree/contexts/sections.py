@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from seedfree.errors import ConfigError
+from seedfree.text import squeeze
 
 __all__ = [
     "Section",
@@ -66,7 +67,12 @@ def wiki_sections(text: str, end: Collection[str] = ()) -> list[Section]:
         end: Headings, in any case, at which the article's text ends ("See also").
     """
     headings = (_wiki_heading(line) for line in text.split("\n"))
-    return _sections(text, headings, {heading.casefold() for heading in end})
+    return _sections(text, headings, set(map(_plain, end)))
+
+
+def _plain(heading: str) -> str:
+    """Returns a heading as it is compared: writers add colons and unseen characters."""
+    return squeeze(heading).rstrip(":.៖")
 
 
 def markdown_sections(text: str) -> list[Section]:
@@ -116,7 +122,7 @@ def _sections(
         # Both formats cut at 2: Markdown's first level is the document's own title.
         elif level > 2:
             pieces[-1][1].append(title)
-        elif title.casefold() in end:
+        elif _plain(title) in end:
             break
         else:
             pieces.append((title, []))

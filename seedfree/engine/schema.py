@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -173,64 +173,132 @@ _MAX_STARTS = 64
 # A JSON escape that may be half of a surrogate pair.
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _Model = TypeVar("_Model", bound=BaseModel)
+_Value = TypeVar("_Value")
+
+# Models write formulas with one backslash, which JSON reads as a line break, a tab or another
+# control character. Names that are also the end of a line and a word ("\\nu") count in `$…$` alone.
+_COMMANDS = (
+    "backslash|bar|because|begin|beta|big[a-z]*|binom|bmod|boldsymbol|bot|boxed|bullet|"
+    "flat|forall|[ft]?frac|nabla|nearrow|neq|nexists|ngeq|nleq|notin|nsubseteq|"
+    "rangle|rbrace|rceil|rfloor|rho|right|rightarrow|"
+    "tau|text[a-z]{2}|text|therefore|theta|tilde|times|triangle"
+)
+_ODD_BACKSLASH = r"(?<!\\)((?:\\\\)*)\\"
+_LATEX = re.compile(rf"{_ODD_BACKSLASH}(?=(?:{_COMMANDS})(?![A-Za-z]))")
+_LATEX_IN_MATH = re.compile(
+    rf"{_ODD_BACKSLASH}(?=(?:{_COMMANDS}|ne|neg|ni|not|nu|rm|tan|tanh|to|top)(?![A-Za-z]))"
+)
+_MATH = re.compile(r"\$[^$\"]{1,400}\$")
+# What small models write in the place of JSON. A string that does not end reaches to the end of the
+# text, so that no text is walked over twice.
+_LONE_BACKSLASH = re.compile(_ODD_BACKSLASH + r"(?![\"\\/bfnrt]|u[0-9a-fA-F]{4})")
+_SPARE_COMMA = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\Z))|,(?=\s*[}\]])', re.DOTALL)
+_CURLY_BEGIN = re.compile(r"\{\s*[“”„]")
+_CURLY = re.compile(r"(?<=[{,:\[])(\s*)[“”„]|[“”](?=\s*[:,}\]])")
 
 
 def parse(text: str, model: type[_Model]) -> _Model:
     """Reads a reply's JSON object as an instance of `model`.
 
     Raises:
-        InvalidReplyError: No JSON object, or one that `model` does not accept.
+        InvalidReplyError: No JSON object, or none that `model` accepts.
     """
-    value = find_json(text)
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "reply"
-        raise InvalidReplyError(f"{shown(where[:80])}: {shown(first['msg'][:200])}") from None
-    except RecursionError:
-        raise InvalidReplyError("The reply is nested too deeply") from None
-    except Exception as error:
-        # A validator of the user's may raise anything. It is one bad reply all the same.
-        message = shown(clean(str(error))[:200])
-        raise InvalidReplyError(f"{type(error).__name__}: {message}") from None
+
+    def read(value: dict[str, Any]) -> _Model:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"])) or "reply"
+            reason = f"{shown(where[:80])}: {shown(first['msg'][:200])}"
+            raise InvalidReplyError(reason) from None
+        except RecursionError:
+            raise InvalidReplyError("The reply is nested too deeply") from None
+        except Exception as error:
+            # A validator of the user's may raise anything. It is one bad reply all the same.
+            message = shown(clean(str(error))[:200])
+            raise InvalidReplyError(f"{type(error).__name__}: {message}") from None
+
+    return find_json(text, read)
 
 
-def find_json(text: str) -> dict[str, Any]:
-    """Returns the first JSON object in a reply, whatever prose, reasoning or fence is around it.
+def find_json(text: str, read: Callable[[dict[str, Any]], _Value]) -> _Value:
+    """Reads the last JSON object in a reply that fits, whatever prose or fence is around it.
 
-    Where reading fails, the search goes on behind that place: what a broken or cut object holds is
-    no reply, and no text is read twice.
+    A model may write an example first, or its draft. Slips that leave no doubt are mended: line
+    breaks in strings, a comma before a closing bracket, curly quotes as JSON's own, a backslash
+    that escapes nothing. What is cut off is not.
 
     Args:
         text: At most a million characters; longer replies are invalid. 64 braces at most are tried
             as a beginning.
-
-    Returns:
-        An object without lone surrogates.
+        read: Makes a value of an object, without lone surrogates; raises `InvalidReplyError` where
+            the object does not fit.
 
     Raises:
-        InvalidReplyError: There is none, it is cut off, or it holds NaN, infinity, a number too
+        InvalidReplyError: No object fits, or it is cut off, or it holds NaN, infinity, a number too
             long to read, or hundreds of levels.
+    """
+    refusal: InvalidReplyError | None = None
+    for value in reversed(_objects(text)):
+        try:
+            return read(value)
+        except InvalidReplyError as error:
+            refusal = refusal or error
+    assert refusal is not None  # there is at least one object
+    raise refusal
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Returns the objects that stand in a reply, without those inside others.
+
+    Where reading fails, the search goes on behind that place: what a broken or cut object holds is
+    no reply, and no text is read twice.
     """
     if len(text) > _MAX_CHARS:
         raise InvalidReplyError(f"The reply has {len(text):,} characters")
-    text = without_thought(text)
+    text = _with_latex(without_thought(text))
+    objects: list[dict[str, Any]] = []
+    mended = False
     start, reason = text.find("{"), "The reply holds no JSON object"
     for _ in range(_MAX_STARTS):
         if start < 0:
             break
         try:
-            return _without_surrogates(_DECODER.raw_decode(text, start)[0], text)
+            value, end = _DECODER.raw_decode(text, start)
+            objects.append(_without_surrogates(value, text))
+            start = text.find("{", end)
         except json.JSONDecodeError as error:
             reason = f"The reply is not JSON: {error.msg}"
+            if not mended:  # once, and from here on: what was read before is as it was
+                text, start, mended = _mended(text[start:]), 0, True
+                continue
             # The string has taken everything to the end of the reply.
             if error.msg.startswith("Unterminated string"):
                 break
             start = text.find("{", max(error.pos, start + 1))
         except (ValueError, RecursionError) as error:
             raise InvalidReplyError(f"The reply is not JSON: {type(error).__name__}") from None
-    raise InvalidReplyError(reason)
+    if not objects:
+        raise InvalidReplyError(reason)
+    return objects
+
+
+def _with_latex(text: str) -> str:
+    """Doubles the single backslashes of LaTeX commands that JSON would read as escapes."""
+    if "\\" not in text:
+        return text
+    if "$" in text:
+        text = _MATH.sub(lambda math: _LATEX_IN_MATH.sub(r"\1\\\\", math[0]), text)
+    return _LATEX.sub(r"\1\\\\", text)
+
+
+def _mended(text: str) -> str:
+    """Mends the slips in a text that begins with a brace."""
+    if _CURLY_BEGIN.match(text):
+        text = _CURLY.sub(lambda quote: f'{quote[1] or ""}"', text)
+    text = _LONE_BACKSLASH.sub(r"\1\\\\", text)
+    return _SPARE_COMMA.sub(lambda token: token[1] or "", text)
 
 
 def _without_surrogates(value: dict[str, Any], text: str) -> dict[str, Any]:
@@ -254,5 +322,6 @@ def _finite(digits: str) -> float:
     return number
 
 
-# Python's decoder takes NaN and Infinity, which no file of JSON may hold.
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+# Python's decoder takes NaN and Infinity, which no file of JSON may hold. Line breaks may stand in
+# strings, because small models seldom escape all of them.
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite)

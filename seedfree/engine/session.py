@@ -527,9 +527,11 @@ def _check_of(prompt: Prompt) -> Callable[[str], object]:
         return _check_text
 
     def check(text: str) -> object:
+        return find_json(text, fits)
+
+    def fits(value: dict[str, Any]) -> object:
         import jsonschema
 
-        value = find_json(text)
         try:
             jsonschema.validate(value, dict(schema))
         except jsonschema.ValidationError as error:

@@ -96,9 +96,10 @@ def labelled_choices(text: str, language: Language | str = "th") -> tuple[str, .
 def _folded(pattern: str) -> re.Pattern[str]:
     """Compiles a pattern for folded text.
 
-    There SARA AM is two characters, and a tone mark comes before NIKHAHIT.
+    There SARA AM is two characters, a tone mark comes before NIKHAHIT, and the Turkish dotless i is
+    the dotted one.
     """
-    pattern = normalize("NFKC", pattern)
+    pattern = normalize("NFKC", pattern).replace("ı", "i")
     return re.compile(re.sub("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", pattern))
 
 
@@ -106,55 +107,14 @@ def _folded(pattern: str) -> re.Pattern[str]:
 _MARKS = re.compile(r"[*`$]|\\(?:text(?:bf)?|mathbf)\b|__|(?<!\w)_|_(?!\w)")
 _LABELLED = re.compile(r"([(\[]?)\s*(\S)\s*([)\].:])(?!\d)\s*(.*)")
 
-# Words for "the answer is". Lookbehinds keep out longer words: หัวข้อ is a topic, คำตอบ and ตัวเลือก
-# are nouns that other alternatives have.
-_NOUN = (
-    r"(?:คำตอบ|(?<!หัว)ข้อ|ตัวเลือก)(?:สุดท้าย|ข้อ)?\s?(?:ที่|ซึ่ง)?(?:ถูก(?:ต้อง)?|เหมาะสม|ดี|ใช่)?(?:มาก)?"
-    r"(?:ที่สุด)?\s?(?:ก็|จึง|น่าจะ)?(?:คือ|ได้แก่|เป็น|:)"
-    r"|คำตอบ(?:ของ|สำหรับ)[^\n]{1,40}?คือ|(?<!คำ)ตอบ(?:ว่า|:)?|เฉลย(?:คือ|:)?|(?<!ตัว)เลือก(?:ตอบ)?"
-    r"|\b(?:ans(?:wer)?|option|choice)\s*(?:is|would be|must be|:|=)"
-    r"|\b(?:choose|select|pick|go with)\b|boxed(?=\{)"
-    r"|jawaban(?:nya)?(?: yang)?(?: benar| tepat)?\s*(?:adalah|ialah|:)"
-    r"|jibu(?: sahihi)?\s*(?:ni|:)"
-    r"|(?:đáp án|câu trả lời)(?: đúng)?(?: nhất)?\s*(?:là|:)"
-    r"|(?:yanıt|cevap)\s*:"
-    r"|ຄຳຕອບ(?:ທີ່ຖືກ(?:ຕ້ອງ)?)?\s?(?:ແມ່ນ|ຄື|:)|(?<!ຄຳ)ຕອບ"
-    r"|ចម្លើយ(?:ដែល)?(?:ត្រឹមត្រូវ)?\s?(?:គឺ(?:ជា)?|:|៖)"
-    r"|အဖြေ(?:မှန်)?\s?(?:မှာ|သည်|က|:|-)"
-)
-# Words for "choice" that may stand before a label, and signs that may stand before either.
-_ITEM = r"(?:ตัวเลือก|คำตอบ|ข้อ|ที่|option|choice|letter|answer|opsi|pilihan|chaguo|ຂໍ້|ข้อที่|phương án|şık)"
-_OPEN = r"[\s:=\-\"'(\[{]*"
-_BEGIN = _folded(rf"{_OPEN}(?:{_ITEM}{_OPEN})*")
-# What follows a label: "is right", "is wrong", "and" with a second label, a reason.
-_RIGHT = _folded(
-    r"[).\]:\"']*\s*(?:จึง|ก็|นั้น|น่าจะ)?\s*(?:(?:เป็น|คือ)\s*(?:คำตอบ|ข้อ|ตัวเลือก)\s*)?(?:ที่)?ถูก(?:ต้อง|\b)"
-    r"|[).\]:\"']*\s*(?:จึง|ก็)?\s*(?:เป็น|คือ)\s*คำตอบ"
-    r"|[).\]:\"']*\s*is\s+(?:the\s+)?(?:correct|right|best)\b"
-)
-_WRONG = _folded(
-    r"[).\]:\"']*\s*(?:นั้น|จึง|is|are)?\s*"
-    r"(?:ไม่ถูก|ไม่ใช่|ผิด|incorrect|wrong|false|not\b|salah|sai\b)"
-)
-_AND = _folded(
-    r"[).\]\"']*\s*(?:และ|หรือ|กับ|ถึง|,|/|-|&|\band\b|\bor\b|\bto\b"
-    r"|dan|atau|na|au|và|hoặc|ve|veya)\s*" + f"{_ITEM}?{_OPEN}"
-)
-_REASON = _folded(
-    r"เพราะ|เนื่องจาก|ซึ่ง|โดย|ตาม|ดังนั้น|because|since|which|as\b|so\b|karena|sebab|kwa sababu|vì|çünkü"
-    r"|ເພາະ|ເນື່ອງຈາກ|ព្រោះ|ដោយសារ"
-)
-# Fewer words than in _REASON: in text without white space, short ones ("so") stand in others.
-_BECAUSE = _folded("เพราะ|เนื่องจาก|because|since")
-# What stands before a label: "not", a word for "choice", or nothing that it could be a part of.
-_NOT = _folded(
-    r"(?:ไม่ใช่|มิใช่|ไม่ได้|ไม่|มิ|\bnot|\bbukan|\bsi|không(?: phải)?|ບໍ່(?:ແມ່ນ)?|មិន(?:មែន)?|မဟုတ်)"
-    r"[\s\"'(]*\Z"
-)
-_NAMED = _folded(rf"{_ITEM}\s?[(\[]?\Z")
-_ALONE = re.compile(r"(?:\A|[\s(\[\"'.]|ข้อ)\Z")
+# Signs that may stand before a label or a choice's words.
+_OPEN = r"[\s:៖=\-\"'(\[{]*"
+_BOXED = r"boxed(?=\{)"
+# The signs between a label and what is said of it.
+_AFTER = r"[).\]:\"']*\s*"
+_JOINTS = (",", "/", "-", "&")
 # The end of what a label says, and the signs between a label and its choice's words.
-_STOP = re.compile(r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕။]|ครับ|ค่ะ|คะ|นะ)")
+_STOP = r"\s*(?:\Z|\n|[)\].:,;\"'}!?|။៕។]"
 _CLOSE = re.compile(r"[\s).\]:\-\"'}]*")
 _CLOSED = re.compile(r"\s?[)\]]")
 _LEAD = re.compile(r"[ \n\"'(\[]*")
@@ -206,17 +166,38 @@ class _Text:
 class _Labels(NamedTuple):
     """The labels of a language, folded.
 
+    The patterns are made of the words in the language's file and in the English one, since models
+    answer in English, too.
+
     Attributes:
         positions: Each label's position.
         own: The language's own letters but Latin ones. None of them is a word of the language.
         pattern: A label that is not a part of a word or number.
         cue: "The answer is", with what may stand between it and the choice.
+        begin: What may stand before a label at the beginning of a text.
+        alone, named: What ends before a label: nothing that it could be a part of; a word for
+            "choice".
+        denial: What ends before a label or a choice that is denied.
+        right, wrong, joint, stop: What follows a label: "is right", "is wrong", "and" with a second
+            label, the end of what it says.
+        reason: What begins a reason.
+        because: The same by fewer words: in text without white space, short ones stand in others.
     """
 
     positions: dict[str, int]
     own: frozenset[str]
     pattern: re.Pattern[str]
     cue: re.Pattern[str]
+    begin: re.Pattern[str]
+    alone: re.Pattern[str]
+    named: re.Pattern[str]
+    denial: re.Pattern[str]
+    right: re.Pattern[str]
+    wrong: re.Pattern[str]
+    joint: re.Pattern[str]
+    stop: re.Pattern[str]
+    reason: re.Pattern[str]
+    because: re.Pattern[str]
 
 
 @lru_cache(maxsize=64)
@@ -235,11 +216,34 @@ def _labels(language: Language | str) -> _Labels:
     # The line on which the language's own template gives the label is a way to state the answer.
     template = known.prompts.get("multiple_choice_answer", "")
     form = template.partition("$label")[0].rstrip().rpartition("\n")[2]
-    nouns = _NOUN
+    says = [_BOXED]
     if form and "$" not in form:
-        nouns += f"|{re.escape(fold(form))}"
-    cue = _folded(f"(?:{nouns}){_OPEN}(?:{_ITEM}{_OPEN})?")
-    return _Labels(positions, frozenset(own) - set(_LATIN), pattern, cue)
+        says.append(re.escape(fold(form)))
+    english = Language.load("en")
+
+    def words(kind: str, *more: str) -> str:
+        own_words = known.answers.get(kind, ())
+        english_words = english.answers.get(kind, ()) if known.code != "en" else ()
+        # A pattern without an alternative matches nothing.
+        return "|".join([*own_words, *english_words, *more]) or r"(?!)"
+
+    item = f"(?:{words('choice')})"
+    return _Labels(
+        positions,
+        frozenset(own) - set(_LATIN),
+        pattern,
+        cue=_folded(f"(?:{words('says', *says)}){_OPEN}(?:{item}{_OPEN})?"),
+        begin=_folded(rf"{_OPEN}(?:{item}{_OPEN})*"),
+        alone=_folded(rf"(?:\A|[\s(\[\"'.]|{item})\Z"),
+        named=_folded(rf"{item}\s?[(\[]?\Z"),
+        denial=_folded(rf"(?:{words('denial')})[\s\"'(]*\Z"),
+        right=_folded(f"{_AFTER}(?:{words('right')})"),
+        wrong=_folded(f"{_AFTER}(?:{words('wrong')})"),
+        joint=_folded(rf"[).\]\"']*\s*(?:{words('joint', *_JOINTS)})\s*{item}?{_OPEN}"),
+        stop=_folded(f"{_STOP}|{words('particle')})"),
+        reason=_folded(f"{words('reason')}|{words('because')}"),
+        because=_folded(words("because")),
+    )
 
 
 class _Span(NamedTuple):
@@ -279,7 +283,7 @@ class _Answer:
             return self.choices.index(self.text.tight)
         statements = self.statements()
         if reference or not statements:
-            begun = self.label_at(_end(_BEGIN, self.text.full, 0), strict=True)
+            begun = self.label_at(_end(self.labels.begin, self.text.full, 0), strict=True)
             if begun is not None:
                 return begun
         if statements:
@@ -300,7 +304,7 @@ class _Answer:
         full = self.text.full
         statements: list[tuple[int, int]] = []
         for cue in self.labels.cue.finditer(full):
-            if _NOT.search(self.text.before(cue.start())):
+            if self.labels.denial.search(self.text.before(cue.start())):
                 continue
             position = self.words_at(cue.end())
             if position is None:
@@ -313,8 +317,8 @@ class _Answer:
             second = self.joined_to(label)
             if second:
                 joined.add(second.start())
-            alone = _ALONE.search(self.text.before(label.start()))
-            if position < self.limit and alone and _RIGHT.match(full, label.end()):
+            alone = self.labels.alone.search(self.text.before(label.start()))
+            if position < self.limit and alone and self.labels.right.match(full, label.end()):
                 if label.start() in joined:  # "ข้อ ก และข้อ ข ถูกต้อง" says two.
                     position = _AMBIGUOUS
                 statements.append((label.start(), position))
@@ -334,13 +338,13 @@ class _Answer:
         position = self.labels.positions[label[1]]
         words = _end(_CLOSE, full, label.end())
         beside = self.words_at(words)
-        reason = _REASON.match(full, words)
-        ends = reason or beside is not None or _STOP.match(full, label.end())
+        reason = self.labels.reason.match(full, words)
+        ends = reason or beside is not None or self.labels.stop.match(full, label.end())
         if not ends and (strict or not self.stands_out(label)):
             return None
         if self.contradicted(label, position):
             return _AMBIGUOUS
-        if _WRONG.match(full, label.end()):
+        if self.labels.wrong.match(full, label.end()):
             return None
         if strict and not reason and self.begins_list(label):
             return None
@@ -356,7 +360,7 @@ class _Answer:
 
     def joined_to(self, label: re.Match[str]) -> re.Match[str] | None:
         """Returns the label that is joined to this one: "ก และ ข", "(a-d)"."""
-        conjunction = _AND.match(self.text.full, label.end())
+        conjunction = self.labels.joint.match(self.text.full, label.end())
         if conjunction is None:
             return None
         return self.labels.pattern.match(self.text.full, conjunction.end())
@@ -366,7 +370,7 @@ class _Answer:
         second = self.joined_to(label)
         if second is None or self.labels.positions[second[1]] == position:
             return False
-        stops = _STOP.match(self.text.full, second.end())
+        stops = self.labels.stop.match(self.text.full, second.end())
         return second[1] in self.labels.own or bool(stops)
 
     def begins_list(self, label: re.Match[str]) -> bool:
@@ -397,7 +401,7 @@ class _Answer:
             for start, end in self.text.occurrences(words):
                 if len(spans) == _SPANS:
                     break
-                denied = _NOT.search(self.text.before(start))
+                denied = self.labels.denial.search(self.text.before(start))
                 if not denied and _apart(self.text, start, end):
                     spans.append(_Span(start, end, position))
         # "มีอำนาจ" stands in "ไม่มีอำนาจ", which is another choice.
@@ -406,7 +410,9 @@ class _Answer:
             return None
         first = min(whole)
         others = [span.start for span in whole if span.position != first.position]
-        if others and not _REASON.search(self.text.full[first.end : max(first.end, min(others))]):
+        if others and not self.labels.reason.search(
+            self.text.full[first.end : max(first.end, min(others))]
+        ):
             return _AMBIGUOUS
         return first.position
 
@@ -416,7 +422,7 @@ class _Answer:
         named = set()
         for label in self.labels.pattern.finditer(full):
             before = self.text.before(label.start())
-            item = _NAMED.search(before)
+            item = self.labels.named.search(before)
             if item:
                 lead = before[: item.start()]
             elif before.endswith(("(", "[")) and _CLOSED.match(full, label.end()):
@@ -424,7 +430,11 @@ class _Answer:
             else:
                 continue
             position = self.labels.positions[label[1]]
-            if position >= self.limit or _WRONG.match(full, label.end()) or _NOT.search(lead):
+            if (
+                position >= self.limit
+                or self.labels.wrong.match(full, label.end())
+                or self.labels.denial.search(lead)
+            ):
                 continue
             named.add(position)
             second = self.joined_to(label)
@@ -439,7 +449,7 @@ class _Answer:
 
         Only what no other choice has is counted, on both sides.
         """
-        spoken = _grams(_BECAUSE.split(self.text.tight, maxsplit=1)[0])
+        spoken = _grams(self.labels.because.split(self.text.tight, maxsplit=1)[0])
         grams = [_grams(words) for words in self.choices]
         shares = []
         for position, own in enumerate(grams):

@@ -48,8 +48,8 @@ PARTS = {
 _KINDS = re.compile(r"\.(csv|jsonl)(\.gz)?$")
 _NAME = re.compile(r"(?P<model>.+)\.(?P<task>[^.]+)\.(?P<part>[^.]+)")
 _AUTHORS_NAME = re.compile(r"(?P<task>.+)_(?P<part>yes|no)_eval")
-# Some writers of tables put the word in an empty cell.
-_NOTHING = ("", "nan", "NaN")
+# Some writers of tables put the word in an empty cell. In JSON, which has a null, it is a word.
+_NOTHING = ("nan", "NaN")
 # The words for a reached token limit: this library's, and that of OpenAI's API.
 _LIMIT = ("max_tokens", "length")
 # What no text ends with: a comma, an open bracket, a Thai or Lao vowel that is written before its
@@ -158,7 +158,8 @@ def _csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             raise ConfigError(
                 f"{path}, line {line}: {len(cells)} cells, where the header has {len(header)}"
             )
-        yield line, dict(zip(header, cells, strict=True))
+        present = ("" if cell in _NOTHING else cell for cell in cells)
+        yield line, dict(zip(header, present, strict=True))
 
 
 def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -196,8 +197,7 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if isinstance(value, dict | list):
         raise ConfigError(f"{name} is not text")
-    text = str(value)
-    return "" if text in _NOTHING else text
+    return str(value)
 
 
 class CutOff(NamedTuple):

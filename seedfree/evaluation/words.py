@@ -18,7 +18,7 @@ from seedfree._files import absent
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
-from seedfree.text import clean
+from seedfree.text import INVISIBLE, clean, one_case
 
 __all__ = [
     "Cutter",
@@ -30,9 +30,6 @@ __all__ = [
     "segmented_cutter",
 ]
 
-# Zero-width spaces and joiners, the soft hyphen, direction marks: unseen, so one writer puts them
-# and another doesn't.
-_UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF))
 # Ways to type one Thai or Lao letter: SARA AM in two parts, SARA AE as two SARA E, the tone mark
 # before the vowel. `text.fold` does less of this and removes case, digits and quotation marks too,
 # which are part of what is scored here.
@@ -149,7 +146,7 @@ def normalize(text: str) -> str:
     Lao and Burmese, but not for all of them, nor for models. It is removed, so that a text with and
     without it has the same words.
     """
-    text = unicodedata.normalize("NFC", text.translate(_UNSEEN))
+    text = unicodedata.normalize("NFC", text.translate(INVISIBLE))
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
     return text
@@ -160,7 +157,7 @@ def content(cut: str) -> list[list[str]]:
 
     A text of punctuation alone keeps it, since it would have no words at all.
     """
-    lines = [line.lower().split() for line in cut.splitlines()]
+    lines = [one_case(line).split() for line in cut.splitlines()]
     # newmm's dictionary has the labels and abbreviations "ก." and "พ.ศ." as words with their full
     # stop.
     words = [[word.rstrip(".") for word in line if any(map(str.isalnum, word))] for line in lines]

@@ -157,7 +157,7 @@ _LEAKED = re.compile(
 )
 # Every leak has one of these. Most texts have none, and are done with one quick look.
 _LEAK_SIGN = re.compile(r"[:$<{[]")
-# A model that speaks of itself, in the languages that come with the library.
+# A model that speaks of itself, in the languages that come with the library, as folded text has it.
 _SELF = re.compile(
     r"as an? (?:ai|artificial intelligence|large language|language)"
     r" (?:language )?(?:model|assistant)"
@@ -168,7 +168,7 @@ _SELF = re.compile(
     r"|(?:ai|ဘာသာစကား)\s*မော်ဒယ်\s*(?:တစ်ခု)?\s*(?:အနေနဲ့|အနေဖြင့်|ဖြစ်)"
     r"|(?:là|tư cách) (?:là )?một (?:mô hình ngôn ngữ|trí tuệ nhân tạo|trợ lý ai)"
     r"|sebagai (?:sebuah )?(?:model bahasa|asisten ai|kecerdasan buatan)"
-    r"|yapay zek[aâ] (?:dil )?(?:modeli|asistanı) olarak"
+    r"|yapay zek[aâ] (?:dil )?(?:modeli|asistani) olarak"
     r"|kama (?:modeli ya lugha|akili bandia|msaidizi wa ai)"
 )
 

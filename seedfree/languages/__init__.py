@@ -97,6 +97,8 @@ class Language:
         prompts: Templates by name, with `$placeholders`.
         styles: Kinds of text for written contexts.
         format_examples: By task, for base models.
+        answers: Words by which an answer to a multiple-choice question is read, as regular
+            expressions by kind: see `th.toml`. No row depends on them.
     """
 
     code: str
@@ -119,6 +121,7 @@ class Language:
     format_examples: Mapping[str, tuple[FormatExample, ...]] = field(
         default_factory=dict, repr=False
     )
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, language: str | Language) -> Language:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -13,11 +14,13 @@ from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
 from seedfree.tasks.shared import VISITS, check_range, check_temperature
+from seedfree.text import squeeze
 
 __all__ = ["MultipleChoice"]
 
 # As many as there are labels (A to F) in a language's file.
 _MOST_CHOICES = 6
+_GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _Choice = Annotated[str, Field(min_length=1, max_length=150)]
 
 
@@ -130,8 +133,9 @@ class MultipleChoice(TaskTemplate):
 
 
 def _folded(choice: str) -> str:
-    """Returns the choice without case, white space and outer punctuation.
+    """Returns the choice as it is compared with others: folded, without outer punctuation.
 
-    Two choices that differ in these alone are the same choice.
+    Two choices that differ in case, in invisible or typed characters, in spaces, in the grouping of
+    a number or in outer punctuation alone are the same choice.
     """
-    return "".join(choice.casefold().split()).strip(".,!?\"'“”")
+    return _GROUPING.sub("", squeeze(choice)).strip(".,!?\"'“”")

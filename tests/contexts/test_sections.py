@@ -46,7 +46,11 @@ def test_cuts_at_second_level_headings_and_stops_at_the_end_section():
 
 
 def test_end_sections_are_matched_in_any_case():
-    assert [s.text for s in wiki_sections("a\n== SEE Also ==\nb", ["See also"])] == ["a"]
+    for heading in ("SEE Also", "See\u200b also", "see also:"):
+        sections = wiki_sections(f"a\n== {heading} ==\nb", ["See also"])
+        assert [section.text for section in sections] == ["a"]
+    assert len(wiki_sections("a\n== DIŞ BAĞLANTILAR ==\nb", ["Dış bağlantılar"])) == 1
+    assert len(wiki_sections("a\n== See also in art ==\nb", ["See also"])) == 2
 
 
 def test_equations_are_no_headings():

@@ -192,11 +192,33 @@ GOOD = Pair(question="อะไร", answer="ข้าว")
         '<think>maybe {"question": 1}</think>JSON',
         "In {curly} words: JSON",
         "\ufeff  JSON",
+        '<thinking>{"question": 1}</thinking>JSON',
+        'Such as {"question": "...", "answer": "..."}: JSON',
+        'JSON\n{"done": true}',
     ],
 )
 def test_an_object_is_found_in_whatever_stands_around_it(around: str) -> None:
     reply = json.dumps(GOOD.model_dump(), ensure_ascii=False)
     assert parse(around.replace("JSON", reply), Pair) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("slip", "answer"),
+    [
+        ('{"question": "q", "answer": "ข้าว",}', "ข้าว"),
+        ('{"question": "q", "answer": "ข้าว" , \n}', "ข้าว"),
+        ("{“question”: “q”, “answer”: “เรียก “ข้าว” ก็ได้”}", "เรียก “ข้าว” ก็ได้"),
+        ('{"question": "q", "answer": "ข้อ 1\nข้อ 2\tจบ"}', "ข้อ 1\nข้อ 2\tจบ"),
+        (r'{"question": "q", "answer": "มุม \alpha กับ \beta",}', r"มุม \alpha กับ \beta"),
+        (r'{"question": "q", "answer": "$a \neq b$ $\nu \to \tau$"}', r"$a \neq b$ $\nu \to \tau$"),
+        (r'{"question": "q", "answer": "\frac{1}{2} \times \theta"}', r"\frac{1}{2} \times \theta"),
+        (r'{"question": "q", "answer": "\\frac{1}{2} C:\\temp"}', r"\frac{1}{2} C:\temp"),
+        (r'{"question": "q", "answer": "$5\nand $6\nto\tpay\nu"}', "$5\nand $6\nto\tpay\nu"),
+        ('{"question": "q", "answer": "a, ] b,}"}', "a, ] b,}"),
+    ],
+)
+def test_slips_that_leave_no_doubt_are_mended(slip: str, answer: str) -> None:
+    assert parse(slip, Pair) == Pair(question="q", answer=answer)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +247,7 @@ def test_anything_else_is_an_invalid_reply(text: str) -> None:
 @given(st.text() | st.text(alphabet='{}[]":,\\ntrue0.eE-', max_size=200))
 def test_no_text_raises_anything_else(text: str) -> None:
     try:
-        assert isinstance(find_json(text), dict)
+        assert isinstance(find_json(text, dict), dict)
     except InvalidReplyError:
         pass
 
@@ -235,4 +257,4 @@ def test_no_text_raises_anything_else(text: str) -> None:
     st.text(alphabet="ก \n`"),
 )
 def test_every_object_comes_back_as_it_was(value: dict[str, object], around: str) -> None:
-    assert find_json(around + json.dumps(value) + around) == value
+    assert find_json(around + json.dumps(value) + around, dict) == value

@@ -177,10 +177,40 @@ def test_the_answer_as_the_language_file_writes_it(code):
         ("km", "៣"),
         ("my", "အဖြေ - ဂ"),
         ("my", "၃"),
+        ("th", "ไม่ใช่ ก แต่เป็น ค"),
+        ("en", "not A but C"),
+        ("km", "ជម្រើស គ"),
+        ("km", "ចម្លើយដែលត្រឹមត្រូវគឺ៖ គ"),
+        ("vi", "Đáp án C"),
+        ("vi", "Tôi chọn C"),
+        ("vi", "Phương án đúng là C"),
+        ("vi", "Không phải A mà là C"),
+        ("tr", "Doğru cevap C'dir."),
+        ("tr", "C şıkkı"),
+        ("tr", "C seçeneği doğrudur, A şıkkı yanlış."),
+        ("sw", "Chaguo sahihi ni C"),
+        ("sw", "Ninachagua C"),
+        ("sw", "C ndiyo jibu sahihi"),
+        ("id", "Saya pilih C"),
+        ("id", "C adalah jawaban yang benar"),
+        ("lo", "ຂໍ້ ຄ ຖືກຕ້ອງ"),
     ],
 )
 def test_the_third_choice_in_other_languages(code, text):
     assert meant_choice(text, ("a1", "b2", "c3", "d4"), code) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [("tr", "A değil"), ("tr", "A şıkkı yanlış"), ("id", "bukan A"), ("vi", "đáp án không phải A")],
+)
+def test_a_denied_choice_is_none_in_other_languages(code, text):
+    assert meant_choice(text, ("a1", "b2", "c3", "d4"), code) is None
+
+
+def test_a_choice_in_capitals_with_the_turkish_i():
+    choices = ("Ankara", "İzmir", "Iğdır", "Van")
+    assert [meant_choice(text, choices, "tr") for text in ("IĞDIR", "iğdır", "İZMİR")] == [2, 2, 1]
 
 
 def test_choices_are_read_from_labelled_lines():

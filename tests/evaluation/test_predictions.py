@@ -51,6 +51,12 @@ def test_the_limit_on_csv_fields_is_put_back(tmp_path):
     assert csv.field_size_limit() == before
 
 
+def test_nan_is_a_word_where_nothing_can_be_null(tmp_path):
+    row = {"question": "نانی", "context": "", "answer": "nan", "id": 1, "prediction": "nan"}
+    file = read_predictions(write(tmp_path / "m.jsonl", json.dumps(row)))
+    assert (file.predictions, file.references) == (["nan"], ["nan"])
+
+
 @pytest.mark.parametrize("name", ["m.jsonl", "m.jsonl.gz"])
 def test_jsonl(tmp_path, name):
     row = {

@@ -21,6 +21,7 @@ LETTERS = "กทนำํา่้ีึุเแ\u200b\u0ead\u0ecd\u0eb2\u0eb3
         ("\u0e99\u0ec9\u0ecd\u0eb2", "\u0e99\u0ec9\u0eb3"),
         ("cafe\u0301", "café"),
         ("ខ្មែរ\u200bយើង\ufeff", "ខ្មែរយើង"),
+        ("\u2067กรุงเทพ\u2069 \u202bเมือง\u202c", "กรุงเทพ เมือง"),
     ],
 )
 def test_letters_typed_in_two_ways_are_one(typed, meant):

@@ -95,6 +95,7 @@ BAD = {
         "ในเรื่องการเลือกตั้งครั้งนี้ซึ่งมีหลายพรรคเข้าแข่งขันกัน ในฐานะโมเดลภาษา ผมไม่มีความเห็นทางการเมือง",
         "เรื่องนี้พูดยาก เพราะฉันเป็นปัญญาประดิษฐ์ที่ไม่มีความรู้สึก จึงบอกไม่ได้ว่าต้มยำร้านไหนอร่อยกว่ากัน",
         "The soup at the market is good, I hear, but as an AI language model I have eaten none.",
+        "Çarşıdaki çorba güzelmiş, ama bir yapay zekâ asistanı olarak ben onu hiç içmedim.",
     ],
     "markup": [
         "วัดนี้สร้างเมื่อ<br/>พ.ศ. 2325",

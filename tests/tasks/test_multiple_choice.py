@@ -64,6 +64,10 @@ def test_wrong_choices_are_shuffled() -> None:
         ["หวาย", " หวาย ", "ใบตาล"],
         ["หวาย", "ใบตาล"],
         ["หวาย", "ใบตาล", "?"],
+        ["น้ำ", "น้ํา", "ใบตาล"],
+        ["1,000 บาท", "1000 บาท", "ใบตาล"],
+        ["หวาย", "ห\u200bวาย", "ใบตาล"],
+        ["Hu\u1ebf", "Hue\u0302\u0301", "ใบตาล"],
     ],
 )
 def test_choices_that_are_not_distinct_are_invalid(wrong: list[str]) -> None:
