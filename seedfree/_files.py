@@ -22,6 +22,7 @@ from seedfree.text import clean
 
 __all__ = [
     "absent",
+    "begins_with",
     "claim_folder",
     "csv_line",
     "csv_rows",
@@ -186,6 +187,15 @@ def is_file(path: str | Path) -> bool:
         hint = "Remove it, or choose another folder."
         raise ConfigError(f"{path} is not a plain file", hint=hint)
     return True
+
+
+def begins_with(path: Path, text: str) -> bool:
+    """Tells whether a file is there that begins with a text, by which one of our own is known."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(text.encode())) == text.encode()
+    except OSError:
+        return False
 
 
 def claim_folder(folder: Path, marks: Iterable[str]) -> None:

@@ -416,6 +416,7 @@ class _Execution:
         Returns:
             For each task, how many rows are kept.
         """
+        self._ledger.check_place()  # a filter may keep files in the folder
         with self._selecting:  # an interrupted call may still be at it
             self._rows.sort(key=lambda row: row.order)
             rows = [

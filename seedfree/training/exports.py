@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from seedfree._files import claim_folder, json_line, write_atomic
+from seedfree._files import begins_with, claim_folder, json_line, write_atomic
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
@@ -67,7 +67,8 @@ class _Export(ABC):
         # Before a file is written: it refuses settings that the tool cannot have.
         config = self._config(validated=bool(validation))
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        claim_folder(folder, [path.name for path in folder.glob("*.yaml") if _made_here(path)])
+        ours = [path.name for path in folder.glob("*.yaml") if begins_with(path, _MADE_HERE)]
+        claim_folder(folder, ours)
         head = f"{_MADE_HERE} From this folder run: {self.command}\n"
         for name, side in (("train", train), ("validation", validation)):
             if side:
@@ -87,14 +88,6 @@ class _Export(ABC):
     def _write_more(self, folder: Path, *, validated: bool) -> None:
         """Writes a further file, for a tool that wants one."""
         return
-
-
-def _made_here(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_MADE_HERE)) == _MADE_HERE.encode()
-    except OSError:
-        return False
 
 
 class AxolotlExport(_Export):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 
 import seedfree as sf
-from seedfree.errors import ConfigError, LedgerDamagedError, LedgerError, SeedfreeError
+from seedfree.errors import (
+    ConfigError,
+    LedgerDamagedError,
+    LedgerError,
+    SeedfreeError,
+    StopRunError,
+)
 from seedfree.records import Prompt, Reply
 from tests.engine.ledgers import execute
 from tests.fakes import LetterEncoder, published, small_pipeline, thai, thai_llm
@@ -65,12 +72,6 @@ class _Intruding:
         return thai(prompt)
 
 
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-
-
 def _replace(folder: Path) -> None:
     folder.rename(folder.with_name("away"))
     folder.mkdir()
@@ -80,7 +81,7 @@ def _replace(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "left"),
     [
-        (_remove, None),
+        (shutil.rmtree, None),
         (lambda folder: folder.rename(folder.with_name("away")), None),
         (_replace, {"README.md": b"mine"}),
         (lambda folder: (folder / "ledger.sqlite").unlink(), ...),
@@ -93,8 +94,9 @@ def test_a_run_whose_folder_goes_stops_before_the_next_request(
     out = tmp_path / "runs" / "th"
     intruding = _Intruding(lambda: act(out))
     llm = sf.FunctionGenerator(intruding, name="thai")
+    diversity = sf.SemanticDiversityFilter(encoder=LetterEncoder())
     with pytest.raises(LedgerError, match="moved, removed or replaced"):
-        small_pipeline(llm).run(200, out, concurrency=concurrency, progress=False)
+        small_pipeline(llm, diversity=diversity).run(200, out, concurrency=concurrency)
     # Those that were under way with the one that saw it go.
     assert intruding.asked < 12 + concurrency
     if left is not ...:
@@ -113,6 +115,14 @@ def test_of_a_run_that_was_renamed_nothing_is_paid_for_again(tmp_path: Path) -> 
     assert small_pipeline(again).run(SIZE * 2, away, concurrency=1).status == "complete"
     assert len(again.calls) == len(before.calls) - intruding.asked
     assert published(away) == published(tmp_path / "whole")
+
+
+def test_replies_without_a_pipeline_stop_with_their_folder(tmp_path: Path) -> None:
+    intruding = _Intruding(lambda: (tmp_path / "out").rename(tmp_path / "away"))
+    llm = sf.FunctionGenerator(intruding, name="thai")
+    with pytest.raises(StopRunError, match="moved, removed or replaced"):
+        sf.generate_all(llm, map(Prompt, "กขคงจฉชซฌญฎฏฐฑฒณ"), tmp_path / "out", concurrency=1)
+    assert intruding.asked == 12 and not (tmp_path / "out").exists()
 
 
 def test_a_change_of_the_working_directory_moves_nothing(
