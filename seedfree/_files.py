@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Number
@@ -21,9 +22,12 @@ from seedfree.text import clean
 
 __all__ = [
     "absent",
+    "begins_with",
+    "claim_folder",
     "csv_line",
     "csv_rows",
     "file_text",
+    "is_file",
     "json_line",
     "json_rows",
     "read_json",
@@ -168,11 +172,57 @@ def absent(value: object) -> bool:
     return isinstance(value, Number) and bool(value != value)
 
 
+def is_file(path: str | Path) -> bool:
+    """Tells whether a file stands in a place where the library alone writes.
+
+    Raises:
+        ConfigError: Something else does. A link would lead out of the folder, and a pipe or a
+            device would never end.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    if not stat.S_ISREG(mode):
+        hint = "Remove it, or choose another folder."
+        raise ConfigError(f"{path} is not a plain file", hint=hint)
+    return True
+
+
+def begins_with(path: Path, text: str) -> bool:
+    """Tells whether a file is there that begins with a text, by which one of our own is known."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(text.encode())) == text.encode()
+    except OSError:
+        return False
+
+
+def claim_folder(folder: Path, marks: Iterable[str]) -> None:
+    """Makes sure that nothing written into a folder can lie over somebody else's files.
+
+    Args:
+        folder: Missing, empty but for hidden files, or one of our own.
+        marks: Names of files by which one of our own is known.
+
+    Raises:
+        ConfigError: It holds other files.
+    """
+    try:
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}
+    except OSError:
+        return  # whoever writes there says why it cannot
+    if names and names.isdisjoint(marks):
+        hint = "Choose an empty or a new folder."
+        raise ConfigError(f"{folder} holds files of something else", hint=hint)
+
+
 def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
     """Writes UTF-8 text so that a reader, or a power loss, meets the old file or the whole new one.
 
     Args:
-        private: For the owner alone (mode 0600). Otherwise the umask decides.
+        private: A run's own file, for the owner alone (mode 0600), in a folder that is there. For
+            others the umask decides, and missing folders are made.
 
     Raises:
         ConfigError: The file cannot be written. An old one is unharmed.
@@ -181,7 +231,8 @@ def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: boo
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     mode = 0o600 if private else 0o666
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not private:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # A process that was killed may have had the same number, and left its file.
             temporary.unlink(missing_ok=True)

@@ -193,7 +193,7 @@ class Pipeline:
 
         Raises:
             ConfigError: A setting is wrong, before anything is sent.
-            LedgerError: The folder is in use or damaged.
+            LedgerError: The folder is in use or damaged, or it is moved or removed meanwhile.
             TopicsExhaustedError: Not a single topic could be had.
         """
         options: dict[str, Any] = {
@@ -203,13 +203,13 @@ class Pipeline:
             "reuse": reuse,
         }
         options |= {"progress": progress, "shrink": shrink}
-        return run_sync(self._run(size, Path(out), **options, **injected))
+        return run_sync(self._run(size, _absolute(out), **options, **injected))
 
     async def arun(
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
     ) -> Run:
         """Does what `run` does, with the same arguments, for async callers."""
-        return await run_async(self._run(size, Path(out), **options))
+        return await run_async(self._run(size, _absolute(out), **options))
 
     async def _run(
         self,
@@ -234,14 +234,14 @@ class Pipeline:
         self.ready()
         cache = self._cache(seed)
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
-        folders = [*map(Path, reuse), *([cache] if cache != out and _holds_ledger(cache) else [])]
         options = Options(
             size=size,
             out=out,
             seed=seed,
             concurrency=concurrency,
             budget_usd=budget_usd,
-            reuse=folders,
+            reuse=list(map(_absolute, reuse)),
+            previewed=cache if cache != out and _holds_ledger(cache) else None,
             progress=progress,
             shrink=shrink,
             clock=clock,
@@ -297,6 +297,11 @@ class Pipeline:
         _check_size(size)
         preview = self.preview(sample, seed=seed, **options)
         return estimated(preview, size, self._stages().most_rows())
+
+
+def _absolute(folder: str | Path) -> Path:
+    # The working directory may change while a run is on.
+    return Path(folder).absolute()
 
 
 def _holds_ledger(folder: Path) -> bool:

@@ -258,12 +258,21 @@ class Prompt:
         return cast("Mapping[str, Any] | None", self.schema)
 
 
+# No request has more tokens, whatever a server says.
+_MOST_TOKENS = 10**8
+
+
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them, 0 to 100 million each."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        # A server may send any number, also one that no price can be multiplied by.
+        for name in ("input_tokens", "output_tokens"):
+            object.__setattr__(self, name, min(max(getattr(self, name), 0), _MOST_TOKENS))
 
 
 @dataclass(frozen=True)

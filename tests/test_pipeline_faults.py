@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import seedfree as sf
+from seedfree.engine.http import Transport
+from seedfree.engine.ledger import Ledger
 from seedfree.errors import ConfigError, StopRunError
 from seedfree.records import Context, Instruction, Prompt, Reply, Topic
-from tests.fakes import LetterEncoder, Riddle, small_pipeline, thai, thai_llm
+from tests.fakes import FakeClock, LetterEncoder, Riddle, small_pipeline, thai, thai_llm
+from tests.test_keys import answer
 
 
 class _Unasked:
@@ -72,6 +78,86 @@ def test_a_missing_key_is_said_before_anything_is_sent(
     with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
         small_pipeline(sf.ClaudeGenerator()).run(size=3, out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def _served(llm: Any, out: Path, serve: Any, **options: Any) -> sf.Run:
+    topics, tasks = list("กขคงจฉ"), [sf.Summarization()]
+    pipeline = small_pipeline(llm, contexts=[sf.WrittenContexts()], topics=topics, tasks=tasks)
+    transport = Transport(transport=httpx.MockTransport(serve))
+    return pipeline.run(6, out, transport=transport, clock=FakeClock(), concurrency=2, **options)
+
+
+@pytest.mark.parametrize("digits", [30, 400, 5_000])
+def test_no_number_of_tokens_breaks_a_run_or_its_replay(tmp_path: Path, digits: int) -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        body = json.dumps(answer(request))
+        assert '_tokens": 9' in body
+        return httpx.Response(200, text=body.replace('_tokens": 9', '_tokens": ' + "9" * digits))
+
+    llm = sf.OpenAICompatibleGenerator("https://llm.example", "m", api_key="k" * 20, price=(1, 1))
+    runs = [_served(llm, tmp_path, serve) for _ in range(2)]
+    assert [run.status for run in runs] == ["complete", "complete"]
+    assert runs[0].stats.input_tokens == runs[1].stats.input_tokens > 0
+
+
+def test_any_byte_of_a_header_leaves_the_reply_good(tmp_path: Path) -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        headers = [(b"request-id", b"r\xff\xe0\xb8"), (b"content-type", b"application/json; \xe9")]
+        return httpx.Response(200, content=json.dumps(answer(request)), headers=headers)
+
+    llm = sf.OpenAICompatibleGenerator("https://llm.example", "m", api_key="k" * 20)
+    for _ in range(2):
+        run = _served(llm, tmp_path, serve)
+        assert run.status == "complete" and not run.dropped
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("preview", [False, True])
+def test_what_rests_on_a_rejection_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, preview: bool
+) -> None:
+    """Every second request is rejected, until the provider is mended."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    broken, asked = True, 0
+    rejection = {"error": {"code": 400, "message": "no such schema"}}
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        if broken and asked % 2:
+            return httpx.Response(status, json=rejection)
+        return httpx.Response(200, json=answer(request))
+
+    llm = sf.OpenAICompatibleGenerator("https://llm.example", "m", api_key="k" * 20)
+    first = tmp_path / "first"
+    if preview:
+        topics, tasks = list("กขคงจฉ"), [sf.Summarization()]
+        pipeline = small_pipeline(llm, contexts=[sf.WrittenContexts()], topics=topics, tasks=tasks)
+        transport = Transport(transport=httpx.MockTransport(serve))
+        pipeline.preview(3, transport=transport, clock=FakeClock())
+    else:
+        assert _served(llm, first, serve).status == "short"
+    broken = False
+    run = _served(llm, tmp_path / "second", serve, reuse=[] if preview else [first])
+    assert run.status == "complete" and len(run.dataset) == 6 and not run.dropped
+
+
+@pytest.mark.parametrize("harm", ["locked", "damaged"])
+def test_previews_that_cannot_be_read_cost_no_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    harm: str,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pipeline = small_pipeline()
+    pipeline.preview(3)
+    (cache,) = (tmp_path / "cache").rglob("ledger.sqlite")
+    if harm == "damaged":
+        cache.write_bytes(b"nonsense" * 1000)
+    with Ledger(cache.parent) if harm == "locked" else contextlib.nullcontext():
+        assert pipeline.run(6, tmp_path / "out").status == "complete"
+    assert "previews are left out" in caplog.text
 
 
 def test_replies_under_way_when_a_run_stops_are_kept(tmp_path: Path) -> None:

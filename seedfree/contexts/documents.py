@@ -20,6 +20,9 @@ __all__ = ["DocumentSource"]
 
 _SUFFIXES = (".jsonl", ".md", ".txt")
 _FRONT_MATTER = "---"
+# Bytes of a file at most: it is read into memory as a whole, and its text takes up to five times as
+# much there.
+_LARGEST = 2**30
 # Characters of a title that a document gives itself. Titles become topics, and topics prompts.
 _LONGEST_TITLE = 200
 
@@ -45,7 +48,7 @@ class DocumentSource:
 
     Attributes:
         folder: Is read when it is first needed. Files and folders that begin with a dot are left
-            out.
+            out. A link to a file outside it is refused, and so is a file above 1 GiB.
         share: Weight among the run's sources, above 0.
         sections: The most sections to give for a topic from elsewhere, at least 1.
         min_chars: Shorter sections join the one before or are dropped. In code points.
@@ -166,6 +169,9 @@ def _readable(folder: Path) -> list[Path]:
     """Returns the documents of a folder and its subfolders in the order of their names.
 
     The order is by code points, the same in every locale and file system.
+
+    Raises:
+        ConfigError: One of them is a link to a file outside the folder.
     """
     names = [
         path.relative_to(folder)
@@ -173,6 +179,13 @@ def _readable(folder: Path) -> list[Path]:
         if path.suffix.lower() in _SUFFIXES and path.is_file()
     ]
     shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    inside = folder.resolve()
+    for name in shown:
+        # What is read is sent to a model and published.
+        if not (folder / name).resolve().is_relative_to(inside):
+            raise ConfigError(
+                f"{name} is a link that leads out of {folder}", hint="Put the file itself there."
+            )
     return [folder / name for name in sorted(shown, key=Path.as_posix)]
 
 
@@ -180,9 +193,11 @@ def _content(path: Path, name: str) -> tuple[bytes, str]:
     """Returns the bytes of a file and their text.
 
     Raises:
-        ConfigError: It cannot be read, or is not UTF-8.
+        ConfigError: It cannot be read, is too large, or is not UTF-8.
     """
     try:
+        if path.stat().st_size > _LARGEST:
+            raise ConfigError(f"{name} is larger than 1 GiB", hint="Divide it into several files.")
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(

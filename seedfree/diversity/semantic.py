@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from seedfree._files import is_file
 from seedfree.dataset import Dataset
 from seedfree.diversity.calibration import (
     ALTERNATIVES,
@@ -342,6 +343,7 @@ class Against:
             if source.is_dir():
                 self._folders.append(source)
                 source = source / "dataset.jsonl"
+                is_file(source)  # a stranger's run could have a link or a pipe there
             self._items += Dataset.from_jsonl(source)
         elif isinstance(source, (str, Instruction)):
             self._items.append(source)

@@ -26,13 +26,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedfree._files import write_atomic
+from seedfree._files import is_file, write_atomic
 from seedfree.diversity.vectors import Ints, Singles, unit_fault
 from seedfree.errors import ConfigError
 
 __all__ = ["StoredVectors", "VectorStore"]
 
 _KEY = 32
+_KINDS = ("json", "keys", "f32", "rows.json", "index.npz")
 _BATCH = 1024  # Texts whose vectors a crash may cost.
 _SAMPLE = 16  # Vectors whose lengths tell whether a file holds what it says.
 
@@ -62,8 +63,10 @@ class VectorStore:
         self._places: dict[bytes, int] = {}
         self._whole: Singles = np.empty((0, 0), np.float32)
         self._room: Singles = self._whole
-        if self.folder is not None and self.path("json").exists():
-            self._read()
+        if self.folder is not None:
+            self._check_files(self.folder)
+            if self.path("json").exists():
+                self._read()
 
     @classmethod
     def open_all(cls, folder: str | Path) -> list[VectorStore]:
@@ -87,6 +90,13 @@ class VectorStore:
         """Returns the file that ends in `kind`, such as `"rows.json"`."""
         assert self.folder is not None
         return self.folder / f"{self.name}.{kind}"
+
+    def _check_files(self, folder: Path) -> None:
+        """Raises `ConfigError` for links, pipes and devices in the places of the store's files."""
+        if folder.is_symlink():
+            raise _wrong(folder, "is a link")
+        for kind in _KINDS:
+            is_file(self.path(kind))
 
     def vectors(self, texts: Iterable[str], encode: Encode) -> StoredVectors:
         """Returns the vectors of texts. Only texts that are missing are encoded.
@@ -214,7 +224,8 @@ class VectorStore:
 
     def _write(self, folder: Path, keys: list[bytes], rows: Singles) -> None:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Without parents: where the run's own folder has gone, nothing takes its place.
+            folder.mkdir(mode=0o700, exist_ok=True)
             if not self.dimensions:
                 described = {"identity": self.identity, "dimensions": rows.shape[1]}
                 write_atomic(self.path("json"), [json.dumps(described)], private=True)
@@ -277,10 +288,14 @@ def _key(text: str) -> bytes:
 def _described(path: Path) -> tuple[str, int]:
     """Returns identity and dimensions in a `<name>.json`."""
     try:
+        if not is_file(path):
+            raise FileNotFoundError(path)
         value = json.loads(path.read_bytes())
         identity, dimensions = value["identity"], value["dimensions"]
         if not isinstance(identity, str) or type(dimensions) is not int or dimensions < 1:
             raise ValueError
+    except ConfigError:
+        raise
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise _wrong(path, "does not describe vectors") from error
     return identity, dimensions

@@ -90,7 +90,7 @@ def generate_all(
     if concurrency < 1:
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
     ready(generator)
-    pack, folder = Language.load(language), Path(out)
+    pack, folder = Language.load(language), Path(out).absolute()
 
     async def ask() -> Replies:
         with Ledger(folder, clock=clock) as ledger, busy():

@@ -58,6 +58,8 @@ __all__ = [
     "token_count",
 ]
 
+# Of a whole number in a server's JSON: enough for any that means something.
+_DIGITS = 1000
 _LOG = logging.getLogger("seedfree")
 
 # Decoded bytes of one reply. A compressed body of a few kilobytes could otherwise fill the memory.
@@ -407,12 +409,18 @@ def read_object(body: bytes) -> dict[str, Any]:
             dying server's.
     """
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise RetryableError(f"The server's answer is not JSON ({len(body)} bytes)") from error
     if not isinstance(value, dict):
         raise RetryableError("The server's answer is not a JSON object")
     return value
+
+
+def _whole_number(digits: str) -> int:
+    # Python refuses to read more digits than 4,300. A number of so many is none to count with, and
+    # the text beside it may be good.
+    return int(digits[:_DIGITS])
 
 
 def token_count(value: object) -> int:

@@ -17,8 +17,6 @@ import hashlib
 import json
 import os
 import queue
-import re
-import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,33 +26,43 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from seedfree._files import sync_folder, write_atomic
+from seedfree._files import is_file, sync_folder, write_atomic
+from seedfree.engine.ledger_errors import (
+    LOCAL_DISK,
+    damaged,
+    explained,
+    is_of_locking,
+    stopped,
+    unlockable,
+)
 from seedfree.engine.loop import Clock
+from seedfree.engine.names import upgraded
 from seedfree.errors import (
     ConfigError,
-    LedgerDamagedError,
     LedgerError,
     LedgerLockedError,
-    SeedfreeError,
-    StopRunError,
 )
 
 __all__ = [
     "COLUMNS",
+    "FILES",
     "PAGE",
     "START",
     "TABLE",
     "Entry",
     "Ledger",
     "LedgerReader",
-    "component_name",
+    "check_schema",
     "connect",
     "entry_of",
     "folder_lock",
     "head_of",
-    "upgraded",
 ]
 
+# By one of these a folder is known to hold a ledger, though a damaged one.
+FILES = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.head")
+# What SQLite keeps beside its file. A ledger has no journal, but SQLite would read one.
+_BESIDE = ("", "-wal", "-shm", "-journal")
 # Bytes of a page of the file.
 PAGE = 4096
 TABLE = """
@@ -64,6 +72,8 @@ CREATE TABLE IF NOT EXISTS entries (
 ) STRICT
 """
 COLUMNS = "n, kind, key, at, status, headers, checksum, body"
+# As SQLite records it.
+_SCHEMA = [("table", "entries", TABLE.lstrip().replace("IF NOT EXISTS ", ""))]
 _ALL_ROWS = f"SELECT {COLUMNS} FROM entries ORDER BY n"
 # What the first row's checksum covers in place of a row before it.
 START = bytes(16)
@@ -78,6 +88,9 @@ _COMMIT = 4096
 # so the event loop goes on meanwhile. A statement a row would wait for that lock at every row.
 # SQLite takes 32,766 parameters.
 _ROWS = 500
+# Seconds that a commit waits for another program, such as a backup or a viewer, to let go of the
+# file. Replies that were paid for wait with it.
+_PATIENCE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +115,15 @@ class Entry:
 
 
 _Waiting = tuple[Entry, asyncio.Future[Entry]]
+# Device and inode: which file a name leads to.
+_Place = tuple[int, int]
 
 
 class Ledger:
     """A run folder's `ledger.sqlite`, open in this process alone. Close it, or use it in `with`.
 
     Args:
-        folder: The run folder; made (mode 0700) where it is missing.
+        folder: The run folder; made (mode 0700) where it is missing. A relative one is resolved.
         clock: Gives the time that entries carry.
 
     Raises:
@@ -118,8 +133,9 @@ class Ledger:
     """
 
     def __init__(self, folder: str | Path, *, clock: Clock | None = None) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self._path = self.folder / "ledger.sqlite"
+        self._files: dict[Path, _Place | None] = {}
         self._clock = clock or Clock()
         self._answers: dict[str, int] = {}
         self._warm: dict[int, Entry] = {}
@@ -131,14 +147,14 @@ class Ledger:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync_folder(self.folder.parent)
         except OSError as error:
-            raise _explained(self.folder, error) from error
+            raise explained(self.folder, error) from error
         with contextlib.ExitStack() as stack:
             stack.enter_context(folder_lock(self.folder))
             try:
                 self._open(stack)
             except Exception as error:
                 # Damaged bytes make SQLite and Python raise almost anything.
-                raise _explained(self._path, error) from error
+                raise explained(self._path, error) from error
             self._opened = stack.pop_all()
         self._writer = threading.Thread(target=self._write, name="seedfree-ledger", daemon=True)
         self._writer.start()
@@ -147,19 +163,19 @@ class Ledger:
         path = self.folder / "ledger.head"
         # No head: a new ledger, or one whose other file alone was copied. What stands there is then
         # taken as whole.
-        kept = head_of(path.read_bytes()) if path.exists() else None
+        kept = head_of(path.read_bytes()) if is_file(path) else None
+        there = is_file(self._path)
         if not _size(self._path) and (kept or _size(self.folder / "ledger.sqlite-wal")):
             # Opening an empty file would now delete the log.
-            raise _damaged(self._path, f"{self._path} is missing")
-        self._path.touch(mode=0o600)
-        for suffix in ("", "-wal", "-shm"):  # SQLite gives new ones the mode of the main file
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                os.chmod(f"{self._path}{suffix}", 0o600)
+            raise damaged(self._path, f"{self._path} is missing")
+        if not there:
+            self._path.touch(mode=0o600)
         # A connection that writes would, when it is closed, change the files of a ledger that is
         # then refused.
         writes = None if kept else self._connect_writing(stack)
         self._reads = connect(self._path, "ro")
         stack.callback(self._reads.close)
+        check_schema(self._reads, self._path)
         self._verify(*(kept or (0, START)))
         self._writes = writes or self._connect_writing(stack)
         head = _head(self._length, self._chain)
@@ -169,13 +185,24 @@ class Ledger:
         self._head = stack.enter_context(path.open("r+b", buffering=0))
         # A process that was killed may have committed more than its head says.
         self._head.write(head)
+        self._writes.execute(f"PRAGMA busy_timeout={_PATIENCE * 1000}")
+        for suffix in _BESIDE:  # SQLite gives new ones the mode of the main file
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.chmod(f"{self._path}{suffix}", 0o600)
+        log = self.folder / "ledger.sqlite-wal"
+        self._files = {each: _place(each) for each in (self._path, log, path) if each.exists()}
 
     def _connect_writing(self, stack: contextlib.ExitStack) -> sqlite3.Connection:
         connection = connect(self._path, "rw")
         stack.callback(connection.close)
+        check_schema(connection, self._path)
         # The page size comes first: it is fixed once the file is in WAL mode or has a table.
         for setting in (f"page_size={PAGE}", "journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {setting}")
+        # Where the mode cannot be changed, SQLite may say so or just leave it.
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":
+            raise unlockable(self._path, f"its journal stays {mode!r}")
         connection.execute(TABLE)
         # Changes nothing, and fails where nothing could be changed.
         connection.execute("DELETE FROM entries WHERE n < 0")
@@ -195,17 +222,17 @@ class Ledger:
         for row in self._reads.execute(_ALL_ROWS):
             n, kind, key, at, status, headers, checksum, body = row
             if n != length or _checksum(chain, n, kind, key, at, status, headers, body) != checksum:
-                raise _damaged(self._path, changed.format(length, self._path))
+                raise damaged(self._path, changed.format(length, self._path))
             length, chain = n + 1, checksum
             if length == least and chain != chain_there:
-                raise _damaged(self._path, changed.format(n, self._path))
+                raise damaged(self._path, changed.format(n, self._path))
             if kind in _ANSWERS:
                 self._answers[upgraded(key)] = n
                 if warm > 0:
                     warm -= len(body)
                     self._warm[n] = _unchecked(row)
         if length < least:
-            raise _damaged(self._path, f"{self._path} holds {length} of {least} entries")
+            raise damaged(self._path, f"{self._path} holds {length} of {least} entries")
         (state,) = self._reads.execute("PRAGMA quick_check(1)").fetchone()
         # A ledger never has this on, so the header is damaged, and SQLite would lay out new pages
         # in another way.
@@ -213,7 +240,7 @@ class Ledger:
         if vacuum:
             state = "header"
         if state != "ok":
-            raise _damaged(self._path, f"{self._path} cannot be written safely: {state}")
+            raise damaged(self._path, f"{self._path} cannot be written safely: {state}")
         self._length, self._chain = length, chain
 
     def __len__(self) -> int:
@@ -238,7 +265,7 @@ class Ledger:
         try:
             return self._warm.pop(n, None) or _read_entry(self._reads, n)
         except Exception as error:
-            raise _explained(self._path, error) from error
+            raise explained(self._path, error) from error
 
     def config(self) -> Entry | None:
         """Returns the entry that says what the run was made with: always the first."""
@@ -253,7 +280,7 @@ class Ledger:
                     yield entry_of(row, before)
                 before = row[6]
         except Exception as error:
-            raise _explained(self._path, error) from error
+            raise explained(self._path, error) from error
 
     async def append(self, entry: Entry) -> Entry:
         """Returns the entry with its number and time once it is safe on disk.
@@ -261,18 +288,39 @@ class Ledger:
         Raises:
             StopRunError: The disk is full or gone. The ledger takes nothing more.
         """
-        self.check()
+        if self._broken:
+            raise stopped(self._broken)
         done: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._queue.put((entry, done))
         try:
             return await done
         except LedgerError as error:
-            raise _stopped(error) from error
+            raise stopped(error) from error
 
     def check(self) -> None:
-        """Raises `StopRunError` if a commit has failed."""
+        """Raises `StopRunError` if a commit has failed or the folder is not there any more.
+
+        What is under way is still appended: in a folder that was only renamed it is not lost.
+        """
         if self._broken:
-            raise _stopped(self._broken)
+            raise stopped(self._broken)
+        try:
+            self.check_place()
+        except LedgerError as error:
+            raise stopped(error) from error
+
+    @property
+    def in_place(self) -> bool:
+        """Returns whether the open files are still those that their names lead to."""
+        return all(_place(path) == place for path, place in self._files.items())
+
+    def check_place(self) -> None:
+        """Raises `LedgerError` if the folder was moved, removed or replaced since it was opened."""
+        if not self.in_place:
+            raise LedgerError(
+                f"{self.folder} was moved, removed or replaced while the run was on",
+                hint="Put it back and run it again.",
+            )
 
     def _write(self) -> None:
         """Commits what waits, until it is told to close. Runs in a thread of its own."""
@@ -293,7 +341,9 @@ class Ledger:
             try:
                 entries = self._insert(entries)
             except Exception as cause:  # whatever it is, those who wait must hear of it
-                error = self._broken = LedgerError(f"Cannot write to {self._path}: {cause}")
+                hint = LOCAL_DISK if is_of_locking(cause) else None
+                error = LedgerError(f"Cannot write to {self._path}: {cause}", hint=hint)
+                self._broken = error
         # Waking a loop from another thread costs a system call: once for each loop, and not for
         # each entry.
         loops: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
@@ -362,7 +412,7 @@ class Ledger:
         Raises:
             ConfigError: The folder holds no ledger.
         """
-        if not (Path(folder) / "ledger.sqlite").exists():
+        if not is_file(Path(folder) / "ledger.sqlite"):
             raise ConfigError(
                 f"{folder} holds no ledger.sqlite", hint="Name the folder of an earlier run."
             )
@@ -396,6 +446,7 @@ class LedgerReader:
                 if self._connection is None:
                     # Not "ro": the last to close a ledger must be able to put its files in order.
                     self._connection = connect(self._path, "rw")
+                    check_schema(self._connection, self._path)
                 return _read_entry(self._connection, n)
         except Exception as error:
             raise LedgerError(
@@ -421,14 +472,15 @@ def folder_lock(folder: Path) -> Iterator[None]:
     Raises:
         LedgerLockedError: One has it open.
     """
+    is_file(folder / ".lock")
     lock = FileLock(folder / ".lock", mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         hint = "Wait for it, or choose another folder."
         raise LedgerLockedError(f"Another process has {folder} open", hint=hint) from None
-    except OSError as error:
-        raise _explained(folder, error) from error
+    except (OSError, NotImplementedError) as error:  # the second where flock is missing
+        raise explained(folder, error) from error
     try:
         yield
     finally:
@@ -436,9 +488,29 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Opens a connection for any thread, "ro" or "rw", that begins no transaction of its own."""
+    """Opens a connection for any thread, "ro" or "rw", that begins no transaction of its own.
+
+    Raises:
+        ConfigError: A link or something else that is no file stands in a file's place. SQLite
+            would follow it.
+    """
+    for suffix in _BESIDE:
+        is_file(Path(f"{path}{suffix}"))
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Compares what a database says it holds with a ledger, before anything is read from it.
+
+    A trigger could swallow replies, and a view in the table's place could be read without end.
+
+    Raises:
+        LedgerDamagedError: It holds something else. An empty database passes.
+    """
+    schema = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(2)
+    if schema not in ([], _SCHEMA):
+        raise damaged(path, f"{path} holds something else than a ledger")
 
 
 def _read_entry(connection: sqlite3.Connection, n: int) -> Entry:
@@ -505,83 +577,6 @@ def head_of(record: bytes) -> tuple[int, bytes]:
     return length, chain
 
 
-# Up to 0.1.0 what was recorded held the path of a component's class:
-# `{"kind": "seedfree.contexts.wikipedia.WikipediaSource"`.
-_PATH = re.compile(r'(?<="kind": ")[^"\\.]+\.[^"\\]+(?=")')
-
-
-def component_name(kind: type) -> str:
-    """Returns the name under which a component's class is recorded.
-
-    It is the class's own name, wherever its code lies. That of a class which is not seedfree's
-    begins with `own:`.
-    """
-    return _name_of_path(f"{kind.__module__}.{kind.__qualname__}")
-
-
-def upgraded(text: str) -> str:
-    """Returns recorded settings, or a key that holds some, as this version would record them.
-
-    Every class has the name that `component_name` gives it.
-    """
-    # Hardly any key holds settings, and every key of a run passes through here.
-    if '"kind": "' not in text:
-        return text
-    return _PATH.sub(lambda path: _name_of_path(path[0]), text)
-
-
-def _name_of_path(path: str) -> str:
-    first, *_, name = path.split(".")
-    if not (first.isidentifier() and name.isidentifier()):  # some setting that is called "kind"
-        return path
-    return name if first == "seedfree" else f"own:{name}"
-
-
-def _codes(names: str) -> frozenset[int]:
-    return frozenset(getattr(sqlite3, f"SQLITE_{name}") for name in names.split())
-
-
-# What is wrong with the machine and not with the file. Errors of reading are damage.
-_MACHINE = _codes("PERM BUSY LOCKED READONLY IOERR FULL CANTOPEN")
-_UNREADABLE = _codes("IOERR_READ IOERR_SHORT_READ IOERR_CORRUPTFS")
-
-
-def _explained(path: Path, error: Exception) -> SeedfreeError:
-    """Returns what an error at a ledger's files means for the one who opened it."""
-    if isinstance(error, SeedfreeError):
-        return error
-    if _is_the_machines(path, error):
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        hint = "Make room on the disk and the folder writable, or choose another folder."
-        return ConfigError(f"Cannot write to {path}: {reason}", hint=hint)
-    return _damaged(path, f"{path} cannot be read: {error or type(error).__name__}")
-
-
-def _is_the_machines(path: Path, error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return True
-    # Errors that the sqlite3 module raises by itself have no code.
-    code = getattr(error, "sqlite_errorcode", None) or 0
-    primary = code & 255  # the low byte of an extended code
-    if primary == sqlite3.SQLITE_READONLY:
-        # A header with a flipped version number is "read-only" too.
-        return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-    return primary in _MACHINE and code not in _UNREADABLE
-
-
-def _damaged(path: Path, message: str) -> LedgerDamagedError:
-    """Returns the error for a ledger at `path`, with what to do about it."""
-    return LedgerDamagedError(
-        message, hint=f"Run: seedfree salvage {shlex.quote(str(path.parent))} NEW_FOLDER"
-    )
-
-
-def _stopped(error: LedgerError) -> StopRunError:
-    return StopRunError(
-        error.message, hint="Make room on the disk and run it again; what was kept is safe."
-    )
-
-
 def _settle(results: list[_Waiting], error: LedgerError | None) -> None:
     for entry, future in results:
         if future.done():  # whoever waited was cancelled
@@ -594,3 +589,12 @@ def _settle(results: list[_Waiting], error: LedgerError | None) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _place(path: Path) -> _Place | None:
+    """Returns which file stands there; `None` for none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seedfree._files import is_file
 from seedfree.engine.ledger import (
     COLUMNS,
     PAGE,
@@ -26,6 +27,7 @@ from seedfree.engine.ledger import (
     TABLE,
     Entry,
     Ledger,
+    check_schema,
     connect,
     entry_of,
     folder_lock,
@@ -70,7 +72,7 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
         LedgerError: Nothing can be read.
     """
     folder, out = Path(folder), Path(out)
-    names = [name for name in ("ledger.sqlite", "ledger.sqlite-wal") if (folder / name).is_file()]
+    names = [name for name in ("ledger.sqlite", "ledger.sqlite-wal") if is_file(folder / name)]
     if not names:
         raise ConfigError(
             f"{folder} holds no ledger.sqlite", hint="Name the folder of a damaged run."
@@ -111,7 +113,8 @@ async def _append(ledger: Ledger, entries: list[Entry]) -> None:
 def _head(folder: Path) -> tuple[int | None, bytes]:
     """Reads `ledger.head`; its length is `None` if it is missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
-        return head_of((folder / "ledger.head").read_bytes())
+        if is_file(folder / "ledger.head"):
+            return head_of((folder / "ledger.head").read_bytes())
     return None, START
 
 
@@ -124,7 +127,7 @@ def _read(scratch: Path, length: int, chain: bytes) -> tuple[list[Entry], bool]:
     path = scratch / "ledger.sqlite"
     # Both are read before SQLite opens them, which may move the log into the file.
     file, log = _bytes(path), _bytes(path.with_name("ledger.sqlite-wal"))
-    rows, complete = _select(path, ["entries"]) if file else ([], False)
+    rows, complete = _select(path, ["entries"]) if file and _is_ledger(path) else ([], False)
     entries = _whole(rows)
     if complete and len(entries) == len(rows) and _ends_as(rows, length, chain):
         return entries, True
@@ -134,6 +137,16 @@ def _read(scratch: Path, length: int, chain: bytes) -> tuple[list[Entry], bool]:
     if pages := _logged(log):
         rows += _leaves(scratch, _with(file, pages))
     return _whole(rows), False
+
+
+def _is_ledger(path: Path) -> bool:
+    """Tells whether a database holds a ledger's table alone. A view there might have no end."""
+    try:
+        with contextlib.closing(connect(path, "rw")) as connection:
+            check_schema(connection, path)
+    except (LedgerError, sqlite3.Error):
+        return False
+    return True
 
 
 def _bytes(path: Path) -> bytes:

@@ -24,9 +24,10 @@ from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
 from seedfree.engine.http import Answer, Transport, open_files
-from seedfree.engine.ledger import Entry, Ledger, upgraded
+from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import Clock, Threads
+from seedfree.engine.names import upgraded
 from seedfree.engine.schema import find_json
 from seedfree.errors import (
     InvalidReplyError,
@@ -223,6 +224,7 @@ class RunSession:
         return entry.at
 
     async def _fetch(self, key: str, fn: Callable[[], Any]) -> Entry:
+        self._ledger.check()
         behind: list[str] = []
         outer = _BEHIND.set(behind)
         try:
@@ -246,9 +248,22 @@ class RunSession:
     async def _kept(self, key: str) -> Entry | None:
         """Returns what the ledger holds for a key, or takes it over from another run."""
         entry = self._ledger.get(key)
-        if entry is None and (reused := self._reuse.get(key)) is not None:
+        reused = self._reuse.get(key)
+        if entry is None and reused is not None and not self._rests_on_rejection(reused):
             entry = await self._ledger.append(reused)
         return entry
+
+    def _rests_on_rejection(self, entry: Entry) -> bool:
+        """Tells whether a request behind another run's fetched value was rejected there.
+
+        Here it may be taken: another run may have had other limits.
+        """
+        for key in entry.headers.get("requests", "").split():
+            reply = self._reuse.get(key)
+            with contextlib.suppress(RetryableError, StopRunError):
+                if reply is not None and read(self._generator, reply).error is not None:
+                    return True
+        return False
 
     async def _uncut(self, llm: Generator, prompt: Prompt, sample: str) -> Reply:
         """Returns a reply that was not cut off, asked for with more room where it was."""
@@ -279,12 +294,14 @@ class RunSession:
         """
         request = _Request.of(llm, prompt, sample)
         for kept in self._known(request):
-            # A rejection is taken over from this run alone: another one may have had other limits.
-            if kept is None or (kept.status >= 400 and kept.key not in self._ledger):
+            if kept is None:
                 continue
             with contextlib.suppress(RetryableError, StopRunError):
-                reply = read(llm, kept)
-                entry = kept if kept.key in self._ledger else await self._ledger.append(kept)
+                reply, own = read(llm, kept), kept.key in self._ledger
+                # Taken over from this run alone: another one may have had other limits.
+                if reply.error is not None and not own:
+                    continue
+                entry = kept if own else await self._ledger.append(kept)
                 self._count(llm, entry, reply)
                 _BEHIND.get([]).append(entry.key)
                 return altered(reply, entry=entry.n)
@@ -407,9 +424,8 @@ class RunSession:
                 'structured="json_object" or "prompt".',
             )
         text = str(error) if error.hint else error.message
-        entry = await self._ledger.append(
-            Entry("reply", request.key, text.encode(), error.status or 400)
-        )
+        kept = Entry("reply", request.key, text.encode(), error.status or 400)
+        entry = await self._ledger.append(kept)
         reply = read(request.llm, entry)
         self._count(request.llm, entry, reply)
         return reply
@@ -566,7 +582,8 @@ def read(generator: Generator, entry: Entry) -> Reply:
         if entry.status >= 400:
             raise RequestError(entry.body.decode("utf-8", "replace"), status=entry.status)
         if _over_http(generator):
-            headers = httpx.Headers(dict(entry.headers))
+            # A server may send any byte in them; httpx would take ASCII alone.
+            headers = httpx.Headers(dict(entry.headers), encoding="utf-8")
             return altered(generator.reply(entry.status, headers, entry.body), entry=entry.n)
         return altered(_REPLY.validate_json(entry.body), entry=entry.n)
     except (RetryableError, StopRunError):

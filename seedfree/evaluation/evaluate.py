@@ -18,7 +18,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from seedfree._files import json_line, write_atomic
+from seedfree._files import claim_folder, json_line, write_atomic
 from seedfree._seeds import seeded
 from seedfree.dataset import ALPACA_SYSTEM
 from seedfree.engine.batch import generate_all
@@ -171,6 +171,7 @@ def evaluate(
     Raises:
         ConfigError: An argument is wrong, the benchmark cannot be loaded or a package is missing.
             Nothing was sent.
+            `out` holds files of something else.
         ConfigMismatchError: `out` was begun with another model, benchmark, decoding or seed.
         StopRunError: No request can succeed: the key is wrong, or 20 requests in a row were
             rejected. Run it again when that is mended.
@@ -184,7 +185,7 @@ def evaluate(
     questions = questions_of(benchmark)
     if not any(question.answer.strip() for question in questions):
         raise ConfigError(f"{benchmark.name} has no questions with an answer")
-    folder = Path(out)
+    folder = Path(out).absolute()
     info = {
         "benchmark": benchmark.name,
         "language": benchmark.language,
@@ -193,6 +194,7 @@ def evaluate(
         "decoding": asdict(decoding),
         "seed": seed,
     }
+    claim_folder(folder, ["evaluation.json"])
     _check_same(read_info(folder), info, folder)
     # A text is scored now, so that a wrong mode or a missing package is an error before anything is
     # paid for.

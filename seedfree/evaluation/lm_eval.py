@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from seedfree._files import json_line, write_atomic
+from seedfree._files import begins_with, json_line, write_atomic
 from seedfree.errors import ConfigError
 from seedfree.evaluation.loading import questions_of
 from seedfree.protocols import Benchmark
@@ -55,7 +55,7 @@ def export_lm_eval(
 
     Raises:
         ConfigError: There are too few questions, an answer is none of its choices, or the folder
-            cannot be used.
+            cannot be used or holds files of these names that are not of an export.
     """
     questions = questions_of(benchmark)
     name = _file_name(benchmark.name if name is None else name)
@@ -151,7 +151,10 @@ def _write(task: _Task, folder: Path, name: str, shots: int) -> None:
     if shots >= len(task.rows):
         message = f"{shots} shots cannot be drawn from {len(task.rows)} questions"
         raise ConfigError(message, hint="Lower shots.")
-    data = folder / f"{name}.jsonl"
+    data, path = folder / f"{name}.jsonl", folder / f"{name}.yaml"
+    if (data.exists() or path.exists()) and not begins_with(path, "task: "):
+        hint = "Give another name or folder."
+        raise ConfigError(f"{path} or {data.name} is there already, and no task of ours", hint=hint)
     write_atomic(data, map(json_line, task.rows))
     config = {
         "task": name,
@@ -168,7 +171,7 @@ def _write(task: _Task, folder: Path, name: str, shots: int) -> None:
         "metadata": {"version": 1.0},
     }
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_atomic(folder / f"{name}.yaml", [text])
+    write_atomic(path, [text])
 
 
 def _file_name(text: str) -> str:

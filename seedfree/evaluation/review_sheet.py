@@ -91,7 +91,7 @@ def review_sheet(
 
     Raises:
         ConfigError: There are no rows, they are something else, or `n` is below 1. The key of
-            another sheet stands there, or a file cannot be written.
+            another sheet or another page stands there, or a file cannot be written.
     """
     path = Path(out)
     sets = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
@@ -108,6 +108,9 @@ def review_sheet(
     shown = [{"id": id_, **_shown(item)} for id_, item in zip(ids, items, strict=True)]
     sheet = "s" + hashlib.sha256(_json(shown).encode()).hexdigest()[:12]
     key = path.with_suffix(".key.json")
+    if path.exists() and not key.exists():
+        hint = "Give another out, or remove it."
+        raise ConfigError(f"{path} is there already, and is no sheet of ours", hint=hint)
     # Without its key, what reviewers send back of a sheet is worthless.
     if key.exists() and _read_key(key).sheet != sheet:
         hint = "Give another out, or delete the key if no marks are to come back."

@@ -18,16 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from seedfree._files import claim_folder
 from seedfree._version import __version__
 from seedfree.card import dataset_card
 from seedfree.contexts.stream import ContextStream, Topics
 from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
-from seedfree.engine.ledger import Entry, Ledger
+from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession, identity
-from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
+from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, SeedfreeError
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
@@ -113,6 +114,7 @@ class Options:
     concurrency: int = 64
     budget_usd: float | None = None
     reuse: Sequence[Path] = ()
+    previewed: Path | None = None
     shrink: bool = False
     progress: bool | None = None
     clock: Clock | None = None
@@ -121,6 +123,7 @@ class Options:
 
 async def execute(stages: Stages, options: Options) -> Run:
     """Runs a pipeline; see `Pipeline.run`."""
+    claim_folder(options.out, FILES)
     with Ledger(options.out, clock=options.clock) as ledger, busy():
         for stale in options.out.glob(".*.tmp"):  # of a process that was killed while it published
             stale.unlink(missing_ok=True)
@@ -200,7 +203,9 @@ def _check_size(options: Options) -> None:
 def _session(
     stages: Stages, options: Options, ledger: Ledger, on_reply: Callable[[], None]
 ) -> RunSession:
-    reuse = (entry for folder in options.reuse for entry in Ledger.answers(folder))
+    reuse = [entry for folder in options.reuse for entry in Ledger.answers(folder)]
+    if options.previewed is not None:
+        reuse += _previewed(options.previewed)
     return RunSession(
         ledger,
         stages.generator,
@@ -217,6 +222,19 @@ def _session(
         grounded_tasks=frozenset(task.name for task in stages.tasks if task.grounded),
         folder=options.out,
     )
+
+
+def _previewed(folder: Path) -> list[Entry]:
+    """Returns the replies that previews paid for.
+
+    Nobody asked for them by name, and they are few. So where another process has them, or they are
+    damaged, the run does without.
+    """
+    try:
+        return list(Ledger.answers(folder))
+    except SeedfreeError as error:
+        _LOG.warning("The replies of earlier previews are left out: %s", error.message)
+        return []
 
 
 def _json(settings: Mapping[str, Any]) -> str:
@@ -403,6 +421,7 @@ class _Execution:
         Returns:
             For each task, how many rows are kept.
         """
+        self._ledger.check_place()  # a filter may keep files in the folder
         with self._selecting:  # an interrupted call may still be at it
             self._rows.sort(key=lambda row: row.order)
             rows = [
@@ -441,7 +460,8 @@ class _Execution:
     def show(self) -> None:
         """Shows how far the run is, at most once a second."""
         now = self._clock.monotonic()
-        if now - self._shown_at < _STATUS_EVERY:
+        # Out of its place the run is about to stop, which must not cost a reply that has come.
+        if now - self._shown_at < _STATUS_EVERY or not self._ledger.in_place:
             return
         self._shown_at = now
         self._show_rows(sum(row.kept for row in self._rows))
@@ -475,6 +495,7 @@ class _Execution:
         )
 
     def _write_status(self, status: str, message: str, stats: Stats | None = None) -> None:
+        self._ledger.check_place()
         write_status(
             self._options.out,
             status,
@@ -487,7 +508,12 @@ class _Execution:
         )
 
     def _publish(self, status: str, message: str) -> None:
-        """Publishes what there is."""
+        """Publishes what there is.
+
+        Raises:
+            LedgerError: The folder is not there any more, or is another one.
+        """
+        self._ledger.check_place()
         self._rows.sort(key=lambda row: row.order)
         quotas = zip(self._tasks, self._plan.quotas, strict=True)
         left = {task.name: quota for task, quota in quotas}

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedfree._files import file_text, is_file, json_rows
 from seedfree.dataset import Dataset, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
@@ -97,11 +98,14 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        # Absolute, so that the rows are still found when the working directory has changed.
+        self.path = Path(path).absolute()
         state = self._json("status.json")
+        stats = state.get("stats")
+        if not isinstance(stats, dict) or not isinstance(state.get("status"), str):
+            raise self._unreadable("status.json")
         self.status: str = state["status"]
-        self.message: str = state.get("message", "")
-        stats: dict[str, Any] = state["stats"]
+        self.message: str = str(state.get("message", ""))
         # Other versions counted other things, too.
         names = Stats.__dataclass_fields__
         self.stats = Stats(**{name: stats[name] for name in names if name in stats})
@@ -115,30 +119,51 @@ class Run:
         """
         return cls(path)
 
-    def _json(self, name: str) -> Any:
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self._file(name)
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{self.path} holds no run", hint=f"Its {name} cannot be read."
-            ) from error
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._unreadable(name) from error
+        if not isinstance(value, dict):
+            raise self._unreadable(name)
+        return value
+
+    def _file(self, name: str) -> Path:
+        """Returns the path of a file. The run may be a stranger's.
+
+        Raises:
+            ConfigError: It is not there, or is a link, a pipe or a device.
+        """
+        path = self.path / name
+        if not is_file(path):
+            raise self._unreadable(name)
+        return path
+
+    def _unreadable(self, name: str) -> ConfigError:
+        return ConfigError(f"{self.path} holds no run", hint=f"Its {name} cannot be read.")
 
     @cached_property
     def dataset(self) -> Dataset:
         """Returns the published rows."""
-        return Dataset.from_jsonl(self.path / "dataset.jsonl")
+        return Dataset.from_jsonl(self._file("dataset.jsonl"))
 
     @cached_property
     def dropped(self) -> Sequence[Dropped]:
         """Returns every dropped row with its reason, in the run's order."""
-        with (self.path / "dropped.jsonl").open(encoding="utf-8", newline="\n") as lines:
-            return [_dropped(json.loads(line)) for line in lines]
+        path = self._file("dropped.jsonl")
+        rows = []
+        for line, row in json_rows(path, file_text(path)):
+            try:
+                rows.append(_dropped(row))
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise ConfigError(f"{path}, line {line}: not a dropped row") from error
+        return rows
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
         """Returns settings, counts and the SHA-256 of every published file."""
-        manifest: Mapping[str, Any] = self._json("manifest.json")
-        return manifest
+        return self._json("manifest.json")
 
     def threshold_sweep(
         self,

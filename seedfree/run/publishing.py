@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from seedfree._files import json_line, write_atomic, write_json
+from seedfree._files import is_file, json_line, write_atomic, write_json
 from seedfree.dataset import to_row
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
@@ -122,8 +122,8 @@ def write_status(
 def published_rows(folder: Path) -> int:
     """Returns how many rows a folder's data set holds; 0 where none is published."""
     try:
-        return int(json.loads((folder / "manifest.json").read_bytes())["rows"])
-    except (OSError, ValueError, LookupError, TypeError):
+        return int(json.loads(_bytes(folder / "manifest.json"))["rows"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return 0
 
 
@@ -136,14 +136,21 @@ def is_finished(folder: Path, size: int) -> bool:
 def _published(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
     """Reads a folder's manifest and rows; nothing where they do not agree."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        texts = [(folder / name).read_bytes() for name in ("dataset.jsonl", "dropped.jsonl")]
+        manifest = json.loads(_bytes(folder / "manifest.json"))
+        texts = [_bytes(folder / name) for name in ("dataset.jsonl", "dropped.jsonl")]
         hashes = [manifest["files"][name] for name in ("dataset.jsonl", "dropped.jsonl")]
         if hashes == [hashlib.sha256(text).hexdigest() for text in texts]:
             return manifest, texts
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass  # nothing was published, or by something else
     return {}, []
+
+
+def _bytes(path: Path) -> bytes:
+    # Of a link, a pipe or a device nothing is read: whatever is there is published anew.
+    if not is_file(path):
+        raise FileNotFoundError(path)
+    return path.read_bytes()
 
 
 def known_verdicts(folder: Path) -> dict[str, str | None]:

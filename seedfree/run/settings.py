@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, TypeAdapter
 
-from seedfree.engine.ledger import component_name, upgraded
+from seedfree.engine.names import component_name, upgraded
 from seedfree.languages import Language
 from seedfree.text import clean
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from seedfree._files import json_line, write_atomic
+from seedfree._files import begins_with, claim_folder, json_line, write_atomic
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.readers import in_turn
@@ -27,6 +27,8 @@ from seedfree.training.render import CHATML
 
 __all__ = ["AxolotlExport", "LlamaFactoryExport"]
 
+# The first words of a config's file. By them a folder of an earlier export is known.
+_MADE_HERE = "# Made by seedfree."
 # Recipes name these where tokens are new to the base model: nothing else could learn them.
 _EMBEDDINGS = {"embed_tokens", "lm_head"}
 
@@ -56,8 +58,8 @@ class _Export(ABC):
         Rows are split for validation as `QLoRATrainer` splits them, by task.
 
         Raises:
-            ConfigError: A row or a setting is one that the tool would skip or misread, or nothing
-                can be written.
+            ConfigError: A row or a setting is one that the tool would skip or misread. The folder
+                holds files of something else, or nothing can be written.
         """
         check_language(dataset, self.config.language)
         folder, rows = Path(out), _fit(dataset, self.config.system)
@@ -65,7 +67,9 @@ class _Export(ABC):
         # Before a file is written: it refuses settings that the tool cannot have.
         config = self._config(validated=bool(validation))
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        head = f"# Made by seedfree. From this folder run: {self.command}\n"
+        ours = [path.name for path in folder.glob("*.yaml") if begins_with(path, _MADE_HERE)]
+        claim_folder(folder, ours)
+        head = f"{_MADE_HERE} From this folder run: {self.command}\n"
         for name, side in (("train", train), ("validation", validation)):
             if side:
                 write_atomic(folder / f"{name}.jsonl", map(json_line, self._rows(side)))

@@ -192,3 +192,23 @@ def test_any_text_is_read_and_any_topic_answered(tmp_path, bodies, topic):
         assert 100 <= len(context.text) <= 150
         assert context.source.url in ("a.md", "a.txt", "a.jsonl")
     assert len(source.contexts(Topic(topic))) <= 2
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path):
+    put(tmp_path, "private.txt", SILK)
+    put(tmp_path, "docs/ข้าว.txt", RICE)
+    (tmp_path / "docs" / "ไหม.txt").symlink_to(tmp_path / "private.txt")
+    with pytest.raises(ConfigError, match=r"ไหม\.txt is a link that leads out"):
+        DocumentSource(tmp_path / "docs")
+    (tmp_path / "docs" / "ไหม.txt").unlink()
+    (tmp_path / "docs" / "again.txt").symlink_to("ข้าว.txt")
+    # So does a folder that is named by a link.
+    (tmp_path / "link").symlink_to(tmp_path / "docs")
+    assert texts(DocumentSource(tmp_path / "link")) == ["again", "ข้าว"]
+
+
+def test_a_file_that_memory_cannot_hold_is_named(tmp_path):
+    with put(tmp_path, "all.txt", RICE).open("r+b") as file:
+        file.truncate(5 * 2**30)
+    with pytest.raises(ConfigError, match=r"all\.txt is larger than 1 GiB"):
+        DocumentSource(tmp_path).ready()

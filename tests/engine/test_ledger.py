@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import shutil
 import sqlite3
@@ -292,3 +293,65 @@ def test_answers_of_a_run_are_read_for_another(tmp_path: Path) -> None:
     assert {e.key for e in Ledger.answers(tmp_path)} == {"k0", "k1", "k2"}
     with pytest.raises(ConfigError, match="holds no ledger"):
         list(Ledger.answers(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (sqlite3.SQLITE_PROTOCOL, "locking protocol"),
+        (sqlite3.SQLITE_BUSY, "database is locked"),
+        (sqlite3.SQLITE_IOERR_SHMOPEN, "disk I/O error"),
+        (sqlite3.SQLITE_IOERR_LOCK, "disk I/O error"),
+    ],
+)
+def test_a_file_system_that_cannot_hold_a_log_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, text: str
+) -> None:
+    def connect(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError(text)
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr("seedfree.engine.ledger.connect", connect)
+    with pytest.raises(ConfigError, match=r"Nothing is damaged.*write-ahead log.*local disk"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()]
+)
+def test_a_file_system_without_locks_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("seedfree.engine.ledger.FileLock.acquire", acquire)
+    with pytest.raises(ConfigError, match=r"cannot lock files.*local disk"):
+        Ledger(tmp_path)
+
+
+def test_a_commit_waits_for_a_program_that_holds_the_file(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger, sqlite3.connect(tmp_path / "ledger.sqlite") as foreign:
+        (patience,) = ledger._writes.execute("PRAGMA busy_timeout").fetchone()
+        assert patience >= 60_000
+        foreign.execute("BEGIN IMMEDIATE")
+
+        async def work() -> Entry:
+            waiting = asyncio.ensure_future(ledger.append(Entry("reply", "k", b"paid", 200)))
+            await asyncio.sleep(0)
+            foreign.rollback()
+            return await waiting
+
+        assert asyncio.run(work()).n == 0
+    foreign.close()
+
+
+def test_a_lock_that_stays_is_no_full_disk(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger, sqlite3.connect(tmp_path / "ledger.sqlite") as foreign:
+        ledger._writes.execute("PRAGMA busy_timeout=0")
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StopRunError, match="locked") as caught:
+            append(ledger, Entry("reply", "k", b"paid", 200))
+        assert "room" not in str(caught.value) and "Close whatever else" in str(caught.value)
+    foreign.close()

@@ -95,6 +95,15 @@ def test_run_again_it_asks_nothing_and_writes_the_same_bytes(wangchan, tmp_path)
     assert again.calls == [] and contents() == before
 
 
+def test_files_of_others_are_not_written_over(wangchan, tmp_path):
+    mine = tmp_path / "e" / "predictions.jsonl"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(ConfigError, match="holds files of something else"):
+        evaluate(FunctionGenerator(lambda _: "ก", name="f"), wangchan, tmp_path / "e")
+    assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
+
+
 def test_a_larger_limit_asks_only_what_is_missing(wangchan, tmp_path):
     def asked(limit):
         model = perfect(wangchan)

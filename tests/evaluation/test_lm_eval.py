@@ -96,6 +96,17 @@ def test_what_cannot_be_exported_is_refused(tmp_path, quiz, options, says):
     assert not (tmp_path / "tasks").exists()
 
 
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.yaml"])
+def test_files_of_others_are_not_written_over(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match="no task of ours"):
+        export_lm_eval(Quiz(choices=2), tmp_path, name="mine")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    (tmp_path / name).unlink()
+    for _ in range(2):  # its own files it writes anew
+        assert export_lm_eval(Quiz(choices=2), tmp_path, name="mine") == ["mine"]
+
+
 def test_an_answer_that_is_no_choice_is_refused(tmp_path):
     quiz = Quiz(choices=0)
     quiz._questions = [Question(id="7", task="t", question="?", answer="ง", choices=("ก", "ข"))]

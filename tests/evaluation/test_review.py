@@ -105,6 +105,14 @@ def test_a_sheet_is_never_written_over_the_key_of_another(sheet):
     assert json.loads(sheet.key_path.read_text("utf-8")) == sheet.key
 
 
+def test_a_sheet_is_never_written_over_another_page(tmp_path):
+    page = tmp_path / "index.html"
+    page.write_text("mine")
+    with pytest.raises(ConfigError, match="is there already"):
+        review_sheet(ROWS, 10, page)
+    assert page.read_text() == "mine" and list(tmp_path.iterdir()) == [page]
+
+
 def test_several_data_sets_give_as_many_rows_and_cannot_be_told_apart(tmp_path):
     few = [row(n, output=f"ก {n}") for n in range(3)]
     path = review_sheet({"ours-v2": few, "theirs-v1": ROWS, "empty": []}, 20, tmp_path / "r.html")

@@ -63,6 +63,15 @@ def test_data_files_hold_the_rows_of_the_trainer_s_own_split(rows, tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
+@pytest.mark.parametrize("name", ["train.jsonl", "axolotl.yaml", "notes.txt"])
+def test_files_of_others_are_not_written_over(rows, tmp_path, kind, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match="holds files of something else"):
+        kind("org/base").write(rows, tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
 def test_system_prompt_is_added_where_there_is_none(tmp_path, kind):
     own = item("conversation", 0)
     system = Instruction("t", "q", "a", messages=(Message("system", "own"), *own.messages))
