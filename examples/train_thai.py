@@ -41,11 +41,11 @@ def base_model() -> Path:
     partial = folder.with_name("gemma-3-270m.part")
     file = Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf"))
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    AutoTokenizer.from_pretrained(**place).save_pretrained(partial)
+    AutoTokenizer.from_pretrained(**place, trust_remote_code=False).save_pretrained(partial)
     # The weights come out of the GGUF as plain ones, which the trainer then puts into NF4.
     plain = GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(
-        **place, quantization_config=plain, dtype=torch.bfloat16
+        **place, quantization_config=plain, dtype=torch.bfloat16, trust_remote_code=False
     )
     model.save_pretrained(partial)
     return partial.rename(folder)

@@ -311,7 +311,7 @@ class Dataset(Sequence[Instruction]):
         try:
             import datasets
         except ImportError as error:
-            raise missing_extra("datasets", "train") from error
+            raise missing_extra("datasets", "hub") from error
         # Named, or a column that is null throughout this data set would get a type of its own.
         text = datasets.Value("string")
         features: dict[str, Any] = dict.fromkeys(KEYS, text)

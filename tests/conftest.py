@@ -81,11 +81,12 @@ class _Wiki:
 _wiki: list[_Wiki] = []
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Starts the wiki if a test needs it, and puts those tests last: by then it is up."""
     live = [item for item in items if "live_wiki" in getattr(item, "fixturenames", ())]
     items[:] = [item for item in items if item not in live] + live
-    if live and "SEEDFREE_WIKI" not in os.environ and WIKI.exists():
+    wanted = live and "SEEDFREE_WIKI" not in os.environ and not config.option.collectonly
+    if wanted and WIKI.exists():
         _wiki.append(_Wiki())
 
 

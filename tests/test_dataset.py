@@ -267,7 +267,7 @@ def test_to_hf_without_the_package_names_the_pip_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.rstrip().endswith(
-        "datasets is not installed. Run: pip install 'seedfree[train]'"
+        "datasets is not installed. Run: pip install 'seedfree[hub]'"
     )
 
 

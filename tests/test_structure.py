@@ -74,6 +74,11 @@ SWITCHES = {
     "weights_only": True,
 }
 
+# Calls that would run code of a model's folder. PEFT reads weights alone, and has no such argument.
+LOADER = re.compile(
+    r"(?<!PeftModel\.)\b(from_pretrained|from_config)$|^(SentenceTransformer|BGEM3FlagModel)$"
+)
+
 ROOT = Path(seedfree.__file__).parent.parent
 FOLDERS = ("seedfree", "tests", "examples", "benchmarks")
 FILES = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in FOLDERS}
@@ -234,6 +239,9 @@ def unsafe_arguments(call: ast.Call) -> Iterator[str]:
         if not (isinstance(value, ast.Constant) and value.value is SWITCHES[name]):
             yield f"{name}=?"
     function = ast.unparse(call.func)
+    # transformers asks whoever sits there, unless it is told that the answer is no.
+    if LOADER.search(function) and "trust_remote_code" not in values:
+        yield "trust_remote_code=?"
     # torch.load may unpickle anything unless it is asked not to.
     if function == "torch.load" and "weights_only" not in values:
         yield "weights_only=?"
@@ -279,6 +287,10 @@ def test_nothing_runs_text_or_trusts_remote_code(path: Path) -> None:
         "run(x, shell=on)",
         "load(**{'trust_remote_code': True})",
         "AutoModel.from_pretrained(x, trust_remote_code=True)",
+        "AutoModel.from_pretrained(x)",
+        "transformers.AutoModel.from_config(x)",
+        "SentenceTransformer(x)",
+        "BGEM3FlagModel(x)",
         "import pickle",
         "from pickle import loads",
         "import numpy as np; np.load(x, allow_pickle=True)",
@@ -303,6 +315,7 @@ def test_the_search_for_such_calls_finds_nothing_else() -> None:
     text = """
 import re, os, yaml, torch
 re.compile(x); yaml.safe_load(x); torch.load(x, weights_only=True); model.eval()
+AutoModel.from_pretrained(x, trust_remote_code=False); PeftModel.from_pretrained(model, x)
 os.open(x); run([x], shell=False); loader.exec_module(x); code = pickle = x
 """
     assert not forbidden(ast.parse(text))

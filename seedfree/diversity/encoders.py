@@ -13,11 +13,13 @@ check its settings costs nothing.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +35,11 @@ __all__ = [
     "check_counts",
     "in_batches",
 ]
+
+_LOG = logging.getLogger("seedfree")
+# Of the models that are fetched without being named.
+_SIZES = {"BAAI/bge-m3": "2.3 GB"}
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass
@@ -115,7 +122,10 @@ class BGEM3Encoder:
                 if fp16 is None:
                     fp16 = device.startswith("cuda")
                 fp16 = fp16 and device != "cpu"
-                embedder = BGEM3FlagModel(self.model, use_fp16=fp16, devices=device)
+                _announce(self.model)
+                embedder = BGEM3FlagModel(
+                    self.model, use_fp16=fp16, devices=device, trust_remote_code=False
+                )
                 embedder.model.to(device).eval()
             except Exception as error:
                 raise _cannot_load(self.model, error) from error
@@ -183,7 +193,8 @@ class SentenceTransformerEncoder:
             try:
                 from sentence_transformers import SentenceTransformer
 
-                model = SentenceTransformer(self.model, device=self.device)
+                _announce(self.model)
+                model = SentenceTransformer(self.model, device=self.device, trust_remote_code=False)
             except Exception as error:
                 raise _cannot_load(self.model, error) from error
             if self.max_length:
@@ -287,6 +298,18 @@ def _share_of(unknown: int, ids: Sequence[Sequence[int]]) -> float:
 def _check_package(module: str, package: str, extra: str) -> None:
     if find_spec(module) is None:
         raise missing_extra(package, extra)
+
+
+def _announce(model: str) -> None:
+    """Says that a model is fetched, where it is neither a folder nor in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(model).exists():
+        return
+    # For a file that the hub is known not to have, this gives an object that is no path.
+    if not any(isinstance(try_to_load_from_cache(model, name), str) for name in _WEIGHTS):
+        size = _SIZES.get(model, "its size is on its page")
+        _LOG.warning("Fetching %s from the model hub (%s); the next run has it", model, size)
 
 
 def _cannot_load(model: str, error: Exception) -> ConfigError:

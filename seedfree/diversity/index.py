@@ -557,7 +557,7 @@ def check_index(index: str) -> None:
         names = ", ".join(map(repr, INDEXES))
         raise ConfigError(f"index is {index!r}", hint=f"Use one of {names}.")
     if index == "hnsw" and find_spec("hnswlib") is None:
-        raise missing_extra("hnswlib", "embed")
+        raise missing_extra("hnswlib", "graph")
 
 
 def check_threshold(threshold: object) -> float:

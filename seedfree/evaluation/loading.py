@@ -80,7 +80,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import read_table
     except ImportError as error:
-        raise missing_extra("pyarrow", "train") from error
+        raise missing_extra("pyarrow", "hub") from error
     try:
         rows: list[dict[str, Any]] = read_table(path).to_pylist()
     except (ArrowException, OSError) as error:
@@ -98,7 +98,7 @@ def hub_rows(name: str, split: str, config: str | None = None) -> list[dict[str,
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise missing_extra("datasets", "train") from error
+        raise missing_extra("datasets", "hub") from error
     try:
         return [dict(row) for row in load_dataset(name, config, split=split)]
     except Exception as error:  # The client raises what its HTTP library does, and that changes.

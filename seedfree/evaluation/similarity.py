@@ -152,11 +152,15 @@ def _scorer(model: str, layers: int | None, batch_size: int, device: str | None)
     try:
         from bert_score import BERTScorer
         from bert_score.utils import model2layers
-        from transformers import AutoConfig
+        from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer
     except ImportError as error:
         raise missing_extra("bert-score", "eval") from error
     try:
-        config = AutoConfig.from_pretrained(model)
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        # bert-score would let transformers ask whether to run a model's own code.
+        AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+        if type(config) not in MODEL_MAPPING:
+            raise ValueError(f"transformers has no code for {config.model_type}")
         two_thirds = max(1, round(config.num_hidden_layers * 2 / 3))
         layers = layers or model2layers.get(model) or two_thirds
         if not 0 < layers <= config.num_hidden_layers:

@@ -131,7 +131,7 @@ class BaseModel:
 
         Raises:
             ConfigError: It is neither a folder nor a name on the hub, not a causal language model,
-                an adapter, quantized already, or has no safetensors.
+                one that needs its own code, an adapter, quantized already, or has no safetensors.
         """
         from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -148,7 +148,7 @@ class BaseModel:
             raise ConfigError(f"There is no folder {text}", hint=hint)
         try:
             with quiet():
-                config = AutoConfig.from_pretrained(_source(text))
+                config = AutoConfig.from_pretrained(_source(text), trust_remote_code=False)
         except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
             hint = (
                 "Give a model's folder, or its name on the hub (and log in for one with a licence "
@@ -175,7 +175,7 @@ class BaseModel:
 
         try:
             with quiet():
-                return AutoTokenizer.from_pretrained(_source(self.name))
+                return AutoTokenizer.from_pretrained(_source(self.name), trust_remote_code=False)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = f"{self.name} has no tokenizer that can be read: {_first_line(error)}"
             raise ConfigError(reason) from error
@@ -287,7 +287,8 @@ def load(
             bnb_4bit_use_double_quant=config.double_quant,
             bnb_4bit_compute_dtype=dtype,
         )
-    model = AutoModelForCausalLM.from_pretrained(str(base.folder()), **settings)
+    source = str(base.folder())
+    model = AutoModelForCausalLM.from_pretrained(source, trust_remote_code=False, **settings)
     for module in model.modules():
         # Else bitsandbytes repacks a CPU's weights at the first evaluation and rounds their scales
         # to bf16 on the way, so that a training would go on with other weights than it began with.

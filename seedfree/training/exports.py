@@ -161,10 +161,9 @@ class AxolotlExport(_Export):
         config["datasets"] = [{"path": "train.jsonl", **rows}]
         if validated:
             config["test_datasets"] = [{"path": "validation.jsonl", "split": "train", **rows}]
-            config["eval_steps"] = 1 / c.checkpoints
+            config["eval_steps"] = _share_of_steps(c.checkpoints)
         return config | {
-            # transformers reads a number below 1 as a share of all steps.
-            "save_steps": 1 / c.checkpoints,
+            "save_steps": _share_of_steps(c.checkpoints),
             "sequence_len": c.max_length,
             "excess_length_strategy": "truncate",
             "sample_packing": c.packing,
@@ -257,7 +256,7 @@ class LlamaFactoryExport(_Export):
         if validated:
             config |= {"eval_dataset": "validation", "eval_strategy": "steps"}
             config |= {
-                "eval_steps": 1 / c.checkpoints,
+                "eval_steps": _share_of_steps(c.checkpoints),
                 "per_device_eval_batch_size": c.batch_size,
             }
         if template:
@@ -279,13 +278,18 @@ class LlamaFactoryExport(_Export):
             "disable_gradient_checkpointing": not c.gradient_checkpointing,
             "pure_bf16" if c.adapter_dtype == "bfloat16" else "bf16": True,
             "save_strategy": "steps",
-            "save_steps": 1 / c.checkpoints,
+            "save_steps": _share_of_steps(c.checkpoints),
             "logging_steps": 10,
             "plot_loss": True,
             "report_to": "none",
             "seed": c.seed,
             "output_dir": "adapter",
         }
+
+
+def _share_of_steps(checkpoints: int) -> float:
+    # transformers reads a number below 1 as a share of all steps, rounded up, and 1 as every step.
+    return min(1 / checkpoints, 0.999999)
 
 
 def _whole(alpha: float) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from seedfree.training.base_model import BaseModel, quiet
+from seedfree.training.base_model import BaseModel, computes_in_bf16, quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.render import Encoded, RenderReport
 
@@ -189,7 +189,7 @@ def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
 
     # On this device tensors have a shape and no memory: 8 billion parameters take none.
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(base.config)
+        model = AutoModelForCausalLM.from_config(base.config, trust_remote_code=False)
     text = base.config.get_text_config()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     linear = {
@@ -262,9 +262,9 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
         length: Tokens of a sequence, padding included.
     """
     cpu = device == "cpu"
-    # Bytes of a number: float32 on a CPU, bf16 on a GPU.
-    number = 4 if cpu else 2
-    trained = 4 if cpu or config.adapter_dtype == "float32" else 2
+    # Bytes of a number: bf16, or float32 on a CPU and on GPUs without bf16.
+    number = 2 if computes_in_bf16(device) else 4
+    trained = 4 if config.adapter_dtype == "float32" else number
     # 4 bits a weight, and a float32 scale for 64 of them; double quantization makes the scale 8
     # bits, with a float32 one more for 256 scales.
     quantized = 0.5 + (1 / 64 + 4 / (64 * 256) if config.double_quant else 4 / 64)
@@ -288,19 +288,19 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
         "gradients": float(size.trained * trained),
         "optimizer": size.trained * state,
         "activations": float(activations),
-        "logits": _logits_memory(size, tokens, cpu=cpu),
+        "logits": _logits_memory(size, tokens, number, cpu=cpu),
         "packages": _CPU_PACKAGES if cpu else _GPU_CONTEXT,
     }
 
 
-def _logits_memory(size: Shape, tokens: int, *, cpu: bool) -> float:
+def _logits_memory(size: Shape, tokens: int, number: int, *, cpu: bool) -> float:
     tall, wide = min(tokens, _TILE[0]), min(size.vocabulary, _TILE[1])
     if cpu:
         # Without Triton a float32 tile is held a dozen times over in the backward pass.
         logits = 12 * tall * wide * 4.0
     else:
-        # A tile and the weights that it is made with, both in bf16 and again in float32.
-        logits = (tall + size.hidden) * _TILE[1] * 6.0
+        # A tile and the weights that it is made with, both as they are and again in float32.
+        logits = (tall + size.hidden) * _TILE[1] * (number + 4.0)
     if size.full:
         # The output layer's gradient is added up in float32.
         logits += size.vocabulary * size.hidden * 4
@@ -316,7 +316,7 @@ def seconds(size: Shape, config: QLoRAConfig, *, tokens: int, length: int, devic
     """Estimates the time of an epoch of `tokens`, after timing a product of matrices there."""
     import torch
 
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
     # The product of the largest layer, for as many tokens as a sequence has.
     wide = max(size.hidden, math.isqrt(size.largest))
     narrow = max(1, size.largest // wide)

@@ -93,7 +93,7 @@ class TrainedModel:
         """Loads the tokenizer with the chat template of the training."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(str(self.folder / "adapter"))
+        return AutoTokenizer.from_pretrained(str(self.folder / "adapter"), trust_remote_code=False)
 
     def model(self) -> Any:
         """Returns the quantized base with the adapter, a peft model ready to generate.

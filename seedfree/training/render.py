@@ -88,7 +88,8 @@ class RenderReport:
         tasks: By name, in alphabetical order.
         unknown_tokens: Tokens that stand for text the tokenizer does not know.
         marked: Rows whose text held a special token of the tokenizer. A space was put into it.
-        merged: Answers whose prompt, asked alone, has other tokens than in training.
+        merged: Answers whose prompt, asked alone, has other tokens than in training: a token is
+            partly prompt, partly answer, or the template writes earlier turns otherwise then.
     """
 
     tasks: dict[str, TaskTokens] = field(default_factory=dict)
@@ -160,8 +161,14 @@ def add_template(tokenizer: Any, template: str | None) -> list[str]:
         tokenizer.chat_template = CHATML
     elif template is not None:
         tokenizer.chat_template = template
-    # It may also be a dictionary of templates, of which none has been chosen.
-    if not isinstance(tokenizer.chat_template, str):
+    if isinstance(tokenizer.chat_template, dict):
+        # Of several templates transformers, too, takes the one of this name.
+        if "default" not in tokenizer.chat_template:
+            names = ", ".join(sorted(tokenizer.chat_template))
+            hint = "Give the text of one as QLoRAConfig(chat_template=...)."
+            raise ConfigError(f"None of the chat templates is the default: {names}", hint=hint)
+        tokenizer.chat_template = tokenizer.chat_template["default"]
+    if not tokenizer.chat_template:
         hint = "Give QLoRAConfig(chat_template='chatml'), or a template's text."
         raise ConfigError("The tokenizer has no chat template", hint=hint)
     if tokenizer.pad_token is None:
@@ -241,12 +248,17 @@ class Renderer:
         """Returns all rows that carry loss, in their order, and what became of every one.
 
         Raises:
-            ConfigError: No row carries loss, or the tokenizer does not know the language.
+            ConfigError: No row carries loss, the template refuses a row or hides its answer, or
+                the tokenizer does not know the language.
         """
         report, encoded = RenderReport(), []
-        for item in items:
+        for number, item in enumerate(items):
             counts = report.tasks.setdefault(item.task, TaskTokens())
-            row = self.row(item.messages, counts, report)
+            try:
+                row = self.row(item.messages, counts, report)
+            except ConfigError as error:
+                reason = f"Row {number} ({item.id}): {error.message}"
+                raise ConfigError(reason, hint=error.hint) from error
             if row is not None:
                 encoded.append(row)
         report.tasks = dict(sorted(report.tasks.items()))
@@ -268,7 +280,7 @@ class Renderer:
             The row, or `None` where no token carries loss.
         """
         cleaned, marked = self._clean(messages)
-        text, answers = self._answers(cleaned)
+        text, answers, changed = self._answers(cleaned)
         # The template has written every special token, the first one too.
         tokens = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, places = tokens["input_ids"], tokens["offset_mapping"]
@@ -283,6 +295,7 @@ class Renderer:
         # but for the stop token of each
         counts.answer_tokens += sum(loss) - len(answers)
         report.marked += marked
+        report.merged += changed
         report.merged += sum(a < start < b for start, _ in answers for a, b in places)
         ids, loss = ids[:limit], loss[:limit]
         if not any(loss):
@@ -307,16 +320,18 @@ class Renderer:
         cleaned = [Message(m.role, self._special.sub(_broken, m.content)) for m in given]
         return cleaned, cleaned != given
 
-    def _answers(self, messages: Sequence[Message]) -> tuple[str, list[Span]]:
+    def _answers(self, messages: Sequence[Message]) -> tuple[str, list[Span], int]:
         """Renders a conversation up to the end of its last answer.
 
         Returns:
             The text, and the places of all answers in it. A place reaches from the generation
-            prompt to the end of the stop token.
+            prompt to the end of the stop token. Last, how many answers have another prompt when
+            they are asked for.
         """
         text, answers = self._render(messages)
+        changed = 0
         if not self._has_marks:
-            answers = self._answers_by_prompts(messages, text)
+            answers, changed = self._answers_by_prompts(messages, text)
         if self._writes_stop:
             # No message holds the stop token (`_clean`), so the next one is the answer's own.
             ends = [text.find(self.stop, start) for start, _ in answers]
@@ -325,25 +340,61 @@ class Renderer:
                 for (start, end), at in zip(answers, ends, strict=True)
             ]
         if not answers:
-            return text, []
+            return text, [], changed
         # What a template writes after the last answer, such as a line feed, is never generated.
         *earlier, (start, end) = answers
         text = text[:end]
         if not self._writes_stop:
             text += self.stop
-        return text, [*earlier, (start, len(text))]
+        return text, [*earlier, (start, len(text))], changed
 
-    def _answers_by_prompts(self, messages: Sequence[Message], text: str) -> list[Span]:
-        """Finds the answers, each from where the prompt for it ends to where its turn ends."""
-        answers = []
+    def _answers_by_prompts(self, messages: Sequence[Message], text: str) -> tuple[list[Span], int]:
+        """Finds the answers, each from where the prompt for it ends to where its turn ends.
+
+        A template may look ahead, and write a turn otherwise when it is the last one. Then the
+        whole conversation does not begin with the prompt or the turn, and the place is that of the
+        answer's own text.
+
+        Returns:
+            The places, and how many prompts the conversation does not hold as they are.
+
+        Raises:
+            ConfigError: The template looks ahead, and writes an answer otherwise than it is given.
+        """
+        answers, changed = [], 0
         for number, message in enumerate(messages):
-            if message.role == "assistant":
-                prompt = self._text(messages[:number], prompt=True)
-                turn = self._text(messages[: number + 1])
-                # As far as both agree with the whole conversation: a template may write a turn
-                # otherwise when it is the last one.
-                answers.append((_common_length(prompt, text), _common_length(turn, text)))
-        return answers
+            if message.role != "assistant":
+                continue
+            prompt = self._text(messages[:number], prompt=True)
+            turn = self._text(messages[: number + 1])
+            start, end = len(prompt), len(turn)
+            if not (text.startswith(prompt) and text.startswith(turn)):
+                first, last = self._place(messages, number, text)
+                if not text.startswith(prompt):
+                    start, changed = first, changed + 1
+                if not text.startswith(turn):
+                    end = last
+            answers.append((start, end))
+        return answers, changed
+
+    def _place(self, messages: Sequence[Message], number: int, text: str) -> Span:
+        """Finds what one message says in the text of its conversation.
+
+        The conversation is rendered once more with a strange character in the message's place: all
+        that the two texts have in common stands around it.
+        """
+        # A letter for private use that the text does not hold.
+        mask = next(letter for letter in map(chr, range(0xE000, 0xF900)) if letter not in text)
+        message = messages[number]
+        masked = [*messages[:number], Message(message.role, mask), *messages[number + 1 :]]
+        other = self._text(masked)
+        start = _common_length(other, text)
+        end = len(text) - _common_length(other[::-1], text[::-1])
+        if mask not in other or text[start:end].strip() not in message.content:
+            hint = "Give another QLoRAConfig(chat_template=...), or mark it: {% generation %}."
+            reason = f"The chat template does not show where answer {number} stands"
+            raise ConfigError(reason, hint=hint)
+        return start, end
 
     def _text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         return self._render(messages, prompt=prompt)[0]
@@ -374,8 +425,8 @@ class Renderer:
             )
         except (TemplateError, TypeError, ValueError) as error:
             hint = (
-                "Give another QLoRAConfig(chat_template=...), or system=None if it takes no system "
-                "prompt."
+                "Give another QLoRAConfig(chat_template=...). If it takes no system prompt, leave "
+                "system=None, and put a row's own into the row's first user turn."
             )
             reason = f"The chat template cannot be rendered: {error}"
             raise ConfigError(reason, hint=hint) from error

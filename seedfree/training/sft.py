@@ -111,6 +111,9 @@ def _trainer_class() -> Any:
             """Writes none: TRL would with every checkpoint, and ours is written at the end."""
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            # Under FSDP and DeepSpeed every process is asked, each with the weights of all.
+            if not self.args.should_save:
+                return
             # transformers would add training_args.bin, which is pickled, and the tokenizer.
             _save_weights(self, output_dir or self.args.output_dir, state_dict=state_dict)
 
@@ -220,8 +223,11 @@ def save_adapter(trainer: Any, base: BaseModel, tokenizer: Any, adapter: Path) -
     new = adapter.with_name(f".{adapter.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     model = trainer.accelerator.unwrap_model(trainer.model)
+    adapted = model.peft_config["default"]
     # A name on the hub would otherwise be the path of its copy in the cache.
-    model.peft_config["default"].base_model_name_or_path = base.name
+    adapted.base_model_name_or_path = base.name
+    # PEFT keeps a set, whose order differs between equal trainings, and with it the file's digest.
+    adapted.target_modules = sorted(adapted.target_modules)
     _save_weights(trainer, new)
     # PEFT's own card is a form to fill in.
     (new / "README.md").unlink(missing_ok=True)

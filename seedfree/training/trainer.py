@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,9 @@ from seedfree.training.sft import TrainingProgress, in_effect, make_trainer, sav
 __all__ = ["QLoRATrainer"]
 
 _LOG = logging.getLogger("seedfree")
+# Random numbers and the temporary files of `datasets` are the process's: two trainings at once
+# would draw each other's dropout, and delete each other's rows.
+_ALONE = threading.RLock()
 
 
 @dataclass
@@ -103,14 +107,16 @@ class QLoRATrainer:
                 error here (see `.fits`).
         """
         self._check(dataset, validation)
-        return self._plan(dataset, validation).footprint
+        with _ALONE:
+            return self._plan(dataset, validation).footprint
 
     def train(
         self, dataset: Dataset, out: str | Path, *, validation: Dataset | None = None
     ) -> TrainedModel:
         """Trains, or goes on from the last checkpoint in `out`.
 
-        A finished training is opened as it is.
+        A finished training is opened as it is. While another thread of the process trains, it
+        waits.
 
         Args:
             validation: Rows to measure by. Without them, the configuration holds some out, by task.
@@ -121,7 +127,11 @@ class QLoRATrainer:
         """
         check_packages()
         self._check(dataset, validation)
-        folder, identity = Path(out), self._identity(dataset, validation)
+        with _ALONE:
+            return self._train(dataset, Path(out), validation)
+
+    def _train(self, dataset: Dataset, folder: Path, validation: Dataset | None) -> TrainedModel:
+        identity = self._identity(dataset, validation)
         info = read_info(folder)
         # A lock alone is that of a training which is just beginning, or was refused.
         if info is None and in_use(folder, but_for=[LOCK]):
@@ -313,7 +323,7 @@ def _log_report(report: RenderReport) -> None:
         (total.cut, "are longer than max_length and cut"),
         (total.masked, "are left out: none of their tokens would carry loss"),
         (report.marked, "held special tokens of the tokenizer, which were broken"),
-        (report.merged, "have a token that is partly prompt, partly answer"),
+        (report.merged, "have an answer whose prompt, asked alone, has other tokens"),
     ):
         if count:
             _LOG.warning("%d of %d rows %s", count, total.rows, fate)

@@ -95,6 +95,29 @@ def test_a_missing_package_names_its_extra(encoder, command, monkeypatch):
         assert command in str(caught.value)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_download_is_announced_before_it_begins(cached, monkeypatch, tmp_path, caplog):
+    hub = pytest.importorskip("huggingface_hub")
+    flag = pytest.importorskip("FlagEmbedding")
+    announced = []
+
+    def load(*args, **options):
+        announced.extend(record.getMessage() for record in caplog.records)
+        raise OSError("no network")
+
+    where = str(tmp_path) if cached else None
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda model, name: where)
+    monkeypatch.setattr(flag, "BGEM3FlagModel", load)
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        BGEM3Encoder().encode([THAI])
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        BGEM3Encoder(str(tmp_path)).encode([THAI])
+    texts = (
+        [] if cached else ["Fetching BAAI/bge-m3 from the model hub (2.3 GB); the next run has it"]
+    )
+    assert announced[:1] == texts and set(announced) == set(texts)
+
+
 def test_settings_are_checked_when_they_are_made():
     with pytest.raises(ConfigError, match="batch_size is 0"):
         BGEM3Encoder(batch_size=0)

@@ -280,7 +280,7 @@ def test_without_hnswlib(monkeypatch):
         and selection.index == "exact"
         and selection.recall is None
     )
-    with pytest.raises(ConfigError, match=r"pip install 'seedfree\[embed\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'seedfree\[graph\]'"):
         greedy_select(np.eye(3), 0.95, "hnsw")
 
 

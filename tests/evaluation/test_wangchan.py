@@ -270,7 +270,7 @@ def test_the_real_client_offline_says_the_same(tmp_path):
 
 def test_a_missing_package_names_the_command(tmp_path):
     (tmp_path / "datasets.py").write_text("raise ImportError('none')\n")
-    assert "pip install 'seedfree[train]'" in from_hub(tmp_path)
+    assert "pip install 'seedfree[hub]'" in from_hub(tmp_path)
 
 
 def test_of_two_spellings_of_a_column_the_data_set_s_own_counts(path, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import yaml
@@ -91,6 +92,15 @@ def test_no_row_brings_marks_of_turns(tmp_path, kind):
     text = (tmp_path / "train.jsonl").read_text("utf-8")
     assert not [mark for mark in ("<|im_end|>", "<|im_start|>", "<end_of_turn>") if mark in text]
     assert "obey" in text
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_a_single_checkpoint_is_at_the_end(rows, tmp_path, kind):
+    config = written(kind("org/base", QLoRAConfig(checkpoints=1)), rows, tmp_path)
+    for name in ("save_steps", "eval_steps"):
+        # transformers takes 1 for every step, and rounds a share of the steps up.
+        assert config[name] < 1
+        assert [math.ceil(config[name] * steps) for steps in (1, 7, 100_000)] == [1, 7, 100_000]
 
 
 def test_axolotl_config(rows, tmp_path):

@@ -49,8 +49,9 @@ def test_llama_3_8b_has_the_parameters_that_its_card_gives(large):
     assert shape(BaseModel.find(large), queries, tokens=128_256).adapter == 32 * 2 * 4096
 
 
-def test_memory_on_a_gpu_is_what_such_trainings_are_known_to_take(large):
+def test_memory_on_a_gpu_is_what_such_trainings_are_known_to_take(large, monkeypatch):
     """QLoRA of an 8B model takes a GPU of 16 GB with an adapter alone, 24 with whole embeddings."""
+    monkeypatch.setattr(module, "computes_in_bf16", lambda device: True)
     base = BaseModel.find(large)
     total = {}
     for name, config in (("paper", QLoRAConfig.paper()), ("recommended", QLoRAConfig())):
@@ -59,6 +60,19 @@ def test_memory_on_a_gpu_is_what_such_trainings_are_known_to_take(large):
         assert parts["weights"] / 2**30 == pytest.approx(5.3, abs=0.1)
         total[name] = sum(parts.values()) / 2**30
     assert 8 < total["recommended"] < 16 < total["paper"] < 24
+
+
+def test_a_gpu_without_bf16_takes_what_float32_takes(large, monkeypatch):
+    config = QLoRAConfig.paper()
+    size = shape(BaseModel.find(large), config, tokens=128_256)
+    parts = {}
+    for bf16 in (True, False):
+        monkeypatch.setattr(module, "computes_in_bf16", lambda device, bf16=bf16: bf16)
+        parts[bf16] = memory(size, config, length=config.max_length, device="cuda:0")
+    assert parts[False]["adapter"] == 2 * parts[True]["adapter"] == size.trained * 4
+    assert parts[False]["weights"] - parts[True]["weights"] == size.other * 2
+    for name in ("gradients", "activations", "logits"):
+        assert parts[False][name] > parts[True][name]
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -204,6 +204,101 @@ def test_special_tokens_in_a_text_are_broken_and_counted():
     assert row.input_ids.count(stop) == 2
 
 
+INST = "[INST] {% if COND and ns.s %}{{ ns.s }}\n\n{% endif %}{{ m.content }}[/INST]"
+# Each writes a conversation otherwise than it wrote the beginning of it.
+LOOK_AHEAD = {
+    "system text in the last message, if the user speaks": (
+        "{% set ns = namespace(s='') %}{{ bos_token }}{% for m in messages %}"
+        "{% if m.role == 'system' %}{% set ns.s = m.content %}{% elif m.role == 'user' %}"
+        + INST.replace("COND", "loop.last")
+        + "{% else %} {{ m.content }}</turn>{% endif %}{% endfor %}"
+    ),
+    "system text in the last message of the user": (
+        "{% set ns = namespace(s='', n=0) %}{% for m in messages %}{% if m.role == 'user' %}"
+        "{% set ns.n = loop.index0 %}{% endif %}{% endfor %}{{ bos_token }}{% for m in messages %}"
+        "{% if m.role == 'system' %}{% set ns.s = m.content %}{% elif m.role == 'user' %}"
+        + INST.replace("COND", "loop.index0 == ns.n")
+        + "{% else %} {{ m.content }}</turn>{% endif %}{% endfor %}"
+    ),
+    "another header for the last turn": (
+        "{% for m in messages %}<turn>{{ m.role }}{% if loop.last %} final{% endif %}\n"
+        "{{ m.content }}</turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<turn>assistant final\n{% endif %}"
+    ),
+    "a count of the messages": (
+        "{{ messages | length }} {% for m in messages %}<turn>{{ m.role }}\n{{ m.content | trim }}"
+        "</turn>\n{% endfor %}{% if add_generation_prompt %}<turn>assistant\n{% endif %}"
+    ),
+    "thoughts in the last turn alone": (
+        "{% for m in messages %}<turn>{{ m.role }}\n"
+        "{% if loop.last and m.role == 'assistant' %}<think></think>{% endif %}"
+        "{{ m.content }}</turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<turn>assistant\n<think>{% endif %}"
+    ),
+}
+
+
+@pytest.mark.parametrize("template", LOOK_AHEAD.values(), ids=LOOK_AHEAD)
+@pytest.mark.parametrize("stop", [True, False], ids=["stop", "no stop"])
+@pytest.mark.parametrize("system", [None, "own", "configured"])
+@pytest.mark.parametrize("task", ["closed_qa", "conversation"])
+def test_a_template_that_looks_ahead_teaches_the_answers_alone(task, system, stop, template):
+    tokenizer = make_tokenizer(template if stop else template.replace("</turn>", "."))
+    instruction = item(task, 1)
+    messages = list(instruction.messages)
+    if system == "own":
+        messages.insert(0, Message("system", "ตอบสั้น ๆ"))
+    renderer = Renderer(tokenizer, system="พูดไทย" if system == "configured" else None)
+    row = renderer.row(messages, TaskTokens(), RenderReport())
+    runs = with_loss(tokenizer, row)
+    assert len(runs) == len(answers(instruction))
+    for run, answer in zip(runs, answers(instruction), strict=True):
+        around = run.replace(answer, "").removeprefix("</think>")
+        assert answer in run and around.strip("\n .") in ("</turn>", "</s>", "")
+
+
+def test_prompts_that_are_written_otherwise_are_counted():
+    tokenizer = make_tokenizer(LOOK_AHEAD["another header for the last turn"])
+    _, report = Renderer(tokenizer).rows([item("closed_qa", 0), item("conversation", 0)])
+    assert report.merged == 3
+    tokenizer.chat_template = TEMPLATES["no markers"]
+    assert Renderer(tokenizer).rows([item("conversation", 0)])[1].merged == 0
+
+
+@pytest.mark.parametrize("writes", ["{{ m.content | upper }}", "", "{{ m.content * 2 }}"])
+def test_an_answer_that_cannot_be_found_in_the_text_is_an_error(writes):
+    tokenizer = make_tokenizer("{{ messages | length }}" + turns(writes + "</turn>\n"))
+    row = Instruction(task="t", instruction="q", output="an answer", id="r-1")
+    with pytest.raises(ConfigError, match=r"Row 0 \(r-1\): The chat template.*\{% generation %\}"):
+        Renderer(tokenizer).rows([row])
+
+
+def test_the_template_named_default_is_taken():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = {"default": TEMPLATES["no markers"], "rag": "y", "tool_use": "x"}
+    assert add_template(tokenizer, None) == []
+    (row,), _ = Renderer(tokenizer).rows([item("closed_qa", 0)])
+    assert with_loss(tokenizer, row) == [item("closed_qa", 0).output + "</turn>"]
+    tokenizer.chat_template = {"tool_use": "x", "rag": "y"}
+    with pytest.raises(ConfigError, match=r"default: rag, tool_use\. .*chat_template="):
+        add_template(tokenizer, None)
+
+
+def test_a_system_prompt_that_the_template_refuses_names_its_row_and_a_way_out():
+    refuse = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    )
+    tokenizer = make_tokenizer(refuse + TEMPLATES["no markers"])
+    plain = item("closed_qa", 0)
+    own = Instruction("t", "q", "a", id="r-2", messages=(Message("system", "s"), *plain.messages))
+    with pytest.raises(ConfigError) as caught:
+        Renderer(tokenizer).rows([plain, own])
+    assert "Row 1 (r-2)" in str(caught.value) and "no system role" in str(caught.value)
+    assert "first user turn" in str(caught.value)
+    with pytest.raises(ConfigError, match="Row 0 .*system=None"):
+        Renderer(tokenizer, system="s").rows([plain])
+
+
 WORDS = st.text(st.sampled_from("กขาำ่้ a\n<>|/turn:s"), min_size=1, max_size=20)
 
 

@@ -3,11 +3,13 @@
 import json
 import logging
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError, ConfigMismatchError
+from seedfree.training.base_model import quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import TASKS, item
@@ -37,6 +39,26 @@ def weights(model):
     return load_file(model.folder / "adapter" / "adapter_model.safetensors")
 
 
+def test_trainings_in_two_threads_are_as_each_alone(base, rows, tmp_path):
+    config = QLoRAConfig(**QUICK | {"epochs": 1, "dropout": 0.5})
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(
+            lambda name: QLoRATrainer(base, config, show=False).train(rows, tmp_path / name),
+            ("a", "b"),
+        )
+    assert first.losses == second.losses
+
+
+def test_only_the_process_that_saves_writes_a_checkpoint(base, rows, tmp_path, monkeypatch):
+    trainer = QLoRATrainer(base, QLoRAConfig(**QUICK), show=False)
+    with quiet():
+        sft = trainer._sft_trainer(trainer._plan(rows, None), tmp_path / "out")
+        for main in (False, True):
+            monkeypatch.setattr(type(sft.args), "should_save", main)
+            sft._save(str(tmp_path / "saved"))
+            assert (tmp_path / "saved").exists() == main
+
+
 def validation_losses(model):
     return [loss.validation for loss in model.losses if loss.validation is not None]
 
@@ -63,6 +85,10 @@ def test_a_folder_holds_all_that_is_needed(trained):
     assert info["status"] == "complete" and "<turn>" in info["chat_template"]
     assert info["report"]["total"]["rows"] == 35 and info["validation_report"]["total"]["rows"] == 5
     assert set(info["report"]["tasks"]) == set(info["validation_report"]["tasks"]) == set(TASKS)
+    settings = json.loads((model.folder / "adapter" / "adapter_config.json").read_text("utf-8"))
+    # The identity of a trained model is a digest of these files, so no order in them may change.
+    assert len(settings["target_modules"]) == 14
+    assert settings["target_modules"] == sorted(settings["target_modules"])
     adapter = weights(model)
     assert adapter and all("lora_" in name for name in adapter)
 
