@@ -55,7 +55,6 @@ __all__ = [
     "redact",
     "retry_after",
     "send_once",
-    "token_count",
 ]
 
 _LOG = logging.getLogger("seedfree")
@@ -413,12 +412,6 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RetryableError("The server's answer is not a JSON object")
     return value
-
-
-def token_count(value: object) -> int:
-    """Returns a number of tokens as a server sent it, 0 for anything else."""
-    # Not isinstance(): True is an int too.
-    return value if type(value) is int and value > 0 else 0
 
 
 def check_price(price: Price | None) -> None:
