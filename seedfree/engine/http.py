@@ -11,7 +11,6 @@ decoded bytes, and a deadline covers the whole exchange.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import email.utils
 import functools
@@ -29,7 +28,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from seedfree.engine.loop import run_sync
+from seedfree.engine.loop import run_sync, time_limit
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
 __all__ = [
@@ -104,7 +103,7 @@ class Transport:
                 bodies are retryable.
         """
         try:
-            async with asyncio.timeout(_deadline(request) or self._timeout):
+            async with time_limit(_deadline(request) or self._timeout):
                 response = await self._to(request.url).handle_async_request(request)
                 try:
                     answer = _without_keys(request, response, await _read(response))

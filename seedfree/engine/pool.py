@@ -65,6 +65,7 @@ class Pool:
                 self._changed.clear()
                 await self._changed.wait()
         except asyncio.CancelledError:
+            self._waiting.clear()  # a piece that ends would begin the next
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)

@@ -132,6 +132,11 @@ class Stages:
                 self._stopped = self._stopped or _only_losses(name, stage)
                 self._stop(self._stopped)
                 raise self._stopped
+        except BaseException as error:
+            # The run is over: what still waits must not begin.
+            message = f"{name} failed: {type(error).__name__}"
+            self._stopped = self._stopped or StopRunError(message)
+            raise
         finally:
             _PIECE.reset(before)
             stage.under_way -= 1

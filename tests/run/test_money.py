@@ -213,3 +213,16 @@ def test_no_verdict_on_a_language_where_nothing_was_answered(
     llm, _ = _losing("question", REFUSAL)
     small_pipeline(llm, tasks=[Riddle()]).run(size=10, out=tmp_path)
     assert "below the floor" not in caplog.text
+
+
+def test_what_waits_for_a_stage_that_failed_does_not_begin(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Faulty:
+        def contexts(self, topic: Topic) -> list[Context]:
+            asked.append(topic.text)
+            raise KeyError("shelf")
+
+    run = small_pipeline(contexts=[Faulty()]).run(size=400, out=tmp_path, concurrency=64)
+    assert run.status == "stopped" and "Faulty raised KeyError" in run.message
+    assert len(asked) <= 20
