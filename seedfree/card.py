@@ -52,6 +52,7 @@ def dataset_card(
     status: str = "complete",
     counts: Mapping[str, object] | None = None,
     drops: Mapping[str, int] | None = None,
+    losses: Mapping[str, Mapping[str, int]] | None = None,
 ) -> str:
     """Describes a run's data set, as Markdown with YAML front matter.
 
@@ -63,6 +64,7 @@ def dataset_card(
         status: `"complete"`, `"short"` or `"stopped"`.
         counts: Figures of the run in the order to show them, such as requests and tokens.
         drops: Dropped rows by reason.
+        losses: For each stage, requests and lookups that gave nothing, by reason.
     """
     name = f"{plain(language.name)} ({plain(language.native)})"
     parts = [
@@ -76,7 +78,7 @@ def dataset_card(
         "## Rows",
         _rows_by_topic_kind(dataset),
         "## Dropped rows",
-        _drops(drops or {}),
+        _drops(drops or {}) + _losses(losses or {}),
         "## Generator",
         _generator(dataset, generator, terms, counts or {}),
         "## Sources and licence",
@@ -123,6 +125,14 @@ def _drops(drops: Mapping[str, int]) -> str:
     commonest = sorted(counted.items(), key=lambda drop: (-drop[1], drop[0]))
     lines = [["reason", "rows"], *([reason, f"{n:,}"] for reason, n in commonest)]
     return table([*lines, ["all", f"{sum(counted.values()):,}"]])
+
+
+def _losses(losses: Mapping[str, Mapping[str, int]]) -> str:
+    if not losses:
+        return ""
+    lines = [[stage, why, f"{n:,}"] for stage, by in losses.items() for why, n in by.items()]
+    head = "\n\nRequests and lookups that gave nothing, by stage:\n\n"
+    return head + table([["stage", "reason", "times"], *lines])
 
 
 def _generator(dataset: Dataset, generator: str, terms: str, counts: Mapping[str, object]) -> str:

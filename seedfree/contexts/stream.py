@@ -12,11 +12,12 @@ from pydantic import TypeAdapter
 from seedfree._seeds import seeded
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession
+from seedfree.engine.stages import piece
 from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Topic, altered
 
-__all__ = ["ContextStream", "Topics"]
+__all__ = ["BARREN", "ContextStream", "Topics"]
 
 # Topics of the first block; each later block has twice as many. A block is begun once all but the
 # one before it are settled, so that sources without any text are noticed early. The first three
@@ -24,7 +25,7 @@ __all__ = ["ContextStream", "Topics"]
 _FIRST_BLOCK = 16
 _FIRST_BLOCKS = 7 * _FIRST_BLOCK
 # After so many topics in a row without a new text, the sources are taken to have no more.
-_BARREN = 96
+BARREN = 96
 _LIST = TypeAdapter(list[Context])
 # Multiples of it, modulo 1, are spread more evenly than those of any other number.
 _GOLDEN = 0.6180339887498949
@@ -106,6 +107,11 @@ class ContextStream:
             return True
         return self._topics.ended and self._settled == len(self._topics.topics)
 
+    @property
+    def barren(self) -> bool:
+        """Returns whether the sources were given up although there may be more topics."""
+        return self._given_up
+
     def want(self, n: int) -> None:
         """Has topics looked up until there are n contexts, or as many as there can be."""
         self._wanted = max(self._wanted, n)
@@ -152,7 +158,11 @@ class ContextStream:
         return max(self._stop + (_FIRST_BLOCK << self._block + 1), _FIRST_BLOCKS)
 
     async def _look_up(self, i: int) -> None:
-        self._waiting[i] = await self._about(self._topics.topics[i])
+        topic = self._topics.topics[i]
+        contexts = self._waiting[i] = await self._about(topic)
+        piece().got = True
+        if not contexts:
+            piece().lose("without a usable text", topic.text)
         before = self._settled
         while self._settled in self._waiting:
             self._settle(self._waiting.pop(self._settled))
@@ -172,7 +182,7 @@ class ContextStream:
         self._settled += 1
         if self._settled == self._stop and not self._given_up:  # at the end of a block
             # The blocks after it go on: part of them may have begun before this was known.
-            self._given_up = self._barren >= _BARREN
+            self._given_up = self._barren >= BARREN
             if not self._given_up:
                 self._block += 1
                 self._stop += _FIRST_BLOCK << self._block

@@ -11,7 +11,6 @@ decoded bytes, and a deadline covers the whole exchange.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import email.utils
 import functools
@@ -29,7 +28,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from seedfree.engine.loop import run_sync
+from seedfree.engine.loop import run_sync, time_limit
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
 __all__ = [
@@ -55,7 +54,6 @@ __all__ = [
     "redact",
     "retry_after",
     "send_once",
-    "token_count",
 ]
 
 # Of a whole number in a server's JSON: enough for any that means something.
@@ -107,7 +105,7 @@ class Transport:
                 bodies are retryable.
         """
         try:
-            async with asyncio.timeout(_deadline(request) or self._timeout):
+            async with time_limit(_deadline(request) or self._timeout):
                 response = await self._to(request.url).handle_async_request(request)
                 try:
                     answer = _without_keys(request, response, await _read(response))
@@ -421,12 +419,6 @@ def _whole_number(digits: str) -> int:
     # Python refuses to read more digits than 4,300. A number of so many is none to count with, and
     # the text beside it may be good.
     return int(digits[:_DIGITS])
-
-
-def token_count(value: object) -> int:
-    """Returns a number of tokens as a server sent it, 0 for anything else."""
-    # Not isinstance(): True is an int too.
-    return value if type(value) is int and value > 0 else 0
 
 
 def check_price(price: Price | None) -> None:

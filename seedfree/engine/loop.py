@@ -14,15 +14,27 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, wait
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from seedfree.errors import ConfigError
 
-__all__ = ["Clock", "Threads", "busy", "run_async", "run_sync", "side_by_side", "spread"]
+__all__ = [
+    "Clock",
+    "Threads",
+    "busy",
+    "run_async",
+    "run_sync",
+    "side_by_side",
+    "spread",
+    "time_limit",
+]
 
+# Seconds of one step of a time limit, and how late its end may come.
+_STEP = 1.0
+_STANDSTILL = 0.5
 _T = TypeVar("_T")
 _In = TypeVar("_In")
 
@@ -279,3 +291,44 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+@contextlib.asynccontextmanager
+async def time_limit(seconds: float) -> AsyncIterator[None]:
+    """Ends what takes longer than `seconds` in which this process ran.
+
+    A process that was frozen (SIGSTOP, a laptop's lid) finds the limit passed when it wakes, before
+    it could read what has arrived meanwhile and is paid for.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    async with asyncio.timeout(None) as timeout:
+        watch = _Watch(timeout, seconds)
+        watch.begin()
+        try:
+            yield
+        finally:
+            watch.timer.cancel()
+
+
+class _Watch:
+    """Counts the time left down, step by step."""
+
+    timer: asyncio.TimerHandle
+
+    def __init__(self, timeout: asyncio.Timeout, left: float) -> None:
+        self._loop, self._timeout, self._left = asyncio.get_running_loop(), timeout, left
+
+    def begin(self) -> None:
+        step = min(self._left, _STEP)
+        self.timer = self._loop.call_later(step, self._end, self._loop.time() + step, step)
+
+    def _end(self, due: float, step: float) -> None:
+        # The process did not run through a step that ends late.
+        if self._loop.time() - due <= _STANDSTILL:
+            self._left -= step
+        if self._left > 0:
+            self.begin()
+        else:
+            self._timeout.reschedule(self._loop.time())

@@ -6,11 +6,13 @@ import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import count
 
 __all__ = ["Pool"]
 
 _Work = Callable[[], Awaitable[None]]
+_Around = Callable[[str], AbstractAsyncContextManager[object]]
 
 
 class Pool:
@@ -21,10 +23,11 @@ class Pool:
 
     Args:
         width: Pieces under way at most; at least 1.
+        around: Gives what each piece of a stage runs in.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, width: int, around: _Around = nullcontext) -> None:
+        self._width, self._around = width, around
         # The number makes equal priorities go in the order in which they came.
         self._waiting: list[tuple[tuple[int, ...], int, str, _Work]] = []
         self._numbers = count()
@@ -62,6 +65,7 @@ class Pool:
                 self._changed.clear()
                 await self._changed.wait()
         except asyncio.CancelledError:
+            self._waiting.clear()  # a piece that ends would begin the next
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
@@ -73,9 +77,13 @@ class Pool:
         self._filling = False
         while self._waiting and len(self._running) < self._width and self._error is None:
             _, _, stage, work = heapq.heappop(self._waiting)
-            task = asyncio.ensure_future(work())
+            task = asyncio.ensure_future(self._run(stage, work))
             self._running[task] = stage
             task.add_done_callback(self._ended)
+
+    async def _run(self, stage: str, work: _Work) -> None:
+        async with self._around(stage):
+            await work()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

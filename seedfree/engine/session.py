@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import hashlib
 import inspect
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
@@ -28,7 +28,10 @@ from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import Clock, Threads
 from seedfree.engine.names import upgraded
+from seedfree.engine.request import BYTES_PER_TOKEN, Request, identity, over_http
 from seedfree.engine.schema import find_json
+from seedfree.engine.stages import Stages, piece
+from seedfree.engine.usage import Price, Tally, usage_in
 from seedfree.errors import (
     InvalidReplyError,
     RequestError,
@@ -37,11 +40,12 @@ from seedfree.errors import (
     StopRunError,
 )
 from seedfree.languages import Language
-from seedfree.protocols import Generator, HTTPGenerator
+from seedfree.protocols import Generator
 from seedfree.records import Prompt, Reply, Usage, altered
 
-__all__ = ["Price", "RunSession", "Tally", "identity", "read", "ready"]
+__all__ = ["RunSession", "identity", "read", "ready"]
 
+_LOG = logging.getLogger("seedfree")
 _T = TypeVar("_T")
 
 # Times that a prompt is sampled until its reply can be read.
@@ -53,47 +57,9 @@ _SETTLED = frozenset({400, 404, 413, 422})
 # After so many rejections without one success, it is the settings that are wrong.
 _REJECTIONS = 20
 _KEPT_HEADERS = frozenset({b"content-type", b"request-id", b"x-request-id"})
-# Fields of a prompt that came later: where they are not set they are not in the key, so that
-# replies from before are still found.
-_LATER = frozenset({"top_p", "repetition_penalty"})
 # Keys of the requests that the value being fetched rests on.
 _BEHIND: ContextVar[list[str]] = ContextVar("behind")
 _REPLY = TypeAdapter(Reply)
-_PROMPT = TypeAdapter(Prompt)
-
-
-class Price(Protocol):
-    """What a generator's tokens cost; see `generators/prices.py`."""
-
-    def usd(self, usage: Usage) -> float: ...
-
-
-@dataclass
-class Tally:
-    """What a run has used so far, replies from the ledger included.
-
-    Attributes:
-        usd: Price of the requests whose price is known.
-        unpriced: Requests to generators without a known price.
-    """
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    usd: float = 0.0
-    unpriced: int = 0
-
-    @property
-    def price_usd(self) -> float | None:
-        """Returns the price, or `None` where that of a generator is not known."""
-        return None if self.unpriced else self.usd
-
-    def add(self, usage: Usage, price: Price | None) -> None:
-        self.requests += 1
-        self.input_tokens += usage.input_tokens
-        self.output_tokens += usage.output_tokens
-        self.usd += price.usd(usage) if price else 0.0
-        self.unpriced += price is None
 
 
 class RunSession:
@@ -115,8 +81,11 @@ class RunSession:
 
     Attributes:
         requests: Requests that this process has sent.
+        stages: Let work begin, and count what became of it.
         stopped: Why nothing more is sent, once that is so.
-        tally: What the run has used.
+        tally: What the run has used, by its ledger.
+        answered: Requests and tokens of the replies that its rows rest on. They are the same
+            however often it was stopped, and whatever had to be asked twice.
     """
 
     def __init__(
@@ -149,7 +118,12 @@ class RunSession:
         self._generator = generator
         self._price_of, self._budget, self._on_reply = price_of, budget_usd, on_reply
         self._prices: dict[int, Price | None] = {}
-        self._counted: set[str] = set()
+        # Numbers of the entries that are in the tally.
+        self._counted: set[int] = set()
+        self._estimated = False
+        self.answered = Tally()
+        self._answered: set[str] = set()
+        self.stages = Stages(self._stop)
         self._limits: dict[str, Limits] = {}
         self._transport = transport or Transport(connections=self.concurrency)
         self._threads = Threads(self.concurrency)
@@ -180,6 +154,7 @@ class RunSession:
         """See `protocols.Session.generate`."""
         llm = generator or self._generator
         check, why = check or _check_of(prompt), ""
+        text = ""
         for again in range(_SAMPLES):
             reply = await self._uncut(llm, prompt, f"{sample}.{again}" if again else str(sample))
             if reply.error is not None:
@@ -187,9 +162,11 @@ class RunSession:
             try:
                 value = check(reply.text)
             except InvalidReplyError as error:
-                why = error.message
+                why, text = error.message, reply.text
             else:
+                piece().got = True
                 return reply if value is None else altered(reply, value=value)
+        piece().lose("invalid", f"{why}; {text}")
         return altered(reply, text="", error=f"invalid: {why}")
 
     async def first(self, prompt: Prompt, *, sample: int = 0) -> Reply:
@@ -225,6 +202,7 @@ class RunSession:
 
     async def _fetch(self, key: str, fn: Callable[[], Any]) -> Entry:
         self._ledger.check()
+        piece().paid = True
         behind: list[str] = []
         outer = _BEHIND.set(behind)
         try:
@@ -242,7 +220,8 @@ class RunSession:
             reply = await self._kept(key)
             if reply is not None:
                 with contextlib.suppress(RetryableError, StopRunError):
-                    self._count(self._generator, reply, read(self._generator, reply))
+                    self._read(self._generator, reply)
+                    self._count(self._generator, reply)
                     _BEHIND.get([]).append(key)
 
     async def _kept(self, key: str) -> Entry | None:
@@ -274,10 +253,13 @@ class RunSession:
             if reply.error is not None or reply.stop_reason != "max_tokens":
                 break
         if reply.error is not None:
+            piece().lose("rejected", reply.error)
             return altered(reply, text="", error=f"rejected: {reply.error}")
         if reply.stop_reason == "max_tokens":
+            piece().lose("cut off", reply.text)
             return altered(reply, text="", error="cut off")
         if reply.stop_reason == "refusal":
+            piece().lose("refused", reply.text)
             return altered(reply, text="", error="refused")
         return reply
 
@@ -292,7 +274,7 @@ class RunSession:
             StopRunError: The run cannot go on.
             RequestError: A user's backend raised.
         """
-        request = _Request.of(llm, prompt, sample)
+        request = Request.of(llm, prompt, sample)
         for kept in self._known(request):
             if kept is None:
                 continue
@@ -302,14 +284,15 @@ class RunSession:
                 if reply.error is not None and not own:
                     continue
                 entry = kept if own else await self._ledger.append(kept)
-                self._count(llm, entry, reply)
+                self._note(entry, reply)
+                self._count(llm, entry, request.sent)
                 _BEHIND.get([]).append(entry.key)
                 return altered(reply, entry=entry.n)
         reply = await self._once(request.key, lambda: self._ask(request))
         _BEHIND.get([]).append(request.key)
         return reply
 
-    def _known(self, request: _Request) -> Iterable[Entry | None]:
+    def _known(self, request: Request) -> Iterable[Entry | None]:
         yield from map(self._ledger.get, request.keys)
         yield from map(self._reuse.get, request.keys)
 
@@ -334,11 +317,14 @@ class RunSession:
         finally:
             del self._under_way[key]
 
-    async def _ask(self, request: _Request) -> Reply:
+    async def _ask(self, request: Request) -> Reply:
         """Sends a request, once it is on record and may be sent, until an answer settles it."""
         limits = self._limits_of(request.llm)
         self._check()
-        await self._ledger.append(Entry("request", request.key, request.sent))
+        # Its price is counted from the ledger, which must know what was asked.
+        piece().paid = True
+        asked = {"generator": identity(request.llm), "stage": piece().stage}
+        await self._ledger.append(Entry("request", request.key, request.sent, headers=asked))
 
         async def send(slot: Slot) -> Reply:
             self._check()
@@ -355,6 +341,9 @@ class RunSession:
             if error.status not in _SETTLED:
                 raise
             return await self._rejected(request, error)
+
+    def _stop(self, error: StopRunError) -> None:
+        self.stopped = self.stopped or error
 
     def _check(self) -> None:
         """Raises `StopRunError` where nothing more may be sent."""
@@ -376,7 +365,7 @@ class RunSession:
             )
         return self._limits[name]
 
-    async def _send(self, request: _Request, limits: Limits, slot: Slot) -> Reply:
+    async def _send(self, request: Request, limits: Limits, slot: Slot) -> Reply:
         """Sends once. The answer is safe on disk before anything reads it."""
         self.requests += 1
         http = request.fresh()
@@ -394,12 +383,13 @@ class RunSession:
             Entry("reply", request.key, answer.body, answer.status, headers)
         )
         self._rejections = 0
-        reply = read(request.llm, entry)  # an error inside a success is classified here
-        self._count(request.llm, entry, reply)
+        # Before it is read: an error inside a success, which is classified there, is paid for too.
+        self._count(request.llm, entry, request.sent)
+        reply = self._read(request.llm, entry)
         limits.succeeded(slot, reply.usage.input_tokens + reply.usage.output_tokens, fields)
         return reply
 
-    async def _call_backend(self, request: _Request) -> Answer:
+    async def _call_backend(self, request: Request) -> Answer:
         llm = request.llm
         try:
             reply = await self.call(llm.generate, request.prompt)
@@ -415,7 +405,7 @@ class RunSession:
         kept["usage"] = asdict(reply.usage)
         return Answer(200, httpx.Headers(), json.dumps(kept, ensure_ascii=False).encode())
 
-    async def _rejected(self, request: _Request, error: RequestError) -> Reply:
+    async def _rejected(self, request: Request, error: RequestError) -> Reply:
         self._rejections += 1
         if self._rejections == _REJECTIONS:
             self.stopped = StopRunError(
@@ -424,19 +414,64 @@ class RunSession:
                 'structured="json_object" or "prompt".',
             )
         text = str(error) if error.hint else error.message
-        kept = Entry("reply", request.key, text.encode(), error.status or 400)
-        entry = await self._ledger.append(kept)
-        reply = read(request.llm, entry)
-        self._count(request.llm, entry, reply)
+        entry = await self._ledger.append(
+            Entry("reply", request.key, text.encode(), error.status or 400)
+        )
+        self._count(request.llm, entry, request.sent)
+        return self._read(request.llm, entry)
+
+    def _read(self, llm: Generator, entry: Entry) -> Reply:
+        reply = read(llm, entry)
+        self._note(entry, reply)
         return reply
 
-    def _count(self, llm: Generator, entry: Entry, reply: Reply) -> None:
-        if entry.key in self._counted:
+    def _note(self, entry: Entry, reply: Reply) -> None:
+        if entry.key not in self._answered:
+            self._answered.add(entry.key)
+            self.answered.add(reply.usage, reply.usage, None, model="", stage="")
+
+    def count_kept(self, generators: Iterable[Generator]) -> None:
+        """Counts every reply of the ledger, whether or not it will be asked for again.
+
+        Args:
+            generators: Those that the run may ask beside its own.
+        """
+        known = {identity(llm): llm for llm in (*generators, self._generator)}
+        asked = {entry.key: entry for entry in self._ledger.entries("request")}
+        for entry in self._ledger.entries("reply"):
+            request = asked.get(entry.key, entry)
+            llm = known.get(request.headers.get("generator", ""), self._generator)
+            self._count(llm, entry, request.body, request.headers.get("stage", ""))
+
+    def _count(
+        self, llm: Generator, entry: Entry, sent: bytes = b"", stage: str | None = None
+    ) -> None:
+        """Counts a kept answer, once.
+
+        Args:
+            sent: What it answers, for servers that report no usage.
+            stage: That asked for it; by default the one under way.
+        """
+        if entry.n in self._counted:
             return
-        self._counted.add(entry.key)
+        self._counted.add(entry.n)
         if id(llm) not in self._prices:
             self._prices[id(llm)] = self._price_of(llm)
-        self.tally.add(reply.usage, self._prices[id(llm)])
+        usage, estimate = Usage(), Usage()
+        if entry.status < 400:  # a rejection costs nothing
+            usage, text = _usage(llm, entry)
+            # A function's own figures are taken as they are. A failure without any was not billed.
+            if (over_http(llm) or usage == Usage()) and text is not None:
+                estimate = Usage(
+                    len(sent) // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN
+                )
+        price, model = self._prices[id(llm)], identity(llm)
+        stage = piece().stage if stage is None else stage
+        estimated = self.tally.add(usage, estimate, price, model=model, stage=stage)
+        if estimated and not self._estimated:
+            self._estimated = True
+            text = "%s reports no usage for some requests: their price is estimated from bytes"
+            _LOG.warning(text, model)
         self._on_reply()
 
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -461,74 +496,8 @@ class RunSession:
         self._threads.close()
 
 
-@dataclass(slots=True)
-class _Request:
-    """A prompt on its way to an LLM.
-
-    Attributes:
-        http: `None` for a backend whose method is called instead.
-        used: Whether `http` was sent once.
-        sent: The bytes that its key is made from.
-        keys: Its key, and after it the one that an earlier version gave it.
-    """
-
-    llm: Generator
-    prompt: Prompt
-    http: httpx.Request | None
-    sent: bytes
-    keys: list[str]
-    used: bool = False
-
-    @classmethod
-    def of(cls, llm: Generator, prompt: Prompt, sample: str) -> _Request:
-        http: httpx.Request | None = None
-        if _over_http(llm):
-            http = llm.request(prompt)
-            sent = f"{http.url.path}\x1f".encode() + http.content
-        else:
-            unset = {name for name in _LATER if getattr(prompt, name) is None}
-            sent = _PROMPT.dump_json(prompt, exclude=unset)
-        keys = [_key(identity(llm), sent, sample)]
-        if not getattr(llm, "identity", None):  # up to 0.1.0 the module was part of the name
-            kind = type(llm)
-            keys.append(_key(f"{kind.__module__}.{kind.__qualname__}", sent, sample))
-        return cls(llm, prompt, http, sent, keys)
-
-    @property
-    def key(self) -> str:
-        return self.keys[0]
-
-    @property
-    def tokens(self) -> int:
-        """Returns what it may use at most: about a token for three bytes, in any script."""
-        return len(self.sent) // 3 + self.prompt.max_tokens
-
-    def fresh(self) -> httpx.Request | None:
-        """Returns the HTTP request; after the first time a copy, since one is sent only once."""
-        request, used = self.http, self.used
-        self.used = True
-        if request is None or not used:
-            return request
-        return httpx.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            content=request.content,
-            extensions=request.extensions,
-        )
-
-
-def _key(name: str, sent: bytes, sample: str) -> str:
-    return hashlib.sha256(b"\x1f".join((name.encode(), sent, sample.encode()))).hexdigest()
-
-
 def _fetch_key(key: str) -> str:
     return upgraded(f"fetch:{key}")
-
-
-def _over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:
-    # isinstance() of a protocol takes as long as all else that a request needs here.
-    return hasattr(generator, "request") and hasattr(generator, "reply")
 
 
 @functools.lru_cache
@@ -565,10 +534,13 @@ def _check_text(text: str) -> None:
         raise InvalidReplyError("The reply is empty")
 
 
-def identity(generator: Generator) -> str:
-    """Returns the name under which a generator's replies are kept and its rows are published."""
-    given = getattr(generator, "identity", None)
-    return str(given) if given else type(generator).__name__
+def _usage(generator: Generator, entry: Entry) -> tuple[Usage, str | None]:
+    """Returns the tokens that an answer reports, and its text; `None` for a failure."""
+    with contextlib.suppress(RetryableError, StopRunError):
+        reply = read(generator, entry)
+        if reply.error is None:
+            return reply.usage, reply.text
+    return usage_in(entry.body), None
 
 
 def read(generator: Generator, entry: Entry) -> Reply:
@@ -581,7 +553,7 @@ def read(generator: Generator, entry: Entry) -> Reply:
     try:
         if entry.status >= 400:
             raise RequestError(entry.body.decode("utf-8", "replace"), status=entry.status)
-        if _over_http(generator):
+        if over_http(generator):
             # A server may send any byte in them; httpx would take ASCII alone.
             headers = httpx.Headers(dict(entry.headers), encoding="utf-8")
             return altered(generator.reply(entry.status, headers, entry.body), entry=entry.n)

@@ -21,13 +21,13 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
-    token_count,
 )
 from seedfree.engine.schema import closed_schema
+from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import joined_text, mapping, string
-from seedfree.records import Prompt, Reply, Usage
+from seedfree.records import Prompt, Reply
 
 __all__ = ["ClaudeGenerator"]
 
@@ -174,15 +174,11 @@ class ClaudeGenerator:
         blocks = data.get("content")
         if not isinstance(blocks, list):
             raise RetryableError("The server's answer holds no content")
-        usage = mapping(data.get("usage"))
-        # The provider counts each of them apart, and only together they are the prompt.
-        inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        input_tokens = sum(token_count(usage.get(name)) for name in inputs)
         stop = string(data.get("stop_reason"), "end_turn")
         return Reply(
             # By type, because a block of thinking may come first.
             text=joined_text(blocks),
-            usage=Usage(input_tokens, token_count(usage.get("output_tokens"))),
+            usage=usage_of(data.get("usage")),
             stop_reason=_STOP.get(stop, stop),
             model=string(data.get("model"), self.model),
         )

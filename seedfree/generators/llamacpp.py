@@ -24,8 +24,8 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
-    token_count,
 )
+from seedfree.engine.usage import token_count
 from seedfree.errors import ConfigError, RetryableError, missing_extra
 from seedfree.generators.grammar import grammar
 from seedfree.generators.llamacpp_process import Server

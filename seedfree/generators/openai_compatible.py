@@ -28,9 +28,9 @@ from seedfree.engine.http import (
     raise_fault,
     read_object,
     send_once,
-    token_count,
 )
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
+from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import (
@@ -38,10 +38,9 @@ from seedfree.generators.wire import (
     error_status,
     first_choice,
     joined_text,
-    mapping,
     string,
 )
-from seedfree.records import Prompt, Reply, Usage
+from seedfree.records import Prompt, Reply
 
 __all__ = ["OpenAICompatibleGenerator"]
 
@@ -232,12 +231,9 @@ class OpenAICompatibleGenerator:
         refusal = string(message.get("refusal"), "")
         if refusal and not text:
             text, stop = refusal, "refusal"
-        usage = mapping(data.get("usage"))
         return Reply(
             text=text,
-            usage=Usage(
-                token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
-            ),
+            usage=usage_of(data.get("usage")),
             stop_reason=stop,
             model=string(data.get("model"), self.model),
         )

@@ -21,7 +21,7 @@ from typing import Any, cast
 from seedfree._files import claim_folder
 from seedfree._version import __version__
 from seedfree.card import dataset_card
-from seedfree.contexts.stream import ContextStream, Topics
+from seedfree.contexts.stream import BARREN, ContextStream, Topics
 from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import FILES, Entry, Ledger
@@ -55,6 +55,8 @@ __all__ = ["Options", "Stages", "execute"]
 _LOG = logging.getLogger("seedfree")
 # Raised where other jobs are asked for the same replies: a run goes on under its own rules alone.
 _PLAN = 2
+# Reasons of rows to which the model gave no answer.
+_UNANSWERED = ("reply: refused", "reply: rejected")
 # Seconds between two updates of the progress bar and of `status.json`.
 _STATUS_EVERY = 1.0
 
@@ -80,6 +82,11 @@ class Stages:
         """Returns every part that may have `bind` and `close`, in the order of binding."""
         lists = (self.contexts, self.tasks, self.filters, self.diversity)
         return [self.generator, *(each for parts in lists for each in parts)]
+
+    def generators(self) -> list[Generator]:
+        """Returns the LLMs that the run may ask: its own, and those of its components."""
+        own = (getattr(each, "generator", None) for each in self.components)
+        return [self.generator, *(each for each in own if each is not None)]
 
     def given_topics(self) -> GivenTopics | None:
         """Returns the user's topics, or those that all sources bring along; `None` for neither."""
@@ -143,6 +150,7 @@ async def execute(stages: Stages, options: Options) -> Run:
         try:
             for component in stages.components:
                 await session.bind(component)
+            session.count_kept(stages.generators())
             if new:  # only now are the settings known to work, and the folder is theirs
                 await ledger.append(Entry("config", "", _json(settings).encode()))
             executions.append(_Execution(stages, options, settings, ledger, session))
@@ -258,7 +266,7 @@ class _Execution:
         self._started = self._clock.monotonic()
         self._tasks = stages.tasks
         self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
-        self._pool = Pool(session.workers)
+        self._pool = Pool(session.workers, session.stages.piece)
         self._topics = self._topic_stream()
         sources = zip(stages.contexts, settings["contexts"], strict=True)
         self._contexts = ContextStream(
@@ -298,6 +306,8 @@ class _Execution:
             self._write_status("failed", f"{type(error).__name__}: {error}")
             raise
         self._publish(status, message)
+        for line in self._losses():
+            _LOG.info(line)
         if status != "complete":
             _LOG.warning("%s: %s", status, message)
         return Run(self._options.out)
@@ -329,11 +339,26 @@ class _Execution:
             self._log_closed()
         if self._plan.complete:
             return "complete", ""
-        dry = self._topics.ended or self._contexts.ended
+        reasons = []
+        if self._contexts.barren:
+            reasons.append(f"the last {BARREN} topics gave no new text")
+        elif self._topics.ended or (self._stages.contexts and self._contexts.ended):
+            reasons.append("the topics ran dry")
         closed = [task.name for task, over in zip(self._tasks, self._closed, strict=True) if over]
-        reasons = ["the topics ran dry"] * dry
         reasons += [f"{', '.join(closed)} yield too little"] * bool(closed)
-        return "short", " and ".join(reasons)
+        why = " and ".join(reasons)
+        return "short", "; ".join(filter(None, [why, *self._losses()]))
+
+    def _losses(self) -> list[str]:
+        """Returns for each stage that lost something how much of it, and why."""
+        lines = []
+        for stage, counts in self._session.stages.counts().items():
+            if counts["lost"]:
+                lost = ", ".join(f"{n} {reason}" for reason, n in counts["lost"].items())
+                lines.append(
+                    f"{stage}: {counts['got']} of {counts['asked']} gave something ({lost})"
+                )
+        return lines
 
     def _advance(self) -> None:
         """Starts whatever may start."""
@@ -402,6 +427,9 @@ class _Execution:
         """Says after the first block what a whole run would pay for."""
         drops = Counter(code(f"diversity: {d.reason}") for r in self._rows if (d := r.duplicate))
         drops.update(code(row.rejected) for row in self._rows if row.rejected is not None)
+        unanswered = sum(n for why, n in drops.items() if why in _UNANSWERED)
+        if unanswered == len(self._rows):  # that says nothing of the model's language
+            return
         poor = health(sum(row.kept for row in self._rows), drops).below()
         if poor:
             name = self._stages.language.name
@@ -410,7 +438,8 @@ class _Execution:
     async def _rejection(self, item: Instruction) -> str | None:
         if item.id in self._known:
             return self._known[item.id]
-        return await rejection(self._stages.filters, item, self._session)
+        async with self._session.stages.piece("filters"):
+            return await rejection(self._stages.filters, item, self._session)
 
     def _select(self, block: int | None = None) -> list[int]:
         """Finds the near-duplicates among the rows so far.
@@ -489,10 +518,19 @@ class _Execution:
             topics=self._contexts.topics,
             contexts=self._plan.contexts,
             jobs=self._jobs,
+            stages=self._stage_counts(),
+            models={name: dict(counts) for name, counts in sorted(tally.by_model.items())},
             retries=session.retries,
             seconds=round(self._clock.monotonic() - self._started, 3),
             drops=publication.drops if publication else {},
         )
+
+    def _stage_counts(self) -> dict[str, dict[str, Any]]:
+        """Returns what each stage asked, got, lost and used."""
+        counts = self._session.stages.counts()
+        for name, used in sorted(self._session.tally.by_stage.items()):
+            counts[name or "reused"] = {**counts.get(name, {}), **used}
+        return counts
 
     def _write_status(self, status: str, message: str, stats: Stats | None = None) -> None:
         self._ledger.check_place()
@@ -521,7 +559,8 @@ class _Execution:
         publication = Publication(self._rows, left, fill)
         stats = self._stats(publication)
         self._show_rows(stats.rows)
-        generator = self._stages.generator
+        answered = self._session.answered
+        generator, stages = self._stages.generator, self._session.stages.counts()
         text = dataset_card(
             Dataset(publication.kept),
             language=self._stages.language,
@@ -529,11 +568,12 @@ class _Execution:
             terms=str(getattr(generator, "terms", "")),
             status=status,
             counts={
-                "requests": stats.requests,
-                "input tokens": stats.input_tokens,
-                "output tokens": stats.output_tokens,
+                "requests": answered.requests,
+                "input tokens": answered.input_tokens,
+                "output tokens": answered.output_tokens,
             },
             drops=stats.drops,
+            losses={name: counts["lost"] for name, counts in stages.items() if counts["lost"]},
         )
         manifest = {
             "seedfree": __version__,

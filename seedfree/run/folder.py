@@ -58,13 +58,17 @@ class Dropped(Instruction):
 class Stats:
     """What a run took.
 
-    Requests and tokens count every reply that the data rest on, whenever it was paid for.
+    Requests, tokens and price count every reply that the ledger holds, whenever it was paid for,
+    and failures that were billed.
 
     Attributes:
         rows: Published rows.
         jobs: Prompts of tasks that were answered.
         price_usd: `None` where the price of a model is not known.
         drops: Dropped rows by reason, without the details in brackets.
+        stages: By stage, pieces of work `asked`, `got` and `lost` (by reason), and the requests,
+            tokens and `usd` that the ledger holds of it. `reused`: those of other runs.
+        models: By model, requests, tokens and `usd`.
         retries, seconds: Of the last process that worked on it.
     """
 
@@ -79,6 +83,8 @@ class Stats:
     retries: int = 0
     seconds: float = 0.0
     drops: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from seedfree._seeds import digest
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
+from seedfree.engine.stages import piece
 from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
 from seedfree.languages import Language
 from seedfree.protocols import Filter, Generator, TaskTemplate
@@ -97,15 +98,21 @@ async def rows_of(job: Job, generator: Generator, session: RunSession) -> list[R
     else:
         prompt = await session.call(prompt_of, task, context, session.language)
 
+    broken = False
+
     def read(text: str) -> list[Instruction]:
+        nonlocal broken
         fields = parse(text, task.Fields)
         try:
             return list(task.instructions(fields, context))
         except Exception as error:  # a task of the user's may raise anything; the reply is data
+            broken = not isinstance(error, ValueError)
             why = f"{task.name}: {type(error).__name__}: {error}"
             raise InvalidReplyError(why) from error
 
     reply = await session.generate(prompt, check=read)
+    if broken:  # the model answered, and the task's own code fails: the plan closes the task
+        piece().got = True
     if reply.error is None:
         return [_row(job, i, item, generator, session) for i, item in enumerate(reply.value)]
     row = _row(job, 0, Instruction(task.name, "", ""), generator, session)

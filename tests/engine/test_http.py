@@ -287,3 +287,20 @@ def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrenc
     with caplog.at_level(logging.WARNING):
         assert open_files(9000) == 4096 - 256 and limits["now"] == (4096, 4096)
     assert "9000" in caplog.text and "3840" in caplog.text
+
+
+def test_an_answer_that_came_while_the_process_was_frozen_is_read() -> None:
+    async def work() -> bytes:
+        loop = asyncio.get_running_loop()
+        running = loop.time
+
+        async def answer(_: httpx.Request) -> httpx.Response:
+            loop.time = lambda: running() + 10_000  # type: ignore[method-assign]
+            for _step in range(20):  # the passes of the loop in which the answer is read
+                await asyncio.sleep(0)
+            return httpx.Response(200, content=b"paid for")
+
+        transport = Transport(transport=httpx.MockTransport(answer), timeout=600.0)
+        return (await transport.send(httpx.Request("GET", "http://127.0.0.1/"))).body
+
+    assert asyncio.run(work()) == b"paid for"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -114,3 +115,25 @@ def test_it_says_what_is_under_way_by_stage() -> None:
         return shown
 
     assert asyncio.run(run()) == {"topics": 1, "contexts": 2}
+
+
+def test_nothing_begins_after_an_interruption() -> None:
+    begun: list[int] = []
+
+    async def work(n: int) -> None:
+        begun.append(n)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        pool = Pool(2)
+        for n in range(5):
+            pool.submit((n,), "stage", partial(work, n))
+        task = asyncio.ensure_future(pool.drain())
+        for _step in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert not pool.under_way
+
+    asyncio.run(main())
+    assert begun == [0, 1]

@@ -1,0 +1,95 @@
+"""A prompt as it is sent to a generator, and the key under which the ledger keeps its answer."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import httpx
+from pydantic import TypeAdapter
+
+from seedfree.protocols import Generator, HTTPGenerator
+from seedfree.records import Prompt
+
+__all__ = ["BYTES_PER_TOKEN", "Request", "identity", "over_http"]
+
+# Bytes of a token, in any script, about.
+BYTES_PER_TOKEN = 3
+# Fields of a prompt that came later: where they are not set they are not in the key, so that
+# replies from before are still found.
+_LATER = frozenset({"top_p", "repetition_penalty"})
+_PROMPT = TypeAdapter(Prompt)
+
+
+@dataclass(slots=True)
+class Request:
+    """A prompt on its way to an LLM.
+
+    Attributes:
+        http: `None` for a backend whose method is called instead.
+        used: Whether `http` was sent once.
+        sent: The bytes that its key is made from.
+        keys: Its key, and after it the one that an earlier version gave it.
+    """
+
+    llm: Generator
+    prompt: Prompt
+    http: httpx.Request | None
+    sent: bytes
+    keys: list[str]
+    used: bool = False
+
+    @classmethod
+    def of(cls, llm: Generator, prompt: Prompt, sample: str) -> Request:
+        http: httpx.Request | None = None
+        if over_http(llm):
+            http = llm.request(prompt)
+            sent = f"{http.url.path}\x1f".encode() + http.content
+        else:
+            unset = {name for name in _LATER if getattr(prompt, name) is None}
+            sent = _PROMPT.dump_json(prompt, exclude=unset)
+        keys = [_key(identity(llm), sent, sample)]
+        if not getattr(llm, "identity", None):  # up to 0.1.0 the module was part of the name
+            kind = type(llm)
+            keys.append(_key(f"{kind.__module__}.{kind.__qualname__}", sent, sample))
+        return cls(llm, prompt, http, sent, keys)
+
+    @property
+    def key(self) -> str:
+        return self.keys[0]
+
+    @property
+    def tokens(self) -> int:
+        """Returns what it may use at most."""
+        return len(self.sent) // BYTES_PER_TOKEN + self.prompt.max_tokens
+
+    def fresh(self) -> httpx.Request | None:
+        """Returns the HTTP request; after the first time a copy, since one is sent only once."""
+        request, used = self.http, self.used
+        self.used = True
+        if request is None or not used:
+            return request
+        return httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=request.content,
+            extensions=request.extensions,
+        )
+
+
+def _key(name: str, sent: bytes, sample: str) -> str:
+    return hashlib.sha256(b"\x1f".join((name.encode(), sent, sample.encode()))).hexdigest()
+
+
+def over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:
+    """Returns whether the engine sends a generator's requests itself."""
+    # isinstance() of a protocol takes as long as all else that a request needs here.
+    return hasattr(generator, "request") and hasattr(generator, "reply")
+
+
+def identity(generator: Generator) -> str:
+    """Returns the name under which a generator's replies are kept and its rows are published."""
+    given = getattr(generator, "identity", None)
+    return str(given) if given else type(generator).__name__
