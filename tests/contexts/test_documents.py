@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from seedfree.contexts.documents import DocumentSource
 from seedfree.errors import ConfigError
 from seedfree.records import Topic
+from seedfree.tasks.summarization import Summarization
+from tests.fakes import small_pipeline
 
 RICE = "ข้าวหอมมะลิปลูกมากที่ทุ่งกุลาร้องไห้ในภาคอีสานของประเทศไทย เก็บเกี่ยวในเดือนพฤศจิกายน " * 2
 SILK = "ผ้าไหมมัดหมี่ทอด้วยมือโดยช่างทอในจังหวัดขอนแก่น ลวดลายเกิดจากการมัดเส้นไหมก่อนย้อมสี " * 2
@@ -192,3 +194,15 @@ def test_any_text_is_read_and_any_topic_answered(tmp_path, bodies, topic):
         assert 100 <= len(context.text) <= 150
         assert context.source.url in ("a.md", "a.txt", "a.jsonl")
     assert len(source.contexts(Topic(topic))) <= 2
+
+
+def test_two_folders_are_two_sources(tmp_path):
+    put(tmp_path, "one/a.txt", RICE)
+    crafts = [f"ผ้าไหมลาย{name}" for name in ("นาค", "ขอ", "หมาก", "โคม", "สน", "ปลา")]
+    for i, craft in enumerate(crafts):
+        put(tmp_path, f"two/{i}.txt", f"{craft} {SILK}")
+    sources = [DocumentSource(tmp_path / name, sections=1) for name in ("one", "two")]
+    pipeline = small_pipeline(contexts=sources, tasks=[Summarization()], topics=crafts)
+    run = pipeline.run(6, tmp_path / "run", progress=False)
+    # The first folder holds nothing on these topics, and must not answer for the second.
+    assert (run.status, len(run.dataset)) == ("complete", 6)
