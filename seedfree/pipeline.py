@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import seedfree
+from seedfree._options import did_you_mean
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
@@ -334,9 +336,13 @@ def _check_tasks(tasks: Iterable[TaskTemplate]) -> None:
 def _check_topics(topics: Any) -> None:
     if topics is None:
         return
-    if isinstance(topics, str) or not topics or not all(isinstance(each, str) for each in topics):
+    if isinstance(topics, (str, Mapping)) or not isinstance(topics, Sequence) or not topics:
         hint = "Pass None to have topics generated."
         raise ConfigError("topics is not a list of strings", hint=hint)
+    for topic in topics:
+        if not isinstance(topic, str):
+            what = f"topics is not a list of strings: it holds {topic!r}"
+            raise ConfigError(what, hint="Put the topic in quotes.")
 
 
 def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]:
@@ -358,6 +364,10 @@ def _needs(component: object, protocol: type, setting: str, example: str) -> Non
     if isinstance(component, type):
         name = component.__name__
         raise ConfigError(f"{setting} holds the class {name}", hint=f"Make one: {name}().")
+    if isinstance(component, (str, Mapping)):
+        meant = did_you_mean(str(component), seedfree.__all__)
+        hint = f"{meant}Pass for example {example}, in YAML the name or {{use: Name, ...}}."
+        raise ConfigError(f"{setting}: {component!r} is no {protocol.__name__}", hint=hint)
     if not isinstance(component, protocol):
         what = f"{type(component).__name__} is not a {protocol.__name__}"
         raise ConfigError(f"{setting}: {what}", hint=f"Pass for example {example}.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from seedfree._options import check_types
 from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sections, opening
 from seedfree.engine.http import check_positive
 from seedfree.errors import ConfigError
@@ -73,6 +74,7 @@ class DocumentSource:
     )
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_positive(share=self.share)
         if self.sections < 1 or not 0 < self.resemblance <= 1:
             raise ConfigError(
