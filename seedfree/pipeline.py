@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import seedfree
 from seedfree._options import did_you_mean
@@ -101,8 +101,8 @@ class Pipeline:
         if self.balance not in ("fill", "strict"):
             hint = 'Use "fill" or "strict".'
             raise ConfigError(f"balance is {self.balance!r}", hint=hint)
-        if limit is not None and limit < 1:
-            raise ConfigError(f"topic_limit is {limit}", hint="It is at least 1, or None.")
+        if limit is not None and (not _is_whole(limit) or limit < 1):
+            raise ConfigError(f"topic_limit is {limit!r}", hint="It is at least 1, or None.")
 
     @classmethod
     def paper(
@@ -205,13 +205,13 @@ class Pipeline:
             "reuse": reuse,
         }
         options |= {"progress": progress, "shrink": shrink}
-        return run_sync(self._run(size, Path(out), **options, **injected))
+        return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
 
     async def arun(
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
     ) -> Run:
         """Does what `run` does, with the same arguments, for async callers."""
-        return await run_async(self._run(size, Path(out), **options))
+        return await run_async(self._run(size, _folder(out, "out"), **options))
 
     async def _run(
         self,
@@ -228,15 +228,24 @@ class Pipeline:
         transport: Transport | None = None,
     ) -> Run:
         _check_size(size)
-        if not isinstance(concurrency, int) or concurrency < 1:
+        if not _is_whole(concurrency) or concurrency < 1:
             hint = "It is a whole number, at least 1."
             raise ConfigError(f"concurrency is {concurrency!r}", hint=hint)
+        if not _is_whole(seed):
+            raise ConfigError(f"seed is {seed!r}", hint="It is a whole number.")
+        if not isinstance(shrink, bool) or progress not in (None, True, False):
+            what = f"shrink is {shrink!r}, progress is {progress!r}"
+            raise ConfigError(what, hint="Give True or False, or progress=None.")
         if budget_usd is not None:
             self._check_budget(budget_usd)
         self.ready()
         cache = self._cache(seed)
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
-        folders = [*map(Path, reuse), *([cache] if cache != out and _holds_ledger(cache) else [])]
+        if not isinstance(reuse, Iterable):
+            raise ConfigError(f"reuse is {reuse!r}", hint="Give a list of run folders.")
+        folders = [_folder(each, "reuse") for each in reuse]
+        if cache != out and _holds_ledger(cache):
+            folders.append(cache)
         options = Options(
             size=size,
             out=out,
@@ -306,8 +315,18 @@ def _holds_ledger(folder: Path) -> bool:
     return os.path.exists(folder / "ledger.sqlite")
 
 
+def _folder(path: object, setting: str) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise ConfigError(f"{setting} is {path!r}", hint="Give the path of a folder.")
+    return Path(path)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _check_size(size: object) -> None:
-    if not isinstance(size, int) or size < 1:
+    if not _is_whole(size) or size < 1:
         raise ConfigError(f"size is {size!r}", hint="It is the number of rows wanted, at least 1.")
 
 
@@ -353,7 +372,7 @@ def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]
     """
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         hint = "Pass a list, of one if need be."
-        raise ConfigError(f"{setting} is {type(value).__name__}", hint=hint)
+        raise ConfigError(f"{setting} is {value!r}", hint=hint)
     components = list(value)
     for component in components:
         _needs(component, protocol, setting, f"[{example}]")

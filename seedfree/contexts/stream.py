@@ -185,6 +185,7 @@ class ContextStream:
             async def ask(source: ContextSource = source) -> Any:
                 try:
                     contexts = await session.call(source.contexts, topic)
+                    _check(contexts)
                     return _LIST.dump_python(contexts, mode="json")
                 except SeedfreeError:
                     raise
@@ -226,6 +227,15 @@ class ContextStream:
             first += 1
         first = self._owners.get(topic.text, first)
         return [self._sources[first], *self._sources[:first], *self._sources[first + 1 :]]
+
+
+def _check(contexts: object) -> None:
+    if not isinstance(contexts, list):
+        raise TypeError(f"contexts() returned {type(contexts).__name__}, not a list of sf.Context")
+    for context in contexts:
+        if not isinstance(context, Context):
+            kind = type(context).__name__
+            raise TypeError(f"contexts() returned a list with {kind}, not of sf.Context")
 
 
 def _numbered(

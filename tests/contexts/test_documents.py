@@ -206,3 +206,11 @@ def test_two_folders_are_two_sources(tmp_path):
     run = pipeline.run(6, tmp_path / "run", progress=False)
     # The first folder holds nothing on these topics, and must not answer for the second.
     assert (run.status, len(run.dataset)) == ("complete", 6)
+
+
+def test_many_equal_titles_are_numbered_at_once(tmp_path):
+    lines = [json.dumps({"title": "ข่าว", "text": f"{RICE} {i}"}) for i in range(8000)]
+    put(tmp_path, "a.jsonl", "\n".join([json.dumps({"title": "ข่าว (3)", "text": SILK}), *lines]))
+    names = texts(DocumentSource(tmp_path))
+    assert names[:5] == ["ข่าว (3)", "ข่าว", "ข่าว (2)", "ข่าว (4)", "ข่าว (5)"]
+    assert len(set(names)) == 8001 and names[-1] == "ข่าว (8001)"
