@@ -372,5 +372,4 @@ def _by_page(items: Iterable[Instruction]) -> dict[tuple[object, ...], list[int]
 
 def _cell(text: str) -> str:
     # A carriage return is a line end within a cell, and `shown` would escape it.
-    safe = "\r".join(map(shown, text.split("\r")))
-    return _FORMULA.sub(r"\1'", safe)
+    return "\r".join(map(shown, _FORMULA.sub(r"\1'", text).split("\r")))

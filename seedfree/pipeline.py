@@ -15,12 +15,20 @@ from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.schema import closed_schema
-from seedfree.engine.session import ready
+from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError
 from seedfree.filters import default_filters
+from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
-from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
+from seedfree.protocols import (
+    ContextSource,
+    DiversityFilter,
+    Filter,
+    Generator,
+    HTTPGenerator,
+    TaskTemplate,
+)
 from seedfree.records import Context, Topic
 from seedfree.run.estimate import Estimate, Preview, estimated
 from seedfree.run.execution import Options, Stages, execute
@@ -91,6 +99,7 @@ class Pipeline:
             _needs(each, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
         _check_encoders(self._diversity)
         _check_tasks(self.tasks)
+        _check_models(self._models)
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
             raise ConfigError("contexts is empty", hint=hint)
@@ -264,11 +273,15 @@ class Pipeline:
         if not isinstance(budget_usd, (int, float)) or not 0 < budget_usd < math.inf:
             hint = "It is an amount in US dollars, or None."
             raise ConfigError(f"budget_usd is {budget_usd!r}", hint=hint)
-        judges = [getattr(each, "generator", None) for each in self.filters]
-        models = [self.generator, *(judge for judge in judges if judge is not None)]
-        if any(price_of(model) is None for model in models):
+        if any(price_of(model) is None for model in self._models):
             hint = "Pass price=(input, output) to the generator."
             raise ConfigError("budget_usd needs the model's price", hint=hint)
+
+    @property
+    def _models(self) -> list[Generator]:
+        """Returns the LLM and those that judges bring along."""
+        judges = [getattr(each, "generator", None) for each in self.filters]
+        return [self.generator, *(judge for judge in judges if judge is not None)]
 
     @property
     def _diversity(self) -> list[DiversityFilter]:
@@ -340,6 +353,25 @@ def _check_encoders(filters: Iterable[DiversityFilter]) -> None:
     if len(set(names)) < len(names):  # a run keeps one list of vectors for each
         same = f"Two filters in diversity have the encoder {names[0]}"
         raise ConfigError(same, hint="Give one of them all fields.")
+
+
+def _check_models(models: Sequence[Generator]) -> None:
+    """Refuses two LLMs that go by one name although they are not the same.
+
+    Where the ledger's key is made from the whole request, as over HTTP, they may.
+    """
+    for i, model in enumerate(models):
+        _needs(model, Generator, "generator of a judge", "sf.ClaudeGenerator()")
+        for other in models[:i]:
+            same = model is other or model == other or isinstance(model, HTTPGenerator)
+            if not same and _is_named_by_code(model) and identity(model) == identity(other):
+                name = identity(model)
+                what = f"Two different generators are called {name}, and would share their replies"
+                raise ConfigError(what, hint="Give each an identity, or a name, of its own.")
+
+
+def _is_named_by_code(model: Generator) -> bool:
+    return isinstance(model, FunctionGenerator) or not getattr(model, "identity", None)
 
 
 def _check_tasks(tasks: Iterable[TaskTemplate]) -> None:

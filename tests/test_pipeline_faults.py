@@ -37,6 +37,20 @@ def _wikipedia_run(out: Path) -> sf.Run:
     return small_pipeline(LLM, contexts=sources, tasks=tasks).run(size=2, out=out)
 
 
+def _two_models_of_one_name(out: Path) -> sf.Pipeline:
+    models = [sf.FunctionGenerator(fn, name="one") for fn in (thai, str)]
+    return small_pipeline(LLM, filters=[sf.JudgeFilter(generator=model) for model in models])
+
+
+class _Silent:
+    def generate(self, prompt: Prompt) -> Reply:
+        return Reply("")
+
+
+def _two_models_of_one_class(out: Path) -> sf.Pipeline:
+    return small_pipeline(_Silent(), filters=[sf.JudgeFilter(generator=_Silent())])
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -86,6 +100,16 @@ def _wikipedia_run(out: Path) -> sf.Run:
         (lambda out: sf.ClaudeGenerator(price=""), "price '' is not a price"),
         (lambda out: sf.FunctionGenerator(thai, name=3), "name is 3"),
         (lambda out: sf.BGEM3Encoder(batch_size="8"), "batch_size is '8'"),
+        (
+            lambda out: small_pipeline(LLM, filters=[sf.JudgeFilter(generator="ClaudGenerator")]),
+            "Did you mean 'ClaudeGenerator'",
+        ),
+        (
+            lambda out: sf.SemanticDiversityFilter(encoder="BGEM3Encodr"),
+            "encoder",
+        ),
+        (_two_models_of_one_name, "Two different generators are called function:one"),
+        (_two_models_of_one_class, "Two different generators are called _Silent"),
         (lambda out: sf.Run.open(out / "nowhere"), "holds no run"),
     ],
 )

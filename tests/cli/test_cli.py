@@ -169,6 +169,8 @@ def test_doctor_says_what_a_file_lacks(
 def test_doctor_measures_a_model_at_a_language(faked: str) -> None:
     lines, good = language_checkup("th", faked)
     assert "20 rows kept" in lines[0] or "rows kept of" in lines[0]
+    # The shares know nothing of sense: whoever decides by them is shown what was written.
+    assert "only a reader can say" in lines[6] and " -> " in lines[7]
     assert isinstance(good, bool) and any("could be read" in line for line in lines)
 
 
