@@ -109,7 +109,10 @@ def __getattr__(name: str) -> Any:
         warnings.warn(f"sf.{name} is now sf.{new}", DeprecationWarning, stacklevel=2)
         return getattr(import_module(_HOME[new]), new)
     if name not in _HOME:
-        raise AttributeError(f"module 'seedfree' has no attribute {name!r}")
+        from seedfree._options import did_you_mean
+
+        meant = did_you_mean(name, _HOME)
+        raise AttributeError(f"module 'seedfree' has no attribute {name!r}. {meant}".rstrip(". "))
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

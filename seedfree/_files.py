@@ -80,14 +80,17 @@ def file_text(path: Path) -> str:
         raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
 
 
-def csv_rows(path: Path, text: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
+def csv_rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
     """Returns the rows that have cells, the header too, each with the line on which it begins.
 
-    Lines are counted from 1.
+    Lines are counted from 1. Cells stand between commas, semicolons or tabs, by what the header has
+    most of: spreadsheets write the one that the machine's language asks for.
 
     Raises:
         ConfigError: A quote is out of place. The message names the line.
     """
+    header = text.lstrip("\r\n").partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
     # The limit holds for the whole process, so it is put back for whoever else reads CSV there.
     limit = csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -119,11 +122,9 @@ def read_json(path: Path) -> Any:
         ConfigError: It cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        # Text that is not UTF-8 is a ValueError too. Too many brackets end the parser's recursion.
+        return json.loads(utf8_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        # Too many brackets end the parser's recursion.
         raise ConfigError(f"{path} is not JSON: {error}") from None
 
 

@@ -13,6 +13,8 @@ environment.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,18 @@ from typing import Any
 import yaml
 
 import seedfree
+from seedfree._files import utf8_text
+from seedfree._options import did_you_mean
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.pipeline import Pipeline
 
 __all__ = ["Config"]
 
+# What a file may hold, lists and mappings counted too. A few lines of YAML that refer to
+# themselves, or to each other, hold more than fits into memory.
+_MOST_VALUES = 1_000_000
+_DEEPEST = 50
 # The arguments of `Pipeline.run` that a file may set.
 _RUN = ("size", "out", "seed", "concurrency", "budget_usd", "reuse", "shrink")
 
@@ -57,22 +65,71 @@ class Config:
                 f"{path}: run is not a mapping", hint="Write run: {size: 5000, out: runs/th}."
             )
         _check_names(run, _RUN, "run")
-        if "out" in run:
+        if run.get("out") is not None:
             run["out"] = str(run["out"])  # YAML reads 2026 as a number
         return cls(_pipeline(data, path), run)
 
 
+class _Loader(yaml.SafeLoader):
+    """Makes plain values alone, and takes words as most people mean them.
+
+    Only `true`, `false`, `null` and plain numbers have a meaning of their own, as in YAML 1.2. In
+    YAML 1.1 `no` and `on` are truth values, `010` is 8 and `1:30` is 90.
+    """
+
+    yaml_implicit_resolvers = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            # The safe loader would keep the last.
+            if str(key.value) in seen:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: {key.value!r} stands there twice")
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        is_whole = node.value.lstrip("+-").isdigit()
+        return int(node.value) if is_whole else float(node.value)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("number", r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z", re.ASCII), _first
+    )
+_Loader.add_constructor("tag:yaml.org,2002:number", _Loader.construct_number)
+
+
 def _read(path: Path) -> dict[str, Any]:
+    text = utf8_text(path)
     try:
-        # "safe" makes plain values alone. The other loaders run what a file names.
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = _Loader(text).get_single_data()
+    # ValueError: a number with thousands of digits. RecursionError: thousands of brackets.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds no settings", hint="See the example in docs/cli.md.")
+    _check_extent(data, path)
     return data
+
+
+def _check_extent(data: object, path: Path) -> None:
+    left, values = [(data, 0)], 0
+    while left:
+        value, depth = left.pop()
+        values += 1
+        if values > _MOST_VALUES or depth > _DEEPEST:
+            hint = "Look at its aliases (*name)."
+            raise ConfigError(f"{path} holds itself, or too much to be settings", hint=hint)
+        if isinstance(value, dict):
+            left += [(each, depth + 1) for each in value.values()]
+        elif isinstance(value, list):
+            left += [(each, depth + 1) for each in value]
 
 
 def _pipeline(data: Mapping[str, Any], path: Path) -> Pipeline:
@@ -112,7 +169,7 @@ def _make(name: str, settings: dict[str, Any]) -> Any:
     if not isinstance(component, type):
         raise ConfigError(
             f"{name!r} is not a component of seedfree",
-            hint=f"Known: {', '.join(seedfree.__all__)}.",
+            hint=did_you_mean(name, seedfree.__all__) or "See the example in docs/cli.md.",
         )
     # Files are shared and committed.
     if "api_key" in settings:
@@ -122,7 +179,8 @@ def _make(name: str, settings: dict[str, Any]) -> Any:
     try:
         return component(**settings)
     except TypeError as error:
-        # Python's own words for a wrong keyword, without the name of the method.
+        _check_names(settings, inspect.signature(component).parameters, name)
+        # Python's own words for a missing argument, without the name of the method.
         raise ConfigError(f"{name}: {str(error).rpartition('__init__() ')[2]}") from error
 
 
@@ -130,5 +188,6 @@ def _check_names(given: Iterable[str], known: Collection[str], what: str) -> Non
     for name in given:
         if name not in known:
             raise ConfigError(
-                f"{name!r} is not a setting of {what}", hint=f"Known: {', '.join(known)}."
+                f"{name!r} is not a setting of {what}",
+                hint=f"{did_you_mean(str(name), known)}Known: {', '.join(known)}.",
             )

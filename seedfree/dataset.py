@@ -60,7 +60,8 @@ _SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 _COLUMNS = ("id", "task", "language", "instruction", "input", "output", "topic", "source url")
 # What makes a spreadsheet take a cell for a formula. It drops unseen characters before it looks.
-_FORMULA = re.compile(r"[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r]")
+# Opened where semicolons or tabs separate, a cell begins behind each of them and on each line.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\x00-\x1f\x7f\ufeff]*[=+\-@])|^(?=[\t\r])")
 
 K = TypeVar("K", str, tuple[str, str])
 
@@ -371,5 +372,4 @@ def _by_page(items: Iterable[Instruction]) -> dict[tuple[object, ...], list[int]
 
 def _cell(text: str) -> str:
     # A carriage return is a line end within a cell, and `shown` would escape it.
-    safe = "\r".join(map(shown, text.split("\r")))
-    return f"'{safe}" if _FORMULA.match(text) else safe
+    return "\r".join(map(shown, _FORMULA.sub(r"\1'", text).split("\r")))

@@ -7,18 +7,28 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
+import seedfree
+from seedfree._options import did_you_mean
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.schema import closed_schema
-from seedfree.engine.session import ready
+from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError
 from seedfree.filters import default_filters
+from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
-from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
+from seedfree.protocols import (
+    ContextSource,
+    DiversityFilter,
+    Filter,
+    Generator,
+    HTTPGenerator,
+    TaskTemplate,
+)
 from seedfree.records import Context, Topic
 from seedfree.run.estimate import Estimate, Preview, estimated
 from seedfree.run.execution import Options, Stages, execute
@@ -89,6 +99,7 @@ class Pipeline:
             _needs(each, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
         _check_encoders(self._diversity)
         _check_tasks(self.tasks)
+        _check_models(self._models)
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
             raise ConfigError("contexts is empty", hint=hint)
@@ -99,8 +110,8 @@ class Pipeline:
         if self.balance not in ("fill", "strict"):
             hint = 'Use "fill" or "strict".'
             raise ConfigError(f"balance is {self.balance!r}", hint=hint)
-        if limit is not None and limit < 1:
-            raise ConfigError(f"topic_limit is {limit}", hint="It is at least 1, or None.")
+        if limit is not None and (not _is_whole(limit) or limit < 1):
+            raise ConfigError(f"topic_limit is {limit!r}", hint="It is at least 1, or None.")
 
     @classmethod
     def paper(
@@ -203,13 +214,13 @@ class Pipeline:
             "reuse": reuse,
         }
         options |= {"progress": progress, "shrink": shrink}
-        return run_sync(self._run(size, _absolute(out), **options, **injected))
+        return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
 
     async def arun(
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
     ) -> Run:
         """Does what `run` does, with the same arguments, for async callers."""
-        return await run_async(self._run(size, _absolute(out), **options))
+        return await run_async(self._run(size, _folder(out, "out"), **options))
 
     async def _run(
         self,
@@ -226,21 +237,28 @@ class Pipeline:
         transport: Transport | None = None,
     ) -> Run:
         _check_size(size)
-        if not isinstance(concurrency, int) or concurrency < 1:
+        if not _is_whole(concurrency) or concurrency < 1:
             hint = "It is a whole number, at least 1."
             raise ConfigError(f"concurrency is {concurrency!r}", hint=hint)
+        if not _is_whole(seed):
+            raise ConfigError(f"seed is {seed!r}", hint="It is a whole number.")
+        if not isinstance(shrink, bool) or progress not in (None, True, False):
+            what = f"shrink is {shrink!r}, progress is {progress!r}"
+            raise ConfigError(what, hint="Give True or False, or progress=None.")
         if budget_usd is not None:
             self._check_budget(budget_usd)
         self.ready()
         cache = self._cache(seed)
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
+        if not isinstance(reuse, Iterable):
+            raise ConfigError(f"reuse is {reuse!r}", hint="Give a list of run folders.")
         options = Options(
             size=size,
             out=out,
             seed=seed,
             concurrency=concurrency,
             budget_usd=budget_usd,
-            reuse=list(map(_absolute, reuse)),
+            reuse=[_folder(each, "reuse") for each in reuse],
             previewed=cache if cache != out and _holds_ledger(cache) else None,
             progress=progress,
             shrink=shrink,
@@ -253,11 +271,15 @@ class Pipeline:
         if not isinstance(budget_usd, (int, float)) or not 0 < budget_usd < math.inf:
             hint = "It is an amount in US dollars, or None."
             raise ConfigError(f"budget_usd is {budget_usd!r}", hint=hint)
-        judges = [getattr(each, "generator", None) for each in self.filters]
-        models = [self.generator, *(judge for judge in judges if judge is not None)]
-        if any(price_of(model) is None for model in models):
+        if any(price_of(model) is None for model in self._models):
             hint = "Pass price=(input, output) to the generator."
             raise ConfigError("budget_usd needs the model's price", hint=hint)
+
+    @property
+    def _models(self) -> list[Generator]:
+        """Returns the LLM and those that judges bring along."""
+        judges = [getattr(each, "generator", None) for each in self.filters]
+        return [self.generator, *(judge for judge in judges if judge is not None)]
 
     @property
     def _diversity(self) -> list[DiversityFilter]:
@@ -299,18 +321,24 @@ class Pipeline:
         return estimated(preview, size, self._stages().most_rows())
 
 
-def _absolute(folder: str | Path) -> Path:
-    # The working directory may change while a run is on.
-    return Path(folder).absolute()
-
-
 def _holds_ledger(folder: Path) -> bool:
     # Not Path.exists(), which raises where the folder may not be read.
     return os.path.exists(folder / "ledger.sqlite")
 
 
+def _folder(path: object, setting: str) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise ConfigError(f"{setting} is {path!r}", hint="Give the path of a folder.")
+    # Absolute, because the working directory may change while a run is on.
+    return Path(path).absolute()
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _check_size(size: object) -> None:
-    if not isinstance(size, int) or size < 1:
+    if not _is_whole(size) or size < 1:
         raise ConfigError(f"size is {size!r}", hint="It is the number of rows wanted, at least 1.")
 
 
@@ -326,6 +354,25 @@ def _check_encoders(filters: Iterable[DiversityFilter]) -> None:
         raise ConfigError(same, hint="Give one of them all fields.")
 
 
+def _check_models(models: Sequence[Generator]) -> None:
+    """Refuses two LLMs that go by one name although they are not the same.
+
+    Where the ledger's key is made from the whole request, as over HTTP, they may.
+    """
+    for i, model in enumerate(models):
+        _needs(model, Generator, "generator of a judge", "sf.ClaudeGenerator()")
+        for other in models[:i]:
+            same = model is other or model == other or isinstance(model, HTTPGenerator)
+            if not same and _is_named_by_code(model) and identity(model) == identity(other):
+                name = identity(model)
+                what = f"Two different generators are called {name}, and would share their replies"
+                raise ConfigError(what, hint="Give each an identity, or a name, of its own.")
+
+
+def _is_named_by_code(model: Generator) -> bool:
+    return isinstance(model, FunctionGenerator) or not getattr(model, "identity", None)
+
+
 def _check_tasks(tasks: Iterable[TaskTemplate]) -> None:
     for task in tasks:
         if not isinstance(getattr(task, "name", None), str) or not hasattr(task, "Fields"):
@@ -339,9 +386,13 @@ def _check_tasks(tasks: Iterable[TaskTemplate]) -> None:
 def _check_topics(topics: Any) -> None:
     if topics is None:
         return
-    if isinstance(topics, str) or not topics or not all(isinstance(each, str) for each in topics):
+    if isinstance(topics, (str, Mapping)) or not isinstance(topics, Sequence) or not topics:
         hint = "Pass None to have topics generated."
         raise ConfigError("topics is not a list of strings", hint=hint)
+    for topic in topics:
+        if not isinstance(topic, str):
+            what = f"topics is not a list of strings: it holds {topic!r}"
+            raise ConfigError(what, hint="Put the topic in quotes.")
 
 
 def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]:
@@ -352,7 +403,7 @@ def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]
     """
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         hint = "Pass a list, of one if need be."
-        raise ConfigError(f"{setting} is {type(value).__name__}", hint=hint)
+        raise ConfigError(f"{setting} is {value!r}", hint=hint)
     components = list(value)
     for component in components:
         _needs(component, protocol, setting, f"[{example}]")
@@ -363,6 +414,10 @@ def _needs(component: object, protocol: type, setting: str, example: str) -> Non
     if isinstance(component, type):
         name = component.__name__
         raise ConfigError(f"{setting} holds the class {name}", hint=f"Make one: {name}().")
+    if isinstance(component, (str, Mapping)):
+        meant = did_you_mean(str(component), seedfree.__all__)
+        hint = f"{meant}Pass for example {example}, in YAML the name or {{use: Name, ...}}."
+        raise ConfigError(f"{setting}: {component!r} is no {protocol.__name__}", hint=hint)
     if not isinstance(component, protocol):
         what = f"{type(component).__name__} is not a {protocol.__name__}"
         raise ConfigError(f"{setting}: {what}", hint=f"Pass for example {example}.")

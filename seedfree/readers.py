@@ -9,6 +9,7 @@ out.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,15 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "human": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
 }
+# Rows of a file that may be wrong, as a share: more are no slips but another form.
+_SLIPS = 0.02
+# Where a picture stands in a text. Without it the row asks about something that nobody sees.
+_PICTURE = re.compile(r"<(image|video|audio)>")
+_LOG = logging.getLogger("seedfree")
 # JSON's own white space: `str.isspace` takes more.
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -40,17 +49,28 @@ def read(
     """Reads the rows of a file. `task`, `language` and `license` are for rows that name none.
 
     Raises:
-        ConfigError: The file cannot be read, or a row lacks something. The message names the line
-            where the row begins.
+        ConfigError: The file cannot be read, or more than 2 % of its rows lack something. The
+            message names the line where the first of these begins. Fewer are left out, with a
+            warning.
     """
     path = Path(path)
-    for line, value in _values(path):
+    rows: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
+    wrong: list[str] = []
+    for line, value in _rows(path):
         try:
             if not isinstance(value, dict):
                 raise ConfigError("not a JSON object")
             texts = _alpaca(value) if form == "alpaca" else _conversation(value, form)
+            if any(map(_PICTURE.search, (texts["instruction"], texts["output"]))):
+                raise ConfigError("it is about a picture or sound")
+            rows.append((value, texts))
         except ConfigError as error:
-            raise ConfigError(f"{path}, line {line}: {error.message}") from None
+            wrong.append(f"{path}, line {line}: {error.message}")
+    if len(wrong) > _SLIPS * (len(rows) + len(wrong)):
+        raise ConfigError(wrong[0])
+    if wrong:
+        _LOG.warning("%s (%d rows are left out, %d read)", wrong[0], len(wrong), len(rows))
+    for value, texts in rows:
         spoken = Instruction(task, **texts).messages
         yield Instruction(
             task=_word(value, "task") or task,
@@ -80,6 +100,17 @@ def in_turn(messages: Sequence[Message]) -> bool:
 
 def _without_system(messages: Sequence[Message]) -> Sequence[Message]:
     return messages[1:] if messages and messages[0].role == "system" else messages
+
+
+def _rows(path: Path) -> list[tuple[int, Any]]:
+    """Returns the rows with their lines; of a file that is one object, those in its `data`."""
+    rows = list(_values(path))
+    if len(rows) == 1 and isinstance(rows[0][1], dict):
+        line, value = rows[0]
+        data = value.get("data")
+        if isinstance(data, list):
+            return [(line, row) for row in data]
+    return rows
 
 
 def _values(path: Path) -> Iterator[tuple[int, Any]]:
@@ -123,8 +154,12 @@ def _alpaca(value: Mapping[str, Any]) -> dict[str, Any]:
     context = value.get("input")
     if context is not None and not isinstance(context, str):
         raise ConfigError("input is not text")
+    question = value.get("instruction")
+    # Some files have every question in `input`.
+    if isinstance(question, str) and not question.strip() and context and context.strip():
+        question, context = context, None
     texts: dict[str, Any] = {
-        "instruction": _text(value.get("instruction"), "instruction"),
+        "instruction": _text(question, "instruction"),
         "input": context if context and context.strip() else "",
         "output": _text(value.get("output"), "output"),
     }
@@ -145,9 +180,9 @@ def _history(value: Mapping[str, Any]) -> Iterator[Message]:
 
 
 def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
-    keys, role, content = ["conversations"], "from", "value"
+    keys = ["conversations"]
     if form == "messages":
-        keys, role, content = ["messages", "conversations"], "role", "content"
+        keys = ["messages", "conversations"]
     key = next((key for key in keys if value.get(key) is not None), None)
     if key is None:
         raise ConfigError(f"{keys[0]} is missing")
@@ -155,7 +190,7 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
         raise ConfigError(f"{key} is not a list")
     if not value[key]:
         raise ConfigError(f"{key} is empty")
-    messages = [_message(turn, i, role, content) for i, turn in enumerate(value[key], 1)]
+    messages = [_message(turn, i) for i, turn in enumerate(value[key], 1)]
     if messages[0].role != "system":
         messages = [*_system(value), *messages]
     if not in_turn(messages):
@@ -168,14 +203,27 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
     }
 
 
-def _message(turn: object, number: int, role: str, content: str) -> Message:
+def _message(turn: object, number: int) -> Message:
     if not isinstance(turn, dict):
         raise ConfigError(f"turn {number} is not a JSON object")
+    role, content = ("from", "value") if "from" in turn else ("role", "content")
     speaker = _text(turn.get(role), f"{role} of turn {number}")
-    if speaker not in _ROLES:
+    if speaker.lower() not in _ROLES:
         known = ", ".join(_ROLES)
         raise ConfigError(f"turn {number} is by {speaker[:40]!r}, not by one of {known}")
-    return Message(_ROLES[speaker], _text(turn.get(content), f"{content} of turn {number}"))
+    said = _joined(turn.get(content), number)
+    return Message(_ROLES[speaker.lower()], _text(said, f"{content} of turn {number}"))
+
+
+def _joined(content: Any, number: int) -> Any:
+    """Returns content as text where it comes in parts, as OpenAI has it."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    parts = [text for text in texts if isinstance(text, str)]
+    if len(parts) < len(content):
+        raise ConfigError(f"content of turn {number} has a part that is not text")
+    return "\n".join(parts)
 
 
 def _system(value: Mapping[str, Any]) -> list[Message]:

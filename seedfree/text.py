@@ -65,9 +65,10 @@ _FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
 _TYPED = (
     (re.compile("\u0e40\u0e40"), "\u0e41"),
     (re.compile("\u0ec0\u0ec0"), "\u0ec1"),
-    (re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])"), r"\2\1"),
 )
-# A tone mark after NIKHAHIT moves by one place a round, and no word has so many in a row.
+_NIKHAHIT = "\u0e4d\u0ecd"
+_TONES = "\u0e48-\u0e4b\u0ec8-\u0ecb"
+_LATE_TONES = re.compile(f"[{_NIKHAHIT}][{_NIKHAHIT}{_TONES}]*[{_TONES}]")
 _ROUNDS = 8
 
 # Names of characters that begin with a form and not with the script; NFKC gives the plain letter.
@@ -135,6 +136,8 @@ def _fold_round(text: str) -> str:
     text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
     for pattern, replacement in _TYPED:
         text = pattern.sub(replacement, text)
+    # A sort that keeps the order of equals: all tone marks, then all NIKHAHIT.
+    text = _LATE_TONES.sub(lambda run: "".join(sorted(run[0], key=_NIKHAHIT.__contains__)), text)
     return " ".join(text.split())
 
 

@@ -1,5 +1,8 @@
+import csv
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -338,3 +341,19 @@ def test_what_is_no_data_set_is_told_before_it_is_read(rows):
         match=r"^The data set (is|holds) \w+\. Give a data set: .*from_jsonl\(path\)\.$",
     ):
         check_rows(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("a;=1+1", "a;'=1+1"), ("ข้อ\n=1+1\n@x", "ข้อ\n'=1+1\n'@x"), ("a\t+1", "a\t'+1"),
+        ("=1", "'=1"), ("a = b; c - d", "a = b; c - d"), (";;-1", ";;'-1"), ("a;\u2060=1", None),
+    ],
+)  # fmt: skip
+def test_a_cell_is_no_formula_whatever_separates(tmp_path, text, cell):
+    Dataset([Instruction("closed_qa", "ถาม", text, id="a")]).to_csv(tmp_path / "a.csv")
+    written = (tmp_path / "a.csv").read_bytes().decode("utf-8-sig")
+    (row,) = list(csv.DictReader(io.StringIO(written, newline="")))
+    assert cell is None or row["output"] == cell
+    for piece in re.split(r"[;,\t\r\n]", written):
+        assert not re.match(r'[\s"]*[=+@-]', piece)

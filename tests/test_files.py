@@ -48,3 +48,10 @@ def test_lines_of_json_are_numbered_and_lists_opened(tmp_path):
 def test_empty_cells_of_every_kind():
     assert all(map(absent, [None, math.nan, float("nan"), pd.NA]))
     assert not any(map(absent, ["", "nan", 0, False, [], 1.5]))
+
+
+def test_json_in_another_encoding_is_no_fault_of_its_json(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"a": "ก"}'.encode("utf-16"))
+    with pytest.raises(ConfigError, match="a.json is not UTF-8 text"):
+        read_json(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,25 @@ def _wikipedia_run(out: Path) -> sf.Run:
     return small_pipeline(LLM, contexts=sources, tasks=tasks).run(size=2, out=out)
 
 
+def _two_models_of_one_name(out: Path) -> sf.Pipeline:
+    models = [sf.FunctionGenerator(fn, name="one") for fn in (thai, str)]
+    return small_pipeline(LLM, filters=[sf.JudgeFilter(generator=model) for model in models])
+
+
+class _Silent:
+    def generate(self, prompt: Prompt) -> Reply:
+        return Reply("")
+
+
+def _two_models_of_one_class(out: Path) -> sf.Pipeline:
+    return small_pipeline(_Silent(), filters=[sf.JudgeFilter(generator=_Silent())])
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda out: sf.Pipeline("thay", LLM), r"Unknown language 'thay'.*thai"),
-        (lambda out: sf.Pipeline("th", "gpt"), "str is not a Generator"),
+        (lambda out: sf.Pipeline("thay", LLM), r"Unknown language 'thay'.*'Thai'"),
+        (lambda out: sf.Pipeline("th", "gpt"), "'gpt' is no Generator"),
         (lambda out: sf.Pipeline("th", sf.ClaudeGenerator), r"ClaudeGenerator\(\)"),
         (lambda out: _run(out, size=0), "size is 0"),
         (lambda out: _run(out, concurrency=0), "concurrency is 0"),
@@ -60,6 +75,47 @@ def _wikipedia_run(out: Path) -> sf.Run:
         (_wikipedia_run, "contact"),
         (lambda out: sf.DocumentSource(out / "nothing"), "nothing"),
         (lambda out: sf.LlamaCppGenerator(model=out / "no.gguf").ready(), r"no\.gguf"),
+        (lambda out: _run(out, size=True), "size is True"),
+        (lambda out: _run(out, size=float("nan")), "size is nan"),
+        (lambda out: _run(out, seed=None), "seed is None"),
+        (lambda out: _run(out, seed=0.5), "seed is 0.5"),
+        (lambda out: _run(out, concurrency=float("nan")), "concurrency is nan"),
+        (lambda out: _run(out, budget_usd=float("nan")), "budget_usd is nan"),
+        (lambda out: _run(out, reuse=3), "reuse is 3"),
+        (lambda out: _run(out, reuse=[None]), "reuse is None"),
+        (lambda out: _run(out, shrink="yes"), "shrink is 'yes'"),
+        (lambda out: _run(None), "out is None"),
+        (lambda out: sf.Pipeline(None, LLM), "language is None"),
+        (lambda out: small_pipeline(LLM, cultural_share=float("nan")), "cultural_share is nan"),
+        (lambda out: small_pipeline(LLM, topic_limit="9"), "topic_limit is '9'"),
+        (lambda out: small_pipeline(LLM, tasks="closed_qa"), "tasks is 'closed_qa'"),
+        (lambda out: small_pipeline(LLM, tasks=["closed_qa"]), "Did you mean 'ClosedQA'"),
+        (lambda out: small_pipeline(LLM, filters=["rules_filter"]), "Did you mean 'RuleFilter'"),
+        (lambda out: sf.RuleFilter(distinct=float("nan")), "distinct is nan. Give a number"),
+        (lambda out: sf.RuleFilter(output_chars=5), "output_chars is 5. Give two whole numbers"),
+        (lambda out: sf.LanguageFilter(min_share="0.5"), "min_share is '0.5'"),
+        (lambda out: sf.JudgeFilter(minimum=None), "minimum is None"),
+        (lambda out: sf.ClosedQA(pairs="3"), "pairs is '3'"),
+        (lambda out: sf.Conversation(turns=True), "turns is True"),
+        (lambda out: sf.Summarization(temperature="hot"), "temperature is 'hot'"),
+        (lambda out: sf.WrittenContexts(min_chars=None), "min_chars is None"),
+        (lambda out: sf.WikipediaSource(contact=5), "contact is 5"),
+        (lambda out: sf.DocumentSource(out, sections=1.5), "sections is 1.5"),
+        (lambda out: sf.ClaudeGenerator(model=5), "model is 5"),
+        (lambda out: sf.ClaudeGenerator(timeout=float("nan")), "timeout is nan"),
+        (lambda out: sf.ClaudeGenerator(price=""), "price '' is not a price"),
+        (lambda out: sf.FunctionGenerator(thai, name=3), "name is 3"),
+        (lambda out: sf.BGEM3Encoder(batch_size="8"), "batch_size is '8'"),
+        (
+            lambda out: small_pipeline(LLM, filters=[sf.JudgeFilter(generator="ClaudGenerator")]),
+            "Did you mean 'ClaudeGenerator'",
+        ),
+        (
+            lambda out: sf.SemanticDiversityFilter(encoder="BGEM3Encodr"),
+            "encoder",
+        ),
+        (_two_models_of_one_name, "Two different generators are called function:one"),
+        (_two_models_of_one_class, "Two different generators are called _Silent"),
         (lambda out: sf.Run.open(out / "nowhere"), "holds no run"),
     ],
 )
@@ -266,3 +322,43 @@ def test_settings_of_the_wrong_kind_are_one_line(changes: dict[str, Any]) -> Non
 def test_options_of_the_wrong_kind_are_one_line(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         _run(tmp_path, **options)
+
+
+class _Odd:
+    """A filter and a source that return something else than they should."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def check(self, item: Instruction) -> Any:
+        return self._answer
+
+    def contexts(self, topic: Topic) -> Any:
+        return self._answer
+
+    def select(self, items: Sequence[Instruction]) -> Any:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("part", "answer", "says"),
+    [
+        ("filters", True, r"_Odd raised TypeError: check\(\) returned True"),
+        ("filters", False, "returned False"),
+        ("filters", "", "returned ''"),
+        ("contexts", ["ข้าว"], r"contexts\(\) returned a list with str, not of sf.Context"),
+        ("contexts", "ข้าว", "returned str, not a list"),
+        ("contexts", None, "returned NoneType"),
+        ("diversity", [0, 1], r"_Odd: select\(\) returned list"),
+    ],
+)
+def test_a_part_that_returns_something_else_is_named(
+    tmp_path: Path, part: str, answer: Any, says: str
+) -> None:
+    pipeline = small_pipeline(tasks=[sf.Summarization()], **{part: [_Odd(answer)]})
+    if part == "diversity":
+        with pytest.raises(sf.RequestError, match=says):
+            pipeline.run(2, tmp_path / "run", progress=False)
+        return
+    run = pipeline.run(2, tmp_path / "run", progress=False)
+    assert run.status == "stopped" and re.search(says, run.message)

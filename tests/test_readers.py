@@ -163,7 +163,21 @@ TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
             "in turn, the assistant's last",
         ),
         ("sharegpt", {"messages": TALK}, "conversations is missing"),
-        ("sharegpt", {"conversations": TALK}, "from of turn 1 is missing"),
+        (
+            "sharegpt",
+            {
+                "conversations": [
+                    {"from": "human", "value": "<image>\nq"},
+                    {"from": "gpt", "value": "a"},
+                ]
+            },
+            "about a picture",
+        ),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": [{"type": "image"}]}, TALK[1]]},
+            "has a part that is not text",
+        ),
         (
             "sharegpt",
             {"conversations": [{"from": "human", "value": 1}]},
@@ -263,3 +277,37 @@ def test_odd_rows_raise_nothing_but_config_errors(folder, rows, noise):
             else:
                 for item in data:
                     assert item.messages and item.instruction.strip() and item.output.strip()
+
+
+def _said(user, assistant):
+    return [{"from": user, "value": "q"}, {"from": assistant, "value": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("sharegpt", {"conversations": TALK}),
+        ("sharegpt", {"conversations": _said("Human", "GPT")}),
+        ("sharegpt", {"conversations": _said("human", "bot")}),
+        ("messages", {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]},
+                                   TALK[1]]}),
+        ("alpaca", {"data": [{"instruction": "q", "output": "a"}]}),
+        ("alpaca", {"instruction": "", "input": "q", "output": "a"}),
+    ],
+)  # fmt: skip
+def test_what_is_shared_in_near_forms_is_read(tmp_path, form, value):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(value))
+    (row,) = getattr(Dataset, f"from_{form}")(path)
+    assert (row.instruction, row.input, row.output) == (TALK[0]["content"], "", TALK[1]["content"])
+
+
+def test_few_bad_rows_are_left_out_with_a_warning(tmp_path, caplog):
+    good, path = {"instruction": "q", "output": "a"}, tmp_path / "rows.jsonl"
+    lines = [json.dumps(row) for row in [good] * 99 + [{**good, "output": ""}]]
+    path.write_text("\n".join(lines))
+    assert len(Dataset.from_alpaca(path)) == 99
+    assert "line 100: output is empty (1 rows are left out, 99 read)" in caplog.text
+    path.write_text("\n".join(lines[60:]))
+    with pytest.raises(ConfigError, match="line 40: output is empty"):
+        Dataset.from_alpaca(path)

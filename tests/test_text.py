@@ -13,6 +13,11 @@ def test_folding_is_idempotent(text):
     assert squeeze(squeeze(text)) == squeeze(text)
 
 
+@pytest.mark.parametrize("run", ["ํ" + "่" * 40, "ํ่" * 20, "ํํ้่" * 9, "ໍ່" * 12])
+def test_any_number_of_tone_marks_is_folded_at_once(run):
+    assert fold(fold(f"ก{run}")) == fold(f"ก{run}")
+
+
 @pytest.mark.parametrize(
     "typed, retyped",
     [

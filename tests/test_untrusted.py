@@ -349,7 +349,10 @@ def test_a_table_for_spreadsheets_runs_no_formula(tmp_path: Path) -> None:
     for text, cells in zip(texts, rows, strict=True):
         assert cells[1:3] == ["closed_qa", "th"]
         (cell,) = {*cells[:1], *cells[3:]}
-        assert cell.replace("\r", "\\r") == "'" * (text in FORMULAS) + shown(clean(text))
+        first = "'" * (text in FORMULAS)
+        # Behind a tab or a line end, another apostrophe keeps what follows from being a formula.
+        kept = first + re.sub("(?<=[\t\r\n;])'", "", cell[len(first) :])
+        assert kept.replace("\r", "\\r") == first + shown(clean(text))
         assert not UNSEEN.search(cell.replace("\r", ""))
         assert not re.match(r"[\s\x00]*[=+\-@]", cell)
     data[:0].to_csv(tmp_path / "none.csv")

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedfree.errors import SeedfreeError
+from seedfree._version import __version__
+from seedfree.errors import ConfigError, SeedfreeError
 from seedfree.text import shown
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="seedfree", description="Synthetic instruction data for languages that have none."
     )
+    parser.add_argument("--version", action="version", version=f"seedfree {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     demo = commands.add_parser(
@@ -118,7 +120,12 @@ def _run(options: argparse.Namespace) -> int:
 
     config = Config.load(options.config)
     given = _given(size=options.size, out=options.out, budget_usd=options.budget_usd)
-    run = config.pipeline.run(**{**config.run, **given})
+    settings = {**config.run, **given}
+    # Python's default is a data set of full size, which nobody should pay for by an oversight.
+    if settings.get("size") is None:
+        hint = "Add a line 'run: {size: 100, budget_usd: 5}' or pass --size."
+        raise ConfigError(f"{options.config} does not say how many rows to make", hint=hint)
+    run = config.pipeline.run(**settings)
     _print(repr(run))
     return _exit_code(run)
 

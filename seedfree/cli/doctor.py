@@ -18,6 +18,7 @@ from seedfree.errors import SeedfreeError
 from seedfree.languages import Language, languages
 from seedfree.pipeline import Pipeline
 from seedfree.run.estimate import health
+from seedfree.text import shown
 
 __all__ = ["checkup", "language_checkup"]
 
@@ -35,6 +36,9 @@ _KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
 # The ports that these servers listen on by default.
 _SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000, "llama.cpp": 8080}
 _ROWS = 20
+# Rows that are printed, and characters of each text.
+_SHOWN = 5
+_LONGEST = 120
 
 
 def checkup(config: str | None = None) -> tuple[list[str], bool]:
@@ -92,6 +96,7 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
     measured = health(kept, stats.drops)
     name, model = Language.load(pipeline.language).name, identity(pipeline.generator)
     below = measured.below()
+    shown_rows = preview.run.dataset[:_SHOWN]
     lines = [
         f"{name} with {model}: {stats.requests} requests, {kept} rows kept of {measured.rows}",
         f"  replies that could be read  {measured.parsed:.0%}",
@@ -99,8 +104,16 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
         f"  rows without loops          {measured.unrepeated:.0%}",
         f"  rows that copy nothing      {measured.uncopied:.0%}",
         f"  below the floor: {'; '.join(below)}" if below else "  above the floor everywhere",
+        # Words of the language in a random order pass every check.
+        "  Whether the texts make sense, only a reader can say. Some of them:",
+        *(f"    {_opening(row.instruction)} -> {_opening(row.output)}" for row in shown_rows),
     ]
     return lines, not below
+
+
+def _opening(text: str) -> str:
+    line = shown(" ".join(text.split()))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def _extras() -> Iterator[str]:

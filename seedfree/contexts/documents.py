@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from seedfree._options import check_types
 from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sections, opening
 from seedfree.engine.http import check_positive
 from seedfree.errors import ConfigError
@@ -76,6 +77,7 @@ class DocumentSource:
     )
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_positive(share=self.share)
         if self.sections < 1 or not 0 < self.resemblance <= 1:
             raise ConfigError(
@@ -122,11 +124,12 @@ class DocumentSource:
 
     def _read(self) -> dict[str, Context]:
         library: dict[str, Context] = {}
+        numbers: dict[str, int] = {}
         for document in self._documents():
             for section in fit(document.sections, self.min_chars, self.max_chars):
                 title = section.titled(document.title)
                 context = Context(text=section.text, title=title, source=document.source)
-                library[_unused(title, library)] = context
+                library[_unused(title, library, numbers)] = context
         if not library:
             raise ConfigError(
                 f"No file in {self.folder} holds a text of at least {self.min_chars} characters",
@@ -213,14 +216,18 @@ def _content(path: Path, name: str) -> tuple[bytes, str]:
         ) from error
 
 
-def _unused(title: str, library: Container[str]) -> str:
-    """Returns the topic for a title: the title itself, or with a number if that is taken."""
+def _unused(title: str, library: Container[str], numbers: dict[str, int]) -> str:
+    """Returns the topic for a title: the title itself, or with a number if that is taken.
+
+    Args:
+        numbers: The last number of each title. Counting from 1 for each of many equal titles would
+            take for ever.
+    """
     # As a topic will hold it, so that a topic finds its context.
     wanted = name = Topic(title).text
-    number = 1
     while name in library:
-        number += 1
-        name = f"{wanted} ({number})"
+        numbers[wanted] = numbers.get(wanted, 1) + 1
+        name = f"{wanted} ({numbers[wanted]})"
     return name
 
 

@@ -74,7 +74,7 @@ class ContextStream:
         pool: Pool,
         changed: Callable[[], None],
     ) -> None:
-        self._sources, self._topics, self._session = list(sources), topics, session
+        self._sources, self._topics, self._session = _numbered(sources), topics, session
         self._pool, self._changed = pool, changed
         self._turn = seeded(session.seed, "sources").random()
         self.contexts: list[Context] = []
@@ -90,7 +90,7 @@ class ContextStream:
         # A source that brought a topic along is asked about it first.
         self._owners = {
             topic.text: n
-            for n, (source, _) in enumerate(self._sources)
+            for n, (source, _, _) in enumerate(self._sources)
             if hasattr(source, "topics")
             for topic in source.topics()
         }
@@ -197,13 +197,14 @@ class ContextStream:
     async def _about(self, topic: Topic) -> list[Context]:
         """Returns what the first source that knows the topic has of it."""
         session = self._session
-        for source, settings in self._order(topic):
-            key = [settings, session.seed, topic.position, topic.text]
+        for source, settings, number in self._order(topic):
+            key = [settings, session.seed, topic.position, topic.text, *[number] * (number > 0)]
             name = f"contexts:{json.dumps(key, ensure_ascii=False)}"
 
             async def ask(source: ContextSource = source) -> Any:
                 try:
                     contexts = await session.call(source.contexts, topic)
+                    _check(contexts)
                     return _LIST.dump_python(contexts, mode="json")
                 except SeedfreeError:
                     raise
@@ -232,12 +233,12 @@ class ContextStream:
             seed=self._session.seed,
         )
 
-    def _order(self, topic: Topic) -> list[tuple[ContextSource, Any]]:
+    def _order(self, topic: Topic) -> list[tuple[ContextSource, Any, int]]:
         """Returns the source whose turn it is, then the others.
 
         Turns follow a golden-ratio sequence, so that the shares hold early on.
         """
-        shares = [float(getattr(source, "share", 1.0)) for source, _ in self._sources]
+        shares = [float(getattr(source, "share", 1.0)) for source, _, _ in self._sources]
         point = (self._turn + topic.position * _GOLDEN) % 1.0 * sum(shares)
         first = 0
         while first < len(shares) - 1 and point >= shares[first]:
@@ -245,3 +246,23 @@ class ContextStream:
             first += 1
         first = self._owners.get(topic.text, first)
         return [self._sources[first], *self._sources[:first], *self._sources[first + 1 :]]
+
+
+def _check(contexts: object) -> None:
+    if not isinstance(contexts, list):
+        raise TypeError(f"contexts() returned {type(contexts).__name__}, not a list of sf.Context")
+    for context in contexts:
+        if not isinstance(context, Context):
+            kind = type(context).__name__
+            raise TypeError(f"contexts() returned a list with {kind}, not of sf.Context")
+
+
+def _numbered(
+    sources: Sequence[tuple[ContextSource, Any]],
+) -> list[tuple[ContextSource, Any, int]]:
+    """Adds to each source how many with the same settings stand before it.
+
+    Two folders of documents have the same settings, and each needs keys of its own.
+    """
+    settings = [each for _, each in sources]
+    return [(source, each, settings[:i].count(each)) for i, (source, each) in enumerate(sources)]

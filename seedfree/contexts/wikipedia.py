@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from seedfree._options import check_types
 from seedfree._seeds import seeded
 from seedfree._version import __version__
 from seedfree.contexts.sections import Section, check_lengths, fit, wiki_sections
@@ -91,6 +92,7 @@ class WikipediaSource:
     _wiki: Wiki | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         wikimedia = _check_url(self.api_url)
         _check_contact(self.contact, wikimedia)
         check_positive(share=self.share)

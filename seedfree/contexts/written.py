@@ -8,6 +8,7 @@ from string import Template
 
 from pydantic import BaseModel, Field
 
+from seedfree._options import check_types
 from seedfree._seeds import balanced, seeded
 from seedfree.engine.http import check_positive
 from seedfree.engine.schema import parse
@@ -49,6 +50,7 @@ class WrittenContexts:
     _chosen: tuple[Style, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         # A string is a sequence, too: of its letters.
         if isinstance(self.styles, str) or (self.styles is not None and not self.styles):
             raise ConfigError(

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seedfree._options import check_types
 from seedfree.diversity.vectors import Singles
 from seedfree.errors import ConfigError, missing_extra
 
@@ -67,6 +68,7 @@ class BGEM3Encoder:
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(batch_size=self.batch_size, max_length=self.max_length)
 
     @property
@@ -156,6 +158,7 @@ class SentenceTransformerEncoder:
     _loaded: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(batch_size=self.batch_size, max_length=self.max_length)
 
     @property

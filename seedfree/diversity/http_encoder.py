@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import SecretStr
 
+from seedfree._options import check_types
 from seedfree.diversity.encoders import check_counts, in_batches
 from seedfree.diversity.vectors import Singles
 from seedfree.engine.http import (
@@ -71,6 +72,7 @@ class OpenAICompatibleEncoder:
     )
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.model:
             hint = "Ask the server for its names: GET /v1/models."
             raise ConfigError("model is empty", hint=hint)

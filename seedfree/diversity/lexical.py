@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from seedfree._options import check_types
 from seedfree.diversity.vectors import Ints
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.records import Instruction, Selection
@@ -48,6 +49,7 @@ class ExactDiversityFilter:
     reason: ClassVar[str] = "same text"
 
     def __post_init__(self) -> None:
+        check_types(self)
         self.fields = check_fields(self.fields)
 
     def select(self, items: Sequence[Instruction]) -> Selection:
@@ -85,6 +87,7 @@ class LexicalDiversityFilter:
     reason: ClassVar[str] = "near-duplicate in wording"
 
     def __post_init__(self) -> None:
+        check_types(self)
         self.fields = check_fields(self.fields)
         given = f"threshold is {self.threshold!r}"
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float)):
@@ -151,6 +154,7 @@ class CapDiversityFilter:
     per_topic: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.per_page is None and self.per_topic is None:
             raise ConfigError("CapDiversityFilter has no limit", hint="Set per_page or per_topic.")
         for name, limit in (("per_page", self.per_page), ("per_topic", self.per_topic)):

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from seedfree._files import is_file
+from seedfree._options import check_types
 from seedfree.dataset import Dataset
 from seedfree.diversity.calibration import (
     ALTERNATIVES,
@@ -107,6 +108,7 @@ class SemanticDiversityFilter:
     _held: StoredVectors | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         if isinstance(self.threshold, Mapping) and not self.threshold:
             hint = "Give a cosine, or one by task, such as {'*': 0.95}."
             raise ConfigError("threshold names no task", hint=hint)

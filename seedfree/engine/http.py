@@ -427,7 +427,9 @@ def check_price(price: Price | None) -> None:
     Raises:
         ConfigError: It is anything else.
     """
-    values = price if isinstance(price, (tuple, list)) else (price or 0.0,) * 2
+    if price is None:
+        return
+    values = price if isinstance(price, (tuple, list)) else (price, price)
     good = len(values) == 2 and all(
         isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values
     )

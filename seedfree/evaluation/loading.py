@@ -55,7 +55,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path).expanduser()
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    if plain.suffix not in _KINDS:
+    if plain.suffix not in _KINDS or (plain.suffix == ".parquet" and plain != path):
         hint = "Give a .csv, .jsonl, .json or .parquet file."
         raise ConfigError(f"{path} is of a kind that cannot be read", hint=hint)
     rows = _read(path, plain.suffix)
@@ -116,12 +116,13 @@ def text_of(value: Any) -> str:
 def unique(ids: Iterable[str]) -> Iterator[str]:
     """Yields the ids. One that came before gets a number after it: `a`, `a-2`, `a-3`."""
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     for name in ids:
-        distinct, number = name, 1
+        distinct = name
         # The numbered name may be another row's own id.
         while distinct in seen:
-            number += 1
-            distinct = f"{name}-{number}"
+            numbers[name] = numbers.get(name, 1) + 1
+            distinct = f"{name}-{numbers[name]}"
         seen.add(distinct)
         yield distinct
 

@@ -306,6 +306,9 @@ def _accuracy_cells(accuracy: Accuracy | None) -> list[str]:
 def _with_interval(value: float, interval: Interval) -> str:
     # Scores from 0 to 100 (BLEU, chrF) have one decimal, scores from 0 to 1 have three.
     digits = 1 if max(abs(value), abs(interval.high)) > 1 else 3
+    # Resamples that are all alike, as those of one row, say nothing of how sure a score is.
+    if interval.low == interval.high:
+        return f"{value:.{digits}f} [?]"
     return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 

@@ -261,9 +261,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     The apostrophe that keeps a cell from being a formula is taken away.
     """
     text = file_text(path)
-    # A spreadsheet may save with semicolons or tabs. The separator is what the header has most of.
-    header = text.partition("\n")[0]
-    lines = csv_rows(path, text, max(",;\t", key=header.count))
+    lines = csv_rows(path, text)
     columns = [name.strip().lower() for name in lines[0][1]] if lines else []
     missing = [name for name in _COLUMNS if name not in columns]
     if missing:

@@ -363,6 +363,9 @@ class Scored(Protocol):
 def _cell(mean: Mean) -> str:
     if not mean.items:
         return "–"
+    # Resamples that are all alike, as those of one row, say nothing of how sure a mean is.
+    if mean.interval.low == mean.interval.high:
+        return f"{mean.value:.2f} [?]"
     return f"{mean.value:.2f} [{mean.interval.low:.2f}, {mean.interval.high:.2f}]"
 
 

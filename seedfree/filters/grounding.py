@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from seedfree._options import check_types
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
@@ -44,6 +45,7 @@ class GroundingFilter:
     _grounded: frozenset[str] = field(default=_GROUNDED, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         if isinstance(self.tasks, str):
             raise ConfigError(
                 f"GroundingFilter(tasks={self.tasks!r}) is one word",

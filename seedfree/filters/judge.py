@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seedfree._options import check_types
 from seedfree.engine.schema import parse
 from seedfree.engine.session import identity
 from seedfree.errors import ConfigError
@@ -55,6 +56,7 @@ class JudgeFilter:
     _warned: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not 1 <= self.minimum <= 10:
             raise ConfigError(
                 f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10."

@@ -18,6 +18,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from seedfree._options import check_types
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
@@ -63,6 +64,7 @@ class LanguageFilter:
     _language: Language | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not 0 <= self.min_share < 1:
             raise ConfigError(
                 f"LanguageFilter(min_share={self.min_share!r}) is not a share",

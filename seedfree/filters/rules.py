@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
 
+from seedfree._options import check_types
 from seedfree.errors import ConfigError
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
@@ -45,6 +46,7 @@ class RuleFilter:
     _copies: dict[str, _Copies] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("instruction_chars", "output_chars"):
             fewest, most = getattr(self, name)
             if not 0 <= fewest <= most:

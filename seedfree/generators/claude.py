@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import SecretStr
 
+from seedfree._options import check_types
 from seedfree.engine.http import (
     Price,
     check_positive,
@@ -118,6 +119,7 @@ class ClaudeGenerator:
     terms: ClassVar[str] = TERMS["anthropic "]
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.model:
             raise ConfigError("model is empty", hint="For example model='claude-haiku-5-5'.")
         # The path of the request brings the version again.

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
+from seedfree._options import check_types
 from seedfree.errors import ConfigError
 from seedfree.generators.prices import TERMS
 from seedfree.records import Prompt, Reply
@@ -43,6 +44,7 @@ class FunctionGenerator:
     terms: ClassVar[str] = TERMS["function:"]
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not callable(self.fn):
             raise ConfigError(f"fn is {type(self.fn).__name__}, not a function")
         self.name = self.name or getattr(self.fn, "__name__", "<none>")

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import httpx
 from filelock import FileLock
 
+from seedfree._options import check_types
 from seedfree.engine.http import (
     check_temperature,
     json_request,
@@ -129,6 +130,7 @@ class LlamaCppGenerator:
     price: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         _check_least(256, context=self.context)
         _check_least(1, parallel=self.parallel, threads=self.threads, max_chars=self.max_chars)
         check_temperature(self.temperature)

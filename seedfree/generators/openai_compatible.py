@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import httpx
 from pydantic import SecretStr
 
+from seedfree._options import check_types
 from seedfree.engine.http import (
     Price,
     check_positive,
@@ -129,6 +130,7 @@ class OpenAICompatibleGenerator:
     terms: ClassVar[str] = TERMS["openai-compatible "]
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.model:
             raise ConfigError(
                 "model is empty", hint="Ask the server for its names: GET /v1/models."

@@ -11,7 +11,6 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import field
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
 from random import Random
@@ -20,8 +19,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
+from seedfree._options import did_you_mean
 from seedfree.errors import ConfigError
+from seedfree.languages.checks import faults
 from seedfree.languages.segment import segment
 from seedfree.records import Example, Instruction
 
@@ -132,17 +134,19 @@ class Language:
         """
         if isinstance(language, Language):
             return language
+        if not isinstance(language, str):
+            hint = 'Give a code such as "th".'
+            raise ConfigError(f"The language is {language!r}", hint=hint)
         known = languages()
         wanted = language.strip().casefold()
         wanted = _THREE_LETTERS.get(wanted, wanted)
         for code, name in known.items():
             if wanted in (code, name.casefold()):
                 return _load(code)
-        near = get_close_matches(wanted, [*known, *(n.casefold() for n in known.values())], n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        meant = did_you_mean(wanted, [*known, *known.values()])
         raise ConfigError(
             f"Unknown language {language!r}",
-            hint=f"{hint}Ready-made: {', '.join(known)}. "
+            hint=f"{meant}Ready-made: {', '.join(known)}. "
             "For another, pass sf.Language.from_file('xx.toml').",
         )
 
@@ -151,40 +155,57 @@ class Language:
         """Reads a TOML file of the form of `en.toml`.
 
         Raises:
-            ConfigError: No such file, not TOML, or a field that is missing, unknown or of the wrong
-                type.
+            ConfigError: No such file, not TOML, or fields that are missing, unknown or wrong. The
+                message names them all.
         """
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(**data)
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"Cannot read language file {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{path} is not TOML: {error}") from error
+        wrong, language = list(faults(data)), None
+        try:
+            language = cls(**data)
         except ValidationError as error:
-            first = error.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise ConfigError(f"Language file {path}: {reason}", hint=_COPY) from error
-        except TypeError as error:
-            raise ConfigError(f"Language file {path}: {error}", hint=_COPY) from error
+            wrong = [*map(_fault, error.errors(include_url=False)), *wrong]
+        if language is None or wrong:
+            raise ConfigError(f"Language file {path}: {'; '.join(wrong)}", hint=_COPY)
+        return language
 
     def text(self, name: str, /, **values: object) -> str:
         """Fills the `$placeholders` of the prompt template `name`. Values are never expanded again.
 
         For a language whose file has no such prompt, the English one is used, with an order to
         answer in the language.
+
+        Raises:
+            ConfigError: No such prompt, or it has a placeholder without a value.
         """
         template, order = self.prompts.get(name), ""
         if template is None:
-            template = _load("en").prompts[name]
+            template = _english("prompts", name)
             if self.code != "en":
                 order = f"\n\nWrite every value in {self.name} ({self.native}) only."
         # Not str.format: prompts hold the braces of JSON, and values hold whatever a page says.
-        return Template(template).substitute({k: str(v) for k, v in values.items()}).strip() + order
+        try:
+            text = Template(template).substitute({k: str(v) for k, v in values.items()})
+        except KeyError as error:
+            wrong = f"Prompt {name!r} of {self.name} has ${error.args[0]}, which nothing fills in"
+            raise ConfigError(wrong, hint=f"Known: {', '.join(values)}.") from error
+        except ValueError as error:
+            wrong = f"Prompt {name!r} of {self.name} has a $ without a name"
+            raise ConfigError(wrong, hint="Write $$ for the sign.") from error
+        return text.strip() + order
 
     def facet(self, name: str) -> tuple[str, ...]:
-        """Returns the words of a facet, or the English ones if the file has none."""
-        return self.facets.get(name) or _load("en").facets[name]
+        """Returns the words of a facet, or the English ones if the file has none.
+
+        Raises:
+            ConfigError: No such facet.
+        """
+        words: tuple[str, ...] = self.facets.get(name) or _english("facets", name)
+        return words
 
     def draw_examples(self, task: str, rng: Random, n: int = 2) -> tuple[Example, ...]:
         """Draws `n` format examples of a task, or all if the file has fewer."""
@@ -210,6 +231,23 @@ def _example(given: str, reply: str) -> Example:
 @cache
 def _load(code: str) -> Language:
     return Language.from_file(_FOLDER / f"{code}.toml")
+
+
+def _english(kind: str, name: str) -> Any:
+    """Returns a prompt or facet of the English file, which has them all."""
+    known = getattr(_load("en"), kind)
+    if name not in known:
+        hint = f"{did_you_mean(name, known)}Known: {', '.join(known)}."
+        raise ConfigError(f"No language has {name!r} in its {kind}", hint=hint)
+    return known[name]
+
+
+def _fault(error: ErrorDetails) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] != "unexpected_keyword_argument":
+        return f"{place}: {error['msg']}"
+    meant = did_you_mean(str(error["loc"][-1]), Language.__dataclass_fields__)
+    return f"{place} is unknown. {meant}".rstrip(". ")
 
 
 @cache

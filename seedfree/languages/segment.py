@@ -8,7 +8,7 @@ from unicodedata import category
 
 from seedfree.errors import ConfigError, missing_extra
 
-__all__ = ["segment"]
+__all__ = ["SEGMENTERS", "segment"]
 
 # `\w` leaves out combining accents, which decomposed Vietnamese and lower-cased Turkish have.
 # Numbers come first, or their points and commas would be punctuation.
@@ -34,10 +34,10 @@ def segment(text: str, segmenter: str) -> list[str]:
         ConfigError: Unknown name, or its package is not installed.
     """
     try:
-        cut = _SEGMENTERS[segmenter]
+        cut = SEGMENTERS[segmenter]
     except KeyError:
         raise ConfigError(
-            f"Unknown segmenter {segmenter!r}", hint=f"Known: {', '.join(_SEGMENTERS)}."
+            f"Unknown segmenter {segmenter!r}", hint=f"Known: {', '.join(SEGMENTERS)}."
         ) from None
     return [word for piece in text.replace("\u200b", " ").split() for word in cut(piece) if word]
 
@@ -77,4 +77,4 @@ def _continues(word: str, part: str) -> bool:
     )
 
 
-_SEGMENTERS: dict[str, Callable[[str], list[str]]] = {"space": _space, "newmm": _newmm, "icu": _icu}
+SEGMENTERS: dict[str, Callable[[str], list[str]]] = {"space": _space, "newmm": _newmm, "icu": _icu}

@@ -32,7 +32,7 @@ from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, Seed
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.records import Instruction, Topic
+from seedfree.records import Instruction, Selection, Topic
 from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
 from seedfree.run.jobs import Job, NearDuplicate, Row, mark_same_points, rejection, rows_of
@@ -474,6 +474,9 @@ class _Execution:
         """Marks what a diversity filter drops of the rows."""
         selection = diversity.select([row.item for row in rows])
         name = type(diversity).__name__
+        if not isinstance(selection, Selection):
+            what = f"{name}: select() returned {type(selection).__name__}"
+            raise RequestError(what, hint="Return a sf.Selection.")
         self._searches.append(
             {"filter": name, "index": selection.index, "recall": selection.recall}
         )

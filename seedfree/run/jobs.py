@@ -104,7 +104,7 @@ async def rows_of(job: Job, generator: Generator, session: RunSession) -> list[R
         nonlocal broken
         fields = parse(text, task.Fields)
         try:
-            return list(task.instructions(fields, context))
+            return [_checked(item) for item in task.instructions(fields, context)]
         except Exception as error:  # a task of the user's may raise anything; the reply is data
             broken = not isinstance(error, ValueError)
             why = f"{task.name}: {type(error).__name__}: {error}"
@@ -121,6 +121,12 @@ async def rows_of(job: Job, generator: Generator, session: RunSession) -> list[R
     shown = f" ({detail.strip()})" if kind == "invalid" else ""
     row.rejected = f"reply: {kind}{shown}"
     return [row]
+
+
+def _checked(item: object) -> Instruction:
+    if not isinstance(item, Instruction):
+        raise TypeError(f"instructions() gave {type(item).__name__}, not sf.Instruction")
+    return item
 
 
 def _row(
@@ -193,18 +199,25 @@ async def rejection(
         # All in one call to a thread: the way there takes longer than most of them.
         reason, left = await session.call(_first_reason, left, item)
         if inspect.isawaitable(reason):
-            with _named(left.pop(0)):
-                reason = await reason
+            waiting = left.pop(0)
+            with _named(waiting):
+                reason = _reason(await reason)
         if reason is not None:
             return str(reason)
     return None
+
+
+def _reason(answer: object) -> object:
+    if answer is None or inspect.isawaitable(answer) or (isinstance(answer, str) and answer):
+        return answer
+    raise TypeError(f"check() returned {answer!r}, not the reason to drop the row, or None")
 
 
 def _first_reason(filters: list[Filter], item: Instruction) -> tuple[Any, list[Filter]]:
     """Returns a reason and no filters; or what has to be awaited, its filter, and those left."""
     for i, each in enumerate(filters):
         with _named(each):
-            reason = each.check(item)
+            reason = _reason(each.check(item))
         if reason is not None:
             return reason, filters[i:] if inspect.isawaitable(reason) else []
     return None, []

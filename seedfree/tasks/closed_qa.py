@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seedfree._options import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Example, Instruction, Prompt, schema_of
@@ -69,6 +70,7 @@ class ClosedQA(TaskTemplate):
             return value
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range(self, "pairs", self.pairs, 1, _MOST_PAIRS)
         check_temperature(self, self.temperature)
         self.rows = self.pairs

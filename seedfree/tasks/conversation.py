@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seedfree._options import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Message, Prompt, schema_of
@@ -54,6 +55,7 @@ class Conversation(TaskTemplate):
         turns: list[_Turn] = Field(min_length=1, max_length=_MOST_TURNS)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range(self, "turns", self.turns, 1, _MOST_TURNS)
         check_temperature(self, self.temperature)
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seedfree._options import check_types
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
@@ -64,6 +65,7 @@ class MultipleChoice(TaskTemplate):
         explanation: str = Field(min_length=1, max_length=1200)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range(self, "choices", self.choices, 2, _MOST_CHOICES)
         check_temperature(self, self.temperature)
 

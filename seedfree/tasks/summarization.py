@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seedfree._options import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
@@ -43,6 +44,7 @@ class Summarization(TaskTemplate):
         output: str = Field(min_length=1, max_length=1600)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_temperature(self, self.temperature)
 
     def prompt(self, context: Context, language: Language) -> Prompt:

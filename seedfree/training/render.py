@@ -444,8 +444,9 @@ def _special_tokens(tokenizer: Any) -> re.Pattern[str]:
 
 
 def _broken(token: re.Match[str]) -> str:
-    # With a space in it, it is plain text: a row could otherwise end its turn by itself.
-    return f"{token[0][0]} {token[0][1:]}"
+    # With a space in it, it is plain text: a row could otherwise end its turn by itself. A single
+    # character has no room for a space and goes.
+    return f"{token[0][0]} {token[0][1:]}" if len(token[0]) > 1 else " "
 
 
 def _common_length(first: str, second: str) -> int:

@@ -25,6 +25,13 @@ run: {size: 6, out: runs/th, seed: 3}
 """
 
 
+HEAD = "language: th\ngenerator: ClaudeGenerator\n"
+# Ten lists, each of ten of the one before.
+LAUGHS = "l0: &l0 [x]\n" + "".join(
+    f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 10)
+)
+
+
 def _write(tmp_path: Path, text: str) -> str:
     path = tmp_path / "config.yaml"
     path.write_text(text)
@@ -56,7 +63,7 @@ def test_a_file_says_what_python_would(tmp_path: Path) -> None:
         ("language: th\ngenerator: {use: os.system}", "not a component"),
         (
             "language: th\ngenerator: {use: ClaudeGenerator, modell: x}",
-            "unexpected keyword argument 'modell'",
+            "'modell' is not a setting of ClaudeGenerator. Did you mean 'model'?",
         ),
         ("language: th\ngenerator: {use: ClaudeGenerator, api_key: x}", "environment"),
         (
@@ -67,7 +74,24 @@ def test_a_file_says_what_python_would(tmp_path: Path) -> None:
             "language: th\ngenerator: ClaudeGenerator\nrun: {rows: 4}",
             "'rows' is not a setting of run",
         ),
-        ("language: th\ngenerator: gpt", "not a Generator"),
+        ("language: th\ngenerator: gpt", "'gpt' is no Generator"),
+        (f"{HEAD}tasks: [ClosedQa]", "'ClosedQa' is no TaskTemplate. Did you mean 'ClosedQA'?"),
+        (f"{HEAD}tasks: [closed_qa]", "Did you mean 'ClosedQA'?"),
+        (f"{HEAD}tasks: [{{ClosedQA: {{pairs: 2}}}}]", "{use: Name, ...}"),
+        (f"{HEAD}filters: [{{use: RulesFilter}}]", "Did you mean 'RuleFilter'?"),
+        (f"{HEAD}taks: [ClosedQA]", "Did you mean 'tasks'?"),
+        (f"{HEAD}run: {{bugdet_usd: 4}}", "Did you mean 'budget_usd'?"),
+        (HEAD.replace("th", "thia"), "Did you mean 'Thai'?"),
+        (HEAD, "does not say how many rows"),
+        (f"{HEAD}run: {{out: x}}", "does not say how many rows"),
+        (f"{HEAD}topics: [2475, ขนม]", "holds 2475. Put the topic in quotes"),
+        (f"{HEAD}topics: [{{ขนม: ของหวาน}}]", "Put the topic in quotes"),
+        ("language: th\ngenerator: {use: ClaudeGenerator, model: 4.10}", "model is 4.1. Give text"),
+        (f"{HEAD}tasks: []\ntasks: []", "line 4: 'tasks' stands there twice"),
+        ("a: &a [*a]", "holds itself"),
+        (LAUGHS, "holds itself, or too much"),
+        (f"language: {'[' * 5000}", "not YAML"),
+        (f"language: th\nsize: {'9' * 5000}", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(
@@ -145,6 +169,8 @@ def test_doctor_says_what_a_file_lacks(
 def test_doctor_measures_a_model_at_a_language(faked: str) -> None:
     lines, good = language_checkup("th", faked)
     assert "20 rows kept" in lines[0] or "rows kept of" in lines[0]
+    # The shares know nothing of sense: whoever decides by them is shown what was written.
+    assert "only a reader can say" in lines[6] and " -> " in lines[7]
     assert isinstance(good, bool) and any("could be read" in line for line in lines)
 
 
@@ -153,3 +179,22 @@ def test_health_is_measured_by_what_was_dropped() -> None:
     assert sick.parsed == 0.7 and sick.in_language == 1 - 4 / 14 and len(sick.below()) == 2
     assert health(10, {"diversity: near-duplicate": 90}).below() == []
     assert json.dumps(sick.below())
+
+
+def test_words_of_a_file_mean_what_they_look_like(tmp_path: Path) -> None:
+    topics = "topics: [on, no, 1:30, 2024-05-01, '7']"
+    run = "run: {size: 010, out: 2026, budget_usd: 1e1, shrink: true}"
+    config = Config.load(_write(tmp_path, f"{HEAD}diversity: ~\n{topics}\n{run}"))
+    assert config.pipeline.topics == ["on", "no", "1:30", "2024-05-01", "7"]
+    assert config.run == {"size": 10, "out": "2026", "budget_usd": 10.0, "shrink": True}
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"seedfree {sf.__version__}\n"
+
+
+def test_a_mistyped_name_is_answered_by_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="'closedqa'. Did you mean 'ClosedQA'?"):
+        getattr(sf, "closedqa")  # noqa: B009

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from seedfree.contexts.documents import DocumentSource
 from seedfree.errors import ConfigError
 from seedfree.records import Topic
+from seedfree.tasks.summarization import Summarization
+from tests.fakes import small_pipeline
 
 RICE = "ข้าวหอมมะลิปลูกมากที่ทุ่งกุลาร้องไห้ในภาคอีสานของประเทศไทย เก็บเกี่ยวในเดือนพฤศจิกายน " * 2
 SILK = "ผ้าไหมมัดหมี่ทอด้วยมือโดยช่างทอในจังหวัดขอนแก่น ลวดลายเกิดจากการมัดเส้นไหมก่อนย้อมสี " * 2
@@ -212,3 +214,23 @@ def test_a_file_that_memory_cannot_hold_is_named(tmp_path):
         file.truncate(5 * 2**30)
     with pytest.raises(ConfigError, match=r"all\.txt is larger than 1 GiB"):
         DocumentSource(tmp_path).ready()
+
+
+def test_two_folders_are_two_sources(tmp_path):
+    put(tmp_path, "one/a.txt", RICE)
+    crafts = [f"ผ้าไหมลาย{name}" for name in ("นาค", "ขอ", "หมาก", "โคม", "สน", "ปลา")]
+    for i, craft in enumerate(crafts):
+        put(tmp_path, f"two/{i}.txt", f"{craft} {SILK}")
+    sources = [DocumentSource(tmp_path / name, sections=1) for name in ("one", "two")]
+    pipeline = small_pipeline(contexts=sources, tasks=[Summarization()], topics=crafts)
+    run = pipeline.run(6, tmp_path / "run", progress=False)
+    # The first folder holds nothing on these topics, and must not answer for the second.
+    assert (run.status, len(run.dataset)) == ("complete", 6)
+
+
+def test_many_equal_titles_are_numbered_at_once(tmp_path):
+    lines = [json.dumps({"title": "ข่าว", "text": f"{RICE} {i}"}) for i in range(8000)]
+    put(tmp_path, "a.jsonl", "\n".join([json.dumps({"title": "ข่าว (3)", "text": SILK}), *lines]))
+    names = texts(DocumentSource(tmp_path))
+    assert names[:5] == ["ข่าว (3)", "ข่าว", "ข่าว (2)", "ข่าว (4)", "ข่าว (5)"]
+    assert len(set(names)) == 8001 and names[-1] == "ข่าว (8001)"

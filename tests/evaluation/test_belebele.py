@@ -105,3 +105,9 @@ print(len(Belebele('lo').questions()))
         check=True,
     )
     assert done.stdout.strip() == "4"
+
+
+def test_packed_parquet_is_of_a_kind_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.parquet.gz").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match="of a kind that cannot be read"):
+        Belebele("th", tmp_path / "a.parquet.gz").questions()

@@ -45,6 +45,15 @@ def test_csv(tmp_path, name):
     assert file.predictions == [first.prediction, "", "ข"] and file.references[2] == LONG
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_spreadsheet_may_separate_by_other_marks(tmp_path, mark):
+    text = f'{HEADER}ถาม,,"ตอบ, สอง; สาม",1,ตอบ\n'.replace(",", mark).replace(
+        f"ตอบ{mark} ", "ตอบ, "
+    )
+    (row,) = read_predictions(write(tmp_path / "a.csv", text))
+    assert (row.question, row.answer, row.prediction) == ("ถาม", "ตอบ, สอง; สาม", "ตอบ")
+
+
 def test_the_limit_on_csv_fields_is_put_back(tmp_path):
     before = csv.field_size_limit()
     read_predictions(write(tmp_path / "a.csv", HEADER + "1,2,3,4,5\n"))

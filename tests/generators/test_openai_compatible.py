@@ -272,7 +272,7 @@ def test_keys_and_headers_are_nowhere_to_be_seen():
     ("settings", "match"),
     [
         ({"base_url": "localhost:8000"}, "URL"),
-        ({"base_url": None}, "URL"),
+        ({"base_url": None}, "base_url is None"),
         ({"base_url": "http://node12:8000", "api_key": CANARY}, "https"),
         ({"base_url": "http://node12:8000", "headers": {"api-key": CANARY}}, "https"),
         ({"base_url": "http://api.openai.com/v1"}, "https"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from pathlib import Path
 from string import Template
 
 import pytest
@@ -212,3 +213,67 @@ def test_every_language_is_known_by_its_three_letters_too():
     long["vie"] = "vi"
     assert {code: Language.load(code).code for code in long} == long
     assert set(long.values()) == set(languages())
+
+
+OWN = """
+code = "xx"
+name = "Nowhere"
+native = "Nirgends"
+script = "Latin"
+persona = "Du sprichst Nirgends."
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("digits = '0123456789'", ""),
+        ("[prompts]\njudge_reference = 'Siehe $reference für 5 $$.'", ""),
+        ("scrpt = 'Latin'", "scrpt is unknown. Did you mean 'script'?"),
+        ("era_offset = 'x'", "era_offset: Input should be a valid integer"),
+        ("segmenter = 'newm'", "segmenter: 'newm' is unknown. Did you mean 'newmm'?"),
+        ("digits = '012'", "digits: '012' is not the digits 0 to 9"),
+        ("digits = '๐๑๒๓๔๕๖๗๘'", "is not the digits"),
+        ("refusals = ['Ich kann nicht']", "refusals: not in lower case"),
+        ("refusals = ['']", "refusals: an entry is blank"),
+        ("[facets]\ndomain = ['x']", "facets.domain is unknown. Did you mean 'domains'?"),
+        ("[prompts]\nclosedqa = 'x'", "prompts.closedqa is unknown. Did you mean 'closed_qa'?"),
+        ("[prompts]\nclosed_qa = '$asker $length'", "prompts.closed_qa: lacks $context"),
+        ("[prompts]\nwritten = '$request $lenght'", "$lenght is unknown. Did you mean 'length'?"),
+        ("[prompts]\njudge_reference = '$reference 5 $'", "a $ without a name"),
+        ("[[styles]]\nname = 'a'\nprompt = 'b'", "styles.0.prompt: lacks $topic"),
+        ("[[styles]]\nname = 'a'\npromt = '$topic'", "styles.0.promt is unknown"),
+        ("[[format_examples.topics]]\ngiven = 'a'\nreply = '{'", "topics.0.reply: not JSON"),
+    ],
+)
+def test_a_fault_of_a_file_is_named(tmp_path: Path, more: str, says: str) -> None:
+    path = tmp_path / "xx.toml"
+    path.write_text(f"{OWN}{more}")
+    if not says:
+        assert Language.from_file(path).code == "xx"
+        return
+    with pytest.raises(ConfigError, match="xx.toml") as caught:
+        Language.from_file(path)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "xx.toml"
+    path.write_text('script = "latin"\ncolour = 1\n[prompts]\nwritten = "$typo"\n')
+    with pytest.raises(ConfigError) as caught:
+        Language.from_file(path)
+    for part in ("code", "persona", "colour", "'Latin'", "lacks $request", "$typo is unknown"):
+        assert part in str(caught.value)
+
+
+def test_a_prompt_of_a_language_made_by_hand_names_what_it_lacks() -> None:
+    wrong = {"judge_reference": "$reference $typo", "judge": "5 $"}
+    language = Language("xx", "Nowhere", "", "Latin", "x", prompts=wrong)
+    with pytest.raises(ConfigError, match=r"\$typo, which nothing fills in"):
+        language.text("judge_reference", reference="")
+    with pytest.raises(ConfigError, match=r"a \$ without a name"):
+        language.text("judge")
+    with pytest.raises(ConfigError, match="Did you mean 'closed_qa'"):
+        language.text("closedqa")
+    with pytest.raises(ConfigError, match="Did you mean 'domains'"):
+        language.facet("domain")

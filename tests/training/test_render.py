@@ -159,6 +159,14 @@ def test_tokens_a_character_are_those_of_the_answers():
     assert report.tasks["closed_qa"].tokens_per_character == pytest.approx(share)
 
 
+def test_a_special_token_of_one_character_is_taken_out_of_a_text():
+    tokenizer = make_tokenizer(TEMPLATES["no markers"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["§"]})
+    instruction = Instruction(task="closed_qa", instruction="ก", output="ค§ง")
+    (row,), report = Renderer(tokenizer).rows([instruction])
+    assert report.marked == 1 and with_loss(tokenizer, row) == ["ค ง</turn>"]
+
+
 def test_unknown_text_is_an_error():
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
