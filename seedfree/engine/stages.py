@@ -120,8 +120,9 @@ class Stages:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             stage.waiting.append(waiting)
             await waiting
-        if self._stopped is not None:
-            raise self._stopped
+            # Work under way may still pass on to another stage: its reply is paid for.
+            if self._stopped is not None:
+                raise self._stopped
         work = Piece(name)
         stage.under_way += 1
         before = _PIECE.set(work)
