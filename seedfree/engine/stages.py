@@ -116,14 +116,13 @@ class Stages:
             StopRunError: The stage only loses.
         """
         stage = self._stages.setdefault(name, _Stage())
-        while stage.full:
-            # Where nothing holds it up it goes on after a stop: nothing more is sent, but replies
-            # that are there already become rows.
-            if self._stopped is not None:
-                raise self._stopped
+        while stage.full and self._stopped is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             stage.waiting.append(waiting)
             await waiting
+            # Work under way may still pass on to another stage: its reply is paid for.
+            if self._stopped is not None:
+                raise self._stopped
         work = Piece(name)
         stage.under_way += 1
         before = _PIECE.set(work)
