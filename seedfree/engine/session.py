@@ -23,10 +23,11 @@ import httpx
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
-from seedfree.engine.http import Answer, Transport, open_files
+from seedfree.engine.connections import open_files
+from seedfree.engine.http import Answer, Transport
 from seedfree.engine.ledger import Entry, Ledger, upgraded
 from seedfree.engine.limits import Limits, Slot
-from seedfree.engine.loop import Clock, Threads
+from seedfree.engine.loop import Clock, Threads, outcome
 from seedfree.engine.schema import find_json
 from seedfree.errors import (
     InvalidReplyError,
@@ -362,7 +363,10 @@ class RunSession:
     async def _send(self, request: _Request, limits: Limits, slot: Slot) -> Reply:
         """Sends once. The answer is safe on disk before anything reads it."""
         self.requests += 1
-        http = request.fresh()
+        http, request.http = request.http, None
+        if http is None and _over_http(request.llm):
+            # Made anew: one is sent only once, and a server may have come up elsewhere.
+            http = await self.call(request.llm.request, request.prompt)
         if http is None:
             answer = await self._call_backend(request)
         else:
@@ -426,7 +430,7 @@ class RunSession:
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Calls a component's method: an `async def` here, a plain `def` in a thread."""
         if inspect.iscoroutinefunction(fn):
-            return await fn(*args)
+            return await outcome(fn(*args))
         return await self._threads.call(fn, *args)
 
     async def bind(self, component: object) -> None:
@@ -450,8 +454,8 @@ class _Request:
     """A prompt on its way to an LLM.
 
     Attributes:
-        http: `None` for a backend whose method is called instead.
-        used: Whether `http` was sent once.
+        http: What is sent first; `None` once it is sent, and for a backend whose method is called
+            instead.
         sent: The bytes that its key is made from.
         keys: Its key, and after it the one that an earlier version gave it.
     """
@@ -461,7 +465,6 @@ class _Request:
     http: httpx.Request | None
     sent: bytes
     keys: list[str]
-    used: bool = False
 
     @classmethod
     def of(cls, llm: Generator, prompt: Prompt, sample: str) -> _Request:
@@ -486,20 +489,6 @@ class _Request:
     def tokens(self) -> int:
         """Returns what it may use at most: about a token for three bytes, in any script."""
         return len(self.sent) // 3 + self.prompt.max_tokens
-
-    def fresh(self) -> httpx.Request | None:
-        """Returns the HTTP request; after the first time a copy, since one is sent only once."""
-        request, used = self.http, self.used
-        self.used = True
-        if request is None or not used:
-            return request
-        return httpx.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            content=request.content,
-            extensions=request.extensions,
-        )
 
 
 def _key(name: str, sent: bytes, sample: str) -> str:

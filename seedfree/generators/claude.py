@@ -13,16 +13,14 @@ from seedfree.engine.http import (
     Price,
     check_positive,
     check_price,
-    check_url,
-    find_key,
-    is_loopback,
     json_request,
-    keep_key,
     raise_fault,
     read_object,
     send_once,
     token_count,
 )
+from seedfree.engine.keys import find_key, keep_key
+from seedfree.engine.places import check_url, is_loopback
 from seedfree.engine.schema import closed_schema
 from seedfree.errors import ConfigError, RetryableError
 from seedfree.generators.prices import TERMS

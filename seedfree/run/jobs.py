@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seedfree._seeds import digest
+from seedfree.engine.loop import outcome
+from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
@@ -130,7 +132,7 @@ def _row(
         topic=item.topic or topic.text,
         topic_kind=item.topic_kind or topic.kind,
         source=item.source if item.source.kind != "topic" else context.source,
-        generator=item.generator or identity(generator),
+        generator=item.generator or published(identity(generator)),
         context=context,
     )
     return Row((job.round, digest(session.seed, filled.id)), filled)
@@ -150,7 +152,7 @@ async def rejection(
         reason, left = await session.call(_first_reason, left, item)
         if inspect.isawaitable(reason):
             with _named(left.pop(0)):
-                reason = await reason
+                reason = await outcome(reason)
         if reason is not None:
             return str(reason)
     return None

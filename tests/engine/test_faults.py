@@ -51,9 +51,11 @@ PASSING: dict[str, Callable[[], httpx.Response]] = {
     "error in a 200": lambda: httpx.Response(200, json=_OVERLOADED),
 }
 every_passing_fault = pytest.mark.parametrize("fault", PASSING)
+# Where nothing has ever answered, it is asked less often.
+every_fault_of_a_server = pytest.mark.parametrize("fault", sorted({*PASSING} - {"no connection"}))
 
 
-@every_passing_fault
+@every_fault_of_a_server
 def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_next_run(
     tmp_path: Path, fault: str
 ) -> None:
@@ -71,6 +73,19 @@ def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_
     assert len(set(clock.slept)) == 7
     (reply,) = _ask(lambda _: good("at last"), tmp_path)
     assert reply.text == "at last" and reply.error is None
+
+
+def test_a_server_that_is_not_there_stops_the_run_in_seconds(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with pytest.raises(StopRunError, match="127.0.0.1: no connection.*base_url"):
+        _ask(lambda _: PASSING["no connection"](), tmp_path, n=3, clock=clock)
+    assert sum(clock.slept) <= 3
+
+
+def test_a_server_that_has_answered_may_come_up_again(tmp_path: Path) -> None:
+    answers = iter([good, *[PASSING["no connection"]] * 7, good])
+    first, second = _ask(lambda _: next(answers)(), tmp_path, n=2)
+    assert first.text == second.text == "hello"
 
 
 @every_passing_fault
