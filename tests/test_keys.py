@@ -5,6 +5,8 @@ The servers of these tests echo every key that they get, in every form.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import dataclasses
 import json
 import logging
@@ -19,7 +21,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 import seedfree as sf
-from seedfree.engine.http import Transport, redact
+from seedfree.engine.http import Transport
+from seedfree.engine.keys import redact
 from seedfree.errors import ConfigError, SeedfreeError
 from seedfree.records import Prompt
 from seedfree.run.settings import describe
@@ -180,6 +183,100 @@ def run_against(server: Server, llm: Any, out: Path) -> sf.Run:
 def _debug_log(caplog: pytest.LogCaptureFixture) -> str:
     handler = caplog.handler
     return "\n".join(handler.format(record) + repr(vars(record)) for record in caplog.records)
+
+
+SLASHES = "sk-abcdef/ghi+jkl/0123456789="
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SLASHES,
+        f"Bearer {SLASHES}",
+        f"bearer {SLASHES}",
+        f"Token {SLASHES}",
+        f"session={SLASHES}; theme=dark",
+        f"theme=dark;session={SLASHES}",
+        f"prefix:{SLASHES}",
+        f"Basic {base64.b64encode(f'user:{SLASHES}'.encode()).decode()}",
+    ],
+)
+@pytest.mark.parametrize(
+    "write",
+    [
+        str,
+        str.upper,
+        lambda key: key.replace("/", "\\/"),
+        lambda key: json.dumps(json.dumps(key.replace("/", "\\/")))[3:-3],
+        lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
+        lambda key: json.dumps("".join(f"\\u{ord(c):04X}" for c in key))[1:-1],
+        lambda key: quote(key, safe=""),
+        lambda key: quote(quote(key, safe="")),
+        lambda key: "".join(f"%{ord(c):02x}" for c in key),
+        lambda key: quote(key).replace("/", "\\/"),
+    ],
+)
+def test_an_echoed_key_is_found_however_it_is_sent_and_written(
+    value: str, write: Callable[[str], str]
+) -> None:
+    def echo(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, text=f"<p>wrong: {write(SLASHES)}!</p>")
+
+    llm = sf.OpenAICompatibleGenerator("https://g.example", "m", headers={"x-secret": value})
+    request = llm.request(Prompt("q"))
+    with pytest.raises(SeedfreeError) as caught:
+        asyncio.run(Transport(transport=httpx.MockTransport(echo)).send(request))
+    assert "wrong: ***!" in str(caught.value)
+
+
+def test_words_of_a_title_in_a_header_stay_in_replies() -> None:
+    secrets = frozenset({b"Thai instruction-generation at the university"})
+    reply = b"instruction-generation and a university-department"
+    assert redact(reply, secrets) == reply
+
+
+def test_a_key_in_the_path_of_a_server_is_in_no_reply_row_or_card(tmp_path: Path) -> None:
+    key = "k3y0123456789abcdefgh"
+
+    def echo(request: httpx.Request) -> httpx.Response:
+        assert key in request.url.path, "the server got the key"
+        row = {"instruction": f"I {key}", "output": f"O {key}"}
+        return httpx.Response(200, json=_reply(request, json.dumps(row)))
+
+    llm = sf.OpenAICompatibleGenerator(f"https://g.example/{key}/v1", "m")
+    run = run_against(echo, llm, tmp_path / "run")
+    assert run.dataset[0].generator == "openai-compatible https://g.example/***/v1 m"
+    for name in ("dataset.jsonl", "README.md", "manifest.json", "status.json"):
+        assert key not in (tmp_path / "run" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8000",
+        "localhost",
+        "10.1.2.3:8000",
+        "192.168.1.2",
+        "172.16.0.1",
+        "169.254.1.1",
+        "100.64.0.1",
+        "[::1]:8000",
+        "[fe80::1]",
+        "[::ffff:10.0.0.1]",
+        "gpu01",
+        "gpu01.local",
+        "vllm.svc.internal",
+    ],
+)
+def test_the_address_of_a_private_server_is_published_nowhere(host: str, tmp_path: Path) -> None:
+    llm = sf.OpenAICompatibleGenerator(f"http://{host}", "model-x")
+    run = run_against(_good, llm, tmp_path / "run")
+    assert run.dataset[0].generator == "openai-compatible a private server model-x"
+    for name in ("dataset.jsonl", "dropped.jsonl", "README.md", "manifest.json", "status.json"):
+        text = (tmp_path / "run" / name).read_text()
+        assert f"//{host}" not in text and host.partition(":8")[0].strip("[]") not in text
+    again = run_against(lambda _: httpx.Response(500), llm, tmp_path / "run")
+    assert again.status == "complete"
 
 
 @every_generator
@@ -388,6 +485,22 @@ def test_a_key_travels_over_https_alone(url: str) -> None:
     ):
         with pytest.raises(ConfigError):
             make()
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:8000", "http://gpu01", "http://gpu01.local"])
+def test_a_key_may_travel_in_the_clear_in_a_private_network_that_is_trusted(url: str) -> None:
+    with pytest.raises(ConfigError, match="allow_http=True"):
+        sf.OpenAICompatibleGenerator(url, "m", api_key=CANARY)
+    llm = sf.OpenAICompatibleGenerator(url, "m", api_key=CANARY, allow_http=True)
+    assert llm.request(Prompt("q")).headers["authorization"] == f"Bearer {CANARY}"
+    assert sf.OpenAICompatibleEncoder(url, "m", api_key=CANARY, allow_http=True).base_url
+    assert describe(llm) == describe(sf.OpenAICompatibleGenerator(url, "m"))
+
+
+@pytest.mark.parametrize("url", ["http://example.org", "http://8.8.8.8", "http://api.openai.com"])
+def test_no_key_ever_travels_in_the_clear_over_the_internet(url: str) -> None:
+    with pytest.raises(ConfigError, match="https"):
+        sf.OpenAICompatibleGenerator(url, "m", api_key=CANARY, allow_http=True)
 
 
 def test_a_name_below_localhost_is_no_loopback() -> None:

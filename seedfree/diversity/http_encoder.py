@@ -21,16 +21,14 @@ from seedfree.engine.http import (
     Answer,
     Transport,
     check_positive,
-    check_url,
-    find_key,
-    host_of,
     json_request,
-    keep_key,
     raise_fault,
     read_object,
 )
+from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import run_sync, side_by_side
+from seedfree.engine.places import check_url, host_of
 from seedfree.errors import ConfigError, EncoderError, RetryableError
 
 __all__ = ["OpenAICompatibleEncoder"]
@@ -54,6 +52,8 @@ class OpenAICompatibleEncoder:
         max_length: Characters sent of a text; by default all. Servers refuse texts longer than the
             model reads.
         timeout: Seconds for one request.
+        allow_http: Lets the texts and the key travel over plain http to a server in a private
+            network, where everyone in that network may read them.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -66,9 +66,10 @@ class OpenAICompatibleEncoder:
     dimensions: int | None = None
     max_length: int | None = None
     timeout: float = 600.0
+    allow_http: bool = False
 
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"api_key", "base_url", "batch_size", "timeout"}
+        {"allow_http", "api_key", "base_url", "batch_size", "timeout"}
     )
 
     def __post_init__(self) -> None:
@@ -81,7 +82,7 @@ class OpenAICompatibleEncoder:
         )
         check_positive(timeout=self.timeout)
         self.api_key = keep_key(self.api_key)
-        url = check_url(str(self.base_url)).removesuffix("/embeddings")
+        url = check_url(str(self.base_url), allow_http=self.allow_http).removesuffix("/embeddings")
         # Some servers count their versions on, such as /api/v3.
         last = url.rpartition("/")[2]
         self.base_url = url if last[:1] == "v" and last[1:2].isdigit() else f"{url}/v1"

@@ -1,12 +1,10 @@
 """HTTP for every backend, and the one place where a provider's faults are classified.
 
 First the transport, which sends requests and says what an answer means. Then what backends share:
-JSON requests, answers, checks of their settings. Last the API keys, which must not get into
-ledgers, logs and errors.
+JSON requests, answers, checks of their settings.
 
-httpx is the interface. Its own connection pool takes quadratic time in waiting requests, so the
-connections are aiohttp's (`httpx-aiohttp`). Redirects are not followed, bodies are capped in
-decoded bytes, and a deadline covers the whole exchange.
+Redirects are not followed, bodies are capped in decoded bytes, and a deadline covers the whole
+exchange.
 """
 
 from __future__ import annotations
@@ -14,56 +12,40 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import functools
-import ipaddress
 import json
-import logging
 import math
-import os
 import re
-import urllib.request
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import quote
 
 import httpx
-from pydantic import SecretStr
 
+from seedfree.engine.connections import connections, proxy_of, read_body, refused_handshake
+from seedfree.engine.keys import keys_in, redact
 from seedfree.engine.loop import run_sync, time_limit
+from seedfree.engine.places import is_here, secret_segments
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
 __all__ = [
-    "MAX_BODY",
     "Answer",
     "Price",
     "Transport",
+    "UnreachableError",
     "check_positive",
     "check_price",
     "check_temperature",
-    "check_url",
     "classify",
     "explain",
-    "find_key",
-    "host_of",
-    "is_loopback",
     "json_request",
-    "keep_key",
-    "keys_in",
-    "open_files",
     "raise_fault",
     "read_object",
-    "redact",
     "retry_after",
     "send_once",
+    "server_time",
 ]
 
 # Of a whole number in a server's JSON: enough for any that means something.
 _DIGITS = 1000
-_LOG = logging.getLogger("seedfree")
-
-# Decoded bytes of one reply. A compressed body of a few kilobytes could otherwise fill the memory.
-MAX_BODY = 32 * 2**20
-# Files that a process has open beside its connections: the ledger, the terminal, libraries.
-_OTHER_FILES = 256
 
 
 class Answer(NamedTuple):
@@ -72,6 +54,10 @@ class Answer(NamedTuple):
     status: int
     headers: httpx.Headers
     body: bytes
+
+
+class UnreachableError(RetryableError):
+    """No connection came about: nothing was sent."""
 
 
 class Transport:
@@ -104,11 +90,12 @@ class Transport:
             RetryableError, StopRunError, RequestError: See `classify`. Resets, time-outs and cut
                 bodies are retryable.
         """
+        _check_proxy(request)
         try:
             async with time_limit(_deadline(request) or self._timeout):
                 response = await self._to(request.url).handle_async_request(request)
                 try:
-                    answer = _without_keys(request, response, await _read(response))
+                    answer = _without_keys(request, response, await read_body(response))
                 finally:
                     await response.aclose()
         except SeedfreeError:
@@ -126,7 +113,7 @@ class Transport:
             return self._given
         place = f"{url.scheme}://{url.host}"
         if place not in self._opened:
-            self._opened[place] = _connections(url, self._connections)
+            self._opened[place] = connections(url, self._connections)
         return self._opened[place]
 
     async def close(self) -> None:
@@ -160,41 +147,13 @@ def _deadline(request: httpx.Request) -> float | None:
     return deadline
 
 
-def _connections(url: httpx.URL, most: int) -> httpx.AsyncBaseTransport:
-    from httpx_aiohttp import AiohttpTransport
-
-    proxies = {}
-    if not urllib.request.proxy_bypass(url.host):
-        proxies = urllib.request.getproxies()
-    address = proxies.get(url.scheme) or proxies.get("all")
-    limits = httpx.Limits(max_connections=most)
-    return AiohttpTransport(limits=limits, proxy=httpx.Proxy(address) if address else None)
-
-
-async def _read(response: httpx.Response) -> bytes:
-    # Most bodies are not compressed, and need none of what httpx does to decode one.
-    stream = response.stream
-    if not isinstance(stream, httpx.AsyncByteStream) or "content-encoding" in response.headers:
-        return await _gather(response.aiter_bytes(), response.status_code)
-    return await _gather(stream, response.status_code)
-
-
-async def _gather(stream: AsyncIterable[bytes], status: int) -> bytes:
-    parts, size = [], 0
-    async for part in stream:
-        size += len(part)
-        if size > MAX_BODY:
-            raise RequestError(f"The reply is larger than {MAX_BODY >> 20} MiB", status=status)
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _without_keys(request: httpx.Request, response: httpx.Response, body: bytes) -> Answer:
     """Returns the answer without the request's keys, which some servers echo.
 
     It goes into ledgers, logs and errors.
     """
     keys, headers = keys_in(request.headers.raw), response.headers
+    keys |= _bytes(secret_segments(request.url))
     # Headers are made anew only if one holds a key, which is rare: all values are searched at once.
     values = b"\n".join(value for _, value in headers.raw)
     if redact(values, keys) != values:
@@ -202,41 +161,31 @@ def _without_keys(request: httpx.Request, response: httpx.Response, body: bytes)
     return Answer(response.status_code, headers, redact(body, keys))
 
 
-def _network_fault(error: Exception, request: httpx.Request) -> RetryableError:
-    what = type(error).__name__
+def _network_fault(error: Exception, request: httpx.Request) -> RequestError:
+    host, hint = request.url.host, "Is the server up and base_url right?"
+    if (reason := refused_handshake(error)) is not None:
+        hint = "Check that base_url begins as the server does, and the server's certificate."
+        return StopRunError(f"{host}: no TLS connection: {reason}", hint=hint)
     # Before the time-outs, among which httpx counts that of a connection.
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+    if isinstance(error, httpx.ConnectError):
+        return UnreachableError(f"{host}: no connection", hint=hint)
+    what = type(error).__name__
+    if isinstance(error, httpx.ConnectTimeout):
         what = "no connection"
     elif isinstance(error, (TimeoutError, httpx.TimeoutException)):
         what = "no answer in time"
-    return RetryableError(
-        f"{request.url.host}: {what}", hint="Is the server up and base_url right?"
-    )
+    return RetryableError(f"{host}: {what}", hint=hint)
 
 
-def open_files(wanted: int) -> int:
-    """Returns how many of `wanted` connections the system allows.
-
-    Raises this process's soft limit on open files, if that helps.
-    """
-    try:
-        import resource
-    except ImportError:  # no such limit on Windows
-        return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _OTHER_FILES
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return wanted
-    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
-    if soft >= needed:
-        return wanted
-    capped = max(1, soft - _OTHER_FILES)
-    warning = "concurrency %d needs more open files than the %d allowed; it is %d"
-    _LOG.warning(warning, wanted, soft, capped)
-    return capped
+def _check_proxy(request: httpx.Request) -> None:
+    """Raises `StopRunError` where a proxy would see a key in the clear."""
+    if request.url.scheme != "http" or is_here(request.url.host):
+        return
+    if keys_in(request.headers.raw) and proxy_of(request.url):
+        raise StopRunError(
+            f"{request.url.host}: the key would go through a proxy in the clear",
+            hint="Use https://, or enter the host in NO_PROXY.",
+        )
 
 
 # ---- what an answer means ----
@@ -308,8 +257,9 @@ def retry_after(headers: httpx.Headers, now: float) -> float | None:
     They are in `retry-after-ms`, else in `retry-after`, as seconds or as an HTTP date.
 
     Args:
-        now: Seconds since 1970, to subtract from a date.
+        now: Seconds since 1970, to subtract from a date where the server does not say its time.
     """
+    now = server_time(headers.get("date", ""), now)
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         with contextlib.suppress(ValueError, OverflowError):
             seconds = _seconds(headers.get(name, ""), unit, now)
@@ -323,6 +273,16 @@ def _seconds(value: str, unit: float, now: float) -> float:
         return float(value) / unit
     except ValueError:
         return email.utils.parsedate_to_datetime(value).timestamp() - now
+
+
+def server_time(date: str, now: float) -> float:
+    """Returns the seconds since 1970 of a `Date` header; `now` where there is none.
+
+    A server's dates are to be read by its own clock: this machine's may be an hour slow.
+    """
+    with contextlib.suppress(ValueError, OverflowError):
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    return now
 
 
 def explain(body: bytes) -> str:
@@ -460,127 +420,3 @@ def check_positive(**settings: float | None) -> None:
     for name, value in settings.items():
         if value is not None and not (isinstance(value, (int, float)) and value > 0):
             raise ConfigError(f"{name} is {value!r}", hint="Give a number above 0.")
-
-
-def check_url(url: str, what: str = "base_url") -> str:
-    """Returns the URL without a trailing slash.
-
-    Args:
-        what: The setting's name, for messages.
-
-    Raises:
-        ConfigError: Not http(s); plain http to another machine; or a key inside the URL.
-    """
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
-        raise ConfigError(f"{what} {_quoted(url)} is not a URL") from None
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        raise ConfigError(
-            f"{what} holds more than a place", hint="Pass keys as api_key, never inside a URL."
-        )
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(
-            f"{what} {_quoted(url)} is not a URL", hint="It begins with https:// and names a host."
-        )
-    if parsed.scheme == "http" and not is_loopback(url):
-        raise ConfigError(
-            f"{what} {url!r} would send your key and texts in the clear", hint="Use https://."
-        )
-    return url.rstrip("/")
-
-
-def _quoted(url: object) -> str:
-    """Returns a URL without what may be a key: all before an @, and behind a ? or a #."""
-    return repr(re.sub(r"[?#].*", "", re.sub(r"(?<=//).*@", "", str(url)), flags=re.DOTALL))
-
-
-@functools.lru_cache
-def host_of(url: str) -> str:
-    """Returns the host that a URL names; empty if it is no URL."""
-    try:
-        return httpx.URL(url).host
-    except httpx.InvalidURL:
-        return ""
-
-
-def is_loopback(url: str) -> bool:
-    """Returns whether a URL names this machine."""
-    host = host_of(url)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-# ---- keys ----
-
-# What an HTTP header can carry in a key: ASCII from "!" to "~", no spaces.
-_KEY = re.compile(r"[!-~]+")
-# What people type where a server wants a key but checks none ("EMPTY", "ollama") also stands in
-# honest replies.
-_SHORTEST_KEY = 16
-# Headers that hold no key. A key may be in any other: gateways have names of their own for it.
-_PUBLIC = frozenset(
-    b"accept accept-encoding anthropic-version connection content-length content-type host "
-    b"user-agent".split()
-)
-
-
-def keep_key(key: str | SecretStr | None, name: str = "api_key") -> SecretStr | None:
-    """Returns a key as a secret, without the white space that pasting adds; `None` if empty.
-
-    Raises:
-        ConfigError: It holds characters that no HTTP header can carry.
-    """
-    text = key.get_secret_value() if isinstance(key, SecretStr) else key or ""
-    text = text.strip()
-    if not text:
-        return None
-    if not _KEY.fullmatch(text):
-        raise ConfigError(
-            f"{name} holds spaces or characters outside ASCII", hint="Copy the key again."
-        )
-    return SecretStr(text)
-
-
-def find_key(key: SecretStr | None, variable: str | None) -> str | None:
-    """Returns the key as given, else that in the environment, as it is now.
-
-    An environment variable may change while a notebook is open.
-    """
-    if not key and variable:
-        key = keep_key(os.environ.get(variable), variable)
-    return key.get_secret_value() if key else None
-
-
-def keys_in(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """Returns the values of a request's raw headers that may be keys."""
-    return frozenset(
-        value.removeprefix(b"Bearer ") for name, value in headers if name.lower() not in _PUBLIC
-    )
-
-
-def redact(data: bytes, keys: frozenset[bytes]) -> bytes:
-    """Returns the data with `***` for every key of at least 16 bytes.
-
-    Keys are found as they are or URL-encoded, in upper and lower case.
-    """
-    lowered = data.lower()
-    for form in _forms(keys):
-        # The plain search comes first: hardly any answer holds a key, and patterns are slower.
-        if form in lowered:
-            data = re.sub(re.escape(form), b"***", data, flags=re.IGNORECASE)
-    return data
-
-
-# Kept, because all requests of a backend have the same keys.
-@functools.lru_cache(16)
-def _forms(keys: frozenset[bytes]) -> list[bytes]:
-    forms = set()
-    for key in keys:
-        if len(key) >= _SHORTEST_KEY:
-            # `quote` leaves slashes as they are unless it is told otherwise; servers do either.
-            forms |= {key, quote(key).encode(), quote(key, safe="").encode()}
-    # The longest first: a shorter form inside it would leave the rest.
-    return sorted((form.lower() for form in forms), key=len, reverse=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from seedfree._seeds import seeded
+from seedfree.engine.http import UnreachableError, server_time
 from seedfree.engine.loop import Clock
 from seedfree.errors import RetryableError, StopRunError
 
@@ -28,6 +29,8 @@ _CROWDED = frozenset({429, 529})
 # halving from n. Above 50 each success counts for more, so that 25 n successes are always enough.
 _LEAST_RAISE = 0.02
 _LONGEST_BACKOFF = 60.0
+# Attempts to reach a server that has never answered: it is not there, or has another address.
+_GREETINGS = 3
 # A number in a reset header is either seconds to come or a time since 1970. 1e8 seconds to come
 # would be three years, and 1e8 seconds since 1970 were over in 1973.
 _FIRST_TIME = 1e8
@@ -104,6 +107,7 @@ class Limits:
         self._waiting: deque[tuple[asyncio.Future[Slot], int]] = deque()
         self._timer: asyncio.Task[None] | None = None
         self._cuts = self._successes = 0
+        self._reached = False
         self.retries = 0
 
     @asynccontextmanager
@@ -166,6 +170,7 @@ class Limits:
                 until the reset that they name.
         """
         self._successes += 1
+        self._reached = True
         self.allowed = min(float(self._most), self.allowed + max(1 / self.allowed, _LEAST_RAISE))
         if (wait := exhausted_until(headers, slot.tokens, self._clock.timestamp())) > 0:
             self._pause(min(wait, self._longest))
@@ -173,6 +178,7 @@ class Limits:
         self._hand_out()
 
     def _refused(self, error: RetryableError, slot: Slot) -> None:
+        self._reached |= not isinstance(error, UnreachableError)
         # Requests sent before the last cut tell nothing about the number since.
         if error.status in _CROWDED and slot.cuts == self._cuts:
             self._cuts += 1
@@ -201,7 +207,8 @@ class Limits:
 
         Raises:
             RetryableError: The last attempt's.
-            StopRunError: The provider asks for a longer wait than `longest_wait`.
+            StopRunError: The provider asks for a longer wait than `longest_wait`, or cannot be
+                reached and has never answered.
         """
         attempt = 0
         while True:
@@ -221,7 +228,8 @@ class Limits:
 
         Raises:
             RetryableError: `error` itself, after the last attempt.
-            StopRunError: The provider asks for a longer wait than `longest_wait`.
+            StopRunError: The provider asks for a longer wait than `longest_wait`, or cannot be
+                reached and has never answered.
         """
         if error.retry_after is not None and error.retry_after > self._longest:
             wait = f"The provider asks to wait {error.retry_after:.0f} s"
@@ -232,6 +240,8 @@ class Limits:
             following = attempt
         if following >= self._attempts:
             raise error
+        if not self._reached and following >= _GREETINGS:
+            raise StopRunError(error.message, hint=error.hint)
         self.retries += 1
         # With a retry-after the wait has been set for everyone, in `_refused`.
         if error.retry_after is None:
@@ -324,13 +334,15 @@ def exhausted_until(headers: Iterable[tuple[bytes, bytes]], tokens: int, now: fl
     Args:
         headers: Raw header fields.
         tokens: What a request may use.
-        now: Seconds since 1970.
+        now: Seconds since 1970, where the headers do not say the time.
 
     Returns:
         Seconds until there is enough for another request; 0 if there is, or if nothing is said.
     """
     reported: dict[bytes, dict[bytes, str]] = defaultdict(dict)
     for name, value in headers:
+        if name.lower() == b"date":
+            now = server_time(value.decode("ascii", "replace"), now)
         # The plain search comes first because most headers are others, and the pattern is slower.
         if b"ratelimit" in name.lower() and (match := _HEADER.fullmatch(name)):
             kind = match["kind"] or match["kind2"] or b"requests"
@@ -340,7 +352,8 @@ def exhausted_until(headers: Iterable[tuple[bytes, bytes]], tokens: int, now: fl
     for kind, fields in reported.items():
         remaining = fields.get(b"remaining", "")
         needed = 1 if kind == b"requests" else max(1, tokens)
-        if remaining.isdecimal() and int(remaining) < needed:
+        # Not `int`, which raises for thousands of digits.
+        if remaining.isdecimal() and float(remaining) < needed:
             longest = max(longest, _seconds_until(fields.get(b"reset", ""), now))
     return longest
 
@@ -355,7 +368,7 @@ def _seconds_until(reset: str, now: float) -> float:
     # Every part of the pattern is optional, so that it matches an empty text too.
     if reset and (span := _SPAN.fullmatch(reset)):
         parts = zip(span.groups(), _SPAN_SECONDS, strict=True)
-        return sum(float(part or 0) * seconds for part, seconds in parts)
+        return _finite(sum(float(part or 0) * seconds for part, seconds in parts))
     try:
         return datetime.fromisoformat(reset).timestamp() - now
     except (ValueError, OverflowError):
@@ -367,5 +380,9 @@ def _seconds_of_number(number: float, now: float) -> float:
         number /= 1000
     if number >= _FIRST_TIME:
         number -= now
-    # `float` reads "nan" and "inf" too.
+    return _finite(number)
+
+
+def _finite(number: float) -> float:
+    """Returns 0 for "nan", "inf" and thousands of digits, all of which `float` reads."""
     return number if math.isfinite(number) else 0.0

@@ -12,10 +12,11 @@ import gc
 import inspect
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +26,7 @@ __all__ = [
     "Clock",
     "Threads",
     "busy",
+    "outcome",
     "run_async",
     "run_sync",
     "side_by_side",
@@ -151,6 +153,53 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
             continue
 
 
+def _leave_child(pid: int, error: BaseException | None) -> None:
+    """Ends a process that a component has forked, whose only thread is this one.
+
+    Nobody else waits for the component there.
+    """
+    if os.getpid() == pid:
+        return
+    status = 1 if error else 0
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status & 0xFF)
+
+
+# What asyncio takes for the end of a loop, of a generator or of its own task. A future that holds
+# one of these is never done, or ends the task that waits for it.
+_SIGNALS = (
+    StopIteration,
+    StopAsyncIteration,
+    GeneratorExit,
+    asyncio.CancelledError,
+    CancelledError,
+)
+
+
+async def outcome(result: Awaitable[_T]) -> _T:
+    """Returns what a component's awaitable gives.
+
+    Raises:
+        RuntimeError: The component itself has raised an error that cancels tasks.
+    """
+    try:
+        return await result
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise _as_error(error) from error
+
+
+def _as_error(error: BaseException) -> RuntimeError:
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return RuntimeError(f"raised {text}")
+
+
 async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """Returns all results in order.
 
@@ -235,17 +284,23 @@ class Threads:
                 # The call goes on, perhaps for ever, and those that follow need a thread.
                 self._most += 1
             raise
-        return await result if inspect.isawaitable(result) else result
+        return await outcome(result) if inspect.isawaitable(result) else result
 
     def _work(self) -> None:
+        pid = os.getpid()
         while (job := self._jobs.get()) is not None:
             future, fn, args = job
             if future.set_running_or_notify_cancel():
                 try:
                     result = fn(*args)
+                except _SIGNALS as error:
+                    _leave_child(pid, error)
+                    future.set_exception(_as_error(error))
                 except BaseException as error:
+                    _leave_child(pid, error)
                     future.set_exception(error)
                 else:
+                    _leave_child(pid, None)
                     future.set_result(result)
                     del result
             # A thread may wait for long, and must not keep a call's values alive meanwhile.

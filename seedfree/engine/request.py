@@ -27,8 +27,8 @@ class Request:
     """A prompt on its way to an LLM.
 
     Attributes:
-        http: `None` for a backend whose method is called instead.
-        used: Whether `http` was sent once.
+        http: What is sent first; `None` once it is sent, and for a backend whose method is called
+            instead.
         sent: The bytes that its key is made from.
         keys: Its key, and after it the one that an earlier version gave it.
     """
@@ -38,7 +38,6 @@ class Request:
     http: httpx.Request | None
     sent: bytes
     keys: list[str]
-    used: bool = False
 
     @classmethod
     def of(cls, llm: Generator, prompt: Prompt, sample: str) -> Request:
@@ -63,20 +62,6 @@ class Request:
     def tokens(self) -> int:
         """Returns what it may use at most."""
         return len(self.sent) // BYTES_PER_TOKEN + self.prompt.max_tokens
-
-    def fresh(self) -> httpx.Request | None:
-        """Returns the HTTP request; after the first time a copy, since one is sent only once."""
-        request, used = self.http, self.used
-        self.used = True
-        if request is None or not used:
-            return request
-        return httpx.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            content=request.content,
-            extensions=request.extensions,
-        )
 
 
 def _key(name: str, sent: bytes, sample: str) -> str:

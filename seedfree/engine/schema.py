@@ -89,7 +89,7 @@ class _Closer:
         # An `allOf` of one part says no more than the part. Older versions of pydantic wrap a
         # reference like this where the field has a description.
         single = node.get("allOf")
-        if isinstance(single, list) and len(single) == 1:
+        if isinstance(single, list) and len(single) == 1 and isinstance(single[0], Mapping):
             return self.close({**single[0], **_without(node, "allOf")}, where, seen)
         # A list of types becomes a choice of nodes, each of which is closed as its own type asks.
         if isinstance(kinds := node.get("type"), list):

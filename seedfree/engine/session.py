@@ -23,10 +23,11 @@ import httpx
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
-from seedfree.engine.http import Answer, Transport, open_files
+from seedfree.engine.connections import open_files
+from seedfree.engine.http import Answer, Transport
 from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
-from seedfree.engine.loop import Clock, Threads
+from seedfree.engine.loop import Clock, Threads, outcome
 from seedfree.engine.names import upgraded
 from seedfree.engine.request import BYTES_PER_TOKEN, Request, identity, over_http
 from seedfree.engine.schema import find_json
@@ -368,7 +369,10 @@ class RunSession:
     async def _send(self, request: Request, limits: Limits, slot: Slot) -> Reply:
         """Sends once. The answer is safe on disk before anything reads it."""
         self.requests += 1
-        http = request.fresh()
+        http, request.http = request.http, None
+        if http is None and over_http(request.llm):
+            # Made anew: one is sent only once, and a server may have come up elsewhere.
+            http = await self.call(request.llm.request, request.prompt)
         if http is None:
             answer = await self._call_backend(request)
         else:
@@ -477,7 +481,7 @@ class RunSession:
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Calls a component's method: an `async def` here, a plain `def` in a thread."""
         if inspect.iscoroutinefunction(fn):
-            return await fn(*args)
+            return await outcome(fn(*args))
         return await self._threads.call(fn, *args)
 
     async def bind(self, component: object) -> None:

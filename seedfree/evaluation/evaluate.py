@@ -36,9 +36,7 @@ from seedfree.text import shown
 __all__ = ["Decoding", "evaluate"]
 
 _LOG = logging.getLogger("seedfree")
-# A value of each sampling setting that nobody asks for, so that a request which holds it differs
-# from any that was asked for.
-_PROBES: Mapping[str, Any] = {"temperature": 0.123, "top_p": 0.456, "repetition_penalty": 1.789}
+_SAMPLING = ("temperature", "top_p", "repetition_penalty")
 # Characters of an error in the warning, which is one line of a log. The file has the whole error.
 _LONGEST_ERROR = 200
 
@@ -121,15 +119,19 @@ class Decoding:
         sent = generator.request(asked).content
         # Neither the backend nor the prompt says what goes into a request. Hence one setting at a
         # time is changed: where the request stays the same, the setting is not in it.
+        # Half of any value is another one in the same range, except of 0.
+        others: dict[str, Any] = {
+            name: value / 2 or 0.5 for name, value in self._sampling().items()
+        }
         return tuple(
             name
-            for name in self._sampling()
-            if generator.request(replace(asked, **{name: _PROBES[name]})).content == sent
+            for name, other in others.items()
+            if generator.request(replace(asked, **{name: other})).content == sent
         )
 
     def _sampling(self) -> dict[str, Any]:
         """Returns the sampling settings that are given, by the names that a prompt has for them."""
-        settings = {name: getattr(self, name) for name in _PROBES}
+        settings = {name: getattr(self, name) for name in _SAMPLING}
         return {name: value for name, value in settings.items() if value is not None}
 
 

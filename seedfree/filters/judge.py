@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from seedfree._options import check_types
+from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import identity
 from seedfree.errors import ConfigError
@@ -66,19 +67,19 @@ class JudgeFilter:
         """Checks the judge's own LLM."""
         self._pass_on("ready")
 
-    def bind(self, session: Session) -> None:
+    def bind(self, session: Session) -> Any:
+        """Returns what the judge's own LLM returns, to be awaited if it is awaitable."""
         self._session, self._warned = session, False
-        self._pass_on("bind", session)
+        return self._pass_on("bind", session)
 
-    def close(self) -> None:
-        """Closes the judge's own LLM."""
-        self._pass_on("close")
+    def close(self) -> Any:
+        """Closes the judge's own LLM; awaited as `bind`."""
+        return self._pass_on("close")
 
-    def _pass_on(self, method: str, *args: object) -> None:
+    def _pass_on(self, method: str, *args: object) -> Any:
         # A run knows its components, not what is inside them. All three methods are optional.
         call = getattr(self.generator, method, None)
-        if call is not None:
-            call(*args)
+        return call and call(*args)
 
     async def check(self, item: Instruction) -> str | None:
         """Returns the reason to drop a row.
@@ -258,4 +259,5 @@ def model_name(model: object) -> str:
 
 
 def _identity(model: Any) -> str:
-    return model if isinstance(model, str) else identity(model)
+    # As rows have it: a judge is compared with what wrote them.
+    return published(model if isinstance(model, str) else identity(model))

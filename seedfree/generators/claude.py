@@ -14,15 +14,13 @@ from seedfree.engine.http import (
     Price,
     check_positive,
     check_price,
-    check_url,
-    find_key,
-    is_loopback,
     json_request,
-    keep_key,
     raise_fault,
     read_object,
     send_once,
 )
+from seedfree.engine.keys import find_key, keep_key
+from seedfree.engine.places import check_url, is_loopback
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError

@@ -26,6 +26,8 @@ _LISTED = 1000
 # Characters of a clause at least, and clauses at most: each is an alternative in the grammar.
 _CLAUSE = 30
 _MOST_CLAUSES = 40
+# llama.cpp refuses what must be repeated more than 2,000 times. It is put together of blocks.
+_REPEATED, _BLOCK = 2000, 1000
 _COMMA = ' "," '
 
 _COMMON = r"""
@@ -141,9 +143,12 @@ def _times(head: str, tail: str, low: int, high: int) -> str:
     high = max(low, high)
     if high == 0:
         return ""
-    several = head
-    if high > 1:
-        several += f" {tail}{{{max(low - 1, 0)},{high - 1}}}"
+    several, least, most = head, max(low - 1, 0), high - 1
+    while least >= _REPEATED:
+        several += f" {tail}{{{_BLOCK}}}"
+        least, most = least - _BLOCK, most - _BLOCK
+    if most > 0:
+        several += f" {tail}{{{least},{most}}}"
     return several if low else f"({several})?"
 
 

@@ -21,15 +21,13 @@ from seedfree.engine.http import (
     check_positive,
     check_price,
     check_temperature,
-    check_url,
-    find_key,
-    host_of,
     json_request,
-    keep_key,
     raise_fault,
     read_object,
     send_once,
 )
+from seedfree.engine.keys import find_key, keep_key
+from seedfree.engine.places import check_url, host_of
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError
@@ -98,6 +96,8 @@ class OpenAICompatibleGenerator:
         headers: Sent along, for gateways. They are kept as secret as the key.
         identity: Names the model in the ledger and on every row. By default made from provider, URL
             and model.
+        allow_http: Lets the key travel over plain http to a server in a private network, where
+            everyone in that network may read it.
 
     Raises:
         ConfigError: A setting is wrong, or a key would travel over plain http.
@@ -115,9 +115,11 @@ class OpenAICompatibleGenerator:
     tokens_per_minute: float | None = None
     headers: Mapping[str, str | SecretStr] = field(default_factory=dict, repr=False, compare=False)
     identity: str = ""
+    allow_http: bool = False
 
     operational: ClassVar[frozenset[str]] = frozenset(
         {
+            "allow_http",
             "api_key",
             "base_url",
             "headers",
@@ -157,7 +159,7 @@ class OpenAICompatibleGenerator:
         # and plain http passes as if it were https.
         host = httpx.URL(check_url(re.sub(r"\Ahttp://", "https://", str(url)))).host
         if self.api_key or self.headers or host in _KEYS:
-            check_url(url)
+            check_url(url, allow_http=self.allow_http)
         url = url.rstrip("/").removesuffix("/chat/completions")
         if _VERSIONED.search(httpx.URL(url).path):
             return url

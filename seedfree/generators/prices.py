@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from seedfree.engine.http import is_loopback
+from seedfree.engine.places import is_loopback
 from seedfree.records import Usage
 
 __all__ = ["TERMS", "TokenPrice", "price_of", "terms_of"]

@@ -26,6 +26,7 @@ from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
+from seedfree.engine.places import published
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, SeedfreeError
@@ -567,7 +568,7 @@ class _Execution:
         text = dataset_card(
             Dataset(publication.kept),
             language=self._stages.language,
-            generator=identity(generator),
+            generator=published(identity(generator)),
             terms=str(getattr(generator, "terms", "")),
             status=status,
             counts={
@@ -583,7 +584,8 @@ class _Execution:
             "status": status,
             "size": self._options.size,
             "diversity": self._searches,
-            "settings": self._settings,
+            # The folder may be published, and the ledger has the settings as they are.
+            "settings": json.loads(published(json.dumps(self._settings))),
             "fingerprint": fingerprint(self._settings),
         }
         publish(self._options.out, publication, text, manifest)

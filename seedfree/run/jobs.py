@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seedfree._seeds import digest
+from seedfree.engine.loop import outcome
+from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
 from seedfree.engine.stages import piece
@@ -144,7 +146,7 @@ def _row(
         topic=item.topic or topic.text,
         topic_kind=item.topic_kind or topic.kind,
         source=item.source if item.source.kind != "topic" else context.source,
-        generator=item.generator or identity(generator),
+        generator=item.generator or published(identity(generator)),
         context=context,
     )
     return Row((job.round, digest(session.seed, filled.id)), filled)
@@ -201,7 +203,7 @@ async def rejection(
         if inspect.isawaitable(reason):
             waiting = left.pop(0)
             with _named(waiting):
-                reason = _reason(await reason)
+                reason = _reason(await outcome(reason))
         if reason is not None:
             return str(reason)
     return None

@@ -20,6 +20,7 @@ from seedfree._seeds import seeded
 from seedfree.engine.batch import Replies, generate_all
 from seedfree.errors import StopRunError
 from seedfree.generators.claude import ClaudeGenerator
+from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.records import Prompt
 from tests.engine.provider import LLM, SCHEMA, Server, error, good, transport
 from tests.fakes import FakeClock
@@ -51,9 +52,11 @@ PASSING: dict[str, Callable[[], httpx.Response]] = {
     "error in a 200": lambda: httpx.Response(200, json=_OVERLOADED),
 }
 every_passing_fault = pytest.mark.parametrize("fault", PASSING)
+# Where nothing has ever answered, it is asked less often.
+every_fault_of_a_server = pytest.mark.parametrize("fault", sorted({*PASSING} - {"no connection"}))
 
 
-@every_passing_fault
+@every_fault_of_a_server
 def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_next_run(
     tmp_path: Path, fault: str
 ) -> None:
@@ -71,6 +74,37 @@ def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_
     assert len(set(clock.slept)) == 7
     (reply,) = _ask(lambda _: good("at last"), tmp_path)
     assert reply.text == "at last" and reply.error is None
+
+
+def test_a_server_that_is_not_there_stops_the_run_in_seconds(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with pytest.raises(StopRunError, match="127.0.0.1: no connection.*base_url"):
+        _ask(lambda _: PASSING["no connection"](), tmp_path, n=3, clock=clock)
+    assert sum(clock.slept) <= 3
+
+
+def test_a_request_under_way_goes_to_the_server_that_came_up_elsewhere(tmp_path: Path) -> None:
+    class Restarted(OpenAICompatibleGenerator):
+        def request(self, prompt: Prompt) -> httpx.Request:
+            request = super().request(prompt)
+            ports.append(ports[-1] + 1)
+            return httpx.Request("POST", request.url.copy_with(port=ports[-1]), json={"a": 1})
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        return good() if request.url.port == 3 else _raise(httpx.ReadError("it died"))
+
+    ports = [0]
+    llm = Restarted("http://127.0.0.1:1/v1", "m")
+    (reply,) = generate_all(
+        llm, [Prompt("a")], tmp_path, clock=FakeClock(), transport=transport(serve)
+    )
+    assert reply.text == "hello"
+
+
+def test_a_server_that_has_answered_may_come_up_again(tmp_path: Path) -> None:
+    answers = iter([good, *[PASSING["no connection"]] * 7, good])
+    first, second = _ask(lambda _: next(answers)(), tmp_path, n=2)
+    assert first.text == second.text == "hello"
 
 
 @every_passing_fault

@@ -9,23 +9,25 @@ import logging
 import resource
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedfree.engine.connections import MAX_BODY, open_files
 from seedfree.engine.http import (
-    MAX_BODY,
     Answer,
     Transport,
-    check_url,
     classify,
     explain,
-    open_files,
+    json_request,
     retry_after,
 )
+from seedfree.engine.places import check_url
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError
 
 
@@ -254,6 +256,105 @@ def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
     with pytest.raises(RequestError, match="larger than 32 MiB"):
         _ask(wire, head + bomb)
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_body_that_is_compressed_twice_is_refused(wire: Wire, layers: int) -> None:
+    body = b"\0" * 1000
+    for _ in range(layers):
+        body = gzip.compress(body)
+    codings = b", ".join([b"gzip"] * layers)
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: %b\r\ncontent-length: %d\r\n\r\n"
+    with pytest.raises(RetryableError, match="gzip, gzip"):
+        _ask(wire, head % (codings, len(body)) + body)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate", "raw deflate", "identity"])
+def test_every_coding_that_is_asked_for_is_read(wire: Wire, coding: str) -> None:
+    coded = {
+        "deflate": zlib.compress(b"hello"),
+        "raw deflate": zlib.compress(b"hello")[2:-4],
+        "identity": b"hello",
+    }
+    body = coded.get(coding, gzip.compress(b"hello"))
+    name = coding.split()[-1].encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: %b\r\ncontent-length: %d\r\n\r\n"
+    assert _ask(wire, head % (name, len(body)) + body).body == b"hello"
+
+
+def test_a_cut_compressed_body_is_retryable(wire: Wire) -> None:
+    body = gzip.compress(b"hello")[:-9]
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    with pytest.raises(RetryableError, match="cut off"):
+        _ask(wire, head % len(body) + body)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_reply_that_nobody_asked_for_answers_no_request(late: bool) -> None:
+    """Every connection answers its first request twice, at once or while it is idle."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(2)
+            assert b"content-length: 2" in head.lower()
+            reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n" + body
+            writer.write(reply)
+            if late:
+                await asyncio.wait_for(idle.wait(), 10)
+            writer.write(reply)
+            await writer.drain()
+            sent.set()
+            await reader.read()
+
+    async def work() -> list[bytes]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        transport, bodies = Transport(), []
+        for body in (b"00", b"11", b"22"):
+            idle.clear(), sent.clear()
+            bodies.append((await transport.send(httpx.Request("POST", url, content=body))).body)
+            idle.set()
+            await sent.wait()
+        await transport.close()
+        await asyncio.gather(*served)
+        server.close()
+        return bodies
+
+    served: list[Any] = []
+    idle, sent = asyncio.Event(), asyncio.Event()
+    # A connection that is used again ends no wait.
+    assert asyncio.run(asyncio.wait_for(work(), 10)) == [b"00", b"11", b"22"]
+
+
+def test_a_refused_tls_handshake_stops_the_run_and_is_named(wire: Wire) -> None:
+    plain = wire.url.replace("http:", "https:")
+    with pytest.raises(StopRunError, match="127.0.0.1: no TLS connection: .*base_url"):
+        _ask(wire, b"HTTP/1.1 400 Bad Request\r\n\r\n", plain)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_no_proxy_for_this_machine(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, name: str, host: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    url = wire.url.replace("127.0.0.1", host)
+    assert _ask(wire, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", url).body == b"hi"
+
+
+def test_no_key_goes_through_a_proxy_in_the_clear(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", wire.url.removesuffix("/v1"))
+    request = json_request("http://10.1.2.3/v1", {}, {"authorization": "Bearer k"}, 1.0)
+
+    async def send() -> None:
+        await Transport().send(request)
+
+    with pytest.raises(StopRunError, match="10.1.2.3: .*proxy.*NO_PROXY"):
+        asyncio.run(send())
 
 
 def test_a_refused_connection_is_retryable() -> None:

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -188,6 +189,9 @@ def _others(remaining: str, reset: str) -> dict[str, str]:
     return {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
 
 
+HOUR_LATER = datetime.fromtimestamp(NOW + 3600, UTC)
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -207,6 +211,12 @@ def _others(remaining: str, reset: str) -> dict[str, str]:
         (_others("0", "nan"), 0),
         (_others("none", "12"), 0),
         ({"x-ratelimit-remaining": "0"}, 0),
+        # Numbers of thousands of digits say nothing.
+        (_others("9" * 5000, "12"), 0),
+        (_others("0" * 5000, "9" * 5000), 0),
+        (_openai("tokens", "0", "9" * 5000 + "h"), 0),
+        # The server's clock is an hour ahead of this machine's.
+        ({**_others("0", f"{NOW + 3607:.0f}"), "date": format_datetime(HOUR_LATER, True)}, 7),
         ({"x-ratelimit-limit-requests": "0", "content-type": "text/html"}, 0),
     ],
 )

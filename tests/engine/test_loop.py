@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,48 @@ def test_a_component_that_exits_ends_its_call_and_not_the_loop(
     with pytest.raises(type(wrong)):
         small_pipeline(sf.FunctionGenerator(leave)).run(size=2, out=tmp_path / "left")
     assert small_pipeline().run(size=2, out=tmp_path / "next").status == "complete"
+
+
+@pytest.mark.parametrize(
+    "signal_of_asyncio",
+    [StopIteration, StopAsyncIteration, GeneratorExit, asyncio.CancelledError, CancelledError],
+)
+def test_what_steers_generators_and_tasks_is_an_error_like_every_other(
+    tmp_path: Path, signal_of_asyncio: type[BaseException]
+) -> None:
+    def plain(prompt: Prompt) -> Reply:
+        raise signal_of_asyncio("no more")
+
+    replies = sf.generate_all(sf.FunctionGenerator(plain), [Prompt("a"), Prompt("b")], tmp_path)
+    assert [signal_of_asyncio.__name__ in str(reply.error) for reply in replies] == [True, True]
+
+
+def test_a_coroutine_that_cancels_itself_is_an_error_like_every_other(tmp_path: Path) -> None:
+    async def cancelled(prompt: Prompt) -> Reply:
+        raise asyncio.CancelledError("no more")
+
+    (reply,) = sf.generate_all(sf.FunctionGenerator(cancelled), [Prompt("a")], tmp_path)
+    assert "CancelledError" in str(reply.error)
+
+
+@pytest.mark.parametrize(("end", "status"), [("sys.exit(7)", 7), ("1 / 0", 1), ("pass", 0)])
+def test_a_child_that_a_component_forks_ends(tmp_path: Path, end: str, status: int) -> None:
+    """Runs in a fresh process: this one has threads, and a fork copies the locks they hold."""
+    code = f"""
+import os, sys
+import seedfree as sf
+def forks(prompt):
+    child = os.fork()
+    if child == 0:
+        {end}
+        return ""
+    return str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+(reply,) = sf.generate_all(sf.FunctionGenerator(forks), [sf.Prompt("a")], {str(tmp_path)!r})
+print(reply.text)
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(status), done.stderr
 
 
 def test_calls_that_never_end_leave_a_thread_to_those_that_follow() -> None:

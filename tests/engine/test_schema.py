@@ -89,6 +89,8 @@ def _field(schema: object) -> Schema:
         (Bare.model_json_schema(), "items"),
         ({"type": "array", "items": {"type": "string"}}, "not an object"),
         (_field(True), "x is not an object"),
+        (_field({"allOf": [True]}), "x uses allOf"),
+        (_field({"allOf": [None]}), "x uses allOf"),
         ({}, "accepts anything"),
     ],
 )

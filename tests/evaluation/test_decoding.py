@@ -118,6 +118,12 @@ def test_settings_of_the_generator_come_first_and_are_named_too():
     assert PAPER.left_out(own, Prompt("ถาม")) == ("temperature", "repetition_penalty")
 
 
+@pytest.mark.parametrize("value", [0.0, 0.123, 0.5, 1.0, 2.0])
+def test_no_value_that_is_sent_is_named_as_left_out(value):
+    decoding = Decoding(temperature=value, top_p=value / 2 or 1.0, repetition_penalty=value or 1.5)
+    assert decoding.left_out(llamacpp(), Prompt("ถาม")) == ()
+
+
 def test_a_function_is_given_all():
     assert PAPER.left_out(FunctionGenerator(lambda prompt: "", name="f"), Prompt("ถาม")) == ()
 

@@ -12,6 +12,7 @@ from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.languages import Language
 from seedfree.records import Instruction, Message, Reply
+from tests.fakes import small_pipeline
 
 ROW = Instruction(
     "closed_qa", "ลอยกระทงตรงกับวันใด", "วันเพ็ญเดือนสิบสอง", input="ลอยกระทงจัดในวันเพ็ญเดือนสิบสอง"
@@ -210,3 +211,18 @@ def test_one_warning_for_all_kin(caplog):
         assert warn_of_kin("claude-a", ["claude-b", "gpt-5", "claude-c", "claude-b"])
     assert len(caplog.records) == 1
     assert "claude-b, claude-c" in caplog.text and "gpt" not in caplog.text
+
+
+def test_a_judges_own_llm_may_be_bound_and_closed_by_coroutines(tmp_path):
+    calls = []
+
+    class Own(FunctionGenerator):
+        async def bind(self, session):
+            calls.append("bound")
+
+        async def close(self):
+            calls.append("closed")
+
+    judge = JudgeFilter(generator=Own(lambda _: '{"reasons": "good", "score": 9}', name="judge"))
+    small_pipeline(filters=[judge]).run(size=2, out=tmp_path)
+    assert calls == ["bound", "closed"]

@@ -153,6 +153,17 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+@pytest.mark.parametrize("length", [1, 1999, 2000, 2001, 2002, 3001, 4500, 8000])
+def test_what_must_be_repeated_is_never_longer_than_llama_takes(length: int) -> None:
+    text = {"type": "string", "minLength": length, "maxLength": length}
+    made = grammar(_object({"a": text}))
+    (rule,) = re.findall(r"root ::= .*", made)
+    repeats = [[int(n) for n in r.split(",")] for r in re.findall(r"char\{([\d,]+)\}", rule)]
+    assert all(repeat[0] < 2000 for repeat in repeats)
+    assert 1 + sum(repeat[0] for repeat in repeats) == length
+    assert 1 + sum(repeat[-1] for repeat in repeats) == length
+
+
 def test_an_open_or_recursive_schema_is_refused() -> None:
     with pytest.raises(ConfigError, match="leaves its keys open"):
         grammar({"type": "object", "properties": {}})
