@@ -29,6 +29,7 @@ from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import Clock, Threads, outcome
 from seedfree.engine.names import upgraded
+from seedfree.engine.places import published
 from seedfree.engine.request import BYTES_PER_TOKEN, Request, identity, over_http
 from seedfree.engine.schema import find_json
 from seedfree.engine.stages import Stages, piece
@@ -324,7 +325,7 @@ class RunSession:
         self._check()
         # Its price is counted from the ledger, which must know what was asked.
         piece().paid = True
-        asked = {"generator": identity(request.llm), "stage": piece().stage}
+        asked = {"generator": published(identity(request.llm)), "stage": piece().stage}
         await self._ledger.append(Entry("request", request.key, request.sent, headers=asked))
 
         async def send(slot: Slot) -> Reply:
@@ -440,7 +441,7 @@ class RunSession:
         Args:
             generators: Those that the run may ask beside its own.
         """
-        known = {identity(llm): llm for llm in (*generators, self._generator)}
+        known = {published(identity(llm)): llm for llm in (*generators, self._generator)}
         asked = {entry.key: entry for entry in self._ledger.entries("request")}
         for entry in self._ledger.entries("reply"):
             request = asked.get(entry.key, entry)
@@ -469,7 +470,7 @@ class RunSession:
                 estimate = Usage(
                     len(sent) // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN
                 )
-        price, model = self._prices[id(llm)], identity(llm)
+        price, model = self._prices[id(llm)], published(identity(llm))
         stage = piece().stage if stage is None else stage
         estimated = self.tally.add(usage, estimate, price, model=model, stage=stage)
         if estimated and not self._estimated:

@@ -147,7 +147,7 @@ def test_no_diversity_filter_is_none_or_an_empty_list(tmp_path: Path) -> None:
     [
         ([sf.ExactDiversityFilter(), object()], "object is not a DiversityFilter"),
         ([sf.ExactDiversityFilter], "holds the class ExactDiversityFilter"),
-        ("exact", "str is not a DiversityFilter"),
+        ("exact", "'exact' is no DiversityFilter"),
         ([None], "NoneType is not a DiversityFilter"),
     ],
 )

@@ -309,7 +309,7 @@ def test_broken_characters_are_characters(language, mode):
         (([], []), {}, "None of 0 references has any text"),
         ((["a", "b"], [None, " "]), {}, "None of 2 references has any text"),
         ((["a"], ["a"]), {"mode": "Paper"}, "Unknown mode 'Paper'. Known: segmented, paper."),
-        ((["a"], ["a"]), {"language": "Thaii"}, "Unknown language 'Thaii'. Did you mean 'thai'"),
+        ((["a"], ["a"]), {"language": "Thaii"}, "Unknown language 'Thaii'. Did you mean 'Thai'"),
         ((["a"], ["a"]), {"tasks": ["a", "b"]}, "2 tasks for 1 references"),
         ((["a"], ["a"]), {"sources": []}, "0 sources for 1 references"),
         ((["a"], ["a"]), {"cut_off": [True, True]}, "2 cut_off for 1 references"),
