@@ -109,7 +109,7 @@ def __getattr__(name: str) -> Any:
         warnings.warn(f"sf.{name} is now sf.{new}", DeprecationWarning, stacklevel=2)
         return getattr(import_module(_HOME[new]), new)
     if name not in _HOME:
-        from seedfree._options import did_you_mean
+        from seedfree.errors import did_you_mean
 
         meant = did_you_mean(name, _HOME)
         raise AttributeError(f"module 'seedfree' has no attribute {name!r}. {meant}".rstrip(". "))

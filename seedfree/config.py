@@ -24,8 +24,7 @@ import yaml
 
 import seedfree
 from seedfree._files import utf8_text
-from seedfree._options import did_you_mean
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, did_you_mean
 from seedfree.languages import Language
 from seedfree.pipeline import Pipeline
 

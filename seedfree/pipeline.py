@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import seedfree
-from seedfree._options import did_you_mean
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.session import identity, ready
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, did_you_mean
 from seedfree.filters import default_filters
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.prices import price_of

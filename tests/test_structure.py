@@ -20,7 +20,7 @@ from seedfree import errors
 FLOORS = """
 _version _seeds text
 errors
-records _files _options
+records _files
 readers languages _plots
 dataset protocols
 card engine

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from seedfree._options import check_types
 from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sections, opening
 from seedfree.engine.http import check_positive
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.records import Context, Source, Topic
 from seedfree.text import letters_and_digits
 

@@ -20,13 +20,12 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from seedfree._options import check_types
 from seedfree._seeds import seeded
 from seedfree._version import __version__
 from seedfree.contexts.sections import Section, check_lengths, fit, wiki_sections
 from seedfree.engine.http import Answer, Transport, check_positive, explain, retry_after
 from seedfree.engine.loop import Clock
-from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError
+from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session
 from seedfree.records import Context, Source, Topic

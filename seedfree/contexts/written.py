@@ -8,11 +8,10 @@ from string import Template
 
 from pydantic import BaseModel, Field
 
-from seedfree._options import check_types
 from seedfree._seeds import balanced, seeded
 from seedfree.engine.http import check_positive
 from seedfree.engine.schema import parse
-from seedfree.errors import ConfigError, InvalidReplyError
+from seedfree.errors import ConfigError, InvalidReplyError, check_types
 from seedfree.languages import Language, Style
 from seedfree.protocols import Session
 from seedfree.records import Context, Prompt, Source, Topic, schema_of

@@ -25,9 +25,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seedfree._options import check_types
 from seedfree.diversity.vectors import Singles
-from seedfree.errors import ConfigError, missing_extra
+from seedfree.errors import ConfigError, check_types, missing_extra
 
 __all__ = [
     "BGEM3Encoder",

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import SecretStr
 
-from seedfree._options import check_types
 from seedfree.diversity.encoders import check_counts, in_batches
 from seedfree.diversity.vectors import Singles
 from seedfree.engine.http import (
@@ -29,7 +28,7 @@ from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import run_sync, side_by_side
 from seedfree.engine.places import check_url, host_of
-from seedfree.errors import ConfigError, EncoderError, RetryableError
+from seedfree.errors import ConfigError, EncoderError, RetryableError, check_types
 
 __all__ = ["OpenAICompatibleEncoder"]
 

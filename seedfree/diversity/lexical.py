@@ -17,9 +17,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from seedfree._options import check_types
 from seedfree.diversity.vectors import Ints
-from seedfree.errors import ConfigError, missing_extra
+from seedfree.errors import ConfigError, check_types, missing_extra
 from seedfree.records import Instruction, Selection
 from seedfree.text import squeeze
 

@@ -22,7 +22,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from seedfree._files import is_file
-from seedfree._options import check_types
 from seedfree.dataset import Dataset
 from seedfree.diversity.calibration import (
     ALTERNATIVES,
@@ -37,7 +36,7 @@ from seedfree.diversity.index import RunIndex, check_index, check_threshold, gre
 from seedfree.diversity.lexical import check_fields
 from seedfree.diversity.store import StoredVectors, VectorStore
 from seedfree.diversity.vectors import Floats, Singles
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Encoder, Session
 from seedfree.records import Instruction, Selection

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
-from seedfree._options import check_types
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree._options import check_types
 from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import identity
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Generator, Session
 from seedfree.records import Context, Instruction, Prompt, schema_of

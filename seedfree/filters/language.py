@@ -18,8 +18,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from seedfree._options import check_types
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction

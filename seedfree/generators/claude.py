@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import SecretStr
 
-from seedfree._options import check_types
 from seedfree.engine.http import (
     Price,
     check_positive,
@@ -23,7 +22,7 @@ from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.places import check_url, is_loopback
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.usage import usage_of
-from seedfree.errors import ConfigError, RetryableError
+from seedfree.errors import ConfigError, RetryableError, check_types
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import joined_text, mapping, string
 from seedfree.records import Prompt, Reply

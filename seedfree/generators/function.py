@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from seedfree._options import check_types
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.generators.prices import TERMS
 from seedfree.records import Prompt, Reply
 

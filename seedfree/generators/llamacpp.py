@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import httpx
 from filelock import FileLock
 
-from seedfree._options import check_types
 from seedfree.engine.http import (
     check_temperature,
     json_request,
@@ -27,7 +26,7 @@ from seedfree.engine.http import (
     send_once,
 )
 from seedfree.engine.usage import token_count
-from seedfree.errors import ConfigError, RetryableError, missing_extra
+from seedfree.errors import ConfigError, RetryableError, check_types, missing_extra
 from seedfree.generators.grammar import grammar
 from seedfree.generators.llamacpp_process import Server
 from seedfree.generators.prices import TERMS

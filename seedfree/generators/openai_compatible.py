@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 import httpx
 from pydantic import SecretStr
 
-from seedfree._options import check_types
 from seedfree.engine.http import (
     Price,
     check_positive,
@@ -30,7 +29,7 @@ from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.places import check_url, host_of
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.engine.usage import usage_of
-from seedfree.errors import ConfigError, RetryableError
+from seedfree.errors import ConfigError, RetryableError, check_types
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import (
     chat_messages,

@@ -21,8 +21,7 @@ from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from seedfree._options import did_you_mean
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, did_you_mean
 from seedfree.languages.checks import faults
 from seedfree.languages.segment import segment
 from seedfree.records import Example, Instruction

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from seedfree._options import did_you_mean
+from seedfree.errors import did_you_mean
 from seedfree.languages.segment import SEGMENTERS
 from seedfree.text import script_of
 

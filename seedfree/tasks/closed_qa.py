@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seedfree._options import check_types
+from seedfree.errors import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Example, Instruction, Prompt, schema_of

@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree._options import check_types
-from seedfree.errors import ConfigError
+from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of

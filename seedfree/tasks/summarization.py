@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedfree._options import check_types
+from seedfree.errors import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
