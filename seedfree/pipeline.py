@@ -98,7 +98,7 @@ class Pipeline:
             _needs(each, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
         _check_encoders(self._diversity)
         _check_tasks(self.tasks)
-        _check_models(self._models)
+        _check_models(self._stages().generators())
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
             raise ConfigError("contexts is empty", hint=hint)
@@ -270,15 +270,9 @@ class Pipeline:
         if not isinstance(budget_usd, (int, float)) or not 0 < budget_usd < math.inf:
             hint = "It is an amount in US dollars, or None."
             raise ConfigError(f"budget_usd is {budget_usd!r}", hint=hint)
-        if any(price_of(model) is None for model in self._models):
+        if any(price_of(model) is None for model in self._stages().generators()):
             hint = "Pass price=(input, output) to the generator."
             raise ConfigError("budget_usd needs the model's price", hint=hint)
-
-    @property
-    def _models(self) -> list[Generator]:
-        """Returns the LLM and those that judges bring along."""
-        judges = [getattr(each, "generator", None) for each in self.filters]
-        return [self.generator, *(judge for judge in judges if judge is not None)]
 
     @property
     def _diversity(self) -> list[DiversityFilter]:

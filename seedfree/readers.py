@@ -211,8 +211,8 @@ def _message(turn: object, number: int) -> Message:
     if speaker.lower() not in _ROLES:
         known = ", ".join(_ROLES)
         raise ConfigError(f"turn {number} is by {speaker[:40]!r}, not by one of {known}")
-    said = _joined(turn.get(content), number)
-    return Message(_ROLES[speaker.lower()], _text(said, f"{content} of turn {number}"))
+    text = _joined(turn.get(content), number)
+    return Message(_ROLES[speaker.lower()], _text(text, f"{content} of turn {number}"))
 
 
 def _joined(content: Any, number: int) -> Any:

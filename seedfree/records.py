@@ -258,13 +258,13 @@ class Prompt:
         return cast("Mapping[str, Any] | None", self.schema)
 
 
-# No request has more tokens, whatever a server says.
-_MOST_TOKENS = 10**8
+# No model reads or writes as many for one request. A larger count is a server's mistake.
+_MOST_TOKENS = 10_000_000
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the provider counted them, 0 to 100 million each."""
+    """Tokens as the provider counted them, 0 to 10 million each."""
 
     input_tokens: int = 0
     output_tokens: int = 0

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
+from seedfree.engine.gate import piece
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession
-from seedfree.engine.stages import piece
 from seedfree.errors import RequestError, SeedfreeError
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Topic, altered

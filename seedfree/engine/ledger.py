@@ -271,12 +271,12 @@ class Ledger:
         """Returns the entry that says what the run was made with: always the first."""
         return self._read(0) if self._length else None
 
-    def entries(self, kind: str) -> Iterator[Entry]:
-        """Yields the entries of a kind in the order in which they were kept."""
+    def entries(self, *kinds: str) -> Iterator[Entry]:
+        """Yields the entries of some kinds in the order in which they were kept."""
         before = START
         try:
             for row in self._reads.execute(_ALL_ROWS):
-                if row[1] == kind:
+                if row[1] in kinds:
                     yield entry_of(row, before)
                 before = row[6]
         except Exception as error:
@@ -417,9 +417,8 @@ class Ledger:
                 f"{folder} holds no ledger.sqlite", hint="Name the folder of an earlier run."
             )
         with Ledger(folder) as ledger:
-            for kind in sorted(_ANSWERS):
-                for entry in ledger.entries(kind):
-                    yield replace(entry, key=upgraded(entry.key))
+            for entry in ledger.entries(*_ANSWERS):
+                yield replace(entry, key=upgraded(entry.key))
 
     @staticmethod
     def reader(folder: str | Path) -> LedgerReader:

@@ -13,6 +13,7 @@ import functools
 import inspect
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
 from seedfree.engine.connections import open_files
+from seedfree.engine.gate import REJECTED_HINT, Gate, piece
 from seedfree.engine.http import Answer, Transport
 from seedfree.engine.ledger import Entry, Ledger
 from seedfree.engine.limits import Limits, Slot
@@ -32,7 +34,6 @@ from seedfree.engine.names import upgraded
 from seedfree.engine.places import published
 from seedfree.engine.request import BYTES_PER_TOKEN, Request, identity, over_http
 from seedfree.engine.schema import find_json
-from seedfree.engine.stages import Stages, piece
 from seedfree.engine.usage import Price, Tally, usage_in
 from seedfree.errors import (
     InvalidReplyError,
@@ -83,11 +84,11 @@ class RunSession:
 
     Attributes:
         requests: Requests that this process has sent.
-        stages: Let work begin, and count what became of it.
+        gate: Lets work begin, and counts what became of it.
         stopped: Why nothing more is sent, once that is so.
         tally: What the run has used, by its ledger.
-        answered: Requests and tokens of the replies that its rows rest on. They are the same
-            however often it was stopped, and whatever had to be asked twice.
+        answered: `requests`, `input_tokens` and `output_tokens` of the replies that its rows rest
+            on. They are the same however often it was stopped, and whatever had to be asked twice.
     """
 
     def __init__(
@@ -123,9 +124,9 @@ class RunSession:
         # Numbers of the entries that are in the tally.
         self._counted: set[int] = set()
         self._estimated = False
-        self.answered = Tally()
+        self.answered: Counter[str] = Counter()
         self._answered: set[str] = set()
-        self.stages = Stages(self._stop)
+        self.gate = Gate(self._stop)
         self._limits: dict[str, Limits] = {}
         self._transport = transport or Transport(connections=self.concurrency)
         self._threads = Threads(self.concurrency)
@@ -222,8 +223,7 @@ class RunSession:
             reply = await self._kept(key)
             if reply is not None:
                 with contextlib.suppress(RetryableError, StopRunError):
-                    self._read(self._generator, reply)
-                    self._count(self._generator, reply)
+                    self._take(self._generator, reply)
                     _BEHIND.get([]).append(key)
 
     async def _kept(self, key: str) -> Entry | None:
@@ -286,8 +286,7 @@ class RunSession:
                 if reply.error is not None and not own:
                     continue
                 entry = kept if own else await self._ledger.append(kept)
-                self._note(entry, reply)
-                self._count(llm, entry, request.sent)
+                self._settle(llm, entry, reply, len(request.sent))
                 _BEHIND.get([]).append(entry.key)
                 return altered(reply, entry=entry.n)
         reply = await self._once(request.key, lambda: self._ask(request))
@@ -388,9 +387,7 @@ class RunSession:
             Entry("reply", request.key, answer.body, answer.status, headers)
         )
         self._rejections = 0
-        # Before it is read: an error inside a success, which is classified there, is paid for too.
-        self._count(request.llm, entry, request.sent)
-        reply = self._read(request.llm, entry)
+        reply = self._take(request.llm, entry, len(request.sent))
         limits.succeeded(slot, reply.usage.input_tokens + reply.usage.output_tokens, fields)
         return reply
 
@@ -415,25 +412,34 @@ class RunSession:
         if self._rejections == _REJECTIONS:
             self.stopped = StopRunError(
                 f"{_REJECTIONS} requests in a row were rejected: {error.message}",
-                hint="Change what the provider does not take; for servers without JSON schemas, "
-                'structured="json_object" or "prompt".',
+                hint=REJECTED_HINT,
             )
         text = str(error) if error.hint else error.message
         entry = await self._ledger.append(
             Entry("reply", request.key, text.encode(), error.status or 400)
         )
-        self._count(request.llm, entry, request.sent)
-        return self._read(request.llm, entry)
+        return self._take(request.llm, entry)
 
-    def _read(self, llm: Generator, entry: Entry) -> Reply:
-        reply = read(llm, entry)
-        self._note(entry, reply)
+    def _take(self, llm: Generator, entry: Entry, sent: int = 0) -> Reply:
+        """Reads a kept answer and counts it.
+
+        Args:
+            sent: Bytes of what it answers, for servers that report no usage.
+        """
+        try:
+            reply = read(llm, entry)
+        except (RetryableError, StopRunError):  # an error inside a success may be billed, too
+            self._count(llm, entry, None, sent)
+            raise
+        self._settle(llm, entry, reply, sent)
         return reply
 
-    def _note(self, entry: Entry, reply: Reply) -> None:
+    def _settle(self, llm: Generator, entry: Entry, reply: Reply, sent: int) -> None:
+        """Counts a reply that rows rest on."""
+        self._count(llm, entry, reply, sent)
         if entry.key not in self._answered:
             self._answered.add(entry.key)
-            self.answered.add(reply.usage, reply.usage, None, model="", stage="")
+            self.answered.update(requests=1, **asdict(reply.usage))
 
     def count_kept(self, generators: Iterable[Generator]) -> None:
         """Counts every reply of the ledger, whether or not it will be asked for again.
@@ -442,19 +448,32 @@ class RunSession:
             generators: Those that the run may ask beside its own.
         """
         known = {published(identity(llm)): llm for llm in (*generators, self._generator)}
-        asked = {entry.key: entry for entry in self._ledger.entries("request")}
-        for entry in self._ledger.entries("reply"):
-            request = asked.get(entry.key, entry)
-            llm = known.get(request.headers.get("generator", ""), self._generator)
-            self._count(llm, entry, request.body, request.headers.get("stage", ""))
+        asked: dict[str, tuple[str, str, int]] = {}
+        for entry in self._ledger.entries("request", "reply"):
+            if entry.kind == "request":
+                headers = entry.headers
+                origin = headers.get("generator", ""), headers.get("stage", "")
+                asked[entry.key] = (*origin, len(entry.body))
+                continue
+            name, stage, sent = asked.get(entry.key, ("", "", 0))
+            llm, reply = known.get(name, self._generator), None
+            with contextlib.suppress(RetryableError, StopRunError):
+                reply = read(llm, entry)
+            self._count(llm, entry, reply, sent, stage)
 
     def _count(
-        self, llm: Generator, entry: Entry, sent: bytes = b"", stage: str | None = None
+        self,
+        llm: Generator,
+        entry: Entry,
+        reply: Reply | None,
+        sent: int,
+        stage: str | None = None,
     ) -> None:
         """Counts a kept answer, once.
 
         Args:
-            sent: What it answers, for servers that report no usage.
+            reply: What was read of it; `None` for an error inside a success.
+            sent: Bytes of what it answers, for servers that report no usage.
             stage: That asked for it; by default the one under way.
         """
         if entry.n in self._counted:
@@ -464,12 +483,14 @@ class RunSession:
             self._prices[id(llm)] = self._price_of(llm)
         usage, estimate = Usage(), Usage()
         if entry.status < 400:  # a rejection costs nothing
-            usage, text = _usage(llm, entry)
-            # A function's own figures are taken as they are. A failure without any was not billed.
-            if (over_http(llm) or usage == Usage()) and text is not None:
-                estimate = Usage(
-                    len(sent) // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN
-                )
+            if reply is None or reply.error is not None:
+                usage = usage_in(entry.body)  # a failure without any was not billed
+            else:
+                usage = reply.usage
+                # A function's own figures are taken as they are.
+                if over_http(llm) or usage == Usage():
+                    written = len(reply.text.encode())
+                    estimate = Usage(sent // BYTES_PER_TOKEN, written // BYTES_PER_TOKEN)
         price, model = self._prices[id(llm)], published(identity(llm))
         stage = piece().stage if stage is None else stage
         estimated = self.tally.add(usage, estimate, price, model=model, stage=stage)
@@ -537,15 +558,6 @@ def _check_of(prompt: Prompt) -> Callable[[str], object]:
 def _check_text(text: str) -> None:
     if not text.strip():
         raise InvalidReplyError("The reply is empty")
-
-
-def _usage(generator: Generator, entry: Entry) -> tuple[Usage, str | None]:
-    """Returns the tokens that an answer reports, and its text; `None` for a failure."""
-    with contextlib.suppress(RetryableError, StopRunError):
-        reply = read(generator, entry)
-        if reply.error is None:
-            return reply.usage, reply.text
-    return usage_in(entry.body), None
 
 
 def read(generator: Generator, entry: Entry) -> Reply:

@@ -13,8 +13,6 @@ from seedfree.records import Usage
 
 __all__ = ["Price", "Tally", "token_count", "usage_in", "usage_of"]
 
-# No model reads or writes as many for one request. A larger count is a server's mistake.
-_MOST_TOKENS = 10_000_000
 # Anthropic counts each of them apart, and only together they are the prompt.
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
@@ -61,7 +59,6 @@ class Tally:
         Returns:
             Whether its price had to be estimated.
         """
-        usage = Usage(token_count(usage.input_tokens), token_count(usage.output_tokens))
         filled = Usage(
             usage.input_tokens or estimate.input_tokens,
             usage.output_tokens or estimate.output_tokens,
@@ -89,7 +86,7 @@ def token_count(value: object) -> int:
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
     # Not isinstance(): True is an int too.
-    return min(value, _MOST_TOKENS) if type(value) is int and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0
 
 
 def usage_of(data: object) -> Usage:

@@ -85,9 +85,9 @@ class Stages:
         return [self.generator, *(each for parts in lists for each in parts)]
 
     def generators(self) -> list[Generator]:
-        """Returns the LLMs that the run may ask: its own, and those of its components."""
-        own = (getattr(each, "generator", None) for each in self.components)
-        return [self.generator, *(each for each in own if each is not None)]
+        """Returns the LLM and those that judges bring along."""
+        judges = (getattr(each, "generator", None) for each in self.filters)
+        return [self.generator, *(judge for judge in judges if judge is not None)]
 
     def given_topics(self) -> GivenTopics | None:
         """Returns the user's topics, or those that all sources bring along; `None` for neither."""
@@ -267,7 +267,7 @@ class _Execution:
         self._started = self._clock.monotonic()
         self._tasks = stages.tasks
         self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
-        self._pool = Pool(session.workers, session.stages.piece)
+        self._pool = Pool(session.workers, session.gate.piece)
         self._topics = self._topic_stream()
         sources = zip(stages.contexts, settings["contexts"], strict=True)
         self._contexts = ContextStream(
@@ -353,7 +353,7 @@ class _Execution:
     def _losses(self) -> list[str]:
         """Returns for each stage that lost something how much of it, and why."""
         lines = []
-        for stage, counts in self._session.stages.counts().items():
+        for stage, counts in self._session.gate.counts().items():
             if counts["lost"]:
                 lost = ", ".join(f"{n} {reason}" for reason, n in counts["lost"].items())
                 lines.append(
@@ -439,7 +439,7 @@ class _Execution:
     async def _rejection(self, item: Instruction) -> str | None:
         if item.id in self._known:
             return self._known[item.id]
-        async with self._session.stages.piece("filters"):
+        async with self._session.gate.piece("filters"):
             return await rejection(self._stages.filters, item, self._session)
 
     def _select(self, block: int | None = None) -> list[int]:
@@ -531,7 +531,7 @@ class _Execution:
 
     def _stage_counts(self) -> dict[str, dict[str, Any]]:
         """Returns what each stage asked, got, lost and used."""
-        counts = self._session.stages.counts()
+        counts = self._session.gate.counts()
         for name, used in sorted(self._session.tally.by_stage.items()):
             counts[name or "reused"] = {**counts.get(name, {}), **used}
         return counts
@@ -564,7 +564,7 @@ class _Execution:
         stats = self._stats(publication)
         self._show_rows(stats.rows)
         answered = self._session.answered
-        generator, stages = self._stages.generator, self._session.stages.counts()
+        generator, stages = self._stages.generator, self._session.gate.counts()
         text = dataset_card(
             Dataset(publication.kept),
             language=self._stages.language,
@@ -572,9 +572,9 @@ class _Execution:
             terms=str(getattr(generator, "terms", "")),
             status=status,
             counts={
-                "requests": answered.requests,
-                "input tokens": answered.input_tokens,
-                "output tokens": answered.output_tokens,
+                "requests": answered["requests"],
+                "input tokens": answered["input_tokens"],
+                "output tokens": answered["output_tokens"],
             },
             drops=stats.drops,
             losses={name: counts["lost"] for name, counts in stages.items() if counts["lost"]},

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seedfree._seeds import digest
+from seedfree.engine.gate import piece
 from seedfree.engine.loop import outcome
 from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
-from seedfree.engine.stages import piece
 from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
 from seedfree.languages import Language
 from seedfree.protocols import Filter, Generator, TaskTemplate

@@ -62,7 +62,8 @@ def test_a_count_is_a_whole_number(value: object, tokens: int) -> None:
 
 
 def test_absurd_counts_are_capped_and_reasoning_is_output() -> None:
-    assert token_count(10**400) == token_count(10**4000) == 10_000_000
+    most = Usage(10_000_000, 10_000_000)
+    assert usage_of({"input_tokens": 10**400, "output_tokens": 10**4000}) == most
     total = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 100}
     assert usage_of(total) == Usage(10, 90)
     cached = {"input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": 3}

@@ -13,10 +13,14 @@ from typing import Any
 from seedfree.errors import StopRunError
 from seedfree.text import shown
 
-__all__ = ["Piece", "Stages", "piece"]
+__all__ = ["REJECTED_HINT", "Gate", "Piece", "piece"]
 
 # After so many pieces of work without one success, something is wrong that more money cannot mend.
 _LOST = 20
+REJECTED_HINT = (
+    "Change what the provider does not take; for servers without JSON schemas, "
+    'structured="json_object" or "prompt".'
+)
 # Characters of an example in a message.
 _EXAMPLE = 200
 
@@ -85,7 +89,7 @@ class _Stage:
             self.paid_for_nothing += work.paid
 
 
-class Stages:
+class Gate:
     """Lets the pieces of each stage begin.
 
     Until the first success of a stage at most 20 of its pieces are under way or lost, so that one
@@ -153,10 +157,7 @@ def _only_losses(name: str, stage: _Stage) -> StopRunError:
     words = f": {example}" if example else ""
     hint = "Change the model or the settings and run it again."
     if reason == "rejected":
-        hint = (
-            "Change what the provider does not take; for servers without JSON schemas, "
-            'structured="json_object" or "prompt".'
-        )
+        hint = REJECTED_HINT
     return StopRunError(
         f"{name}: {stage.asked} requests in a row gave nothing, {n} of them {reason}{words}",
         hint=hint,
