@@ -199,22 +199,24 @@ def begins_with(path: Path, text: str) -> bool:
         return False
 
 
-def claim_folder(folder: Path, marks: Iterable[str]) -> None:
+def claim_folder(folder: Path, marks: Iterable[str] = ()) -> None:
     """Makes sure that nothing written into a folder can lie over somebody else's files.
 
     Args:
         folder: Missing, empty but for hidden files, or one of our own.
-        marks: Names of files by which one of our own is known.
+        marks: Names of files by which one of our own is known; without any it must be new.
 
     Raises:
-        ConfigError: It holds other files.
+        ConfigError: It holds other files, or is a file.
     """
+    hint = "Choose an empty or a new folder."
     try:
         names = {name for name in os.listdir(folder) if not name.startswith(".")}
+    except NotADirectoryError:
+        raise ConfigError(f"{folder} is no folder", hint=hint) from None
     except OSError:
         return  # whoever writes there says why it cannot
     if names and names.isdisjoint(marks):
-        hint = "Choose an empty or a new folder."
         raise ConfigError(f"{folder} holds files of something else", hint=hint)
 
 

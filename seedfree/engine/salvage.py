@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedfree._files import is_file
+from seedfree._files import claim_folder, is_file
 from seedfree.engine.ledger import (
     COLUMNS,
     PAGE,
@@ -67,7 +67,7 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
     takes over its replies with `reuse=[out]`.
 
     Raises:
-        ConfigError: `folder` holds no ledger, `out` is not empty or cannot be written.
+        ConfigError: `folder` holds no ledger, `out` holds files or cannot be written.
         LedgerLockedError: A process has the run open.
         LedgerError: Nothing can be read.
     """
@@ -78,8 +78,7 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
             f"{folder} holds no ledger.sqlite", hint="Name the folder of a damaged run."
         )
     try:
-        if out.exists() and any(out.iterdir()):
-            raise ConfigError(f"{out} is not empty", hint="Name a new folder.")
+        claim_folder(out)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         with folder_lock(folder), tempfile.TemporaryDirectory(dir=out) as scratch:
             # SQLite changes the files that it opens, so it only ever sees copies.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os.path import exists
@@ -21,7 +21,6 @@ __all__ = [
     "Loss",
     "check_same",
     "dataset_digest",
-    "in_use",
     "last_checkpoint",
     "plot_losses",
     "read_info",
@@ -32,17 +31,6 @@ __all__ = [
 
 LOCK = ".lock"
 _PACKAGES = ("seedfree", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets")
-
-
-def in_use(folder: Path, *, but_for: Collection[str] = ()) -> bool:
-    """Tells whether something stands where a new folder is wanted.
-
-    Args:
-        but_for: Names of files that do not count.
-    """
-    if not folder.exists():
-        return False
-    return not folder.is_dir() or any(path.name not in but_for for path in folder.iterdir())
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seedfree._files import claim_folder
 from seedfree._seeds import seeded
 from seedfree.card import public_name
 from seedfree.errors import ConfigError
@@ -19,7 +20,7 @@ from seedfree.protocols import Generator
 from seedfree.records import Message, Reply, Usage
 from seedfree.training.base_model import BaseModel, check_packages, find_device, load, quiet
 from seedfree.training.config import QLoRAConfig
-from seedfree.training.folder import Loss, in_use, read_info
+from seedfree.training.folder import Loss, read_info
 from seedfree.training.generator import TrainedGenerator
 from seedfree.training.render import Renderer
 
@@ -232,8 +233,7 @@ class TrainedModel:
         import torch
 
         folder = Path(out)
-        if in_use(folder):
-            raise ConfigError(f"{folder} is not empty", hint="Give a new folder.")
+        claim_folder(folder)
         # It is computed in float32, and written as the base model was.
         dtype = getattr(self.base.config, "dtype", None) or torch.bfloat16
         with quiet():

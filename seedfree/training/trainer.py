@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from seedfree._files import write_atomic
+from seedfree._files import claim_folder, write_atomic
 from seedfree.card import model_card
 from seedfree.dataset import Dataset
 from seedfree.diversity.contamination import overlaps
@@ -31,7 +31,6 @@ from seedfree.training.folder import (
     LOCK,
     check_same,
     dataset_digest,
-    in_use,
     last_checkpoint,
     plot_losses,
     read_info,
@@ -133,10 +132,9 @@ class QLoRATrainer:
     def _train(self, dataset: Dataset, folder: Path, validation: Dataset | None) -> TrainedModel:
         identity = self._identity(dataset, validation)
         info = read_info(folder)
-        # A lock alone is that of a training which is just beginning, or was refused.
-        if info is None and in_use(folder, but_for=[LOCK]):
-            raise ConfigError(f"{folder} is not empty and no training", hint="Give a new folder.")
-        if info is not None:
+        if info is None:
+            claim_folder(folder)
+        else:
             check_same(info["identity"], identity, folder)
             if info["status"] == "complete":
                 return TrainedModel.open(folder, base_model=self.base_model)

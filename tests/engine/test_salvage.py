@@ -129,7 +129,7 @@ def test_what_cannot_be_salvaged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no ledger"):
         salvage(tmp_path / "nowhere", tmp_path / "out")
     fill(tmp_path / "a", 40)
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="files of something else"):
         salvage(tmp_path / "a", tmp_path / "a")
     with Ledger(tmp_path / "a"), pytest.raises(LedgerLockedError):
         salvage(tmp_path / "a", tmp_path / "out")
@@ -147,4 +147,4 @@ def test_the_command_says_what_was_saved(
     report = capsys.readouterr().out
     assert "39 entries saved" in report and "1 lost" in report
     assert main(["salvage", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
-    assert "not empty" in capsys.readouterr().err
+    assert "files of something else" in capsys.readouterr().err

@@ -368,7 +368,7 @@ def test_a_folder_of_something_else_or_in_use_is_left_alone(base, rows, tmp_path
     from filelock import FileLock
 
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="files of something else"):
         QLoRATrainer(base).train(rows, tmp_path)
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out" / ".lock"), pytest.raises(ConfigError, match="Another process"):
