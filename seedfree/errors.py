@@ -208,8 +208,9 @@ def check_types(component: Any) -> None:
 def _fits(value: object, kind: str) -> bool:
     if kind == "tuple[int, int]":
         # YAML has lists alone.
-        is_pair = isinstance(value, (tuple, list)) and len(value) == 2
-        return is_pair and all(_fits(each, "int") for each in value)  # type: ignore[attr-defined]
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            return False
+        return all(_fits(each, "int") for each in value)
     if kind == "str":
         return isinstance(value, str)
     if kind == "bool" or isinstance(value, bool):

@@ -358,32 +358,26 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
     Raises:
         TimeoutError: The time is over.
     """
+    loop, left = asyncio.get_running_loop(), seconds
+    timer: asyncio.TimerHandle
+
+    def begin() -> asyncio.TimerHandle:
+        step = min(left, _STEP)
+        return loop.call_later(step, end, loop.time() + step, step)
+
+    def end(due: float, step: float) -> None:
+        nonlocal left, timer
+        # The process did not run through a step that ends late.
+        if loop.time() - due <= _STANDSTILL:
+            left -= step
+        if left > 0:
+            timer = begin()
+        else:
+            timeout.reschedule(loop.time())
+
     async with asyncio.timeout(None) as timeout:
-        watch = _Watch(timeout, seconds)
-        watch.begin()
+        timer = begin()
         try:
             yield
         finally:
-            watch.timer.cancel()
-
-
-class _Watch:
-    """Counts the time left down, step by step."""
-
-    timer: asyncio.TimerHandle
-
-    def __init__(self, timeout: asyncio.Timeout, left: float) -> None:
-        self._loop, self._timeout, self._left = asyncio.get_running_loop(), timeout, left
-
-    def begin(self) -> None:
-        step = min(self._left, _STEP)
-        self.timer = self._loop.call_later(step, self._end, self._loop.time() + step, step)
-
-    def _end(self, due: float, step: float) -> None:
-        # The process did not run through a step that ends late.
-        if self._loop.time() - due <= _STANDSTILL:
-            self._left -= step
-        if self._left > 0:
-            self.begin()
-        else:
-            self._timeout.reschedule(self._loop.time())
+            timer.cancel()

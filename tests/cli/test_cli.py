@@ -196,5 +196,6 @@ def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_mistyped_name_is_answered_by_the_nearest() -> None:
+    mistyped = "closedqa"
     with pytest.raises(AttributeError, match="'closedqa'. Did you mean 'ClosedQA'?"):
-        getattr(sf, "closedqa")  # noqa: B009
+        getattr(sf, mistyped)

@@ -390,13 +390,15 @@ def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrenc
     assert "9000" in caplog.text and "3840" in caplog.text
 
 
-def test_an_answer_that_came_while_the_process_was_frozen_is_read() -> None:
+def test_an_answer_that_came_while_the_process_was_frozen_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def work() -> bytes:
         loop = asyncio.get_running_loop()
         running = loop.time
 
         async def answer(_: httpx.Request) -> httpx.Response:
-            loop.time = lambda: running() + 10_000  # type: ignore[method-assign]
+            monkeypatch.setattr(loop, "time", lambda: running() + 10_000)
             for _step in range(20):  # the passes of the loop in which the answer is read
                 await asyncio.sleep(0)
             return httpx.Response(200, content=b"paid for")
