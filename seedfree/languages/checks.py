@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 import unicodedata
@@ -45,6 +46,13 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
     for name in _table(data, "facets"):
         if name not in facets:
             yield _unknown(f"facets.{name}", name, facets)
+    kinds = _table(_english(), "answers")
+    for kind in _table(data, "answers"):
+        if kind not in kinds:
+            yield _unknown(f"answers.{kind}", kind, kinds)
+        for i, pattern in enumerate(_list(data["answers"], kind)):
+            if isinstance(pattern, str) and not _is_pattern(pattern):
+                yield f"answers.{kind}.{i}: not a regular expression"
     for i, style in enumerate(_list(data, "styles")):
         if isinstance(style, dict) and isinstance(style.get("prompt"), str):
             yield from _placeholders(f"styles.{i}.prompt", style["prompt"], {"topic"})
@@ -102,6 +110,14 @@ def _scripts(wanted: str) -> set[str]:
 
 def _is_phrase(value: object) -> bool:
     return not isinstance(value, str) or bool(value.strip())
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
 
 
 def _is_json(text: str) -> bool:

@@ -259,10 +259,22 @@ def test_a_fault_of_a_file_is_named(tmp_path: Path, more: str, says: str) -> Non
 
 def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "xx.toml"
-    path.write_text('script = "latin"\ncolour = 1\n[prompts]\nwritten = "$typo"\n')
+    path.write_text(
+        'script = "latin"\ncolour = 1\n[prompts]\nwritten = "$typo"\n'
+        "[answers]\nsay = ['x']\nsays = ['(']\n"
+    )
     with pytest.raises(ConfigError) as caught:
         Language.from_file(path)
-    for part in ("code", "persona", "colour", "'Latin'", "lacks $request", "$typo is unknown"):
+    for part in (
+        "code",
+        "persona",
+        "colour",
+        "'Latin'",
+        "lacks $request",
+        "$typo is unknown",
+        "answers.say is",
+        "answers.says.0: not a regular",
+    ):
         assert part in str(caught.value)
 
 
