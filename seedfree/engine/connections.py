@@ -55,11 +55,14 @@ def connections(url: httpx.URL, most: int) -> httpx.AsyncBaseTransport:
         """Keeps connections open between requests, unless the server has sent something unasked."""
 
         async def _get(self, key: Any, traces: list[Any]) -> Any:
-            # Whatever is there before a request is sent would be taken for its answer.
-            for protocol, _ in self._conns.get(key, ()):
-                if protocol.should_close or _holds_bytes(protocol.transport):
-                    protocol.close()
-            return await super()._get(key, traces)
+            while (connection := await super()._get(key, traces)) is not None:
+                protocol = connection.protocol
+                # Whatever is there before a request is sent would be taken for its answer.
+                assert protocol is not None  # it was not released
+                if not (protocol.should_close or _holds_bytes(protocol.transport)):
+                    break
+                connection.close()
+            return connection
 
     def session() -> aiohttp.ClientSession:
         ssl_context = transport.ssl_context

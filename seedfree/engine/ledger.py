@@ -142,6 +142,7 @@ class Ledger:
         self._length, self._chain = 0, START
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._broken: LedgerError | None = None
+        self._moved: LedgerError | None = None
         try:
             if not self.folder.exists():
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -298,16 +299,13 @@ class Ledger:
             raise stopped(error) from error
 
     def check(self) -> None:
-        """Raises `StopRunError` if a commit has failed or the folder is not there any more.
+        """Raises `StopRunError` if a commit has failed, or found the folder moved or removed.
 
         What is under way is still appended: in a folder that was only renamed it is not lost.
         """
-        if self._broken:
-            raise stopped(self._broken)
-        try:
-            self.check_place()
-        except LedgerError as error:
-            raise stopped(error) from error
+        error = self._broken or self._moved
+        if error:
+            raise stopped(error)
 
     @property
     def in_place(self) -> bool:
@@ -317,10 +315,11 @@ class Ledger:
     def check_place(self) -> None:
         """Raises `LedgerError` if the folder was moved, removed or replaced since it was opened."""
         if not self.in_place:
-            raise LedgerError(
-                f"{self.folder} was moved, removed or replaced while the run was on",
-                hint="Put it back and run it again.",
-            )
+            raise self._misplaced()
+
+    def _misplaced(self) -> LedgerError:
+        message = f"{self.folder} was moved, removed or replaced while the run was on"
+        return LedgerError(message, hint="Put it back and run it again.")
 
     def _write(self) -> None:
         """Commits what waits, until it is told to close. Runs in a thread of its own."""
@@ -375,6 +374,8 @@ class Ledger:
             if entry.kind in _ANSWERS:
                 self._answers[entry.key] = entry.n
         self._length, self._chain = n, chain
+        if not self.in_place:  # a request is committed before it is sent
+            self._moved = self._misplaced()
         return kept
 
     def _execute(self, values: list[Any]) -> None:

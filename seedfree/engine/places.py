@@ -112,6 +112,7 @@ def is_private(host: str) -> bool:
     return not address.is_global
 
 
+@functools.lru_cache
 def _address(host: str) -> _Address | None:
     address: _Address | None = None
     with contextlib.suppress(ValueError):
@@ -140,6 +141,7 @@ def _without_secrets(url: str) -> str:
     return "".join("***" if _SECRET_SEGMENT.fullmatch(part) else part for part in parts)
 
 
+@functools.lru_cache
 def published(identity: str) -> str:
     """Returns an identity as strangers may see it.
 
