@@ -9,13 +9,12 @@ from typing import TypeGuard
 import httpx
 from pydantic import TypeAdapter
 
+from seedfree.engine.usage import BYTES_PER_TOKEN
 from seedfree.protocols import Generator, HTTPGenerator
 from seedfree.records import Prompt
 
-__all__ = ["BYTES_PER_TOKEN", "Request", "identity", "over_http"]
+__all__ = ["Request", "identity", "over_http"]
 
-# Bytes of a token, in any script, about.
-BYTES_PER_TOKEN = 3
 # Fields of a prompt that came later: where they are not set they are not in the key, so that
 # replies from before are still found.
 _LATER = frozenset({"top_p", "repetition_penalty"})

@@ -32,9 +32,9 @@ from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import Clock, Threads, outcome
 from seedfree.engine.names import upgraded
 from seedfree.engine.places import published
-from seedfree.engine.request import BYTES_PER_TOKEN, Request, identity, over_http
+from seedfree.engine.request import Request, identity, over_http
 from seedfree.engine.schema import find_json
-from seedfree.engine.usage import Price, Tally, usage_in
+from seedfree.engine.usage import Price, Tally, estimated_usage, usage_in
 from seedfree.errors import (
     InvalidReplyError,
     RequestError,
@@ -439,7 +439,9 @@ class RunSession:
         self._count(llm, entry, reply, sent)
         if entry.key not in self._answered:
             self._answered.add(entry.key)
-            self.answered.update(requests=1, **asdict(reply.usage))
+            self.answered["requests"] += 1
+            self.answered["input_tokens"] += reply.usage.input_tokens
+            self.answered["output_tokens"] += reply.usage.output_tokens
 
     def count_kept(self, generators: Iterable[Generator]) -> None:
         """Counts every reply of the ledger, whether or not it will be asked for again.
@@ -481,19 +483,16 @@ class RunSession:
         self._counted.add(entry.n)
         if id(llm) not in self._prices:
             self._prices[id(llm)] = self._price_of(llm)
-        usage, estimate = Usage(), Usage()
-        if entry.status < 400:  # a rejection costs nothing
-            if reply is None or reply.error is not None:
-                usage = usage_in(entry.body)  # a failure without any was not billed
-            else:
-                usage = reply.usage
-                # A function's own figures are taken as they are.
-                if over_http(llm) or usage == Usage():
-                    written = len(reply.text.encode())
-                    estimate = Usage(sent // BYTES_PER_TOKEN, written // BYTES_PER_TOKEN)
+        if entry.status >= 400:  # a rejection costs nothing
+            usage = priced = Usage()
+        elif reply is None or reply.error is not None:
+            usage = priced = usage_in(entry.body)  # a failure without any was not billed
+        else:
+            usage = reply.usage
+            priced = estimated_usage(reply, sent, every=over_http(llm))
         price, model = self._prices[id(llm)], published(identity(llm))
         stage = piece().stage if stage is None else stage
-        estimated = self.tally.add(usage, estimate, price, model=model, stage=stage)
+        estimated = self.tally.add(usage, priced, price, model=model, stage=stage)
         if estimated and not self._estimated:
             self._estimated = True
             text = "%s reports no usage for some requests: their price is estimated from bytes"

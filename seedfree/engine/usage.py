@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic_core import from_json
 
-from seedfree.records import Usage
+from seedfree.records import Reply, Usage
 
-__all__ = ["Price", "Tally", "token_count", "usage_in", "usage_of"]
+__all__ = [
+    "BYTES_PER_TOKEN",
+    "Price",
+    "Tally",
+    "estimated_usage",
+    "token_count",
+    "usage_in",
+    "usage_of",
+]
 
+# Bytes of a token, in any script, about.
+BYTES_PER_TOKEN = 3
 # Anthropic counts each of them apart, and only together they are the prompt.
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+_Counts = dict[str, float]
+
+
+def _nothing() -> _Counts:
+    return {"requests": 0, "input_tokens": 0, "output_tokens": 0, "usd": 0.0}
 
 
 class Price(Protocol):
@@ -40,8 +57,8 @@ class Tally:
     output_tokens: int = 0
     usd: float = 0.0
     unpriced: int = 0
-    by_stage: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    by_model: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    by_stage: defaultdict[str, _Counts] = field(default_factory=lambda: defaultdict(_nothing))
+    by_model: defaultdict[str, _Counts] = field(default_factory=lambda: defaultdict(_nothing))
 
     @property
     def price_usd(self) -> float | None:
@@ -49,36 +66,30 @@ class Tally:
         return None if self.unpriced else self.usd
 
     def add(
-        self, usage: Usage, estimate: Usage, price: Price | None, *, model: str, stage: str
+        self, usage: Usage, priced: Usage, price: Price | None, *, model: str, stage: str
     ) -> bool:
         """Counts a request.
 
         Args:
-            estimate: Stands in for the tokens that `usage` leaves out.
+            priced: Its usage, with an estimate of what the server left out.
 
         Returns:
             Whether its price had to be estimated.
         """
-        filled = Usage(
-            usage.input_tokens or estimate.input_tokens,
-            usage.output_tokens or estimate.output_tokens,
-        )
-        usd = price.usd(filled) if price else 0.0
+        usd = price.usd(priced) if price else 0.0
         # What costs nothing costs nothing whatever its usage is.
-        estimated = usd > 0 and filled != usage
+        estimated = usd > 0 and priced is not usage
         self.requests += 1
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
         self.usd += usd
         self.unpriced += price is None or estimated
         for counts in (self.by_model[model], self.by_stage[stage]):
-            counts.update(_counts(usage, usd))
+            counts["requests"] += 1
+            counts["input_tokens"] += usage.input_tokens
+            counts["output_tokens"] += usage.output_tokens
+            counts["usd"] += usd
         return estimated
-
-
-def _counts(usage: Usage, usd: float) -> dict[str, Any]:
-    tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    return {"requests": 1, **tokens, "usd": usd}
 
 
 def token_count(value: object) -> int:
@@ -111,3 +122,17 @@ def usage_in(body: bytes) -> Usage:
     except ValueError:
         return Usage()
     return usage_of(data.get("usage") if isinstance(data, dict) else None)
+
+
+def estimated_usage(reply: Reply, sent: int, *, every: bool) -> Usage:
+    """Returns a reply's usage, with an estimate from bytes of what it leaves out.
+
+    Args:
+        every: Whether one figure alone may be missing; the figures of a function are taken as they
+            are, unless it gives none.
+    """
+    read, written = reply.usage.input_tokens, reply.usage.output_tokens
+    if (read and written) or ((read or written) and not every):
+        return reply.usage
+    text = len(reply.text.encode())
+    return Usage(read or sent // BYTES_PER_TOKEN, written or text // BYTES_PER_TOKEN)
