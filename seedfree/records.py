@@ -25,6 +25,7 @@ __all__ = [
     "Reply",
     "Selection",
     "Source",
+    "Suspicion",
     "Topic",
     "Usage",
     "altered",
@@ -351,6 +352,21 @@ class Selection:
         if not len(self.duplicate_of):
             return 1.0
         return len(self.kept) / len(self.duplicate_of)
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A doubt of a filter about a row, which the LLM may settle.
+
+    Attributes:
+        rule: What is doubted: `"filter: phrase"`. Doubts are counted by it.
+        detail: What the reason of a drop says in brackets.
+        words: The words of the row that the doubt is about, as they stand there.
+    """
+
+    rule: Text
+    detail: Text = ""
+    words: tuple[Text, ...] = ()
 
 
 class _Record(Protocol):

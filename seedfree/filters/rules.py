@@ -10,20 +10,21 @@ with the expressions and limits that belong to it.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
 
 from seedfree.errors import ConfigError, check_types
+from seedfree.filters.copies import VALUES, Copies, bare, parsed
+from seedfree.filters.endings import cut_off
+from seedfree.filters.refusals import refuses, speaks_as_model
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
 from seedfree.records import Instruction
-from seedfree.text import fold, outside_code, pieces, squeeze
+from seedfree.text import fold, outside_code, pieces
 
 __all__ = ["RuleFilter"]
 
@@ -42,7 +43,7 @@ class RuleFilter:
     output_chars: tuple[int, int] = (2, 16_000)
     distinct: float = 0.35
     _language: Language | None = field(default=None, init=False, repr=False, compare=False)
-    _copies: dict[str, _Copies] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _copies: dict[str, Copies] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -60,13 +61,13 @@ class RuleFilter:
     def bind(self, session: Session) -> None:
         self._language = session.language
         # Here and not at the first row, where every thread would build its own.
-        self._copies = {session.language.code: _Copies(session.language)}
+        self._copies = {session.language.code: Copies(session.language)}
 
     def check(self, item: Instruction) -> str | None:
         """Returns the first reason to drop a row."""
         language = language_of(item, self._language)
         if language.code not in self._copies:
-            self._copies[language.code] = _Copies(language)
+            self._copies[language.code] = Copies(language)
         for text in item.questions:
             if reason := self._flaw(text, self.instruction_chars, language):
                 return f"rules: {reason} (instruction)"
@@ -75,11 +76,11 @@ class RuleFilter:
                 return f"rules: {reason} (output)"
         # A user may say what a model may not: refuse, or end in the middle.
         for text in item.answers:
-            if _refuses(text, language):
+            if refuses(text, language):
                 return "rules: refusal"
-            if _bare(text) == _bare(item.instruction):
+            if bare(text) == bare(item.instruction):
                 return "rules: answer repeats the question"
-            if ending := _cut_off(text, language):
+            if ending := cut_off(text, language):
                 return f"rules: cut off ({ending})"
         return None
 
@@ -139,17 +140,12 @@ def _ranges(category: list[str], wanted: set[str]) -> str:
     return "".join(ranges)
 
 
-# Names that stand for a value in prompts.
-_VALUES = (
-    "asker|avoid|choice|choices|context|count|culture|document|domain|explanation|form|input"
-    "|instruction|label|language|length|output|question|region|register|request|topic|turns|wrong"
-)
 _LEAKED = re.compile(
     # The reply's JSON, whole or as headings.
     r'["“”](?:instruction|output|evidence|rationale|explanation|wrong|pairs|turns)["“”]\s*:'
     r"|^\W{0,4}(?:instruction|evidence|rationale|response)\W{0,3}:"
     # Placeholders that a prompt should have filled in, and the frame around a context.
-    rf"|\$(?:{_VALUES})\b|\$?\{{\s*(?:{_VALUES})\s*\}}"
+    rf"|\$(?:{VALUES})\b|\$?\{{\s*(?:{VALUES})\s*\}}"
     r"|</?document\b"
     # Tokens of chat templates.
     r"|<\|[\w ]{1,40}\|?>|<｜[^<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|</s>|</?think>"
@@ -158,47 +154,16 @@ _LEAKED = re.compile(
 )
 # Every leak has one of these. Most texts have none, and are done with one quick look.
 _LEAK_SIGN = re.compile(r"[:$<{[]")
-# A model that speaks of itself, in the languages that come with the library, as folded text has it.
-_SELF = re.compile(
-    r"as an? (?:ai|artificial intelligence|large language|language)"
-    r" (?:language )?(?:model|assistant)"
-    r"|ฐานะ(?:ที่เป็น)?\s*(?:แบบจำลองภาษา|โมเดลภาษา|ปัญญาประดิษฐ์|ผู้ช่วย\s*ai|ai\b)"
-    r"|(?:ฉัน|ผม|ดิฉัน)เป็น(?:เพียง)?\s*(?:แบบจำลองภาษา|โมเดลภาษา|ปัญญาประดิษฐ์|ai\b)"
-    r"|ຖານະ(?:ທີ່ເປັນ)?\s*(?:ແບບຈຳລອງພາສາ|ໂມເດວພາສາ|ປັນຍາປະດິດ|ai\b)"
-    r"|ក្នុងនាម(?:ខ្ញុំ)?ជា\s*(?:ម៉ូដែលភាសា|បញ្ញាសិប្បនិម្មិត|ai\b)"
-    r"|(?:ai|ဘာသာစကား)\s*မော်ဒယ်\s*(?:တစ်ခု)?\s*(?:အနေနဲ့|အနေဖြင့်|ဖြစ်)"
-    r"|(?:là|tư cách) (?:là )?một (?:mô hình ngôn ngữ|trí tuệ nhân tạo|trợ lý ai)"
-    r"|sebagai (?:sebuah )?(?:model bahasa|asisten ai|kecerdasan buatan)"
-    r"|yapay zek[aâ] (?:dil )?(?:modeli|asistani) olarak"
-    r"|kama (?:modeli ya lugha|akili bandia|msaidizi wa ai)"
-)
 
 
 def _leak(text: str) -> str | None:
     """Names what a text should not show: schema, placeholders, chat tokens, the model itself."""
-    if text.lstrip().startswith("{") and isinstance(_parsed(text), dict):
+    if text.lstrip().startswith("{") and isinstance(parsed(text), dict):
         return "prompt leaked"
     prose = outside_code(text)
     if _LEAK_SIGN.search(prose) and _LEAKED.search(prose):
         return "prompt leaked"
-    folded = fold(prose)
-    itself = _SELF.search(folded)
-    if itself and not _in_quotes(folded, itself.start()):
-        return "speaks as a model"
-    return None
-
-
-def _parsed(text: str) -> object:
-    """Returns the value of a JSON text, and any other text as it is."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _in_quotes(folded: str, position: int) -> bool:
-    # Folding has made all double quotes the same, so an odd number of them leaves one open.
-    return folded.count('"', 0, position) % 2 == 1
+    return "speaks as a model" if speaks_as_model(prose) else None
 
 
 _TAGS = (
@@ -222,88 +187,6 @@ def _has_markup(text: str) -> bool:
     if len(_FENCE.findall(text)) % 2 == 1:
         return True
     return bool(_MARKUP_SIGN.search(text) and _MARKUP.search(outside_code(text)))
-
-
-# Fields of a format example whose text is itself a question or an answer.
-_SPOKEN = frozenset(
-    {"instruction", "output", "question", "explanation", "user", "assistant", "text"}
-)
-_PLACEHOLDER = re.compile(rf"\n|\$\{{?(?:{_VALUES})\}}?")
-_WINDOW, _WHOLE, _INSIDE = 40, 12, 24
-# Wherever 24 characters begin, 12 of them begin at a multiple of 13: one look in 13 rules out most
-# texts.
-_PART = 12
-
-
-class _Copies:
-    """Texts that a model may repeat instead of writing: a language's format examples and prompts.
-
-    A text is a copy if it is a spoken field of an example (12 characters or more), holds one (24 or
-    more), or has 40 characters in a row with an example or a prompt. White space does not count.
-    """
-
-    def __init__(self, language: Language) -> None:
-        self._spoken: set[str] = set()
-        self._example_windows: set[str] = set()
-        self._prompt_windows: set[str] = set()
-        self._parts: set[str] = set()
-        for examples in language.format_examples.values():
-            for example in examples:
-                self._add(example.given, self._example_windows)
-                for key, text in _strings(_parsed(example.reply)):
-                    self._add(text, self._example_windows)
-                    if key in _SPOKEN and len(_bare(text)) >= _WHOLE:
-                        self._spoken.add(_bare(text))
-        self._add_prompt(language.persona)
-        for name, prompt in language.prompts.items():
-            # The wording of a multiple-choice question and of its answer is meant to be published.
-            if "choice_" not in name:
-                self._add_prompt(prompt)
-
-    def _add_prompt(self, prompt: str) -> None:
-        # What is filled in differs from prompt to prompt, so only the text between is known.
-        for line in _PLACEHOLDER.split(prompt):
-            self._add(line, self._prompt_windows)
-
-    def _add(self, text: str, windows: set[str]) -> None:
-        squeezed = squeeze(text)
-        windows.update(pieces(squeezed, _WINDOW))
-        self._parts.update(pieces(squeezed, _PART))
-
-    def find(self, text: str) -> str | None:
-        """Names what a text copies: `"copied example"`, `"prompt leaked"` or nothing."""
-        if _bare(text) in self._spoken:
-            return "copied example"
-        squeezed = squeeze(text)
-        looks = range(0, len(squeezed), _PART + 1)
-        if self._parts.isdisjoint(squeezed[i : i + _PART] for i in looks):
-            return None
-        if any(len(spoken) >= _INSIDE and spoken in squeezed for spoken in self._spoken):
-            return "copied example"
-        windows = set(pieces(squeezed, _WINDOW))
-        if not windows.isdisjoint(self._example_windows):
-            return "copied example"
-        if not windows.isdisjoint(self._prompt_windows):
-            return "prompt leaked"
-        return None
-
-
-def _strings(value: object, key: str = "text") -> Iterator[tuple[str, str]]:
-    """Yields the texts in a JSON value, each with the key that it stands under."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner, key)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _strings(inner, name)
-
-
-def _bare(text: str) -> str:
-    """Squeezes a text and strips punctuation from its ends, to ask whether two are the same."""
-    # Not the signs of `evaluation.choices`, which strips brackets too: there a text may be `(A)`.
-    return squeeze(text).strip(".,:;?!…။៕។*_\"'")
 
 
 _GRAM = 12
@@ -332,97 +215,3 @@ def _repeats(text: str, distinct: float) -> bool:
         len(loop[0]) >= _LOOP_CHARS and any(char.isalpha() for char in loop[1])
         for loop in _LOOP.finditer(folded)
     )
-
-
-_REFUSALS = (
-    "as an ai language model", "as an ai assistant", "as a language model",
-    "as a large language model", "i'm sorry, but i", "i am sorry, but i", "sorry, but i can't",
-    "sorry, i can't", "i cannot assist", "i can't assist", "i can't help with",
-    "i cannot help with", "i cannot fulfill", "i can't fulfill", "i'm unable to", "i am unable to",
-    "i cannot provide", "i can't provide",
-)  # fmt: skip
-# Room for an apology before the phrase.
-_OPENING = 40
-
-
-def _refuses(text: str, language: Language) -> bool:
-    """Finds a refusal at the start, or one that is a third of the text.
-
-    One that is quoted or stands further inside does not count: a good answer may speak of refusals.
-    """
-    folded = fold(text)
-    for phrase in map(fold, (*language.refusals, *_REFUSALS)):
-        at = folded.find(phrase) if phrase else -1
-        if at < 0 or _in_quotes(folded, at):
-            continue
-        if at <= _OPENING or 3 * len(phrase) >= len(folded):
-            return True
-    return False
-
-
-# Vowels written before their consonant, and signs that stack the next one: no word ends in them.
-_HALF = tuple("เแโใไເແໂໃໄ\u17d2\u1039")
-_OPEN_END = re.compile(r"[,;:(\[{“«「、،၊]\Z|\s[-–—&/+=]\Z")
-# Something must follow these words. Those that also end questions or other words count after white
-# space alone.
-_DANGLING = {
-    "th": r"(?:และ|ซึ่ง|ได้แก่|เช่น|เพื่อ|เนื่องจาก|\s(?:หรือ|เพราะ|แต่|โดย|ที่|ว่า|คือ|ของ|ใน))",
-    "lo": r"(?:ແລະ|ເຊິ່ງ|ໄດ້ແກ່|ເຊັ່ນ|\s(?:ຫຼື|ແຕ່|ທີ່|ໂດຍ))",
-    "km": r"(?:និង|ដូចជា|\s(?:ឬ|ប៉ុន្តែ|ដែល))",
-    "my": r"(?:နှင့်|သို့မဟုတ်)",
-    "vi": r"\b(?:và|hoặc|của|nhưng|các|những|là)",
-    "id": r"\b(?:dan|atau|yang|dengan|dari|untuk|tetapi|sebuah|adalah)",
-    "tr": r"\b(?:ve|veya|ile|ama)",
-    "sw": r"\b(?:na|au|ya|wa|kwa|lakini)",
-    "en": r"\b(?:and|or|the|a|an|of|with|to|but|that|which|from)",
-}
-_PAIRS = {")": "(", "]": "[", "}": "{", "”": "“", "»": "«", "」": "「", "』": "『", "）": "（"}
-_BRACKET = re.compile(f"[{re.escape(''.join(_PAIRS.values()))}]")
-_LABEL = re.compile(r"^\s*\(?\w{1,3}\)", re.MULTILINE)
-_TAIL = 120
-_STOPS = re.compile(r"[.!?…။។][\"'”’»)*_]*(?:\s|\Z)")
-_LIST_ITEM = re.compile(r"\s*(?:[-*•·|#>]|\(?\w{1,3}[.)])")
-# Scripts whose sentences end with a sign. Thai and Lao have none.
-_STOPPED_SCRIPTS = frozenset({"Latin", "Cyrillic", "Greek", "Myanmar", "Khmer"})
-_PROSE = 120
-
-
-def _cut_off(text: str, language: Language) -> str | None:
-    """Names how a text ends in the middle."""
-    text = text.rstrip()
-    if text.endswith(_HALF):
-        return "half a syllable"
-    if _OPEN_END.search(text):
-        return "open punctuation"
-    dangling = _DANGLING.get(language.code)
-    if dangling and re.search(dangling + r"\Z", text.casefold()):
-        return "conjunction"
-    if _leaves_bracket_open(text):
-        return "unclosed bracket"
-    if language.script in _STOPPED_SCRIPTS and _lacks_full_stop(text):
-        return "no full stop"
-    return None
-
-
-def _leaves_bracket_open(text: str) -> bool:
-    """Finds a bracket near the end that nothing closes."""
-    tail = text[-_TAIL:]
-    if not _BRACKET.search(tail):
-        return False
-    # Labels such as `a)` close nothing. Read backwards, each bracket must have met its partner.
-    awaited: list[str] = []
-    for char in reversed(_LABEL.sub(" ", tail)):
-        if char in _PAIRS:
-            awaited.append(_PAIRS[char])
-        elif char in _PAIRS.values():
-            if char not in awaited:
-                return True
-            awaited.remove(char)
-    return False
-
-
-def _lacks_full_stop(text: str) -> bool:
-    """Finds a last line of prose that does not end like the sentences before it."""
-    line = text.rsplit("\n", 1)[-1]
-    is_prose = len(line) >= _PROSE and not _LIST_ITEM.match(line) and _STOPS.search(line)
-    return bool(is_prose) and text[-1:].isalpha()
