@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from seedfree.records import Reply as Reply
     from seedfree.records import Selection as Selection
     from seedfree.records import Source as Source
+    from seedfree.records import Suspicion as Suspicion
     from seedfree.records import Topic as Topic
     from seedfree.records import Usage as Usage
     from seedfree.run.estimate import Estimate as Estimate

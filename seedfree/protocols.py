@@ -35,7 +35,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -48,6 +48,7 @@ from seedfree.records import (
     Question,
     Reply,
     Selection,
+    Suspicion,
     Topic,
 )
 
@@ -63,6 +64,7 @@ __all__ = [
     "DiversityFilter",
     "Encoder",
     "Filter",
+    "Finding",
     "Generator",
     "HTTPGenerator",
     "Model",
@@ -255,16 +257,23 @@ class TaskTemplate(ABC):
         return language.draw_examples(self.name, context.random(self.name, "examples"))
 
 
+# What a filter says of a row.
+Finding: TypeAlias = str | Suspicion | Sequence[Suspicion] | None
+
+
 @runtime_checkable
 class Filter(Protocol):
     """A check of single rows."""
 
-    def check(self, item: Instruction) -> str | None | Awaitable[str | None]:
-        """Returns the reason to drop the row, or `None` to keep it.
+    def check(self, item: Instruction) -> Finding | Awaitable[Finding]:
+        """Returns what speaks against the row, or `None` to keep it.
 
-        A reason begins with the filter's own word and a colon: `"language: 12 % Thai letters"`.
-        Details in brackets are left out when drops are counted by reason. The text that the row was
-        written from is in `item.context`.
+        A text is the reason to drop it: a fact that nobody needs to look at. A `Suspicion`, or a
+        list of them, is what only a reader can decide.
+
+        A reason, like the rule of a suspicion, begins with the filter's own word and a colon:
+        `"language: 12 % Thai letters"`. Details in brackets are left out when drops are counted by
+        reason. The text that the row was written from is in `item.context`.
         """
         ...
 

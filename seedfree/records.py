@@ -368,6 +368,11 @@ class Suspicion:
     detail: Text = ""
     words: tuple[Text, ...] = ()
 
+    @property
+    def reason(self) -> str:
+        """Returns why a row is dropped where nobody settles the doubt."""
+        return f"{self.rule} ({self.detail})" if self.detail else self.rule
+
 
 class _Record(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]

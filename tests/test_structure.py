@@ -40,7 +40,7 @@ LanguageFilter LedgerDamagedError LedgerError LedgerLockedError LexicalDiversity
 LlamaCppGenerator LlamaFactoryExport Message Model MultipleChoice OpenAICompatibleEncoder
 OpenAICompatibleGenerator Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
 RequestError RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
-SentenceTransformerEncoder Session Source StopRunError Summarization TaskTemplate Topic
+SentenceTransformerEncoder Session Source StopRunError Summarization Suspicion TaskTemplate Topic
 TopicsExhaustedError TrainedModel Trainer USEEncoder Usage WikipediaSource WrittenContexts
 __version__ calibrate_threshold generate_all greedy_select mix
 """

@@ -17,7 +17,7 @@ from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
 from seedfree.languages import Language
 from seedfree.protocols import Filter, Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Prompt, Topic, altered
+from seedfree.records import Context, Instruction, Prompt, Suspicion, Topic, altered
 from seedfree.text import squeeze
 
 __all__ = ["Job", "NearDuplicate", "Row", "mark_same_points", "prompt_of", "rejection", "rows_of"]
@@ -210,6 +210,10 @@ async def rejection(
 
 
 def _reason(answer: object) -> object:
+    if isinstance(answer, Suspicion):
+        return answer.reason
+    if isinstance(answer, (list, tuple)) and all(isinstance(each, Suspicion) for each in answer):
+        return answer[0].reason if answer else None
     if answer is None or inspect.isawaitable(answer) or (isinstance(answer, str) and answer):
         return answer
     raise TypeError(f"check() returned {answer!r}, not the reason to drop the row, or None")
