@@ -52,6 +52,7 @@ def dataset_card(
     status: str = "complete",
     counts: Mapping[str, object] | None = None,
     drops: Mapping[str, int] | None = None,
+    checks: Mapping[str, Mapping[str, int]] | None = None,
     losses: Mapping[str, Mapping[str, int]] | None = None,
 ) -> str:
     """Describes a run's data set, as Markdown with YAML front matter.
@@ -64,6 +65,7 @@ def dataset_card(
         status: `"complete"`, `"short"` or `"stopped"`.
         counts: Figures of the run in the order to show them, such as requests and tokens.
         drops: Dropped rows by reason.
+        checks: By rule, doubts `raised`, `upheld` and `overturned`.
         losses: For each stage, requests and lookups that gave nothing, by reason.
     """
     name = f"{plain(language.name)} ({plain(language.native)})"
@@ -78,7 +80,7 @@ def dataset_card(
         "## Rows",
         _rows_by_topic_kind(dataset),
         "## Dropped rows",
-        _drops(drops or {}) + _losses(losses or {}),
+        _drops(drops or {}) + _checks(checks or {}) + _losses(losses or {}),
         "## Generator",
         _generator(dataset, generator, terms, counts or {}),
         "## Sources and licence",
@@ -125,6 +127,15 @@ def _drops(drops: Mapping[str, int]) -> str:
     commonest = sorted(counted.items(), key=lambda drop: (-drop[1], drop[0]))
     lines = [["reason", "rows"], *([reason, f"{n:,}"] for reason, n in commonest)]
     return table([*lines, ["all", f"{sum(counted.values()):,}"]])
+
+
+def _checks(checks: Mapping[str, Mapping[str, int]]) -> str:
+    if not checks:
+        return ""
+    names = ("raised", "upheld", "overturned")
+    lines = [[rule, *(f"{counts[name]:,}" for name in names)] for rule, counts in checks.items()]
+    head = "\n\nDoubts about rows, which a model was asked to settle with a quotation:\n\n"
+    return head + table([["rule", *names], *lines])
 
 
 def _losses(losses: Mapping[str, Mapping[str, int]]) -> str:

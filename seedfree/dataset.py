@@ -53,6 +53,7 @@ KEYS = (
     "source",
     "generator",
     "evidence",
+    "checks",
 )
 Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 
@@ -71,6 +72,9 @@ def to_row(item: Instruction) -> dict[str, Any]:
     values = {key: getattr(item, key) for key in KEYS}
     values["messages"] = [{"role": m.role, "content": m.content} for m in item.messages]
     values["source"] = {key: getattr(item.source, key) for key in _SOURCE_KEYS}
+    values["checks"] = [
+        {"rule": c.rule, "detail": c.detail, "verdict": c.verdict} for c in item.checks
+    ]
     return values
 
 
@@ -317,6 +321,7 @@ class Dataset(Sequence[Instruction]):
         text = datasets.Value("string")
         features: dict[str, Any] = dict.fromkeys(KEYS, text)
         features["messages"] = [{"role": text, "content": text}]
+        features["checks"] = [dict.fromkeys(("rule", "detail", "verdict"), text)]
         features["source"] = dict.fromkeys(_SOURCE_KEYS, text)
         rows = self.to_rows()
         columns = {key: [row[key] for row in rows] for key in KEYS}

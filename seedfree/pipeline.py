@@ -30,11 +30,12 @@ from seedfree.protocols import (
 )
 from seedfree.records import Context, Topic
 from seedfree.run.estimate import Estimate, Preview, estimated
-from seedfree.run.execution import Options, Stages, execute
+from seedfree.run.execution import execute
 from seedfree.run.folder import Run
 from seedfree.run.jobs import prompt_of
 from seedfree.run.planning import Balance
 from seedfree.run.settings import describe, fingerprint
+from seedfree.run.stages import Options, Stages
 
 __all__ = ["Pipeline"]
 
@@ -57,6 +58,10 @@ class Pipeline:
         topics: `None` to have them generated; or your own strings (kind `"given"`).
         cultural_share: Of generated topics, 0 to 1.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
+        appeal: The LLM that is asked about rows that a filter doubts (`Suspicion`). `"same"` is the
+            one that wrote them, and none where that is a base model. With `None`, a doubt drops the
+            row.
+        repair: How often, 0 or 1, a row is asked for again whose doubts are upheld.
         balance: `"fill"`: where a task gives less than its share, good rows of the others fill up.
             `"strict"`: every task gives its share and no more.
 
@@ -76,6 +81,8 @@ class Pipeline:
     cultural_share: float = 0.5
     topic_limit: int | None = None
     balance: Balance = "fill"
+    appeal: Literal["same"] | Generator | None = "same"
+    repair: int = 0
 
     def __post_init__(self) -> None:
         from seedfree.contexts.written import WrittenContexts
@@ -98,6 +105,7 @@ class Pipeline:
             _needs(each, DiversityFilter, "diversity", "sf.SemanticDiversityFilter()")
         _check_encoders(self._diversity)
         _check_tasks(self.tasks)
+        self._check_appeal()
         _check_models(self._stages().generators())
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
@@ -111,6 +119,15 @@ class Pipeline:
             raise ConfigError(f"balance is {self.balance!r}", hint=hint)
         if limit is not None and (not _is_whole(limit) or limit < 1):
             raise ConfigError(f"topic_limit is {limit!r}", hint="It is at least 1, or None.")
+
+    def _check_appeal(self) -> None:
+        if isinstance(self.appeal, str) and self.appeal != "same":
+            hint = 'Use "same", None or a generator.'
+            raise ConfigError(f"appeal is {self.appeal!r}", hint=hint)
+        if self.appeal not in ("same", None):
+            _needs(self.appeal, Generator, "appeal", "sf.ClaudeGenerator()")
+        if not (_is_whole(self.repair) and self.repair in (0, 1)):
+            raise ConfigError(f"repair is {self.repair!r}", hint="It is 0 or 1.")
 
     @classmethod
     def paper(

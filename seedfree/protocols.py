@@ -144,6 +144,8 @@ class Generator(Protocol):
     - `price`: USD per million tokens, one number or (input, output). Without it the built-in list
       of prices is asked for the generator's `model`.
     - `terms`: a sentence for the data-set card about what the model's provider allows.
+    - `base`: `True` for a model that continues texts. It is shown format examples, and is not asked
+      about doubtful rows.
     - `requests_per_minute`, `tokens_per_minute`: caps in any 60 seconds.
     """
 

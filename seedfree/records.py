@@ -16,6 +16,7 @@ from seedfree._seeds import balanced, digest, seeded
 from seedfree.text import clean, shown, unmarked
 
 __all__ = [
+    "Check",
     "Context",
     "Example",
     "Instruction",
@@ -159,6 +160,20 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Check:
+    """What became of a doubt about a row: see `Suspicion`.
+
+    Attributes:
+        rule, detail: Those of the suspicion.
+        verdict: `"overturned"` where the LLM defended the row with a quotation, else `"upheld"`.
+    """
+
+    rule: Text
+    detail: Text
+    verdict: Literal["overturned", "upheld"]
+
+
+@dataclass(frozen=True)
 class Instruction:
     """One row of the data set, in the Alpaca form that the paper trained on (section 3.3).
 
@@ -169,6 +184,7 @@ class Instruction:
         messages: All turns. Without any, they are made from instruction, input and output.
         generator: Identity of the model that wrote it.
         evidence: The words of the context on which the answer rests, where the task asks for them.
+        checks: What was doubted about it, and what became of the doubts.
         context: The whole context. It is not published.
     """
 
@@ -184,6 +200,7 @@ class Instruction:
     source: Source = field(default_factory=Source)
     generator: Text = ""
     evidence: Text = ""
+    checks: tuple[Check, ...] = ()
     context: Context | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -362,11 +379,14 @@ class Suspicion:
         rule: What is doubted: `"filter: phrase"`. Doubts are counted by it.
         detail: What the reason of a drop says in brackets.
         words: The words of the row that the doubt is about, as they stand there.
+        settled_by: Where the words stand that can settle it: in the text that the row was written
+            from, or in the row itself.
     """
 
     rule: Text
     detail: Text = ""
     words: tuple[Text, ...] = ()
+    settled_by: Literal["context", "row"] = "row"
 
     @property
     def reason(self) -> str:

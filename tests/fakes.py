@@ -96,6 +96,8 @@ def fill(schema: dict[str, Any], path: str, salt: str, root: dict[str, Any] | No
         case "array":
             n = max(schema.get("minItems", 1), min(3, schema.get("maxItems", 3)))
             return [fill(schema["items"], f"{path}.{i}", salt, root) for i in range(n)]
+        case "boolean":
+            return False
         case "integer":
             return schema.get("minimum", 1)
         case _:

@@ -128,6 +128,11 @@ class LlamaCppGenerator:
     )
     price: ClassVar[float] = 0.0
 
+    @property
+    def base(self) -> bool:
+        """Returns whether it continues texts and follows no instructions."""
+        return not self.chat
+
     def __post_init__(self) -> None:
         check_types(self)
         _check_least(256, context=self.context)

@@ -93,6 +93,7 @@ class Language:
         end_sections: Headings at which an encyclopedia article's text ends ("see also").
         refusals: Phrases, in lower case, with which a model declines.
         name_markers: Words before a name, for scripts without capitals.
+        doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
             `registers`, `lengths`.
         prompts: Templates by name, with `$placeholders`.
@@ -116,6 +117,7 @@ class Language:
     end_sections: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict, repr=False)
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)
@@ -196,6 +198,14 @@ class Language:
             wrong = f"Prompt {name!r} of {self.name} has a $ without a name"
             raise ConfigError(wrong, hint="Write $$ for the sign.") from error
         return text.strip() + order
+
+    def doubt(self, rule: str, words: str) -> str:
+        """Says what a rule doubts, with the words in question, or those words alone.
+
+        The sentence is English where the file has none for the rule.
+        """
+        sentence = self.doubts.get(rule) or _load("en").doubts.get(rule, "$words")
+        return Template(sentence).safe_substitute(words=words)
 
     def facet(self, name: str) -> tuple[str, ...]:
         """Returns the words of a facet, or the English ones if the file has none.

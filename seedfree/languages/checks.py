@@ -46,6 +46,9 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
     for name in _table(data, "facets"):
         if name not in facets:
             yield _unknown(f"facets.{name}", name, facets)
+    for rule, text in _table(data, "doubts").items():
+        if isinstance(text, str):
+            yield from _placeholders(f"doubts.{rule}", text, {"words"})
     kinds = _table(_english(), "answers")
     for kind in _table(data, "answers"):
         if kind not in kinds:

@@ -13,17 +13,15 @@ import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from seedfree._files import claim_folder
 from seedfree._version import __version__
 from seedfree.card import dataset_card
 from seedfree.contexts.stream import BARREN, ContextStream, Topics
 from seedfree.dataset import Dataset
-from seedfree.engine.http import Transport
 from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
 from seedfree.engine.places import published
@@ -32,12 +30,13 @@ from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, SeedfreeError
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
-from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
-from seedfree.records import Instruction, Selection, Topic
+from seedfree.protocols import DiversityFilter, TaskTemplate
+from seedfree.records import Selection
 from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
-from seedfree.run.jobs import Job, NearDuplicate, Row, mark_same_points, rejection, rows_of
-from seedfree.run.planning import Balance, Plan
+from seedfree.run.jobs import Job, NearDuplicate, Row, mark_same_points, rows_of
+from seedfree.run.judging import Judge, counted, mistaken
+from seedfree.run.planning import Plan
 from seedfree.run.progress import Progress
 from seedfree.run.publishing import (
     Publication,
@@ -49,84 +48,18 @@ from seedfree.run.publishing import (
     write_status,
 )
 from seedfree.run.settings import differing, fingerprint, languages_of, recorded
-from seedfree.topics import GivenTopics, TopicStream
+from seedfree.run.stages import Options, Stages
+from seedfree.topics import TopicStream
 
-__all__ = ["Options", "Stages", "execute"]
+__all__ = ["execute"]
 
 _LOG = logging.getLogger("seedfree")
 # Raised where other jobs are asked for the same replies: a run goes on under its own rules alone.
-_PLAN = 2
+_PLAN = 3
 # Reasons of rows to which the model gave no answer.
 _UNANSWERED = ("reply: refused", "reply: rejected")
 # Seconds between two updates of the progress bar and of `status.json`.
 _STATUS_EVERY = 1.0
-
-
-@dataclass(frozen=True)
-class Stages:
-    """A pipeline's parts, checked; `settings` is all that decides the data, as JSON values."""
-
-    language: Language
-    generator: Generator
-    contexts: Sequence[ContextSource]
-    tasks: Sequence[TaskTemplate]
-    filters: Sequence[Filter]
-    diversity: Sequence[DiversityFilter]
-    topics: Sequence[str] | None
-    cultural_share: float
-    topic_limit: int | None
-    balance: Balance
-    settings: Mapping[str, Any]
-
-    @property
-    def components(self) -> list[object]:
-        """Returns every part that may have `bind` and `close`, in the order of binding."""
-        lists = (self.contexts, self.tasks, self.filters, self.diversity)
-        return [self.generator, *(each for parts in lists for each in parts)]
-
-    def generators(self) -> list[Generator]:
-        """Returns the LLM and those that judges bring along."""
-        judges = (getattr(each, "generator", None) for each in self.filters)
-        return [self.generator, *(judge for judge in judges if judge is not None)]
-
-    def given_topics(self) -> GivenTopics | None:
-        """Returns the user's topics, or those that all sources bring along; `None` for neither."""
-        if self.topics is not None:
-            return GivenTopics([Topic(text) for text in self.topics])
-        sources = cast("Sequence[Any]", self.contexts)
-        if sources and all(hasattr(source, "topics") for source in sources):
-            return GivenTopics([topic for source in sources for topic in source.topics()])
-        return None
-
-    def most_rows(self) -> int | None:
-        """Returns how many rows the topics can give at most; `None` where topics are generated."""
-        given = self.given_topics()
-        if given is None:
-            return None
-        # A source gives one text for a topic that it brought along itself.
-        sections = [getattr(each, "sections", 1) for each in self.contexts if self.topics]
-        texts = len(given.topics) * max(sections, default=1)
-        return sum(
-            task.rows * (texts * task.visits if task.needs_context else len(given.topics))
-            for task in self.tasks
-        )
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a call of `Pipeline.run` says beside the pipeline; see there."""
-
-    size: int
-    out: Path
-    seed: int = 0
-    concurrency: int = 64
-    budget_usd: float | None = None
-    reuse: Sequence[Path] = ()
-    previewed: Path | None = None
-    shrink: bool = False
-    progress: bool | None = None
-    clock: Clock | None = None
-    transport: Transport | None = None
 
 
 async def execute(stages: Stages, options: Options) -> Run:
@@ -187,7 +120,7 @@ def _is_new(
     fields = differing(was, recorded(_json(settings), languages))
     if was.get("plan") != settings["plan"]:
         # Settings that came with the planner are in no run of before.
-        if set(fields) <= {"plan", "balance"} and is_finished(folder, size):
+        if set(fields) <= {"plan", "balance", "appeal", "repair"} and is_finished(folder, size):
             return None
         raise ConfigError(f"{folder} was planned by another version of seedfree", hint=hint)
     if fields:
@@ -277,7 +210,14 @@ class _Execution:
         self._waiting = [deque[int]() for _ in self._tasks]
         # Code of the user's may have changed since.
         judged_before = stages.filters and pure([*stages.tasks, *stages.filters])
-        self._known = known_verdicts(options.out) if judged_before else {}
+        self._judge = Judge(
+            stages.filters,
+            stages.generator,
+            stages.appealed_to,
+            stages.repair,
+            session,
+            known_verdicts(options.out) if judged_before else {},
+        )
         self._rows: list[Row] = []
         self._jobs = 0
         self._deciding = False
@@ -309,6 +249,8 @@ class _Execution:
         self._publish(status, message)
         for line in self._losses():
             _LOG.info(line)
+        for line in mistaken(counted(row.item for row in self._rows)):
+            _LOG.warning("A rule is wrong more often than right; leave it out: %s", line)
         if status != "complete":
             _LOG.warning("%s: %s", status, message)
         return Run(self._options.out)
@@ -392,10 +334,9 @@ class _Execution:
 
     async def _work(self, task: int, number: int, job: Job) -> None:
         """Asks for one job's rows and judges them."""
-        rows = await rows_of(job, self._stages.generator, self._session)
-        for row in rows:
-            if row.rejected is None:
-                row.rejected = await self._rejection(row.item)
+        rows = []
+        for row in await rows_of(job, self._stages.generator, self._session):
+            rows += [row] if row.rejected else await self._judge.judge(row, job)
         self._rows += rows
         self._jobs += 1
         self._plan.settle(task, number, sum(row.rejected is None for row in rows))
@@ -435,12 +376,6 @@ class _Execution:
         if poor:
             name = self._stages.language.name
             _LOG.warning("This model is below the floor for %s: %s", name, "; ".join(poor))
-
-    async def _rejection(self, item: Instruction) -> str | None:
-        if item.id in self._known:
-            return self._known[item.id]
-        async with self._session.gate.piece("filters"):
-            return await rejection(self._stages.filters, item, self._session)
 
     def _select(self, block: int | None = None) -> list[int]:
         """Finds the near-duplicates among the rows so far.
@@ -527,6 +462,7 @@ class _Execution:
             retries=session.retries,
             seconds=round(self._clock.monotonic() - self._started, 3),
             drops=publication.drops if publication else {},
+            checks=counted(row.item for row in self._rows),
         )
 
     def _stage_counts(self) -> dict[str, dict[str, Any]]:
@@ -577,6 +513,7 @@ class _Execution:
                 "output tokens": answered["output_tokens"],
             },
             drops=stats.drops,
+            checks=stats.checks,
             losses={name: counts["lost"] for name, counts in stages.items() if counts["lost"]},
         )
         manifest = {

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dropped", "Run", "Stats", "code", "dropped_row"]
 
+# What a dropped row has beside the keys of a kept one.
+_WHY = ("reason", "duplicate_of", "similarity", "repaired_by")
+
 
 @dataclass(frozen=True)
 class Dropped(Instruction):
@@ -33,11 +36,13 @@ class Dropped(Instruction):
             kept.
         similarity: Of the two, in the diversity filter's measure (a cosine, -1 to 1, for the
             semantic one); `None` where it measures none.
+        repaired_by: Id of the row that was asked for in its place and passed the filters.
     """
 
     reason: str = ""
     duplicate_of: str | None = None
     similarity: float | None = None
+    repaired_by: str | None = None
 
     @classmethod
     def of(
@@ -46,10 +51,11 @@ class Dropped(Instruction):
         reason: str,
         duplicate_of: str | None = None,
         similarity: float | None = None,
+        repaired_by: str | None = None,
     ) -> Dropped:
         """Makes a dropped row of a row that is known to be valid, without checking it again."""
         dropped = object.__new__(cls)
-        why = {"reason": reason, "duplicate_of": duplicate_of, "similarity": similarity}
+        why = dict(zip(_WHY, (reason, duplicate_of, similarity, repaired_by), strict=True))
         dropped.__dict__.update(vars(item), **why)
         return dropped
 
@@ -66,6 +72,8 @@ class Stats:
         jobs: Prompts of tasks that were answered.
         price_usd: `None` where the price of a model is not known.
         drops: Dropped rows by reason, without the details in brackets.
+        checks: By rule, how often a row was doubted (`raised`), and how many of these doubts the
+            LLM did not settle (`upheld`) and settled (`overturned`).
         stages: By stage, pieces of work `asked`, `got` and `lost` (by reason), and the requests,
             tokens and `usd` that the ledger holds of it. `reused`: those of other runs.
         models: By model, requests, tokens and `usd`.
@@ -83,6 +91,7 @@ class Stats:
     retries: int = 0
     seconds: float = 0.0
     drops: Mapping[str, int] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -225,12 +234,12 @@ def code(reason: str) -> str:
 
 def dropped_row(dropped: Dropped) -> dict[str, Any]:
     """Returns the published form of a dropped row: that of a row, then why it was dropped."""
-    why = {name: getattr(dropped, name) for name in ("reason", "duplicate_of", "similarity")}
+    why = {name: getattr(dropped, name) for name in _WHY}
     return {**to_row(dropped), **why}
 
 
 def _dropped(data: dict[str, Any]) -> Dropped:
-    extra = {name: data.pop(name, None) for name in ("reason", "duplicate_of", "similarity")}
+    extra = {name: data.pop(name, None) for name in _WHY}
     kept = from_row(data)
     return Dropped(
         **{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra

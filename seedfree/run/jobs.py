@@ -1,26 +1,22 @@
-"""One job of a run: a task on a context, from its prompt to rows that the filters have judged."""
+"""One job of a run: a task on a context, from its prompt to its rows."""
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from seedfree._seeds import digest
 from seedfree.engine.gate import piece
-from seedfree.engine.loop import outcome
 from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
-from seedfree.errors import ConfigError, InvalidReplyError, RequestError, SeedfreeError
+from seedfree.errors import ConfigError, InvalidReplyError, SeedfreeError
 from seedfree.languages import Language
-from seedfree.protocols import Filter, Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Prompt, Suspicion, Topic, altered
+from seedfree.protocols import Generator, TaskTemplate
+from seedfree.records import Context, Instruction, Prompt, Topic, altered
 from seedfree.text import squeeze
 
-__all__ = ["Job", "NearDuplicate", "Row", "mark_same_points", "prompt_of", "rejection", "rows_of"]
+__all__ = ["Job", "NearDuplicate", "Row", "mark_same_points", "prompt_of", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,7 @@ class Row:
         rejected: Why the reply gave no row, or a filter does not want it.
         duplicate: What a diversity filter says of it.
         surplus: Whether its task had given its share before it.
+        repaired_by: Id of the row that was asked for in its place and passed the filters.
     """
 
     order: tuple[int, str]
@@ -63,6 +60,7 @@ class Row:
     rejected: str | None = None
     duplicate: NearDuplicate | None = None
     surplus: bool = False
+    repaired_by: str | None = None
 
     @property
     def kept(self) -> bool:
@@ -87,8 +85,13 @@ def prompt_of(task: TaskTemplate, context: Context, language: Language) -> Promp
         ) from error
 
 
-async def rows_of(job: Job, generator: Generator, session: RunSession) -> list[Row]:
+async def rows_of(
+    job: Job, generator: Generator, session: RunSession, order: str = ""
+) -> list[Row]:
     """Asks for a job's rows. A reply that cannot be read is one row, rejected.
+
+    Args:
+        order: What the task's prompt does not say.
 
     Raises:
         StopRunError, RequestError: From the LLM.
@@ -99,6 +102,8 @@ async def rows_of(job: Job, generator: Generator, session: RunSession) -> list[R
         prompt = prompt_of(task, context, session.language)
     else:
         prompt = await session.call(prompt_of, task, context, session.language)
+    if order:
+        prompt = altered(prompt, user=f"{prompt.user}\n\n{order}")
 
     broken = False
 
@@ -186,56 +191,3 @@ def _mark_same_points(visits: Sequence[tuple[Row, Context]]) -> None:
                 break
         else:
             kept.append((start, end, row, context.position))
-
-
-async def rejection(
-    filters: Sequence[Filter], item: Instruction, session: RunSession
-) -> str | None:
-    """Returns the first reason to drop a row.
-
-    Raises:
-        RequestError: A filter raises.
-    """
-    left = list(filters)
-    while left:
-        # All in one call to a thread: the way there takes longer than most of them.
-        reason, left = await session.call(_first_reason, left, item)
-        if inspect.isawaitable(reason):
-            waiting = left.pop(0)
-            with _named(waiting):
-                reason = _reason(await outcome(reason))
-        if reason is not None:
-            return str(reason)
-    return None
-
-
-def _reason(answer: object) -> object:
-    if isinstance(answer, Suspicion):
-        return answer.reason
-    if isinstance(answer, (list, tuple)) and all(isinstance(each, Suspicion) for each in answer):
-        return answer[0].reason if answer else None
-    if answer is None or inspect.isawaitable(answer) or (isinstance(answer, str) and answer):
-        return answer
-    raise TypeError(f"check() returned {answer!r}, not the reason to drop the row, or None")
-
-
-def _first_reason(filters: list[Filter], item: Instruction) -> tuple[Any, list[Filter]]:
-    """Returns a reason and no filters; or what has to be awaited, its filter, and those left."""
-    for i, each in enumerate(filters):
-        with _named(each):
-            reason = _reason(each.check(item))
-        if reason is not None:
-            return reason, filters[i:] if inspect.isawaitable(reason) else []
-    return None, []
-
-
-@contextlib.contextmanager
-def _named(component: object) -> Iterator[None]:
-    """Names the component in whatever it raises."""
-    try:
-        yield
-    except SeedfreeError:
-        raise
-    except Exception as error:
-        raised = f"raised {type(error).__name__}: {error}"
-        raise RequestError(f"{type(component).__name__} {raised}") from error

@@ -32,6 +32,8 @@ _PURE = (
 )
 # A published row begins with its id: {"id": "0123456789abcdef", ...
 _ID = slice(8, 24)
+# Within a text its quotation marks would be escaped.
+_UNDOUBTED = b'"checks": []'
 
 
 class Publication:
@@ -67,7 +69,7 @@ class Publication:
 
 def _dropped(row: Row) -> Dropped:
     if row.rejected is not None:
-        return Dropped.of(row.item, row.rejected)
+        return Dropped.of(row.item, row.rejected, repaired_by=row.repaired_by)
     if row.duplicate is not None:
         why = f"diversity: {row.duplicate.reason}"
         return Dropped.of(row.item, why, row.duplicate.of, row.duplicate.similarity)
@@ -162,6 +164,8 @@ def known_verdicts(folder: Path) -> dict[str, str | None]:
     if manifest.get("code") != _code_digest():
         return {}
     kept, dropped = (text.splitlines() for text in texts)
+    # A row that was doubted rests on replies, which are counted when they are read again.
+    kept, dropped = ([line for line in lines if _UNDOUBTED in line] for lines in (kept, dropped))
     verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
     for lost in map(from_json, dropped):
         passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")

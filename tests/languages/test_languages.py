@@ -31,6 +31,8 @@ PLACEHOLDERS = {
     "brainstorming": "topic asker kind length",
     "multiple_choice_question": "question choices",
     "multiple_choice_answer": "explanation label choice",
+    "appeal": "doubts instruction output text",
+    "repair": "faults row",
     "judge": "instruction input output",
     "judge_pair": "instruction input first second",
     "judge_reference": "reference",
@@ -54,6 +56,7 @@ KEYS = {
     "topics_general": "topics",
     "topics_cultural": "topics",
     "written": "text",
+    "appeal": "verdicts rule quotation supported",
     "judge": "rationale score",
     "judge_pair": "rationale verdict",
 }
