@@ -12,7 +12,7 @@ import pytest
 
 import seedfree as sf
 from seedfree.records import Check, Context, Instruction, Prompt, Reply, Selection, Topic, Usage
-from tests.fakes import Library, Riddle, published, small_pipeline, thai
+from tests.fakes import FakeClock, Library, Riddle, published, small_pipeline, thai
 
 Answer = Callable[[Prompt, dict[str, Any]], Any]
 RULE = "mine: odd word"
@@ -192,27 +192,33 @@ def test_a_wrong_number_of_repairs_is_refused(value: Any) -> None:
 
 
 def test_a_doubt_stands_where_the_budget_is_spent(tmp_path: Path) -> None:
-    spent = doubting(llm(quoting, price=1.0)).run(size=4, out=tmp_path / "whole").stats.price_usd
+    spent = (
+        doubting(llm(quoting, price=1.0))
+        .run(clock=FakeClock(), size=4, out=tmp_path / "whole")
+        .stats.price_usd
+    )
     assert spent
     run = doubting(llm(quoting, price=1.0)).run(
-        size=4, out=tmp_path / "short", budget_usd=spent / 2, concurrency=1
+        clock=FakeClock(), size=4, out=tmp_path / "short", budget_usd=spent / 2, concurrency=1
     )
     assert run.status == "stopped"
-    again = doubting(llm(quoting, price=1.0)).run(size=4, out=tmp_path / "short")
+    again = doubting(llm(quoting, price=1.0)).run(clock=FakeClock(), size=4, out=tmp_path / "short")
     assert published(again.path) == published(tmp_path / "whole")
 
 
 def test_a_run_that_goes_on_asks_nobody_twice_and_publishes_the_same(tmp_path: Path) -> None:
-    first = doubting(llm(quoting)).run(size=8, out=tmp_path, concurrency=3)
+    first = doubting(llm(quoting)).run(clock=FakeClock(), size=8, out=tmp_path, concurrency=3)
     files = published(tmp_path)
     never = llm(quoting)
-    again = doubting(never).run(size=8, out=tmp_path)
+    again = doubting(never).run(clock=FakeClock(), size=8, out=tmp_path)
     assert never.calls == [] and published(tmp_path) == files
     assert again.stats.checks == first.stats.checks
-    larger = doubting(llm(quoting)).run(size=16, out=tmp_path)
+    larger = doubting(llm(quoting)).run(clock=FakeClock(), size=16, out=tmp_path)
     assert larger.status == "complete"
     # However it came about, it is the same data set.
-    whole = doubting(llm(quoting)).run(size=16, out=tmp_path / "whole", concurrency=64)
+    whole = doubting(llm(quoting)).run(
+        clock=FakeClock(), size=16, out=tmp_path / "whole", concurrency=64
+    )
     assert published(whole.path) == published(tmp_path)
 
 
