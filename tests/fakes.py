@@ -172,6 +172,14 @@ def small_pipeline(llm: Any = None, **changes: Any) -> sf.Pipeline:
     return sf.Pipeline("th", llm or thai_llm(), **{**settings, **changes})
 
 
+def reason(finding: Any) -> str | None:
+    """Returns why a row is dropped where nobody settles the first doubt about it."""
+    if isinstance(finding, list):
+        return str(finding[0].reason)
+    assert finding is None or isinstance(finding, str)
+    return finding
+
+
 def label(part: object) -> str:
     """Returns an object's `repr` without its address, which differs between processes."""
     return repr(part).partition(" object")[0]

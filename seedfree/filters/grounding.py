@@ -1,13 +1,13 @@
-"""Drops rows whose answer is not in their context, or is the context.
+"""Drops rows whose answer is their context or quotes what is not there, and doubts invented ones.
 
-Only what can be checked without understanding is checked: numbers, years in either era, and names.
-A name or number that the context has in another wording is dropped too. That is the price of
-keeping invented ones out.
+Numbers and names that are not in the context are doubts: only a reader can say whether the context
+has them in other words.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seedfree.errors import ConfigError, check_types
@@ -15,7 +15,7 @@ from seedfree.filters.names import unknown_names
 from seedfree.filters.numbers import unknown_numbers
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
-from seedfree.records import Instruction
+from seedfree.records import Instruction, Suspicion
 from seedfree.text import fold, pieces, squeeze
 
 __all__ = ["GroundingFilter"]
@@ -59,8 +59,11 @@ class GroundingFilter:
         promised = session.grounded_tasks
         self._grounded = _GROUNDED if promised is None else frozenset(promised)
 
-    def check(self, item: Instruction) -> str | None:
-        """Returns the reason to drop a row. Other tasks and rows without a context pass."""
+    def check(self, item: Instruction) -> str | list[Suspicion] | None:
+        """Returns the reason to drop a row, or what is suspected.
+
+        Other tasks and rows without a context pass.
+        """
         tasks = self._grounded if self.tasks is None else self.tasks
         context = item.context
         if item.task not in tasks or context is None or not context.text.strip():
@@ -68,45 +71,49 @@ class GroundingFilter:
         evidence = squeeze(item.evidence).strip("\"'")
         if item.evidence.strip() and evidence not in squeeze(context.text):
             return "grounding: evidence not in the context"
-        if self._copied(item.output, context.text, item.task):
+        answer, source = squeeze(item.output), squeeze(context.text)
+        if answer == source or self._holds_most(answer, source):
             return "grounding: copies the context"
+        suspicions = []
+        if item.task == "summarization" and (excerpt := _excerpt(answer, source)):
+            suspicions.append(_doubt("half of a summary is copied", [excerpt]))
         # Wrong choices are false on purpose, and an explanation may name them.
         allowed = "\n".join(filter(None, [context.text, context.title, *_wrong_choices(item)]))
-        if squeeze(item.output) in squeeze(allowed):
-            return None
+        if answer in squeeze(allowed):
+            return suspicions or None
         language = language_of(item, self._language)
-        for number in unknown_numbers(item.output, allowed, language):
-            return f"grounding: number not in the context ({number})"
-        for name in unknown_names(item.output, allowed, language):
-            return f"grounding: name not in the context ({name})"
-        return None
-
-    def _copied(self, output: str, context: str, task: str) -> bool:
-        answer, source = squeeze(output), squeeze(context)
-        if answer == source:
-            return True
-        if len(source) < _LONG:
-            return False
-        if self._holds_most(answer, source):
-            return True
-        return task == "summarization" and _is_excerpt(answer, source)
+        if numbers := list(unknown_numbers(item.output, allowed, language)):
+            suspicions.append(_doubt("number not in the context", numbers))
+        if names := list(unknown_names(item.output, allowed, language)):
+            suspicions.append(_doubt("name not in the context", names))
+        return suspicions or None
 
     def _holds_most(self, answer: str, source: str) -> bool:
-        if len(answer) < self.most_copied * len(source):
+        if len(source) < _LONG or len(answer) < self.most_copied * len(source):
             return False
         wanted = set(pieces(source, _PIECE))
         return len(wanted.intersection(pieces(answer, _PIECE))) >= self.most_copied * len(wanted)
 
 
-def _is_excerpt(answer: str, source: str) -> bool:
-    """Finds a summary that is half copied, and at least 200 characters, in one piece."""
+def _doubt(phrase: str, words: Sequence[str]) -> Suspicion:
+    shown = list(dict.fromkeys(words))
+    detail = ", ".join(shown)
+    return Suspicion(f"grounding: {phrase}", detail, tuple(shown), settled_by="context")
+
+
+def _excerpt(answer: str, source: str) -> str:
+    """Returns the beginning of what a summary copies in one piece: half of it, 200 letters or more.
+
+    The text is empty where it copies less.
+    """
     run = max(_LONG, len(answer) // 2)
     # Every piece of that length holds a whole block of half of it, and blocks are few.
     block = (run + 1) // 2
     starts = range(0, len(answer) - block + 1, block)
     if not any(answer[i : i + block] in source for i in starts):
-        return False
-    return not set(pieces(source, run)).isdisjoint(pieces(answer, run))
+        return ""
+    copied = set(pieces(source, run))
+    return next((piece[:_PIECE] for piece in pieces(answer, run) if piece in copied), "")
 
 
 _CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)

@@ -6,6 +6,7 @@ from seedfree.errors import ConfigError
 from seedfree.filters.grounding import GroundingFilter
 from seedfree.languages import Language
 from seedfree.records import Context, Instruction
+from tests.fakes import reason
 
 THAI = Language(
     code="th", name="Thai", native="ไทย", script="Thai", persona="", era_offset=543,
@@ -38,7 +39,7 @@ def check(
     item = Instruction(
         task, instruction, output, evidence=evidence, context=Context(text=text, title="สะพานพุทธ")
     )
-    return each.check(item)
+    return reason(each.check(item))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_copies_are_their_own_reason():
 
 def test_a_summary_is_no_excerpt():
     text = TEXT + " " + "คนในย่านเล่าว่าเมื่อก่อนมีตลาดดอกไม้ริมน้ำ ขายกันตั้งแต่ตีสองจนสว่าง " * 8
-    assert check(TEXT[:260], text, task="summarization") == "grounding: copies the context"
+    assert check(TEXT[:260], text, task="summarization").startswith("grounding: half of a")
     assert check(TEXT[:260], text, task="closed_qa") is None
     assert check(TEXT[:120], text, task="summarization") is None
 
