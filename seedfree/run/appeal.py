@@ -29,6 +29,8 @@ __all__ = ["appeal", "doubts", "merged", "upheld"]
 _NUMBERS = "grounding: number not in the context"
 # Of a quotation, unless it is all that there is to quote: fewer characters stand in any text.
 _SHORTEST = 4
+# A broken row may be doubted in every word. Its prompt stays as short as that of any other.
+_MOST, _LONGEST = 12, 200
 
 
 # Docstrings would go into the schema that the model is sent, and with it into the ledger's keys.
@@ -53,9 +55,10 @@ def merged(suspicions: Sequence[Suspicion]) -> list[Suspicion]:
 
 
 def _joined(same: Sequence[Suspicion]) -> Suspicion:
-    details = dict.fromkeys(each.detail for each in same if each.detail)
-    words = dict.fromkeys(word for each in same for word in each.words)
-    return Suspicion(same[0].rule, ", ".join(details), tuple(words), same[0].settled_by)
+    details = dict.fromkeys(each.detail[:_LONGEST] for each in same if each.detail)
+    words = dict.fromkeys(word[:_LONGEST] for each in same for word in each.words)
+    detail = ", ".join(list(details)[:_MOST])[:_LONGEST]
+    return Suspicion(same[0].rule, detail, tuple(words)[:_MOST], same[0].settled_by)
 
 
 def upheld(suspicions: Sequence[Suspicion]) -> tuple[Check, ...]:
