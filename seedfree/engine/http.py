@@ -167,12 +167,10 @@ def _network_fault(error: Exception, request: httpx.Request) -> RequestError:
         hint = "Check that base_url begins as the server does, and the server's certificate."
         return StopRunError(f"{host}: no TLS connection: {reason}", hint=hint)
     # Before the time-outs, among which httpx counts that of a connection.
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return UnreachableError(f"{host}: no connection", hint=hint)
     what = type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout):
-        what = "no connection"
-    elif isinstance(error, (TimeoutError, httpx.TimeoutException)):
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         what = "no answer in time"
     return RetryableError(f"{host}: {what}", hint=hint)
 
@@ -327,8 +325,6 @@ _FIELDS = (
     (b"content-type", b"application/json"),
     (b"user-agent", b"seedfree"),
 )
-# Seconds in which a host has to be reached: a long time-out is meant for long replies.
-_CONNECT = 60.0
 
 
 def json_request(
@@ -345,8 +341,7 @@ def json_request(
     # and not for each of thousands of requests.
     fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
     fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, _CONNECT)}}
-    stream = httpx.ByteStream(content)
+    extensions, stream = {"deadline": timeout}, httpx.ByteStream(content)
     request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
     request.headers.encoding = "ascii"
     request.read()

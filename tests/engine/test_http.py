@@ -22,6 +22,7 @@ from seedfree.engine.connections import MAX_BODY, open_files
 from seedfree.engine.http import (
     Answer,
     Transport,
+    UnreachableError,
     classify,
     explain,
     json_request,
@@ -326,6 +327,16 @@ def test_a_reply_that_nobody_asked_for_answers_no_request(late: bool) -> None:
     idle, sent = asyncio.Event(), asyncio.Event()
     # A connection that is used again ends no wait.
     assert asyncio.run(asyncio.wait_for(work(), 10)) == [b"00", b"11", b"22"]
+
+
+def test_a_host_that_takes_no_connection_is_given_up_in_time(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers nothing to the beginning of a TLS connection, long before the time-out."""
+    monkeypatch.setattr("seedfree.engine.connections.CONNECT", 0.05)
+    wire.hang = True
+    with pytest.raises(UnreachableError, match="127.0.0.1: no connection.*base_url"):
+        _ask(wire, b"", wire.url.replace("http:", "https:"), timeout=20.0)
 
 
 def test_a_refused_tls_handshake_stops_the_run_and_is_named(wire: Wire) -> None:
