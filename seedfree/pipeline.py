@@ -13,6 +13,7 @@ import seedfree
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
+from seedfree.engine.places import published
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, did_you_mean
@@ -357,7 +358,7 @@ def _check_models(models: Sequence[Generator]) -> None:
         for other in models[:i]:
             same = model is other or model == other or isinstance(model, HTTPGenerator)
             if not same and _is_named_by_code(model) and identity(model) == identity(other):
-                name = identity(model)
+                name = published(identity(model))
                 what = f"Two different generators are called {name}, and would share their replies"
                 raise ConfigError(what, hint="Give each an identity, or a name, of its own.")
 

@@ -398,9 +398,10 @@ class RunSession:
         except SeedfreeError:
             raise
         except Exception as error:
-            raise RequestError(f"{identity(llm)} raised {type(error).__name__}: {error}") from error
+            name = published(identity(llm))
+            raise RequestError(f"{name} raised {type(error).__name__}: {error}") from error
         if not isinstance(reply, Reply):
-            what = f"{identity(llm)} returned {type(reply).__name__}"
+            what = f"{published(identity(llm))} returned {type(reply).__name__}"
             raise RequestError(what, hint="Return a Reply.")
         # Not what the session adds to a reply: that is no part of what the backend said.
         kept = {name: getattr(reply, name) for name in ("text", "stop_reason", "model", "error")}

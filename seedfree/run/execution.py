@@ -26,7 +26,7 @@ from seedfree.dataset import Dataset
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
-from seedfree.engine.places import published
+from seedfree.engine.places import published, published_values, url_of
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, SeedfreeError
@@ -88,6 +88,12 @@ class Stages:
         """Returns the LLM and those that judges bring along."""
         judges = (getattr(each, "generator", None) for each in self.filters)
         return [self.generator, *(judge for judge in judges if judge is not None)]
+
+    def encoders(self) -> list[object]:
+        """Returns the encoders of diversity filters."""
+        names = ("encoder", "measured_by")
+        encoders = [getattr(each, name, None) for each in self.diversity for name in names]
+        return [encoder for encoder in encoders if encoder is not None]
 
     def given_topics(self) -> GivenTopics | None:
         """Returns the user's topics, or those that all sources bring along; `None` for neither."""
@@ -266,6 +272,7 @@ class _Execution:
         self._clock = options.clock or Clock()
         self._started = self._clock.monotonic()
         self._tasks = stages.tasks
+        self._servers = tuple(map(url_of, [*stages.generators(), *stages.encoders()]))
         self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
         self._pool = Pool(session.workers, session.gate.piece)
         self._topics = self._topic_stream()
@@ -541,7 +548,7 @@ class _Execution:
         write_status(
             self._options.out,
             status,
-            message,
+            published(message, *self._servers),
             stats or self._stats(),
             size=self._options.size,
             entries=len(self._ledger),
@@ -585,7 +592,7 @@ class _Execution:
             "size": self._options.size,
             "diversity": self._searches,
             # The folder may be published, and the ledger has the settings as they are.
-            "settings": json.loads(published(json.dumps(self._settings))),
+            "settings": published_values(self._settings),
             "fingerprint": fingerprint(self._settings),
         }
         publish(self._options.out, publication, text, manifest)
