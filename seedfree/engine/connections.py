@@ -41,8 +41,8 @@ _LOG = logging.getLogger("seedfree")
 MAX_BODY = 32 * 2**20
 # Files that a process has open beside its connections: the ledger, the terminal, libraries.
 _OTHER_FILES = 256
-# Seconds in which a host has to be found and reached. A server that is not there is asked three times
-# (see `limits.py`), and a run should end within half a minute. Systems ask a host that does not
+# Seconds in which a host has to be found and reached. One that is not there is asked three times
+# (see `limits.py`), and the run should end within half a minute. Linux asks a host that does not
 # answer again after 1, 3 and 7 s.
 CONNECT = 8.0
 # Seconds after which an idle connection is closed; httpx's own figure.

@@ -40,8 +40,8 @@ _SECRET_SEGMENT = re.compile(
 )
 # To the end of the URL, also inside JSON.
 _URL = re.compile(r"https?://[^\s\"]+", re.I)
-# What may be an address outside a URL, or a name that no public server has, and its port. It is read
-# before it counts as one: 12:30:59 is a time.
+# What may be an address outside a URL, or a name that no public server has, and its port. It is
+# read before it counts as one: 12:30:59 is a time.
 _BARE = re.compile(
     r"(?<![\w.:])(?:\[[0-9a-f:.]+(?:%\w+)?\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f]+(?:%\w+)?"
     r"|\d{1,3}(?:\.\d{1,3}){3}|(?:[\w-]+\.)*localhost"

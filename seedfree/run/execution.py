@@ -28,8 +28,9 @@ from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
 from seedfree.engine.places import published, published_values, url_of
 from seedfree.engine.pool import Pool
+from seedfree.engine.salvage import readable_answers
 from seedfree.engine.session import RunSession, identity
-from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, SeedfreeError
+from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
@@ -128,7 +129,7 @@ class Options:
     concurrency: int = 64
     budget_usd: float | None = None
     reuse: Sequence[Path] = ()
-    previewed: Path | None = None
+    previewed: Sequence[Path] = ()
     shrink: bool = False
     progress: bool | None = None
     clock: Clock | None = None
@@ -219,8 +220,8 @@ def _session(
     stages: Stages, options: Options, ledger: Ledger, on_reply: Callable[[], None]
 ) -> RunSession:
     reuse = [entry for folder in options.reuse for entry in Ledger.answers(folder)]
-    if options.previewed is not None:
-        reuse += _previewed(options.previewed)
+    # Nobody asked for these by name: what of them cannot be read is done without.
+    reuse += [entry for folder in options.previewed for entry in readable_answers(folder)]
     return RunSession(
         ledger,
         stages.generator,
@@ -237,19 +238,6 @@ def _session(
         grounded_tasks=frozenset(task.name for task in stages.tasks if task.grounded),
         folder=options.out,
     )
-
-
-def _previewed(folder: Path) -> list[Entry]:
-    """Returns the replies that previews paid for.
-
-    Nobody asked for them by name, and they are few. So where another process has them, or they are
-    damaged, the run does without.
-    """
-    try:
-        return list(Ledger.answers(folder))
-    except SeedfreeError as error:
-        _LOG.warning("The replies of earlier previews are left out: %s", error.message)
-        return []
 
 
 def _json(settings: Mapping[str, Any]) -> str:
