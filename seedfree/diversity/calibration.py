@@ -123,7 +123,7 @@ def calibrate_threshold(
         left, right = (unit_rows(encoder, list(side)) for side in zip(*pairs, strict=True))
         similarities["paraphrase"] = _cosines(left, right)
     grid = tuple(sorted(set(map(float, thresholds))))
-    name, nearest = identity_of(encoder), _nearest(vectors)
+    name, nearest = published(identity_of(encoder)), _nearest(vectors)
     return Calibration(name, len(sample), rows, tasks, grid, nearest, similarities)
 
 

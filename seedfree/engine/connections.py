@@ -29,6 +29,7 @@ __all__ = [
     "CONNECT",
     "MAX_BODY",
     "connections",
+    "is_unreachable",
     "open_files",
     "proxy_of",
     "read_body",
@@ -122,6 +123,18 @@ def refused_handshake(error: BaseException) -> str | None:
         reason = getattr(cause, "os_error", cause)
     words = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or ""
     return str(words).replace("_", " ").lower() or type(reason).__name__
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Returns whether no connection came about, so that nothing was sent."""
+    import aiohttp
+
+    if not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return False
+    # httpx-aiohttp also has ConnectTimeout for a refused connection, and for one that broke.
+    broke = isinstance(error.__cause__, aiohttp.ClientConnectionError)
+    never_there = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    return not broke or isinstance(error.__cause__, never_there)
 
 
 async def read_body(response: httpx.Response) -> bytes:

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
-from seedfree.engine.connections import connections, proxy_of, read_body, refused_handshake
+from seedfree.engine.connections import (
+    connections,
+    is_unreachable,
+    proxy_of,
+    read_body,
+    refused_handshake,
+)
 from seedfree.engine.keys import keys_in, redact
 from seedfree.engine.loop import run_sync, time_limit
 from seedfree.engine.places import is_here, secret_segments
@@ -167,10 +173,12 @@ def _network_fault(error: Exception, request: httpx.Request) -> RequestError:
         hint = "Check that base_url begins as the server does, and the server's certificate."
         return StopRunError(f"{host}: no TLS connection: {reason}", hint=hint)
     # Before the time-outs, among which httpx counts that of a connection.
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+    if is_unreachable(error):
         return UnreachableError(f"{host}: no connection", hint=hint)
     what = type(error).__name__
-    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+    if isinstance(error, httpx.ConnectTimeout):
+        what = "the connection broke"
+    elif isinstance(error, (TimeoutError, httpx.TimeoutException)):
         what = "no answer in time"
     return RetryableError(f"{host}: {what}", hint=hint)
 

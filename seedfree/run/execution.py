@@ -158,7 +158,7 @@ async def execute(stages: Stages, options: Options) -> Run:
         try:
             for component in stages.components:
                 await session.bind(component)
-            session.count_kept(stages.generators())
+            session.count_kept([*stages.generators(), *stages.encoders()])
             if new:  # only now are the settings known to work, and the folder is theirs
                 await ledger.append(Entry("config", "", _json(settings).encode()))
             executions.append(_Execution(stages, options, settings, ledger, session))

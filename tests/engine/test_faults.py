@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -91,6 +92,15 @@ def test_a_server_that_is_not_there_stops_the_run_in_seconds(tmp_path: Path, fau
         _ask(nobody, tmp_path, n=3, clock=clock)
     # Where nothing answers at all, every attempt takes its whole time.
     assert sum(clock.slept) <= 3 and len(attempts) * CONNECT + sum(clock.slept) <= 30
+
+
+def test_a_port_on_which_nothing_listens_stops_the_run_in_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    clock, llm = FakeClock(), OpenAICompatibleGenerator(f"http://127.0.0.1:{port}/v1", "m")
+    with pytest.raises(StopRunError, match="127.0.0.1: no connection.*base_url"):
+        generate_all(llm, [Prompt("p")], tmp_path, clock=clock)
+    assert len(clock.slept) == 2
 
 
 def test_many_requests_at_once_to_a_server_that_is_not_there_are_asked_three_times_at_most(

@@ -372,8 +372,14 @@ def test_a_refused_connection_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     # The port is free again, so nothing listens on it.
-    with pytest.raises(RetryableError):
+    with pytest.raises(UnreachableError, match="127.0.0.1: no connection"):
         _send(Transport(), url)
+
+
+def test_a_connection_that_breaks_did_come_about(wire: Wire) -> None:
+    with pytest.raises(RetryableError, match="127.0.0.1: the connection broke") as broken:
+        _ask(wire, b"")
+    assert not isinstance(broken.value, UnreachableError)
 
 
 def test_the_environments_proxy_is_used_but_not_for_this_machine(
