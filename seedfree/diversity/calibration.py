@@ -35,6 +35,7 @@ from seedfree._plots import new_figure, save_figure
 from seedfree._seeds import seeded
 from seedfree.diversity.index import check_threshold
 from seedfree.diversity.vectors import Fault, Floats, Ints, Singles, UnitRows, parts, unit_fault
+from seedfree.engine.places import published
 from seedfree.errors import ConfigError, EncoderError, SeedfreeError
 from seedfree.languages import Language
 from seedfree.protocols import Encoder
