@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import seedfree
+from seedfree._files import claim_folder, is_file
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
+from seedfree.engine.ledger import FILES
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.places import published
 from seedfree.engine.schema import closed_schema
@@ -310,7 +312,7 @@ class Pipeline:
         """
         # An earlier preview may have been larger; its replies stay in the ledger all the same.
         options = {"shrink": True, **options}
-        folders = self._caches(seed)
+        folders = filter(_is_ours, self._caches(seed))
         while True:
             try:
                 return Preview(self.run(n, next(folders), seed=seed, **options))
@@ -328,6 +330,18 @@ class Pipeline:
         _check_size(size)
         preview = self.preview(sample, seed=seed, **options)
         return estimated(preview, size, self._stages().most_rows())
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tells whether previews may write into a folder: somebody else may have put files there."""
+    try:
+        claim_folder(folder, FILES)
+        for name in FILES:
+            is_file(folder / name)
+    except ConfigError as error:
+        _LOG.warning("%s: this preview goes into another folder", error.message)
+        return False
+    return True
 
 
 def _folder(path: object, setting: str) -> Path:

@@ -223,7 +223,7 @@ def test_previews_that_cannot_be_read_cost_no_run(
         assert f"{cache.parent} is damaged; 0 of its replies can be read" in caplog.text
 
 
-@pytest.mark.parametrize("harm", ["locked", "nonsense", "cut", "missing", "one page"])
+@pytest.mark.parametrize("harm", ["locked", "nonsense", "cut", "missing", "one page", "link"])
 def test_a_preview_goes_on_where_an_earlier_one_is_in_use_or_damaged(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -245,6 +245,9 @@ def test_a_preview_goes_on_where_an_earlier_one_is_in_use_or_damaged(
         ledger.write_bytes(data)
     elif harm == "missing":
         ledger.unlink()
+    elif harm == "link":
+        ledger.rename(tmp_path / "elsewhere")
+        ledger.symlink_to(tmp_path / "elsewhere")
     before = {path: path.read_bytes() for path in ledger.parent.iterdir()}
     for _ in range(2):
         already = len(pipeline.generator.calls)
@@ -262,6 +265,25 @@ def test_a_preview_goes_on_where_an_earlier_one_is_in_use_or_damaged(
         paid = pipeline.preview(8).run.stats.requests
         assert already - paid < paid
     assert len(list((tmp_path / "cache" / "seedfree" / "previews").iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_preview_leaves_alone_what_is_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pipeline = small_pipeline()
+    rows = list(pipeline.preview(4).run.dataset)
+    (cache,) = (tmp_path / "cache" / "seedfree" / "previews").iterdir()
+    cache.rename(tmp_path / "before")
+    mine = cache
+    if kind == "folder":
+        cache.mkdir()
+        mine = cache / "dataset.jsonl"
+    mine.write_text("mine")
+    assert list(pipeline.preview(4).run.dataset) == rows
+    assert pipeline.run(4, tmp_path / "run").status == "complete"
+    assert mine.read_text() == "mine"
 
 
 def test_replies_under_way_when_a_run_stops_are_kept(tmp_path: Path) -> None:

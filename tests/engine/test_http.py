@@ -9,6 +9,7 @@ import logging
 import resource
 import socket
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -251,6 +252,24 @@ def test_a_body_that_drips_meets_the_deadline_of_the_whole_exchange(wire: Wire) 
         _ask(wire, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nh", timeout=0.05)
 
 
+def test_no_more_of_a_bomb_is_unpacked_than_a_reply_may_hold() -> None:
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    bomb = b"".join(packer.compress(bytes(MAX_BODY)) for _ in range(4)) + packer.flush()
+
+    def serve(_: httpx.Request) -> httpx.Response:
+        stream = httpx.ByteStream(bomb)
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match="larger than 32 MiB"):
+            _send(Transport(transport=httpx.MockTransport(serve)), "http://127.0.0.1/")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3 * MAX_BODY
+
+
 def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
     # Small on the wire, and larger than what may be kept.
     bomb = gzip.compress(b"\0" * (4 * MAX_BODY))
@@ -407,8 +426,9 @@ def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrenc
     assert "9000" in caplog.text and "3840" in caplog.text
 
 
+@pytest.mark.parametrize("timeout", [600.0, 0.9])
 def test_an_answer_that_came_while_the_process_was_frozen_is_read(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
     async def work() -> bytes:
         loop = asyncio.get_running_loop()
@@ -420,7 +440,7 @@ def test_an_answer_that_came_while_the_process_was_frozen_is_read(
                 await asyncio.sleep(0)
             return httpx.Response(200, content=b"paid for")
 
-        transport = Transport(transport=httpx.MockTransport(answer), timeout=600.0)
+        transport = Transport(transport=httpx.MockTransport(answer), timeout=timeout)
         return (await transport.send(httpx.Request("GET", "http://127.0.0.1/"))).body
 
     assert asyncio.run(work()) == b"paid for"
