@@ -355,7 +355,7 @@ def test_a_host_that_takes_no_connection_is_given_up_in_time(
     monkeypatch.setattr("seedfree.engine.connections.CONNECT", 0.05)
     wire.hang = True
     with pytest.raises(UnreachableError, match="127.0.0.1: no connection.*base_url"):
-        _ask(wire, b"", wire.url.replace("http:", "https:"), timeout=20.0)
+        _ask(wire, b"", wire.url.replace("http:", "https:"), timeout=1.0)
 
 
 def test_a_refused_tls_handshake_stops_the_run_and_is_named(wire: Wire) -> None:
