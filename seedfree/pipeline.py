@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import seedfree
+from seedfree._files import claim_folder, is_file
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
+from seedfree.engine.ledger import FILES
 from seedfree.engine.loop import Clock, run_async, run_sync
+from seedfree.engine.places import published
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.session import identity, ready
-from seedfree.errors import ConfigError, did_you_mean
+from seedfree.errors import ConfigError, LedgerDamagedError, LedgerLockedError, did_you_mean
 from seedfree.filters import default_filters
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.prices import price_of
@@ -38,6 +43,8 @@ from seedfree.run.settings import describe, fingerprint
 from seedfree.run.stages import Options, Stages
 
 __all__ = ["Pipeline"]
+
+_LOG = logging.getLogger("seedfree")
 
 
 @dataclass
@@ -264,7 +271,7 @@ class Pipeline:
         if budget_usd is not None:
             self._check_budget(budget_usd)
         self.ready()
-        cache = self._cache(seed)
+        previews = takewhile(os.path.exists, self._caches(seed))
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
         if not isinstance(reuse, Iterable):
             raise ConfigError(f"reuse is {reuse!r}", hint="Give a list of run folders.")
@@ -275,7 +282,7 @@ class Pipeline:
             concurrency=concurrency,
             budget_usd=budget_usd,
             reuse=[_folder(each, "reuse") for each in reuse],
-            previewed=cache if cache != out and _holds_ledger(cache) else None,
+            previewed=[folder for folder in previews if folder != out],
             progress=progress,
             shrink=shrink,
             clock=clock,
@@ -300,10 +307,16 @@ class Pipeline:
         parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return Stages(**{**parts, "diversity": self._diversity}, settings=self.settings())
 
-    def _cache(self, seed: int) -> Path:
-        """Returns where previews keep their replies, for a run to take over instead of paying."""
+    def _caches(self, seed: int) -> Iterator[Path]:
+        """Yields where previews keep their replies, for a run to take over instead of paying.
+
+        Where one is in use or damaged, the next serves.
+        """
         home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        return Path(home) / "seedfree" / "previews" / fingerprint([self.settings(), seed])
+        folder = Path(home) / "seedfree" / "previews" / fingerprint([self.settings(), seed])
+        yield folder
+        for n in count(2):
+            yield folder.with_name(f"{folder.name}-{n}")
 
     def preview(self, n: int = 4, *, seed: int = 0, **options: Any) -> Preview:
         """Makes a few rows to look at. Its replies are kept, and a later run takes them over.
@@ -316,7 +329,12 @@ class Pipeline:
         """
         # An earlier preview may have been larger; its replies stay in the ledger all the same.
         options = {"shrink": True, **options}
-        return Preview(self.run(n, self._cache(seed), seed=seed, **options))
+        folders = filter(_is_ours, self._caches(seed))
+        while True:
+            try:
+                return Preview(self.run(n, next(folders), seed=seed, **options))
+            except (LedgerLockedError, LedgerDamagedError) as error:
+                _LOG.warning("%s: this preview goes into another folder", error.message)
 
     def estimate(
         self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any
@@ -331,9 +349,16 @@ class Pipeline:
         return estimated(preview, size, self._stages().most_rows())
 
 
-def _holds_ledger(folder: Path) -> bool:
-    # Not Path.exists(), which raises where the folder may not be read.
-    return os.path.exists(folder / "ledger.sqlite")
+def _is_ours(folder: Path) -> bool:
+    """Tells whether previews may write into a folder: somebody else may have put files there."""
+    try:
+        claim_folder(folder, FILES)
+        for name in FILES:
+            is_file(folder / name)
+    except ConfigError as error:
+        _LOG.warning("%s: this preview goes into another folder", error.message)
+        return False
+    return True
 
 
 def _folder(path: object, setting: str) -> Path:
@@ -374,7 +399,7 @@ def _check_models(models: Sequence[Generator]) -> None:
         for other in models[:i]:
             same = model is other or model == other or isinstance(model, HTTPGenerator)
             if not same and _is_named_by_code(model) and identity(model) == identity(other):
-                name = identity(model)
+                name = published(identity(model))
                 what = f"Two different generators are called {name}, and would share their replies"
                 raise ConfigError(what, hint="Give each an identity, or a name, of its own.")
 

@@ -132,6 +132,19 @@ class Session(Protocol):
         """
         ...
 
+    async def paid(self, model: object, body: bytes, sent: int, stage: str) -> None:
+        """Counts a request whose answer is kept elsewhere than in the ledger, such as vectors.
+
+        It counts towards budget and price, now and when the run goes on.
+
+        Args:
+            model: That was asked. Its price is found as a generator's is.
+            body: The answer, with the usage that the server reports.
+            sent: Bytes of the request's texts, for servers that report no usage.
+            stage: Of the run, by its name.
+        """
+        ...
+
 
 @runtime_checkable
 class Generator(Protocol):
@@ -310,6 +323,8 @@ class Encoder(Protocol):
       one is named by its class.
     - `unknown_share(texts)`: gives the share of tokens, 0 to 1, that the encoder does not know. A
       run is refused if it is above 5 %.
+    - `bind(session)` and `close()`: plain methods, called at the beginning and the end of a run. An
+      encoder that pays for vectors counts its requests with `session.paid`.
     """
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -209,11 +209,81 @@ def test_previews_that_cannot_be_read_cost_no_run(
     pipeline = small_pipeline()
     pipeline.preview(3)
     (cache,) = (tmp_path / "cache").rglob("ledger.sqlite")
+    paid = len(pipeline.generator.calls)
+    assert paid
     if harm == "damaged":
         cache.write_bytes(b"nonsense" * 1000)
     with Ledger(cache.parent) if harm == "locked" else contextlib.nullcontext():
-        assert pipeline.run(6, tmp_path / "out").status == "complete"
-    assert "previews are left out" in caplog.text
+        run = pipeline.run(6, tmp_path / "out")
+    assert run.status == "complete"
+    if harm == "locked":
+        # Reading needs no lock: what the preview paid for is not paid for again.
+        assert len(pipeline.generator.calls) == run.stats.requests
+    else:
+        assert f"{cache.parent} is damaged; 0 of its replies can be read" in caplog.text
+
+
+@pytest.mark.parametrize("harm", ["locked", "nonsense", "cut", "missing", "one page", "link"])
+def test_a_preview_goes_on_where_an_earlier_one_is_in_use_or_damaged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    harm: str,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pipeline = small_pipeline()
+    rows = list(pipeline.preview(8).run.dataset)
+    (ledger,) = (tmp_path / "cache").rglob("ledger.sqlite")
+    data = bytearray(ledger.read_bytes())
+    if harm == "nonsense":
+        ledger.write_bytes(b"nonsense" * 1000)
+    elif harm == "cut":
+        ledger.write_bytes(data[: len(data) // 8192 * 4096])
+    elif harm == "one page":
+        middle = len(data) // 8192 * 4096
+        data[middle : middle + 4096] = bytes(4096)
+        ledger.write_bytes(data)
+    elif harm == "missing":
+        ledger.unlink()
+    elif harm == "link":
+        ledger.rename(tmp_path / "elsewhere")
+        ledger.symlink_to(tmp_path / "elsewhere")
+    before = {path: path.read_bytes() for path in ledger.parent.iterdir()}
+    for _ in range(2):
+        already = len(pipeline.generator.calls)
+        with Ledger(ledger.parent) if harm == "locked" else contextlib.nullcontext():
+            assert list(pipeline.preview(8).run.dataset) == rows
+    # The second time, it is there where the first left it.
+    assert len(pipeline.generator.calls) == already
+    if harm == "locked":
+        assert already == pipeline.run(8, tmp_path / "run").stats.requests
+        assert "Another process has" in caplog.text
+    else:
+        assert {path: path.read_bytes() for path in before if path.exists()} == before
+        assert "this preview goes into another folder" in caplog.text
+    if harm in ("cut", "one page"):  # most of what was paid for is not paid for again
+        paid = pipeline.preview(8).run.stats.requests
+        assert already - paid < paid
+    assert len(list((tmp_path / "cache" / "seedfree" / "previews").iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_preview_leaves_alone_what_is_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pipeline = small_pipeline()
+    rows = list(pipeline.preview(4).run.dataset)
+    (cache,) = (tmp_path / "cache" / "seedfree" / "previews").iterdir()
+    cache.rename(tmp_path / "before")
+    mine = cache
+    if kind == "folder":
+        cache.mkdir()
+        mine = cache / "dataset.jsonl"
+    mine.write_text("mine")
+    assert list(pipeline.preview(4).run.dataset) == rows
+    assert pipeline.run(4, tmp_path / "run").status == "complete"
+    assert mine.read_text() == "mine"
 
 
 def test_replies_under_way_when_a_run_stops_are_kept(tmp_path: Path) -> None:

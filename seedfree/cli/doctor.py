@@ -13,6 +13,7 @@ import httpx
 from seedfree._version import __version__
 from seedfree.cli.demo import demo_pipeline
 from seedfree.config import Config
+from seedfree.engine.places import published
 from seedfree.engine.session import identity
 from seedfree.errors import SeedfreeError
 from seedfree.languages import Language, languages
@@ -94,7 +95,7 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
     preview = pipeline.preview(_ROWS)
     stats, kept = preview.run.stats, len(preview)
     measured = health(kept, stats.drops)
-    name, model = Language.load(pipeline.language).name, identity(pipeline.generator)
+    name, model = Language.load(pipeline.language).name, published(identity(pipeline.generator))
     below = measured.below()
     shown_rows = preview.run.dataset[:_SHOWN]
     lines = [

@@ -35,6 +35,7 @@ from seedfree._plots import new_figure, save_figure
 from seedfree._seeds import seeded
 from seedfree.diversity.index import check_threshold
 from seedfree.diversity.vectors import Fault, Floats, Ints, Singles, UnitRows, parts, unit_fault
+from seedfree.engine.places import published
 from seedfree.errors import ConfigError, EncoderError, SeedfreeError
 from seedfree.languages import Language
 from seedfree.protocols import Encoder
@@ -123,7 +124,7 @@ def calibrate_threshold(
         left, right = (unit_rows(encoder, list(side)) for side in zip(*pairs, strict=True))
         similarities["paraphrase"] = _cosines(left, right)
     grid = tuple(sorted(set(map(float, thresholds))))
-    name, nearest = identity_of(encoder), _nearest(vectors)
+    name, nearest = published(identity_of(encoder)), _nearest(vectors)
     return Calibration(name, len(sample), rows, tasks, grid, nearest, similarities)
 
 

@@ -20,6 +20,7 @@ from seedfree.engine.http import (
     Answer,
     Transport,
     check_positive,
+    check_price,
     json_request,
     raise_fault,
     read_object,
@@ -29,6 +30,7 @@ from seedfree.engine.limits import Limits, Slot
 from seedfree.engine.loop import run_sync, side_by_side
 from seedfree.engine.places import check_url, host_of
 from seedfree.errors import ConfigError, EncoderError, RetryableError, check_types
+from seedfree.protocols import Session
 
 __all__ = ["OpenAICompatibleEncoder"]
 
@@ -53,6 +55,8 @@ class OpenAICompatibleEncoder:
         timeout: Seconds for one request.
         allow_http: Lets the texts and the key travel over plain http to a server in a private
             network, where everyone in that network may read them.
+        price: USD per million tokens. A run counts its requests, and their price where it is known:
+            this one, or 0 on this machine.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -66,10 +70,12 @@ class OpenAICompatibleEncoder:
     max_length: int | None = None
     timeout: float = 600.0
     allow_http: bool = False
+    price: float | None = None
 
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"allow_http", "api_key", "base_url", "batch_size", "timeout"}
+        {"allow_http", "api_key", "base_url", "batch_size", "price", "timeout"}
     )
+    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -80,6 +86,7 @@ class OpenAICompatibleEncoder:
             batch_size=self.batch_size, dimensions=self.dimensions, max_length=self.max_length
         )
         check_positive(timeout=self.timeout)
+        check_price(self.price)
         self.api_key = keep_key(self.api_key)
         url = check_url(str(self.base_url), allow_http=self.allow_http).removesuffix("/embeddings")
         # Some servers count their versions on, such as /api/v3.
@@ -99,6 +106,14 @@ class OpenAICompatibleEncoder:
     def ready(self) -> None:
         """Raises `ConfigError` where the key is missing; sends nothing."""
         self._headers()
+
+    def bind(self, session: Session) -> None:
+        """Counts requests as those of a run from now on."""
+        self._session = session
+
+    def close(self) -> None:
+        """Ends the counting."""
+        self._session = None
 
     def encode(self, texts: Sequence[str]) -> Singles:
         """Returns shape [n, d], d by model.
@@ -141,6 +156,9 @@ class OpenAICompatibleEncoder:
         async def send(slot: Slot) -> Singles:
             request = json_request(f"{self.base_url}/embeddings", body, headers, self.timeout)
             answer = await transport.send(request, now=time.time())
+            if self._session is not None:  # before it is read: a faulty one was billed, too
+                sent = sum(len(text.encode()) for text in texts)
+                await self._session.paid(self, answer.body, sent, "diversity")
             vectors = self._read(answer, len(texts), headers)
             limits.succeeded(slot, 0, answer.headers.raw)
             return vectors

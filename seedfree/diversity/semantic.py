@@ -132,13 +132,16 @@ class SemanticDiversityFilter:
     def ready(self) -> None:
         """Raises `ConfigError` where a package is missing; loads nothing."""
         check_index(self.index)
-        for encoder in (self.encoder, self.measured_by):
+        for encoder in self._encoders:
             if isinstance(encoder, _Ready):
                 encoder.ready()
 
     def bind(self, session: Session) -> None:
         """Opens the run's vectors, loads the encoder and tries it on the run's language."""
         self.ready()
+        for encoder in self._encoders:
+            if isinstance(encoder, _Bound):
+                encoder.bind(session)
         tasks = session.tasks
         self._check_names(tasks)
         folder = session.folder
@@ -154,9 +157,16 @@ class SemanticDiversityFilter:
 
     def close(self) -> None:
         """Keeps the index in the run's folder."""
+        for encoder in self._encoders:
+            if isinstance(encoder, _Bound):
+                encoder.close()
         # It can be made again, and the run itself is over.
         with contextlib.suppress(ConfigError):
             self._index.save()
+
+    @property
+    def _encoders(self) -> list[Encoder]:
+        return [each for each in (self.encoder, self.measured_by) if each is not None]
 
     @property
     def against_ids(self) -> list[str]:
@@ -176,7 +186,7 @@ class SemanticDiversityFilter:
         """
         texts = phrases(language)
         whose = f" of {language.name}"
-        for encoder in (self.encoder, self.measured_by):
+        for encoder in self._encoders:
             judge_tokens(encoder, texts, whose)
         vectors = self._store.vectors(texts, self._encode)
         lowest = self.threshold
@@ -383,6 +393,15 @@ class _Ready(Protocol):
     """An encoder that can tell before it is used what it lacks."""
 
     def ready(self) -> None: ...
+
+
+@runtime_checkable
+class _Bound(Protocol):
+    """An encoder that belongs to a run while it is on."""
+
+    def bind(self, session: Session) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _sources(given: Any) -> Iterable[Any]:

@@ -25,6 +25,7 @@ from seedfree.diversity.index import greedy_select, held_vectors
 from seedfree.diversity.semantic import Threshold, as_threshold, limits_of
 from seedfree.diversity.store import VectorStore
 from seedfree.diversity.vectors import Ints, Singles, UnitRows, parts
+from seedfree.engine.places import published
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction, Selection
@@ -104,9 +105,8 @@ def threshold_sweep(
                 selection.index,
             )
         )
-    return ThresholdSweep(
-        tuple(made), len(items), len(own.held), measured, budget, own.identity, other.identity
-    )
+    names = published(own.identity), published(other.identity)
+    return ThresholdSweep(tuple(made), len(items), len(own.held), measured, budget, *names)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def generate_all(
 
     Raises:
         ConfigError: A wrong argument, before anything is sent.
-        StopRunError: No request can succeed: a wrong key, spent budget, full disk.
+        StopRunError: No request can succeed: a wrong key, spent budget, full disk; or the first 20
+            prompts that were paid for all gave nothing.
     """
     if concurrency < 1:
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
@@ -115,15 +116,25 @@ async def _all(
     entries, errors = array("q"), dict[int, Reply]()
     ask = session.first if once else session.generate
 
+    async def reply_to(prompt: Prompt, sample: int) -> Reply:
+        async with session.gate.piece("prompts") as piece:
+            try:
+                reply = await ask(prompt, sample=sample)
+            except StopRunError:
+                raise
+            except RequestError as error:
+                piece.lose("failed", error.message)
+                return Reply("", stop_reason="failed", error=f"failed: {error.message}")
+            if once and reply.error is not None:
+                piece.lose("rejected", reply.error)
+            elif once:  # whatever it says is what is measured
+                piece.got = True
+            return reply
+
     async def work(item: tuple[int, Prompt, int]) -> None:
         i, prompt, sample = item
         entries.append(-1)
-        try:
-            reply = await ask(prompt, sample=sample)
-        except StopRunError:
-            raise
-        except RequestError as error:
-            reply = Reply("", stop_reason="failed", error=f"failed: {error.message}")
+        reply = await reply_to(prompt, sample)
         entries[i] = reply.entry
         if reply.error is not None:
             errors[i] = reply

@@ -18,13 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from seedfree.engine.loop import time_limit
 from seedfree.engine.places import is_here
 from seedfree.errors import RequestError, RetryableError
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["MAX_BODY", "connections", "open_files", "proxy_of", "read_body", "refused_handshake"]
+__all__ = [
+    "CONNECT",
+    "MAX_BODY",
+    "connections",
+    "is_unreachable",
+    "open_files",
+    "proxy_of",
+    "read_body",
+    "refused_handshake",
+]
 
 _LOG = logging.getLogger("seedfree")
 
@@ -32,6 +42,10 @@ _LOG = logging.getLogger("seedfree")
 MAX_BODY = 32 * 2**20
 # Files that a process has open beside its connections: the ledger, the terminal, libraries.
 _OTHER_FILES = 256
+# Seconds in which a host has to be found and reached. One that is not there is asked three times
+# (see `limits.py`), and the run should end within half a minute. Linux asks a host that does not
+# answer again after 1, 3 and 7 s.
+CONNECT = 8.0
 # Seconds after which an idle connection is closed; httpx's own figure.
 _IDLE = 5.0
 # Both are asked for; zlib's sign for each. Servers send deflate with and without zlib's head.
@@ -63,6 +77,11 @@ def connections(url: httpx.URL, most: int) -> httpx.AsyncBaseTransport:
                     break
                 connection.close()
             return connection
+
+        async def _create_connection(self, *arguments: Any) -> Any:
+            # Over all addresses of a name: aiohttp's own limit is for each of them.
+            async with time_limit(CONNECT):
+                return await super()._create_connection(*arguments)
 
     def session() -> aiohttp.ClientSession:
         ssl_context = transport.ssl_context
@@ -104,6 +123,18 @@ def refused_handshake(error: BaseException) -> str | None:
         reason = getattr(cause, "os_error", cause)
     words = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or ""
     return str(words).replace("_", " ").lower() or type(reason).__name__
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Returns whether no connection came about, so that nothing was sent."""
+    import aiohttp
+
+    if not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return False
+    # httpx-aiohttp also has ConnectTimeout for a refused connection, and for one that broke.
+    broke = isinstance(error.__cause__, aiohttp.ClientConnectionError)
+    never_there = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    return not broke or isinstance(error.__cause__, never_there)
 
 
 async def read_body(response: httpx.Response) -> bytes:

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
-from seedfree.engine.connections import connections, proxy_of, read_body, refused_handshake
+from seedfree.engine.connections import (
+    connections,
+    is_unreachable,
+    proxy_of,
+    read_body,
+    refused_handshake,
+)
 from seedfree.engine.keys import keys_in, redact
 from seedfree.engine.loop import run_sync, time_limit
 from seedfree.engine.places import is_here, secret_segments
@@ -167,11 +173,11 @@ def _network_fault(error: Exception, request: httpx.Request) -> RequestError:
         hint = "Check that base_url begins as the server does, and the server's certificate."
         return StopRunError(f"{host}: no TLS connection: {reason}", hint=hint)
     # Before the time-outs, among which httpx counts that of a connection.
-    if isinstance(error, httpx.ConnectError):
+    if is_unreachable(error):
         return UnreachableError(f"{host}: no connection", hint=hint)
     what = type(error).__name__
     if isinstance(error, httpx.ConnectTimeout):
-        what = "no connection"
+        what = "the connection broke"
     elif isinstance(error, (TimeoutError, httpx.TimeoutException)):
         what = "no answer in time"
     return RetryableError(f"{host}: {what}", hint=hint)
@@ -327,8 +333,6 @@ _FIELDS = (
     (b"content-type", b"application/json"),
     (b"user-agent", b"seedfree"),
 )
-# Seconds in which a host has to be reached: a long time-out is meant for long replies.
-_CONNECT = 60.0
 
 
 def json_request(
@@ -345,8 +349,7 @@ def json_request(
     # and not for each of thousands of requests.
     fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
     fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    extensions = {"deadline": timeout, "timeout": {"connect": min(timeout, _CONNECT)}}
-    stream = httpx.ByteStream(content)
+    extensions, stream = {"deadline": timeout}, httpx.ByteStream(content)
     request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
     request.headers.encoding = "ascii"
     request.read()

@@ -7,6 +7,9 @@ import functools
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import httpx
 
@@ -19,9 +22,12 @@ __all__ = [
     "is_loopback",
     "is_private",
     "published",
+    "published_values",
     "secret_segments",
+    "url_of",
 ]
 
+_PRIVATE = "a private server"
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Names that no public server has (RFC 6762, 8375 and 2606, and what routers use).
 _PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
@@ -34,6 +40,18 @@ _SECRET_SEGMENT = re.compile(
 )
 # To the end of the URL, also inside JSON.
 _URL = re.compile(r"https?://[^\s\"]+", re.I)
+# What may be an address outside a URL, or a name that no public server has, and its port. It is
+# read before it counts as one: 12:30:59 is a time.
+_BARE = re.compile(
+    r"(?<![\w.:])(?:\[[0-9a-f:.]+(?:%\w+)?\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f]+(?:%\w+)?"
+    r"|\d{1,3}(?:\.\d{1,3}){3}|(?:[\w-]+\.)*localhost"
+    rf"|[\w-]+(?:\.[\w-]+)*(?:{'|'.join(map(re.escape, _PRIVATE_NAMES))}))(?![\w.-]*\w)(?::\d+)?",
+    re.I,
+)
+# The folders before the last name of a path, in a text.
+_FOLDERS = re.compile(
+    r"(?<![\w/.:*~])~?/(?:[^\s/\"'<>]+/)+(?=[^\s/])|(?<!\w)[a-z]:\\+(?:[^\s\\\"]+\\+)+", re.I
+)
 
 
 def check_url(url: str, what: str = "base_url", *, allow_http: bool = False) -> str:
@@ -142,17 +160,60 @@ def _without_secrets(url: str) -> str:
 
 
 @functools.lru_cache
-def published(identity: str) -> str:
-    """Returns an identity as strangers may see it.
+def published(text: str, *servers: str) -> str:
+    """Returns an identity or a message as strangers may see it.
 
-    The address of a private server becomes "a private server", and what looks like a key in the
-    path of a URL becomes `***`.
+    The address of a private server becomes "a private server", what looks like a key in the path of
+    a URL becomes `***`, and of a local path its last name stays.
+
+    Args:
+        servers: URLs of the servers that the text may speak of. The name of a private one may be
+            any word, which nothing else tells from other words.
     """
-    return _URL.sub(lambda match: _published_url(match[0]), identity)
+    hosts = sorted({host for host in map(host_of, servers) if host and is_private(host)})
+    text = _URL.sub(lambda match: _published_url(match[0]), text)
+    for host in hosts:
+        text = re.sub(rf"(?<![\w.-])\[?{re.escape(host)}\]?(?![\w-])(?::\d+)?", _PRIVATE, text)
+    text = _BARE.sub(lambda match: _published_host(match[0]), text)
+    return _FOLDERS.sub("", text)
+
+
+def published_values(value: Any) -> Any:
+    """Returns JSON values with every text in them as strangers may see it."""
+    if isinstance(value, Mapping):
+        return {name: published_values(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [published_values(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    kinds: tuple[type[PurePath], ...] = (PurePosixPath, PureWindowsPath)
+    for path in (kind(value) for kind in kinds):
+        # A whole path may hold blanks, where one inside a text ends. Of "/think" nothing is lost.
+        whole = path.is_absolute() and len(path.parts) > 2
+        if "\n" not in value and (whole or value.startswith(("~/", "~\\"))):
+            return path.name
+    return published(value)
+
+
+def url_of(component: object) -> str:
+    """Returns the `base_url` of a generator or an encoder; empty if it has none.
+
+    Only a plain attribute is read: a property may start the server whose address it gives.
+    """
+    return str(getattr(component, "__dict__", {}).get("base_url", ""))
 
 
 def _published_url(url: str) -> str:
-    host = host_of(url)
+    host = host_of(url.rstrip(":.,;)"))
     if not host or is_private(host):
-        return "a private server"
+        return _PRIVATE
     return _without_secrets(url)
+
+
+def _published_host(text: str) -> str:
+    host = re.sub(r"(?<=\])?:\d+$", "", text) if text[:1] == "[" or text.count(":") == 1 else text
+    host = host.strip("[]")
+    address = _address(host)
+    if address is None and ":" in host:
+        return text
+    return _PRIVATE if is_private(host) else text

@@ -73,7 +73,7 @@ def over_http(generator: Generator) -> TypeGuard[HTTPGenerator]:
     return hasattr(generator, "request") and hasattr(generator, "reply")
 
 
-def identity(generator: Generator) -> str:
+def identity(generator: object) -> str:
     """Returns the name under which a generator's replies are kept and its rows are published."""
     given = getattr(generator, "identity", None)
     return str(given) if given else type(generator).__name__

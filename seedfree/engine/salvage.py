@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import sqlite3
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ from seedfree.engine.ledger import (
     head_of,
 )
 from seedfree.engine.loop import run_sync
-from seedfree.errors import ConfigError, LedgerError
+from seedfree.engine.names import upgraded
+from seedfree.errors import ConfigError, LedgerError, SeedfreeError
 
-__all__ = ["Salvaged", "salvage"]
+__all__ = ["Salvaged", "readable_answers", "salvage"]
 
+_LOG = logging.getLogger("seedfree")
 # The first byte of a page that holds rows of a table.
 _LEAF = 0x0D
 # Pages beyond the file's end that a log may name; more is a damaged number, for which no image of
@@ -72,7 +75,7 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
         LedgerError: Nothing can be read.
     """
     folder, out = Path(folder), Path(out)
-    names = [name for name in ("ledger.sqlite", "ledger.sqlite-wal") if is_file(folder / name)]
+    names = _names(folder)
     if not names:
         raise ConfigError(
             f"{folder} holds no ledger.sqlite", hint="Name the folder of a damaged run."
@@ -81,11 +84,8 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
         claim_folder(out)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         with folder_lock(folder), tempfile.TemporaryDirectory(dir=out) as scratch:
-            # SQLite changes the files that it opens, so it only ever sees copies.
-            for name in names:
-                shutil.copyfile(folder / name, Path(scratch) / name)
             length, chain = _head(folder)
-            entries, whole = _read(Path(scratch), length or 0, chain)
+            entries, whole = _read_copy(folder, names, Path(scratch), length or 0, chain)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(
             f"Cannot salvage {folder} to {out}: {error}", hint="Name another folder."
@@ -102,6 +102,39 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
         return Salvaged(len(entries), None)
     # The head may be behind its ledger, and then the last entry tells the length.
     return Salvaged(len(entries), max(length, entries[-1].n + 1) - len(entries))
+
+
+def readable_answers(folder: Path) -> list[Entry]:
+    """Returns the replies and fetched values that can be read, and logs where some cannot.
+
+    Neither the folder's lock is needed nor that its ledger is sound, and nothing in it changes.
+    """
+    entries, whole = list[Entry](), False
+    with contextlib.suppress(OSError, sqlite3.Error, SeedfreeError):
+        # Before the copy: a process that has the run open may add to it meanwhile.
+        length, chain = _head(folder)
+        names = _names(folder)
+        if not names and length is None:  # nothing was kept yet
+            return []
+        with tempfile.TemporaryDirectory() as scratch:
+            entries, whole = _read_copy(folder, names, Path(scratch), length or 0, chain)
+    answers = [entry for entry in entries if entry.kind in ("reply", "fetch")]
+    if not whole:
+        _LOG.warning("%s is damaged; %d of its replies can be read", folder, len(answers))
+    return [replace(entry, key=upgraded(entry.key)) for entry in answers]
+
+
+def _names(folder: Path) -> list[str]:
+    return [name for name in ("ledger.sqlite", "ledger.sqlite-wal") if is_file(folder / name)]
+
+
+def _read_copy(
+    folder: Path, names: Iterable[str], scratch: Path, length: int, chain: bytes
+) -> tuple[list[Entry], bool]:
+    """Does what `_read` does. SQLite changes the files that it opens, so it only sees copies."""
+    for name in names:
+        shutil.copyfile(folder / name, scratch / name)
+    return _read(scratch, length, chain)
 
 
 async def _append(ledger: Ledger, entries: list[Entry]) -> None:

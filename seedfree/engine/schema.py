@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.text import clean, shown, without_thought
 
-__all__ = ["CONSTRAINTS", "closed_schema", "find_json", "parse"]
+__all__ = ["CONSTRAINTS", "check_of", "closed_schema", "find_json", "parse"]
 
 # ---- schemas ----
 
@@ -195,6 +195,34 @@ _LONE_BACKSLASH = re.compile(_ODD_BACKSLASH + r"(?![\"\\/bfnrt]|u[0-9a-fA-F]{4})
 _SPARE_COMMA = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\Z))|,(?=\s*[}\]])', re.DOTALL)
 _CURLY_BEGIN = re.compile(r"\{\s*[“”„]")
 _CURLY = re.compile(r"(?<=[{,:\[])(\s*)[“”„]|[“”](?=\s*[:,}\]])")
+
+
+def check_of(schema: Mapping[str, Any] | None) -> Callable[[str], object]:
+    """Returns the check of a reply to a prompt that brings none: by its schema, or for any text."""
+    if schema is None:
+        return _check_text
+
+    def check(text: str) -> object:
+        return find_json(text, fits)
+
+    def fits(value: dict[str, Any]) -> object:
+        import jsonschema
+
+        try:
+            jsonschema.validate(value, dict(schema))
+        except jsonschema.ValidationError as error:
+            where = ".".join(map(str, error.path)) or "reply"
+            raise InvalidReplyError(f"{where}: {error.validator} fails") from None
+        except RecursionError:
+            raise InvalidReplyError("reply: nested too deeply") from None
+        return value
+
+    return check
+
+
+def _check_text(text: str) -> None:
+    if not text.strip():
+        raise InvalidReplyError("The reply is empty")
 
 
 def parse(text: str, model: type[_Model]) -> _Model:

@@ -33,8 +33,8 @@ from seedfree.engine.loop import Clock, Threads, outcome
 from seedfree.engine.names import upgraded
 from seedfree.engine.places import published
 from seedfree.engine.request import Request, identity, over_http
-from seedfree.engine.schema import find_json
-from seedfree.engine.usage import Price, Tally, estimated_usage, usage_in
+from seedfree.engine.schema import check_of
+from seedfree.engine.usage import BYTES_PER_TOKEN, Price, Tally, estimated_usage, usage_in
 from seedfree.errors import (
     InvalidReplyError,
     RequestError,
@@ -75,7 +75,7 @@ class RunSession:
         seed: Of the run; gives every sample of a prompt its own sampling seed.
         concurrency: Requests under way at most, for each model of each provider; at least 1.
         reuse: Replies of other runs by key, taken over instead of asking.
-        price_of: Returns the price of a generator, `None` where it is not known.
+        price_of: Returns the price of a generator or an encoder, `None` where it is not known.
         budget_usd: No request is sent once this much is spent.
         on_reply: Called after each reply that is new to the tally.
         tasks: Names of the run's tasks.
@@ -102,7 +102,7 @@ class RunSession:
         clock: Clock | None = None,
         transport: Transport | None = None,
         reuse: Mapping[str, Entry] | None = None,
-        price_of: Callable[[Generator], Price | None] = lambda _: None,
+        price_of: Callable[[object], Price | None] = lambda _: None,
         budget_usd: float | None = None,
         on_reply: Callable[[], None] = lambda: None,
         tasks: tuple[str, ...] = (),
@@ -124,6 +124,8 @@ class RunSession:
         # Numbers of the entries that are in the tally.
         self._counted: set[int] = set()
         self._estimated = False
+        # Paid requests that are counted and not yet in the ledger.
+        self._unkept: list[Entry] = []
         self.answered: Counter[str] = Counter()
         self._answered: set[str] = set()
         self.gate = Gate(self._stop)
@@ -156,7 +158,7 @@ class RunSession:
     ) -> Reply:
         """See `protocols.Session.generate`."""
         llm = generator or self._generator
-        check, why = check or _check_of(prompt), ""
+        check, why = check or check_of(prompt.json_schema), ""
         text = ""
         for again in range(_SAMPLES):
             reply = await self._uncut(llm, prompt, f"{sample}.{again}" if again else str(sample))
@@ -398,9 +400,10 @@ class RunSession:
         except SeedfreeError:
             raise
         except Exception as error:
-            raise RequestError(f"{identity(llm)} raised {type(error).__name__}: {error}") from error
+            name = published(identity(llm))
+            raise RequestError(f"{name} raised {type(error).__name__}: {error}") from error
         if not isinstance(reply, Reply):
-            what = f"{identity(llm)} returned {type(reply).__name__}"
+            what = f"{published(identity(llm))} returned {type(reply).__name__}"
             raise RequestError(what, hint="Return a Reply.")
         # Not what the session adds to a reply: that is no part of what the backend said.
         kept = {name: getattr(reply, name) for name in ("text", "stop_reason", "model", "error")}
@@ -443,15 +446,19 @@ class RunSession:
             self.answered["input_tokens"] += reply.usage.input_tokens
             self.answered["output_tokens"] += reply.usage.output_tokens
 
-    def count_kept(self, generators: Iterable[Generator]) -> None:
+    def count_kept(self, models: Iterable[object]) -> None:
         """Counts every reply of the ledger, whether or not it will be asked for again.
 
         Args:
-            generators: Those that the run may ask beside its own.
+            models: Those that the run may ask beside its own LLM, encoders too.
         """
-        known = {published(identity(llm)): llm for llm in (*generators, self._generator)}
+        asked_of = (*models, self._generator)
+        known: dict[str, Any] = {published(identity(model)): model for model in asked_of}
         asked: dict[str, tuple[str, str, int]] = {}
-        for entry in self._ledger.entries("request", "reply"):
+        for entry in self._ledger.entries("request", "reply", "paid"):
+            if entry.kind == "paid":
+                self._count_paid(known.get(entry.headers.get("generator", "")), entry)
+                continue
             if entry.kind == "request":
                 headers = entry.headers
                 origin = headers.get("generator", ""), headers.get("stage", "")
@@ -481,8 +488,6 @@ class RunSession:
         if entry.n in self._counted:
             return
         self._counted.add(entry.n)
-        if id(llm) not in self._prices:
-            self._prices[id(llm)] = self._price_of(llm)
         if entry.status >= 400:  # a rejection costs nothing
             usage = priced = Usage()
         elif reply is None or reply.error is not None:
@@ -490,13 +495,45 @@ class RunSession:
         else:
             usage = reply.usage
             priced = estimated_usage(reply, sent, every=over_http(llm))
-        price, model = self._prices[id(llm)], published(identity(llm))
         stage = piece().stage if stage is None else stage
-        estimated = self.tally.add(usage, priced, price, model=model, stage=stage)
+        self._add(llm, published(identity(llm)), usage, priced, stage)
+
+    async def paid(self, model: object, body: bytes, sent: int, stage: str) -> None:
+        """See `protocols.Session.paid`."""
+        usage = usage_in(body)
+        tokens = usage.input_tokens + usage.output_tokens
+        headers = {"generator": published(identity(model)), "stage": stage}
+        if not tokens:
+            tokens, headers["estimated"] = sent // BYTES_PER_TOKEN, "yes"
+        kept = json.dumps({"usage": {"input_tokens": tokens}}).encode()
+        self._unkept.append(Entry("paid", "", kept, headers=headers))
+        self._count_paid(model, self._unkept[-1])
+        await self._keep_paid()
+
+    async def _keep_paid(self) -> None:
+        # The first entry is the run's settings, which are kept once all its parts are bound.
+        while len(self._ledger) and self._unkept:
+            kept = await self._ledger.append(self._unkept.pop(0))
+            self._counted.add(kept.n)
+
+    def _count_paid(self, model: object, entry: Entry) -> None:
+        if entry.n not in self._counted:
+            priced, headers = usage_in(entry.body), entry.headers
+            usage = Usage() if "estimated" in headers else priced
+            self._add(model, headers.get("generator", ""), usage, priced, headers.get("stage", ""))
+
+    def _add(self, model: object, name: str, usage: Usage, priced: Usage, stage: str) -> None:
+        """Adds a request to the tally. `priced` is its usage with what had to be estimated."""
+        if id(model) not in self._prices:
+            self._prices[id(model)] = price = self._price_of(model)
+            if price is None and self._budget is not None:
+                _LOG.warning("%s has no known price: the budget does not count it", name)
+        price = self._prices[id(model)]
+        estimated = self.tally.add(usage, priced, price, model=name, stage=stage)
         if estimated and not self._estimated:
             self._estimated = True
             text = "%s reports no usage for some requests: their price is estimated from bytes"
-            _LOG.warning(text, model)
+            _LOG.warning(text, name)
         self._on_reply()
 
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -517,6 +554,8 @@ class RunSession:
             fn: Callable[[], Any] | None = getattr(component, "close", None)
             if fn is not None:
                 await self.call(fn)
+        with contextlib.suppress(StopRunError):
+            await self._keep_paid()
         await self._transport.close()
         self._threads.close()
 
@@ -528,35 +567,6 @@ def _fetch_key(key: str) -> str:
 @functools.lru_cache
 def _sampling_seed(seed: int, sample: str) -> int:
     return seeded(seed, sample).getrandbits(31)
-
-
-def _check_of(prompt: Prompt) -> Callable[[str], object]:
-    """Returns the check of a prompt that brings none: by its schema, or for any text at all."""
-    schema = prompt.json_schema
-    if schema is None:
-        return _check_text
-
-    def check(text: str) -> object:
-        return find_json(text, fits)
-
-    def fits(value: dict[str, Any]) -> object:
-        import jsonschema
-
-        try:
-            jsonschema.validate(value, dict(schema))
-        except jsonschema.ValidationError as error:
-            where = ".".join(map(str, error.path)) or "reply"
-            raise InvalidReplyError(f"{where}: {error.validator} fails") from None
-        except RecursionError:
-            raise InvalidReplyError("reply: nested too deeply") from None
-        return value
-
-    return check
-
-
-def _check_text(text: str) -> None:
-    if not text.strip():
-        raise InvalidReplyError("The reply is empty")
 
 
 def read(generator: Generator, entry: Entry) -> Reply:

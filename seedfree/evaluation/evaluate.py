@@ -24,6 +24,7 @@ from seedfree.dataset import ALPACA_SYSTEM
 from seedfree.engine.batch import generate_all
 from seedfree.engine.http import Transport, check_temperature
 from seedfree.engine.loop import Clock
+from seedfree.engine.places import published, url_of
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.evaluation.loading import questions_of
@@ -192,7 +193,8 @@ def evaluate(
         "benchmark": benchmark.name,
         "language": benchmark.language,
         "questions": _digest(questions),
-        "model": identity(generator),
+        # The folder may be published.
+        "model": published(identity(generator)),
         "decoding": asdict(decoding),
         "seed": seed,
     }
@@ -222,7 +224,8 @@ def evaluate(
         clock=clock,
         transport=transport,
     )
-    rows = [_row(question, reply) for question, reply in zip(asked, replies, strict=True)]
+    server = url_of(generator)
+    rows = [_row(question, reply, server) for question, reply in zip(asked, replies, strict=True)]
     write_atomic(folder / "predictions.jsonl", map(json_line, rows))
     _warn_of_unanswered(rows)
     evaluation = Evaluation.open(folder)
@@ -252,6 +255,7 @@ def _digest(questions: Iterable[Question]) -> str:
 def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: Path) -> None:
     if was is None:
         return
+    was = {**was, "model": published(str(was["model"]))}  # of a version that wrote it as it is
     differing = [name for name in FIXED if was[name] != now[name]]
     if differing:
         raise ConfigMismatchError(
@@ -279,14 +283,14 @@ def _prompt(benchmark: Benchmark, question: Question) -> Prompt:
     return prompt
 
 
-def _row(question: Question, reply: Reply) -> dict[str, Any]:
+def _row(question: Question, reply: Reply, server: str) -> dict[str, Any]:
     """Returns a question and its answer as a line of `predictions.jsonl`."""
     row = asdict(question) | {
         "prediction": reply.text.strip(),
         "stop_reason": reply.stop_reason,
     }
     if reply.error is not None:
-        row |= {"prediction": "", "error": reply.error}
+        row |= {"prediction": "", "error": published(reply.error, server)}
         # A backend that reports an error may leave the stop reason at its default, "end".
         if reply.stop_reason == "end":
             row["stop_reason"] = "rejected"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seedfree.engine.places import published
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.evaluation.words import paired_texts
@@ -97,7 +98,7 @@ def embedding_similarity(
         lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
         values[rows] = np.einsum("ij,ij->i", first, second) / np.where(lengths > 0, lengths, 1)
     interval = mean_interval(values, clusters=sources, seed=seed)
-    name = str(getattr(encoder, "identity", type(encoder).__name__))
+    name = published(str(getattr(encoder, "identity", type(encoder).__name__)))
     return Similarity(float(values.mean()), interval, values, len(values), name)
 
 

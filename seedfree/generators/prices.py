@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from seedfree.engine.places import is_loopback
+from seedfree.engine.places import is_loopback, url_of
 from seedfree.records import Usage
 
 __all__ = ["TERMS", "TokenPrice", "price_of", "terms_of"]
@@ -63,9 +63,7 @@ def price_of(generator: object) -> TokenPrice | None:
     if own is not None:
         return TokenPrice(float(own), float(own))
     listed = _listed().get(_DATE.sub("", str(getattr(generator, "model", ""))))
-    # Only a plain attribute is read: a property may start the server whose address it gives.
-    url = str(getattr(generator, "__dict__", {}).get("base_url", ""))
-    if listed is None and is_loopback(url):
+    if listed is None and is_loopback(url_of(generator)):
         return TokenPrice(0.0, 0.0)
     return listed
 

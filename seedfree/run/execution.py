@@ -14,7 +14,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from seedfree._files import claim_folder
@@ -24,10 +23,11 @@ from seedfree.contexts.stream import BARREN, ContextStream, Topics
 from seedfree.dataset import Dataset
 from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
-from seedfree.engine.places import published
+from seedfree.engine.places import published, published_values, url_of
 from seedfree.engine.pool import Pool
+from seedfree.engine.salvage import readable_answers
 from seedfree.engine.session import RunSession, identity
-from seedfree.errors import ConfigError, ConfigMismatchError, RequestError, SeedfreeError
+from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
 from seedfree.protocols import DiversityFilter, TaskTemplate
@@ -84,7 +84,7 @@ async def execute(stages: Stages, options: Options) -> Run:
         try:
             for component in stages.components:
                 await session.bind(component)
-            session.count_kept(stages.generators())
+            session.count_kept([*stages.generators(), *stages.encoders()])
             if new:  # only now are the settings known to work, and the folder is theirs
                 await ledger.append(Entry("config", "", _json(settings).encode()))
             executions.append(_Execution(stages, options, settings, ledger, session))
@@ -146,8 +146,8 @@ def _session(
     stages: Stages, options: Options, ledger: Ledger, on_reply: Callable[[], None]
 ) -> RunSession:
     reuse = [entry for folder in options.reuse for entry in Ledger.answers(folder)]
-    if options.previewed is not None:
-        reuse += _previewed(options.previewed)
+    # Nobody asked for these by name: what of them cannot be read is done without.
+    reuse += [entry for folder in options.previewed for entry in readable_answers(folder)]
     return RunSession(
         ledger,
         stages.generator,
@@ -164,19 +164,6 @@ def _session(
         grounded_tasks=frozenset(task.name for task in stages.tasks if task.grounded),
         folder=options.out,
     )
-
-
-def _previewed(folder: Path) -> list[Entry]:
-    """Returns the replies that previews paid for.
-
-    Nobody asked for them by name, and they are few. So where another process has them, or they are
-    damaged, the run does without.
-    """
-    try:
-        return list(Ledger.answers(folder))
-    except SeedfreeError as error:
-        _LOG.warning("The replies of earlier previews are left out: %s", error.message)
-        return []
 
 
 def _json(settings: Mapping[str, Any]) -> str:
@@ -199,6 +186,7 @@ class _Execution:
         self._clock = options.clock or Clock()
         self._started = self._clock.monotonic()
         self._tasks = stages.tasks
+        self._servers = tuple(map(url_of, [*stages.generators(), *stages.encoders()]))
         self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
         self._pool = Pool(session.workers, session.gate.piece)
         self._topics = self._topic_stream()
@@ -477,7 +465,7 @@ class _Execution:
         write_status(
             self._options.out,
             status,
-            message,
+            published(message, *self._servers),
             stats or self._stats(),
             size=self._options.size,
             entries=len(self._ledger),
@@ -522,7 +510,7 @@ class _Execution:
             "size": self._options.size,
             "diversity": self._searches,
             # The folder may be published, and the ledger has the settings as they are.
-            "settings": json.loads(published(json.dumps(self._settings))),
+            "settings": published_values(self._settings),
             "fingerprint": fingerprint(self._settings),
         }
         publish(self._options.out, publication, text, manifest)

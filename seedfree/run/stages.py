@@ -59,6 +59,12 @@ class Stages:
         # A base model continues texts, and cannot be asked.
         return None if getattr(self.generator, "base", False) else self.generator
 
+    def encoders(self) -> list[object]:
+        """Returns the encoders of diversity filters."""
+        names = ("encoder", "measured_by")
+        encoders = [getattr(each, name, None) for each in self.diversity for name in names]
+        return [encoder for encoder in encoders if encoder is not None]
+
     def given_topics(self) -> GivenTopics | None:
         """Returns the user's topics, or those that all sources bring along; `None` for neither."""
         if self.topics is not None:
@@ -92,7 +98,7 @@ class Options:
     concurrency: int = 64
     budget_usd: float | None = None
     reuse: Sequence[Path] = ()
-    previewed: Path | None = None
+    previewed: Sequence[Path] = ()
     shrink: bool = False
     progress: bool | None = None
     clock: Clock | None = None

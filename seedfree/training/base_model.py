@@ -110,7 +110,8 @@ def computes_in_bf16(device: str) -> bool:
     """Tells whether matrices are multiplied in bf16 there. A CPU and older GPUs take float32."""
     import torch
 
-    return device != "cpu" and bool(torch.cuda.is_bf16_supported())
+    # Older GPUs only imitate bf16, more slowly than they compute in float32.
+    return device != "cpu" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,14 @@ def test_a_fault_that_stays_ends_after_eight_requests():
         with pytest.raises(RetryableError, match="HTTP 503: busy"):
             OpenAICompatibleEncoder(url, "m").encode(["a"])
     assert len(asked) == 8
-    with pytest.raises(RetryableError, match="no connection"):
+
+
+def test_a_server_that_is_not_there_is_asked_three_times(slept):
+    with serving(good) as (url, _):
+        pass
+    with pytest.raises(StopRunError, match="no connection"):
         OpenAICompatibleEncoder(url, "m").encode(["a"])
+    assert len(slept) == 2
 
 
 @pytest.mark.parametrize(

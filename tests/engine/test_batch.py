@@ -184,6 +184,57 @@ def test_twenty_rejections_in_a_row_stop_the_run_with_a_hint(tmp_path: Path) -> 
     assert len(sent) == 20
 
 
+_LOSSES = {
+    "rejected": lambda: error(400, "no such schema"),
+    "refused": lambda: good("I would rather not", "content_filter"),
+    "cut off": lambda: good("so long that it", "length"),
+    "invalid": lambda: good('{"b": "something else"}'),
+    "failed": lambda: error(500, "out of order"),
+}
+_EXAMPLES = {
+    "rejected": "no such schema",
+    "refused": "I would rather not",
+    "cut off": "so long that it",
+    "invalid": "something else",
+    "failed": "out of order",
+}
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("loss", _LOSSES)
+def test_twenty_losses_without_a_success_stop_it_with_the_reason_and_an_example(
+    tmp_path: Path, loss: str, once: bool
+) -> None:
+    asked: set[bytes] = set()
+
+    def lose(request: httpx.Request) -> httpx.Response:
+        asked.add(b"p" + request.content.partition(b'"content":"p')[2].partition(b'"')[0])
+        return _LOSSES[loss]()
+
+    prompts = [Prompt(f"p{i}", schema=SCHEMA) for i in range(200)]
+    options = {"clock": FakeClock(), "transport": transport(lose), "concurrency": 64, "once": once}
+    if once and loss not in ("rejected", "failed"):
+        # A measurement takes whatever a model says.
+        assert len(generate_all(LLM, prompts, tmp_path, **options)) == len(asked) == 200
+        return
+    with pytest.raises(StopRunError, match="20 requests in a row") as stopped:
+        generate_all(LLM, prompts, tmp_path, **options)
+    assert loss in str(stopped.value) and _EXAMPLES[loss] in str(stopped.value)
+    assert len(asked) == 20
+
+
+def test_one_success_lets_losses_be_data(tmp_path: Path) -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        return good() if b'"p3"' in request.content else good("no", "content_filter")
+
+    prompts = [Prompt(f"p{i}") for i in range(60)]
+    options = {"transport": transport(serve), "concurrency": 8}
+    replies = generate_all(LLM, prompts, tmp_path, **options)
+    assert [i for i, reply in enumerate(replies) if reply.error is None] == [3]
+    # What it holds already was not paid for now, and stops nothing.
+    assert generate_all(LLM, prompts[4:], tmp_path, **options) == replies[4:]
+
+
 def test_a_generators_own_pace_is_kept(tmp_path: Path) -> None:
     clock = VirtualClock()
     sent: list[float] = []

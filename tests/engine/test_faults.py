@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import pytest
 
 from seedfree._seeds import seeded
 from seedfree.engine.batch import Replies, generate_all
+from seedfree.engine.connections import CONNECT
 from seedfree.errors import StopRunError
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
@@ -43,6 +45,7 @@ PASSING: dict[str, Callable[[], httpx.Response]] = {
     **{str(status): partial(error, status) for status in _STATUSES},
     "reset": lambda: _raise(httpx.ReadError("reset")),
     "no connection": lambda: _raise(httpx.ConnectError("refused")),
+    "no connection in time": lambda: _raise(httpx.ConnectTimeout("silence")),
     "timeout": lambda: _raise(httpx.ReadTimeout("slow")),
     "protocol": lambda: _raise(httpx.RemoteProtocolError("garbage")),
     "page": lambda: httpx.Response(200, html="<html>Gateway</html>"),
@@ -53,7 +56,8 @@ PASSING: dict[str, Callable[[], httpx.Response]] = {
 }
 every_passing_fault = pytest.mark.parametrize("fault", PASSING)
 # Where nothing has ever answered, it is asked less often.
-every_fault_of_a_server = pytest.mark.parametrize("fault", sorted({*PASSING} - {"no connection"}))
+UNREACHABLE = ("no connection", "no connection in time")
+every_fault_of_a_server = pytest.mark.parametrize("fault", sorted({*PASSING} - {*UNREACHABLE}))
 
 
 @every_fault_of_a_server
@@ -76,11 +80,43 @@ def test_what_may_pass_is_asked_eight_times_with_growing_waits_and_again_by_the_
     assert reply.text == "at last" and reply.error is None
 
 
-def test_a_server_that_is_not_there_stops_the_run_in_seconds(tmp_path: Path) -> None:
-    clock = FakeClock()
+@pytest.mark.parametrize("fault", UNREACHABLE)
+def test_a_server_that_is_not_there_stops_the_run_in_seconds(tmp_path: Path, fault: str) -> None:
+    clock, attempts = FakeClock(), []
+
+    def nobody(request: httpx.Request) -> httpx.Response:
+        attempts.append(request)
+        return PASSING[fault]()
+
     with pytest.raises(StopRunError, match="127.0.0.1: no connection.*base_url"):
-        _ask(lambda _: PASSING["no connection"](), tmp_path, n=3, clock=clock)
-    assert sum(clock.slept) <= 3
+        _ask(nobody, tmp_path, n=3, clock=clock)
+    # Where nothing answers at all, every attempt takes its whole time.
+    assert sum(clock.slept) <= 3 and len(attempts) * CONNECT + sum(clock.slept) <= 30
+
+
+def test_a_port_on_which_nothing_listens_stops_the_run_in_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    clock, llm = FakeClock(), OpenAICompatibleGenerator(f"http://127.0.0.1:{port}/v1", "m")
+    with pytest.raises(StopRunError, match="127.0.0.1: no connection.*base_url"):
+        generate_all(llm, [Prompt("p")], tmp_path, clock=clock)
+    assert len(clock.slept) == 2
+
+
+def test_many_requests_at_once_to_a_server_that_is_not_there_are_asked_three_times_at_most(
+    tmp_path: Path,
+) -> None:
+    attempts: Counter[bytes] = Counter()
+
+    def nobody(request: httpx.Request) -> httpx.Response:
+        attempts[request.content] += 1
+        return PASSING["no connection in time"]()
+
+    prompts = [Prompt(f"p{i}") for i in range(200)]
+    with pytest.raises(StopRunError, match="no connection"):
+        options = {"clock": FakeClock(), "transport": transport(nobody), "concurrency": 64}
+        generate_all(LLM, prompts, tmp_path, **options)
+    assert max(attempts.values()) <= 3 and len(attempts) <= 20
 
 
 def test_a_request_under_way_goes_to_the_server_that_came_up_elsewhere(tmp_path: Path) -> None:
@@ -102,7 +138,8 @@ def test_a_request_under_way_goes_to_the_server_that_came_up_elsewhere(tmp_path:
 
 
 def test_a_server_that_has_answered_may_come_up_again(tmp_path: Path) -> None:
-    answers = iter([good, *[PASSING["no connection"]] * 7, good])
+    lost = [PASSING[fault] for fault in UNREACHABLE]
+    answers = iter([good, *lost * 3, lost[0], good])
     first, second = _ask(lambda _: next(answers)(), tmp_path, n=2)
     assert first.text == second.text == "hello"
 
@@ -183,9 +220,9 @@ def test_the_same_faults_of_claude(tmp_path: Path) -> None:
 def test_waits_are_those_of_the_provider_in_all_its_spellings(tmp_path: Path) -> None:
     folders = (tmp_path / str(i) for i in itertools.count())
 
-    def waits(retry_after: str) -> list[float]:
-        """Returns the seconds slept between a refusal with this header and a good answer."""
-        answers = iter([error(429, **{"retry-after": retry_after}), good()])
+    def waits(retry_after: str, **headers: str) -> list[float]:
+        """Returns the seconds slept between a refusal with these headers and a good answer."""
+        answers = iter([error(429, **{"retry-after": retry_after}, **headers), good()])
         clock = FakeClock()
         (reply,) = _ask(lambda _: next(answers), next(folders), clock=clock)
         assert reply.text == "hello"
@@ -194,7 +231,16 @@ def test_waits_are_those_of_the_provider_in_all_its_spellings(tmp_path: Path) ->
     assert waits("7") == [7.0]
     assert waits("0.25") == [0.25]
     assert waits("Thu, 01 Jan 1970 00:16:50 GMT") == [10.0]  # the clock starts at 1,000 s
-    for nonsense in ("soon", "-5", "nan", "1e999", ""):
+    # By the server's own clock where it says the time: this one may be hours off, either way.
+    for date in ("Thu, 01 Jan 1970 05:00:00 GMT", "Wed, 31 Dec 1969 23:00:00 GMT"):
+        later = date.replace(":00 GMT", ":04 GMT")
+        assert waits(later, date=date) == [4.0]
+        assert waits("2", date=date) == [2.0]
+    # Which it does not in words that are no date.
+    assert waits("Thu, 01 Jan 1970 00:16:50 GMT", date="yesterday") == [10.0]
+    assert waits("Thu, 01 Jan 1970 00:16:50 GMT", date="") == [10.0]
+    passed = "Thu, 01 Jan 1970 00:00:01 GMT"
+    for nonsense in ("soon", "-5", "nan", "1e999", "", passed, "Thu, 99 Jan 1970 00:16:50 GMT"):
         (wait,) = waits(nonsense)
         assert 0.5 <= wait <= 1
 

@@ -9,6 +9,7 @@ import logging
 import resource
 import socket
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,7 @@ from seedfree.engine.connections import MAX_BODY, open_files
 from seedfree.engine.http import (
     Answer,
     Transport,
+    UnreachableError,
     classify,
     explain,
     json_request,
@@ -250,6 +252,24 @@ def test_a_body_that_drips_meets_the_deadline_of_the_whole_exchange(wire: Wire) 
         _ask(wire, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nh", timeout=0.05)
 
 
+def test_no_more_of_a_bomb_is_unpacked_than_a_reply_may_hold() -> None:
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    bomb = b"".join(packer.compress(bytes(MAX_BODY)) for _ in range(4)) + packer.flush()
+
+    def serve(_: httpx.Request) -> httpx.Response:
+        stream = httpx.ByteStream(bomb)
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match="larger than 32 MiB"):
+            _send(Transport(transport=httpx.MockTransport(serve)), "http://127.0.0.1/")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3 * MAX_BODY
+
+
 def test_a_bomb_is_stopped_while_it_is_unpacked(wire: Wire) -> None:
     # Small on the wire, and larger than what may be kept.
     bomb = gzip.compress(b"\0" * (4 * MAX_BODY))
@@ -328,6 +348,16 @@ def test_a_reply_that_nobody_asked_for_answers_no_request(late: bool) -> None:
     assert asyncio.run(asyncio.wait_for(work(), 10)) == [b"00", b"11", b"22"]
 
 
+def test_a_host_that_takes_no_connection_is_given_up_in_time(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers nothing to the beginning of a TLS connection, long before the time-out."""
+    monkeypatch.setattr("seedfree.engine.connections.CONNECT", 0.05)
+    wire.hang = True
+    with pytest.raises(UnreachableError, match="127.0.0.1: no connection.*base_url"):
+        _ask(wire, b"", wire.url.replace("http:", "https:"), timeout=1.0)
+
+
 def test_a_refused_tls_handshake_stops_the_run_and_is_named(wire: Wire) -> None:
     plain = wire.url.replace("http:", "https:")
     with pytest.raises(StopRunError, match="127.0.0.1: no TLS connection: .*base_url"):
@@ -361,8 +391,14 @@ def test_a_refused_connection_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     # The port is free again, so nothing listens on it.
-    with pytest.raises(RetryableError):
+    with pytest.raises(UnreachableError, match="127.0.0.1: no connection"):
         _send(Transport(), url)
+
+
+def test_a_connection_that_breaks_did_come_about(wire: Wire) -> None:
+    with pytest.raises(RetryableError, match="127.0.0.1: the connection broke") as broken:
+        _ask(wire, b"")
+    assert not isinstance(broken.value, UnreachableError)
 
 
 def test_the_environments_proxy_is_used_but_not_for_this_machine(
@@ -390,8 +426,9 @@ def test_the_soft_limit_on_open_files_is_raised_and_the_hard_one_caps_concurrenc
     assert "9000" in caplog.text and "3840" in caplog.text
 
 
+@pytest.mark.parametrize("timeout", [600.0, 0.9])
 def test_an_answer_that_came_while_the_process_was_frozen_is_read(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
     async def work() -> bytes:
         loop = asyncio.get_running_loop()
@@ -403,7 +440,7 @@ def test_an_answer_that_came_while_the_process_was_frozen_is_read(
                 await asyncio.sleep(0)
             return httpx.Response(200, content=b"paid for")
 
-        transport = Transport(transport=httpx.MockTransport(answer), timeout=600.0)
+        transport = Transport(transport=httpx.MockTransport(answer), timeout=timeout)
         return (await transport.send(httpx.Request("GET", "http://127.0.0.1/"))).body
 
     assert asyncio.run(work()) == b"paid for"

@@ -12,13 +12,15 @@ import httpx
 import pytest
 
 import seedfree as sf
+from seedfree._seeds import seeded
 from seedfree.engine.ledger import Ledger
-from seedfree.engine.loop import run_sync
+from seedfree.engine.loop import Clock, run_sync
 from seedfree.engine.session import RunSession
 from seedfree.engine.usage import token_count, usage_in, usage_of
 from seedfree.generators.prices import TokenPrice
 from seedfree.languages import Language
 from seedfree.records import Context, Prompt, Reply, Topic, Usage
+from tests.diversity.test_http_encoder import serving
 from tests.engine.provider import LLM, transport
 from tests.fakes import FakeClock, Library, Riddle, small_pipeline, thai
 
@@ -227,3 +229,106 @@ def test_what_waits_for_a_stage_that_failed_does_not_begin(tmp_path: Path) -> No
     run = small_pipeline(contexts=[Faulty()]).run(size=400, out=tmp_path, concurrency=64)
     assert run.status == "stopped" and "Faulty raised KeyError" in run.message
     assert len(asked) <= 20
+
+
+def _embeddings(**usage: int) -> Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]:
+    """Returns an embeddings API that reports this usage for each text; none without it."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        texts = body["input"]
+        vectors = ([seeded(text, i).gauss(0, 1) for i in range(64)] for text in texts)
+        data = [{"index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+        used = {name: tokens * len(texts) for name, tokens in usage.items()}
+        return 200, {"data": data, **({"usage": used} if used else {})}
+
+    return answer
+
+
+def _run_with_encoder(url: str, out: Path, size: int = 6, **options: Any) -> sf.Run:
+    price = options.pop("price", 1000.0)
+    encoder = sf.OpenAICompatibleEncoder(url, "vectors", batch_size=4, price=price)
+    diversity = sf.SemanticDiversityFilter(encoder=encoder)
+    run = small_pipeline(_priced(), diversity=diversity).run(size, out, **options)
+    assert encoder._session is None, "nothing holds on to a run that is over"
+    return run
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 7, "total_tokens": 7}, {"total_tokens": 7}])
+def test_paid_vectors_count_by_stage_and_model_and_once(
+    tmp_path: Path, usage: dict[str, int]
+) -> None:
+    with serving(_embeddings(**usage)) as (url, asked):
+        run = _run_with_encoder(url, tmp_path)
+        texts = sum(len(body["input"]) for _, body, _ in asked)
+        used = run.stats.stages["diversity"]
+        assert used["requests"] == len(asked) > 1 and used["input_tokens"] == 7 * texts
+        assert used["usd"] == pytest.approx(7 * texts * 1000 / 1e6)
+        name = "openai-compatible a private server vectors"
+        assert run.stats.models[name]["usd"] == pytest.approx(used["usd"])
+        assert run.stats.price_usd == pytest.approx(
+            sum(model["usd"] for model in run.stats.models.values())
+        )
+        stats = json.loads((tmp_path / "status.json").read_text())["stats"]
+        assert stats["stages"]["diversity"] == used
+        # Run again it asks for nothing, and knows from the ledger what was paid.
+        already = len(asked)
+        again = _run_with_encoder(url, tmp_path)
+        assert len(asked) == already and again.stats.models == run.stats.models
+        more = _run_with_encoder(url, tmp_path, 12)
+        assert more.stats.stages["diversity"]["requests"] == len(asked) > already
+
+
+def test_paid_vectors_count_towards_the_budget(tmp_path: Path) -> None:
+    with serving(_embeddings(prompt_tokens=10)) as (url, _):
+        paid = _run_with_encoder(url, tmp_path).stats
+        assert paid.price_usd
+        run = _run_with_encoder(url, tmp_path, 200, budget_usd=paid.price_usd)
+    assert run.status == "stopped" and "budget" in run.message
+    assert run.stats.price_usd == pytest.approx(paid.price_usd)
+
+
+def test_vectors_without_usage_are_unpriced_and_estimated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(_embeddings()) as (url, _):
+        for _ in range(2):
+            run = _run_with_encoder(url, tmp_path)
+            used = run.stats.stages["diversity"]
+            assert used["input_tokens"] == 0 < used["usd"] and run.stats.price_usd is None
+    assert "vectors reports no usage" in caplog.text and "127.0.0.1" not in caplog.text
+
+
+def test_an_encoder_without_a_known_price_is_said_to_be_unpriced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seedfree.generators.prices.is_loopback", lambda url: False)
+    with serving(_embeddings(prompt_tokens=10)) as (url, _):
+        run = _run_with_encoder(url, tmp_path, price=None, budget_usd=50.0)
+    assert run.status == "complete" and run.stats.price_usd is None
+    assert run.stats.stages["diversity"]["input_tokens"] > 0
+    assert "vectors has no known price: the budget does not count it" in caplog.text
+
+
+def test_vectors_of_this_machine_cost_nothing(tmp_path: Path) -> None:
+    with serving(_embeddings()) as (url, _):
+        run = _run_with_encoder(url, tmp_path, price=None)
+    assert run.stats.price_usd is not None and run.stats.stages["diversity"]["usd"] == 0
+
+
+def test_a_failure_of_an_encoder_that_was_billed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(self: Clock, seconds: float) -> None: ...
+
+    monkeypatch.setattr(Clock, "sleep", sleep)
+    good, fails = _embeddings(prompt_tokens=10), iter([True])
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if next(fails, False):
+            return 200, {"error": {"code": 503}, "usage": {"prompt_tokens": 5000}}
+        return good(body)
+
+    with serving(answer) as (url, asked):
+        run = _run_with_encoder(url, tmp_path)
+    texts = sum(len(body["input"]) for _, body, _ in asked[1:])
+    assert run.stats.stages["diversity"]["input_tokens"] == 5000 + 10 * texts

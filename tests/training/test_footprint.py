@@ -7,7 +7,7 @@ import pytest
 
 from seedfree.errors import ConfigError
 from seedfree.training import footprint as module
-from seedfree.training.base_model import BaseModel, quiet
+from seedfree.training.base_model import BaseModel, computes_in_bf16, quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.footprint import memory, shape
 from seedfree.training.trainer import QLoRATrainer
@@ -73,6 +73,18 @@ def test_a_gpu_without_bf16_takes_what_float32_takes(large, monkeypatch):
     assert parts[False]["weights"] - parts[True]["weights"] == size.other * 2
     for name in ("gradients", "activations", "logits"):
         assert parts[False][name] > parts[True][name]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_gpu_that_only_imitates_bf16_has_none(monkeypatch, native):
+    """A T4 or a V100 makes bf16 tensors, and computes slower with them than in float32."""
+    import torch
+
+    def supported(including_emulation=True):
+        return including_emulation or native
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert computes_in_bf16("cuda:0") is native and not computes_in_bf16("cpu")
 
 
 @pytest.mark.parametrize("tied", [False, True])
