@@ -232,7 +232,7 @@ def test_a_preview_goes_on_where_an_earlier_one_is_in_use_or_damaged(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pipeline = small_pipeline()
-    rows = list(pipeline.preview(8).run.dataset)
+    rows = list(pipeline.preview(8, clock=FakeClock()).run.dataset)
     (ledger,) = (tmp_path / "cache").rglob("ledger.sqlite")
     data = bytearray(ledger.read_bytes())
     if harm == "nonsense":
@@ -252,7 +252,7 @@ def test_a_preview_goes_on_where_an_earlier_one_is_in_use_or_damaged(
     for _ in range(2):
         already = len(pipeline.generator.calls)
         with Ledger(ledger.parent) if harm == "locked" else contextlib.nullcontext():
-            assert list(pipeline.preview(8).run.dataset) == rows
+            assert list(pipeline.preview(8, clock=FakeClock()).run.dataset) == rows
     # The second time, it is there where the first left it.
     assert len(pipeline.generator.calls) == already
     if harm == "locked":
@@ -273,7 +273,7 @@ def test_a_preview_leaves_alone_what_is_not_its_own(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pipeline = small_pipeline()
-    rows = list(pipeline.preview(4).run.dataset)
+    rows = list(pipeline.preview(4, clock=FakeClock()).run.dataset)
     (cache,) = (tmp_path / "cache" / "seedfree" / "previews").iterdir()
     cache.rename(tmp_path / "before")
     mine = cache
@@ -281,7 +281,7 @@ def test_a_preview_leaves_alone_what_is_not_its_own(
         cache.mkdir()
         mine = cache / "dataset.jsonl"
     mine.write_text("mine")
-    assert list(pipeline.preview(4).run.dataset) == rows
+    assert list(pipeline.preview(4, clock=FakeClock()).run.dataset) == rows
     assert pipeline.run(4, tmp_path / "run").status == "complete"
     assert mine.read_text() == "mine"
 
