@@ -216,8 +216,8 @@ class Pipeline:
                 paid for.
             reuse: Folders of other runs, whose replies are taken over where the request is the
                 same.
-            progress: `None` for a bar in terminals and notebooks and log lines elsewhere; `True`
-                and `False` force it.
+            progress: `None` for a bar in terminals and notebooks and plain lines on standard error
+                elsewhere. `True` forces the bar, `False` shows nothing.
             shrink: Publish fewer rows than the folder's data set already holds.
             **injected: `clock` and `transport`, for tests.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import overload
 
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
 from seedfree.engine.loop import Clock, busy, run_sync, spread
+from seedfree.engine.progress import Display
 from seedfree.engine.session import RunSession, read, ready
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
@@ -66,6 +67,7 @@ def generate_all(
     seed: int = 0,
     language: str | Language = "en",
     once: bool = False,
+    progress: bool | None = None,
     clock: Clock | None = None,
     transport: Transport | None = None,
 ) -> Replies:
@@ -78,6 +80,8 @@ def generate_all(
         seed: Where equal prompts get their sampling seeds from.
         once: Take the first reply as it comes, to measure a model: an empty one is not asked for
             again, and one that `max_tokens` cut off or that refuses keeps its text.
+        progress: `None` for a bar in terminals and notebooks and plain lines on standard error
+            elsewhere. `True` forces the bar, `False` shows nothing.
 
     Returns:
         A sequence that reads from `out`. A prompt that failed has a reply with empty text and
@@ -105,16 +109,27 @@ def generate_all(
                 transport=transport,
                 folder=folder,
             )
-            return await _all(session, generator, prompts, folder, once)
+            return await _all(session, generator, prompts, folder, once, display)
 
-    return run_sync(ask())
+    total = len(prompts) if isinstance(prompts, Sized) else None
+    display = Display("seedfree", "replies", total, show=progress, clock=clock)
+    try:
+        return run_sync(ask())
+    finally:
+        display.close()
 
 
 async def _all(
-    session: RunSession, generator: Generator, prompts: Iterable[Prompt], out: Path, once: bool
+    session: RunSession,
+    generator: Generator,
+    prompts: Iterable[Prompt],
+    out: Path,
+    once: bool,
+    display: Display,
 ) -> Replies:
     entries, errors = array("q"), dict[int, Reply]()
     ask = session.first if once else session.generate
+    answered = 0
 
     async def reply_to(prompt: Prompt, sample: int) -> Reply:
         async with session.gate.piece("prompts") as piece:
@@ -132,12 +147,21 @@ async def _all(
             return reply
 
     async def work(item: tuple[int, Prompt, int]) -> None:
+        nonlocal answered
         i, prompt, sample = item
         entries.append(-1)
         reply = await reply_to(prompt, sample)
         entries[i] = reply.entry
         if reply.error is not None:
             errors[i] = reply
+        answered += 1
+        # Replies that were kept before say nothing about the pace.
+        if not session.requests:
+            display.start(answered)
+        facts: dict[str, object] = {"failed": len(errors)} if errors else {}
+        if session.tally.price_usd is not None:
+            facts["usd"] = f"{session.tally.price_usd:.4f}"
+        display.update(answered, facts, display.left(answered))
 
     def until_stopped() -> Iterator[tuple[int, Prompt, int]]:
         for item in _numbered(prompts):

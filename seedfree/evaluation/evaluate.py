@@ -150,6 +150,7 @@ def evaluate(
     seed: int = 0,
     mode: Mode = "segmented",
     batch_size: int = 8,
+    progress: bool | None = None,
     clock: Clock | None = None,
     transport: Transport | None = None,
 ) -> Evaluation:
@@ -168,6 +169,8 @@ def evaluate(
         seed: Of sampling, of the draw and of the intervals.
         mode: How texts are cut into words. See `score`.
         batch_size: Questions that a model with `as_generator()` answers at a time.
+        progress: `None` for a bar in terminals and notebooks and plain lines on standard error
+            elsewhere. `True` forces the bar, `False` shows nothing.
         clock: Where the time comes from. The machine's clock by default.
         transport: What sends HTTP requests. The engine's own by default.
 
@@ -221,6 +224,7 @@ def evaluate(
         language=benchmark.language,
         # An answer is measured as it comes: asking for a better one would flatter the model.
         once=True,
+        progress=progress,
         clock=clock,
         transport=transport,
     )

@@ -1,18 +1,13 @@
-"""Progress for whoever watches: a bar in a terminal or a notebook, lines in a log file."""
+"""What a run shows while it works: rows, requests, the price so far and in all, the time left."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from datetime import timedelta
 from typing import Any
 
 from seedfree.engine.loop import Clock
+from seedfree.engine.progress import Display
 
 __all__ = ["Progress", "forecast"]
-
-_EVERY = 30.0
-_LOG = logging.getLogger("seedfree")
 
 
 class Progress:
@@ -20,8 +15,7 @@ class Progress:
 
     Args:
         total: Rows wanted.
-        show: `None` decides by what standard error is: a bar for a terminal or a notebook, log
-            lines otherwise.
+        show: See `Display`.
 
     Attributes:
         expected: See `forecast`.
@@ -30,14 +24,8 @@ class Progress:
     def __init__(self, total: int, *, show: bool | None = None, clock: Clock | None = None) -> None:
         self._clock, self._total = clock or Clock(), total
         self._before, self._since = 0, self._clock.monotonic()
-        self._next = self._since + _EVERY
         self.expected = forecast(0, total, None, 0, 0.0)
-        self._bar: Any = None
-        self._log = show is not False
-        if show or (show is None and (sys.stderr.isatty() or _notebook())):
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, unit="row", desc="seedfree", dynamic_ncols=True)
+        self._display = Display("seedfree", "rows", total, show=show, clock=clock)
 
     def update(
         self, rows: int, *, jobs: int, needed: int, requests: int, usd: float | None, sent: int
@@ -51,29 +39,23 @@ class Progress:
             usd: Their price; `None` where it is not known.
             sent: Requests that this process sent.
         """
+        # One task may have more than its share while another is still short of it.
+        shown = min(rows, self._total)
         now = self._clock.monotonic()
         if not sent:  # all of it was kept before: this is where its own work begins
             self._before, self._since = jobs, now
+            self._display.start(shown)
         self.expected = forecast(jobs, needed, usd, self._before, now - self._since)
-        facts: dict[str, object] = {"requests": requests}
+        facts: dict[str, object] = {"jobs": f"{jobs}/{needed}", "requests": requests}
         if usd is not None:
             facts["usd"] = f"{usd:.4f}"
         if self.expected["projected_usd"] is not None:
             facts["usd_in_all"] = f"{self.expected['projected_usd']:.4f}"
-        if self.expected["seconds_left"] is not None:
-            facts["left"] = str(timedelta(seconds=self.expected["seconds_left"]))
-        if self._bar is not None:
-            self._bar.n = min(rows, self._total)
-            self._bar.set_postfix(facts)
-        elif self._log and now >= self._next:
-            self._next = now + _EVERY
-            shown = ", ".join(f"{name} {value}" for name, value in facts.items())
-            # One task may have more than its share while another is still short of it.
-            _LOG.info("%d of %d rows; %s", min(rows, self._total), self._total, shown)
+        # Before the first row, nothing says how many jobs a row takes.
+        self._display.update(shown, facts, self.expected["seconds_left"] if rows else None)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._display.close()
 
 
 def forecast(
@@ -96,9 +78,3 @@ def forecast(
         "projected_usd": usd * needed / done if usd is not None and done else None,
         "seconds_left": round((needed - done) * seconds / new) if new > 0 else None,
     }
-
-
-def _notebook() -> bool:
-    """Returns whether the process is a Jupyter kernel."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -5,17 +5,15 @@ Rows arrive with labels of their own, so TRL neither renders nor masks anything.
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from seedfree.engine.progress import Display
 from seedfree.training.base_model import BaseModel, computes_in_bf16, load, main_process
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import last_checkpoint
@@ -23,8 +21,6 @@ from seedfree.training.footprint import full_modules
 from seedfree.training.render import Encoded
 
 __all__ = ["TrainingProgress", "in_effect", "make_trainer", "save_adapter"]
-
-_LOG = logging.getLogger("seedfree")
 
 
 @dataclass(frozen=True)
@@ -65,10 +61,13 @@ def make_trainer(
         device: See `base_model.find_device`.
         added: The tokenizer has tokens that are new to the base model.
         progress: Called after every step that is logged.
-        show: A bar: `None` for a terminal alone.
+        show: See `Display`.
     """
     import torch
     from transformers import PrinterCallback, set_seed
+
+    # Now, as loading the model may take minutes.
+    display = Display("training", "steps", None, show=show if main_process() else False)
 
     # Before the model: new embeddings and the adapter's weights are drawn.
     set_seed(config.seed)
@@ -97,7 +96,7 @@ def make_trainer(
     arguments.save_steps = arguments.eval_steps = max(1, math.ceil(steps / config.checkpoints))
     # Without its bar, transformers prints every line of the log instead.
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_make_callback(progress, show if main_process() else False))
+    trainer.add_callback(_make_callback(progress, display))
     return trainer
 
 
@@ -236,39 +235,34 @@ def save_adapter(trainer: Any, base: BaseModel, tokenizer: Any, adapter: Path) -
     new.rename(adapter)
 
 
-# Seconds between two lines of the log, where there is no bar.
-_LOG_EVERY = 30.0
-
-
-def _make_callback(progress: Callable[[TrainingProgress], object] | None, show: bool | None) -> Any:
-    """Makes a callback that shows a bar or logs lines, and calls `progress`."""
+def _make_callback(progress: Callable[[TrainingProgress], object] | None, display: Display) -> Any:
+    """Makes a callback that moves the display, and calls `progress`."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
         """Turns log lines into `TrainingProgress`."""
 
         def __init__(self) -> None:
-            self.bar: Any = None
             self.loss: float | None = None
             self.validation: float | None = None
             self.begun = time.monotonic()
             self.first_step = 0
-            self.next_line = self.begun + _LOG_EVERY
+            # When the first count of tokens came, and what it was.
+            self.counted: tuple[float, float] | None = None
+            self.tokens_per_second: float | None = None
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             # A training that goes on begins at the step of its checkpoint.
             self.begun, self.first_step = time.monotonic(), state.global_step
-            if show or (show is None and sys.stderr.isatty()):
-                from tqdm.auto import tqdm
-
-                self.bar = tqdm(
-                    total=state.max_steps, initial=self.first_step, unit="step", desc="training"
-                )
+            display.total = state.max_steps
+            display.start(self.first_step)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             # Training and validation loss come on lines of their own, so the other is kept.
             self.loss = (logs or {}).get("loss", self.loss)
             self.validation = (logs or {}).get("eval_loss", self.validation)
+            if "loss" in (logs or {}) and "num_tokens" in logs:
+                self.count(logs["num_tokens"])
             left = None
             if done := state.global_step - self.first_step:
                 seconds_a_step = (time.monotonic() - self.begun) / done
@@ -276,33 +270,28 @@ def _make_callback(progress: Callable[[TrainingProgress], object] | None, show: 
             reached = TrainingProgress(
                 state.global_step, state.max_steps, self.loss, self.validation, left
             )
-            self.show(reached)
+            display.update(reached.step, self.facts(), reached.seconds_left)
             if progress:
                 progress(reached)
 
-        def show(self, reached: TrainingProgress) -> None:
-            if self.bar is not None:
-                self.bar.n = reached.step
-                self.bar.set_postfix(_figures(reached))
-            elif show is not False and time.monotonic() >= self.next_line:
-                self.next_line = time.monotonic() + _LOG_EVERY
-                figures = ", ".join(f"{name} {text}" for name, text in _figures(reached).items())
-                _LOG.info("step %d of %d; %s", reached.step, reached.steps, figures)
+        def count(self, tokens: float) -> None:
+            now = time.monotonic()
+            if self.counted is None:
+                self.counted = (now, tokens)
+            elif now > self.counted[0]:
+                self.tokens_per_second = (tokens - self.counted[1]) / (now - self.counted[0])
+
+        def facts(self) -> dict[str, object]:
+            facts: dict[str, object] = {}
+            if self.loss is not None:
+                facts["loss"] = f"{self.loss:.3f}"
+            if self.validation is not None:
+                facts["validation"] = f"{self.validation:.3f}"
+            if self.tokens_per_second is not None:
+                facts["tokens a second"] = f"{self.tokens_per_second:.0f}"
+            return facts
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if self.bar is not None:
-                self.bar.close()
+            display.close()
 
     return Watch()
-
-
-def _figures(reached: TrainingProgress) -> dict[str, str]:
-    """Writes what is known so far, as text by name."""
-    figures = {}
-    if reached.loss is not None:
-        figures["loss"] = f"{reached.loss:.3f}"
-    if reached.validation_loss is not None:
-        figures["validation"] = f"{reached.validation_loss:.3f}"
-    if reached.seconds_left is not None:
-        figures["left"] = str(timedelta(seconds=round(reached.seconds_left)))
-    return figures

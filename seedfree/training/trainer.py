@@ -77,7 +77,8 @@ class QLoRATrainer:
         base_model: A model's folder, or its name on the Hugging Face hub.
         progress: Called after every step that is logged. What it raises stops the training, which
             goes on from its last checkpoint when it is run again.
-        show: A bar: `None` for a terminal alone.
+        show: `None` for a bar in terminals and notebooks and plain lines on standard error
+            elsewhere. `True` forces the bar, `False` shows nothing.
         license: Of the adapter, by the hub's word, for the card. That of the base model binds it.
         terms: What the providers of the rows' generators say about training on them, for the card.
             Left out, it is what is known of each `generator`.

@@ -23,6 +23,7 @@ from seedfree.generators.llamacpp import LlamaCppGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
 from seedfree.records import Prompt, Question, Reply
 from tests.evaluation.benchmarks import belebele_rows, wangchan_rows, write_jsonl
+from tests.fakes import FakeClock
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_a_perfect_model_has_full_scores_and_every_question_is_asked_once(wangch
     assert set(evaluation.scores.tasks) == set(WangchanThaiInstruct.task_names)
     assert set(evaluation.parts) == {"culture", "general"} and evaluation.parts["culture"].n == 3
     assert (evaluation.accuracy.correct, evaluation.accuracy.n) == (1, 2)
+
+
+def test_a_piped_evaluation_says_where_it_begins_and_ends(wangchan, tmp_path, capsys):
+    evaluate(perfect(wangchan), wangchan, tmp_path / "out", clock=FakeClock())
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "seedfree: 0/7 replies"
+    assert last.startswith("seedfree: 7/7 replies") and "ended after" in last
 
 
 def test_the_paper_s_settings_reach_the_model_unless_others_are_given(wangchan, tmp_path):

@@ -31,7 +31,7 @@ class _Ticking(FakeClock):
 
 
 def test_the_price_so_far_in_all_and_the_time_left_are_shown_and_written(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     status = tmp_path / "status.json"
     states = []
@@ -48,8 +48,13 @@ def test_the_price_so_far_in_all_and_the_time_left_are_shown_and_written(
     assert halfway["status"] == "running" and halfway["seconds_left"] > 0
     assert 0 < halfway["stats"]["price_usd"] < halfway["projected_usd"]
     assert run.stats.price_usd == pytest.approx(halfway["projected_usd"], rel=0.5)
-    lines = [r.getMessage() for r in caplog.records if "of 40 rows" in r.getMessage()]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "/40 rows" in line]
+    assert lines[0] == "seedfree: 0/40 rows"
     assert any("usd_in_all" in line and "left" in line for line in lines)
+    assert not any("left" in line for line in lines if ": 0/40" in line)
+    assert lines[-1].startswith("seedfree: 40/40 rows") and "ended after" in lines[-1]
+    # What the user's own log holds is not said there again.
+    assert not [r for r in caplog.records if "/40 rows" in r.getMessage()]
     final = json.loads(status.read_text())
     assert final["seconds_left"] == 0
     assert final["projected_usd"] == pytest.approx(run.stats.price_usd)

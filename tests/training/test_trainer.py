@@ -401,3 +401,12 @@ def test_an_argument_of_another_type_is_told_in_one_line(trainer, rows, message,
         with pytest.raises(ConfigError, match=message) as caught:
             use(rows)
         assert "\n" not in str(caught.value)
+
+
+def test_a_piped_training_says_where_it_begins_and_ends(base, rows, tmp_path, capsys):
+    model = QLoRATrainer(base, QLoRAConfig(**QUICK | {"epochs": 1})).train(rows, tmp_path / "out")
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("training: ")]
+    steps = model.losses[-1].step
+    assert lines[0] == "training: 0 steps"
+    assert lines[-1].startswith(f"training: {steps}/{steps} steps")
+    assert "loss" in lines[-1] and "tokens a second" in lines[-1] and "ended after" in lines[-1]
