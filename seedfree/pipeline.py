@@ -38,6 +38,9 @@ from seedfree.run.settings import describe, fingerprint
 
 __all__ = ["Pipeline"]
 
+# Other modes would show prompts and replies to every user of the machine.
+_MODES = (None, 0o700, 0o750, 0o770)
+
 
 @dataclass
 class Pipeline:
@@ -179,6 +182,7 @@ class Pipeline:
         reuse: Iterable[str | Path] = (),
         progress: bool | None = None,
         shrink: bool = False,
+        mode: int | None = None,
         **injected: Any,
     ) -> Run:
         """Makes a data set of exactly `size` rows, or goes on where an earlier call stopped.
@@ -195,6 +199,9 @@ class Pipeline:
             progress: `None` for a bar in terminals and notebooks and log lines elsewhere; `True`
                 and `False` force it.
             shrink: Publish fewer rows than the folder's data set already holds.
+            mode: Who may use the folder and its files: `0o770` lets its group read and write,
+                `0o750` read, `0o700` nobody but the owner. `None` leaves a folder as it is, and
+                makes a new one for the owner alone.
             **injected: `clock` and `transport`, for tests.
 
         Returns:
@@ -212,7 +219,7 @@ class Pipeline:
             "budget_usd": budget_usd,
             "reuse": reuse,
         }
-        options |= {"progress": progress, "shrink": shrink}
+        options |= {"progress": progress, "shrink": shrink, "mode": mode}
         return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
 
     async def arun(
@@ -232,6 +239,7 @@ class Pipeline:
         reuse: Iterable[str | Path] = (),
         progress: bool | None = None,
         shrink: bool = False,
+        mode: int | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
     ) -> Run:
@@ -244,6 +252,8 @@ class Pipeline:
         if not isinstance(shrink, bool) or progress not in (None, True, False):
             what = f"shrink is {shrink!r}, progress is {progress!r}"
             raise ConfigError(what, hint="Give True or False, or progress=None.")
+        if mode not in _MODES:
+            raise ConfigError(f"mode is {mode!r}", hint="It is 0o700, 0o750 or 0o770.")
         if budget_usd is not None:
             self._check_budget(budget_usd)
         self.ready()
@@ -261,6 +271,7 @@ class Pipeline:
             previewed=cache if cache != out and _holds_ledger(cache) else None,
             progress=progress,
             shrink=shrink,
+            mode=mode,
             clock=clock,
             transport=transport,
         )

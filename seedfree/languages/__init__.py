@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from random import Random
 from string import Template
@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from seedfree.errors import ConfigError, did_you_mean
-from seedfree.languages.checks import faults
+from seedfree.languages.checks import faults, misnamed
 from seedfree.languages.segment import segment
 from seedfree.records import Example, Instruction
 
@@ -100,6 +100,10 @@ class Language:
         format_examples: By task, for base models.
         answers: Words by which an answer to a multiple-choice question is read, as regular
             expressions by kind: see `th.toml`. No row depends on them.
+
+    Raises:
+        ConfigError: A value has the wrong type, Unicode has no such script, there is no such
+            segmenter, or the digits are not 0 to 9.
     """
 
     code: str
@@ -166,8 +170,8 @@ class Language:
         wrong, language = list(faults(data)), None
         try:
             language = cls(**data)
-        except ValidationError as error:
-            wrong = [*map(_fault, error.errors(include_url=False)), *wrong]
+        except ConfigError as error:  # the rest of what it says is among the faults
+            wrong = [*_invalid(error.__cause__), *wrong]
         if language is None or wrong:
             raise ConfigError(f"Language file {path}: {'; '.join(wrong)}", hint=_COPY)
         return language
@@ -239,6 +243,31 @@ def _english(kind: str, name: str) -> Any:
         hint = f"{did_you_mean(name, known)}Known: {', '.join(known)}."
         raise ConfigError(f"No language has {name!r} in its {kind}", hint=hint)
     return known[name]
+
+
+def _checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Lets a language made by hand be refused in one line, as its file would be."""
+
+    @wraps(init)
+    def checked(self: Language, *args: Any, **values: Any) -> None:
+        try:
+            init(self, *args, **values)
+        except ValidationError as error:
+            raise ConfigError(f"Language: {'; '.join(_invalid(error))}", hint=_COPY) from error
+        if wrong := list(misnamed(vars(self))):
+            raise ConfigError(f"Language {self.code}: {'; '.join(wrong)}", hint=_COPY)
+
+    return checked
+
+
+# Not in __post_init__, whose errors pydantic would wrap in its own.
+Language.__init__ = _checked(Language.__init__)  # type: ignore[method-assign]
+
+
+def _invalid(error: BaseException | None) -> list[str]:
+    if not isinstance(error, ValidationError):
+        return []
+    return [_fault(each) for each in error.errors(include_url=False)]
 
 
 def _fault(error: ErrorDetails) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from seedfree._files import claim_folder
+from seedfree._files import claim_folder, give_mode
 from seedfree._version import __version__
 from seedfree.card import dataset_card
 from seedfree.contexts.stream import BARREN, ContextStream, Topics
@@ -36,7 +35,7 @@ from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator
 from seedfree.records import Instruction, Selection, Topic
 from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
-from seedfree.run.jobs import Job, NearDuplicate, Row, mark_same_points, rejection, rows_of
+from seedfree.run.jobs import Job, Row, mark_duplicates, mark_same_points, rejection, rows_of
 from seedfree.run.planning import Balance, Plan
 from seedfree.run.progress import Progress
 from seedfree.run.publishing import (
@@ -125,6 +124,7 @@ class Options:
     previewed: Path | None = None
     shrink: bool = False
     progress: bool | None = None
+    mode: int | None = None
     clock: Clock | None = None
     transport: Transport | None = None
 
@@ -132,6 +132,8 @@ class Options:
 async def execute(stages: Stages, options: Options) -> Run:
     """Runs a pipeline; see `Pipeline.run`."""
     claim_folder(options.out, FILES)
+    if options.mode is not None:
+        give_mode(options.out, options.mode)
     with Ledger(options.out, clock=options.clock) as ledger, busy():
         for stale in options.out.glob(".*.tmp"):  # of a process that was killed while it published
             stale.unlink(missing_ok=True)
@@ -481,14 +483,7 @@ class _Execution:
         self._searches.append(
             {"filter": name, "index": selection.index, "recall": selection.recall}
         )
-        reason = getattr(diversity, "reason", "near-duplicate")
-        reasons = selection.reasons or [reason] * len(rows)
-        # Beyond this run's rows come those that were there before it.
-        ids = [row.item.id for row in rows] + list(getattr(diversity, "against_ids", ()))
-        decided = zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True)
-        for row, of, similarity, why in decided:
-            if of >= 0:
-                row.duplicate = NearDuplicate(why, ids[of], _rounded(similarity))
+        mark_duplicates(rows, selection, diversity)
 
     def show(self) -> None:
         """Shows how far the run is, at most once a second."""
@@ -590,9 +585,3 @@ class _Execution:
         }
         publish(self._options.out, publication, text, manifest)
         self._write_status(status, message, stats)
-
-
-def _rounded(similarity: float) -> float | None:
-    # An encoder's last digits depend on the batch that a text was in, which an interruption may
-    # change.
-    return None if math.isnan(similarity) else round(float(similarity), 4)
