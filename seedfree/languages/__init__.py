@@ -26,7 +26,15 @@ from seedfree.languages.checks import faults, misnamed
 from seedfree.languages.segment import segment
 from seedfree.records import Example, Instruction
 
-__all__ = ["FormatExample", "Language", "Style", "language_of", "languages", "segment"]
+__all__ = [
+    "FormatExample",
+    "Language",
+    "Style",
+    "language_of",
+    "language_or_bare",
+    "languages",
+    "segment",
+]
 
 _FOLDER = Path(__file__).parent
 # A misspelled key of a file is an error and not a setting that is silently left out.
@@ -296,9 +304,12 @@ def language_of(item: Instruction, bound: Language | None) -> Language:
     """Returns the run's language, else the row's, else one without any data."""
     if bound is not None:
         return bound
-    if not item.language:
-        return _UNDETERMINED
+    return language_or_bare(item.language)
+
+
+def language_or_bare(code: str) -> Language:
+    """Returns the ready-made language of a code, else one without any data."""
     try:
-        return Language.load(item.language)
+        return Language.load(code)
     except ConfigError:
         return _UNDETERMINED
