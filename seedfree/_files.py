@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,9 +28,12 @@ __all__ = [
     "csv_line",
     "csv_rows",
     "file_text",
+    "give_mode",
     "is_file",
     "json_line",
     "json_rows",
+    "make_folder",
+    "mode_in",
     "read_json",
     "sync_folder",
     "utf8_text",
@@ -89,15 +93,18 @@ def csv_rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
     Raises:
         ConfigError: A quote is out of place. The message names the line.
     """
+    # Excel lets a file say so in a line before the header.
+    named = re.match(r'\s*"?sep=([,;\t])"?\r?\n', text, re.IGNORECASE)
     header = text.lstrip("\r\n").partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
+    delimiter = named[1] if named else max(",;\t", key=header.count)
     # The limit holds for the whole process, so it is put back for whoever else reads CSV there.
     limit = csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, line = [], 1
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
     try:
         for cells in reader:
-            if cells:
+            if cells and not (named and not rows and cells[0].lower().startswith("sep=")):
                 rows.append((line, cells))
             # `line_num` is the last line of the row that was read: a cell may hold several.
             line = reader.line_num + 1
@@ -220,12 +227,60 @@ def claim_folder(folder: Path, marks: Iterable[str] = ()) -> None:
         raise ConfigError(f"{folder} holds files of something else", hint=hint)
 
 
+def mode_in(folder: Path) -> int:
+    """Returns the mode of a run's own files in a folder: 0600, or what the folder gives its group.
+
+    A folder is shared with its group by the setgid bit (`g+s`) alone, which `give_mode` sets. Many
+    systems make each new folder writable by the group, and nobody chose that.
+    """
+    mode = folder.stat().st_mode
+    return 0o600 | (mode & 0o060 if mode & stat.S_ISGID else 0)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder in a run's own: for the owner alone, or for the group as the run's is."""
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        if group := mode_in(folder.parent) & 0o060:
+            # The umask would take bits from the mode of mkdir().
+            folder.chmod(stat.S_ISGID | 0o700 | group | (group & 0o020) >> 1 | (group & 0o040) >> 2)
+
+
+def give_mode(folder: Path, mode: int) -> None:
+    """Gives a run folder, and what stands in it, a mode. A missing folder is made.
+
+    Args:
+        mode: 0700 for the owner alone; 0750 and 0770 let the group read, and write.
+
+    Raises:
+        ConfigError: It cannot be made, or is somebody else's.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # New files get the folder's group, and not the main group of whoever makes them.
+        shared = stat.S_ISGID if mode & 0o070 else 0
+        paths = [folder]
+        for place, folders, files in os.walk(folder):  # follows no links
+            paths += [Path(place, name) for name in folders + files]
+        for path in paths:
+            kind = path.lstat().st_mode
+            if stat.S_ISDIR(kind):
+                path.chmod(mode | shared)
+            elif stat.S_ISREG(kind):
+                path.chmod(mode & 0o660)
+    except OSError as error:
+        hint = "Its owner can change it, or choose another folder."
+        raise ConfigError(
+            f"Cannot give {folder} the mode {mode:o}: {error.strerror}", hint=hint
+        ) from error
+
+
 def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
     """Writes UTF-8 text so that a reader, or a power loss, meets the old file or the whole new one.
 
     Args:
-        private: A run's own file, for the owner alone (mode 0600), in a folder that is there. For
-            others the umask decides, and missing folders are made.
+        private: A run's own file, with the mode of `mode_in`, in a folder that is there. For others
+            the umask decides, and missing folders are made.
 
     Raises:
         ConfigError: The file cannot be written. An old one is unharmed.
@@ -241,6 +296,8 @@ def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: boo
             temporary.unlink(missing_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with open(handle, "wb") as file:
+                if private:
+                    os.fchmod(handle, mode_in(path.parent))
                 file.writelines(map(_encoded, parts))
                 file.flush()
                 # The bytes must be on the disk before the name leads to them.
@@ -268,6 +325,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file for the owner alone, whole or not at all."""
+    """Writes a JSON file of a run, whole or not at all."""
     text = clean(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True))
     write_atomic(path, [text, "\n"], private=True)

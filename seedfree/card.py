@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from urllib.parse import quote, urlsplit
 
-from seedfree.dataset import Dataset
+from seedfree.dataset import KEYS, SOURCE_KEYS, Dataset
 from seedfree.languages import Language
 from seedfree.records import Source
 from seedfree.text import shown
@@ -27,6 +27,12 @@ _CATEGORIES = {
     "multiple_choice": "multiple-choice",
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+# Columns that are no text by themselves, but hold texts by name.
+_NESTED = {
+    "checks": ("list", ("rule", "detail", "verdict")),
+    "messages": ("list", ("role", "content")),
+    "source": ("struct", SOURCE_KEYS),
+}
 _CC_BY_SA = "CC-BY-SA-4.0"
 _STATUS = {
     "complete": "The run reached the size that was asked for.",
@@ -106,8 +112,27 @@ def _dataset_front_matter(dataset: Dataset, language: Language) -> str:
     lines += ["size_categories:", f"- {size}"]
     lines += ["tags:", "- synthetic", "- instruction-tuning", "- seedfree"]
     # The folder holds dropped.jsonl too, which the hub's viewer would otherwise take for rows.
-    lines += ["configs:", "- config_name: default", "  data_files: dataset.jsonl", "---"]
-    return "\n".join(lines)
+    lines += ["configs:", "- config_name: default", "  data_files: dataset.jsonl"]
+    return "\n".join([*lines, *_column_types(), "---"])
+
+
+def _column_types() -> list[str]:
+    """Returns the types of the columns, as `datasets` reads them from a card.
+
+    It would guess them from the first rows: of a column that is empty there, or holds dates, it
+    would make something else than text.
+    """
+    lines = ["dataset_info:", "  features:"]
+    for key in KEYS:
+        lines.append(f"  - name: {key}")
+        if key not in _NESTED:
+            lines.append("    dtype: string")
+            continue
+        kind, names = _NESTED[key]
+        lines.append(f"    {kind}:")
+        for name in names:
+            lines += [f"    - name: {name}", "      dtype: string"]
+    return lines
 
 
 def _rows_by_topic_kind(dataset: Dataset) -> str:

@@ -35,7 +35,7 @@ __all__ = ["Config"]
 _MOST_VALUES = 1_000_000
 _DEEPEST = 50
 # The arguments of `Pipeline.run` that a file may set.
-_RUN = ("size", "out", "seed", "concurrency", "budget_usd", "reuse", "shrink")
+_RUN = ("size", "out", "seed", "concurrency", "budget_usd", "reuse", "shrink", "mode")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Config:
         _check_names(run, _RUN, "run")
         if run.get("out") is not None:
             run["out"] = str(run["out"])  # YAML reads 2026 as a number
+        if "mode" in run:
+            run["mode"] = _mode(run["mode"])
         return cls(_pipeline(data, path), run)
 
 
@@ -142,6 +144,12 @@ def _pipeline(data: Mapping[str, Any], path: Path) -> Pipeline:
     if "topics" in data:
         settings["topics"] = data["topics"]
     return Pipeline(**settings)
+
+
+def _mode(value: object) -> object:
+    """Reads `770`, `0770` and `0o770` as the octal number that file modes are written as."""
+    text = str(value)
+    return int(text, 8) if re.fullmatch(r"(0o?)?7[0-7]{2}", text) else value
 
 
 def _language(name: str, folder: Path) -> Language:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALPACA_SYSTEM",
     "KEYS",
+    "SOURCE_KEYS",
     "Dataset",
     "Form",
     "apportion",
@@ -55,9 +56,9 @@ KEYS = (
     "evidence",
     "checks",
 )
+SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
 Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 
-_SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 _COLUMNS = ("id", "task", "language", "instruction", "input", "output", "topic", "source url")
 # What makes a spreadsheet take a cell for a formula. It drops unseen characters before it looks.
@@ -71,7 +72,7 @@ def to_row(item: Instruction) -> dict[str, Any]:
     """Returns the published form of an instruction: `KEYS` in order, JSON values, no context."""
     values = {key: getattr(item, key) for key in KEYS}
     values["messages"] = [{"role": m.role, "content": m.content} for m in item.messages]
-    values["source"] = {key: getattr(item.source, key) for key in _SOURCE_KEYS}
+    values["source"] = {key: getattr(item.source, key) for key in SOURCE_KEYS}
     values["checks"] = [
         {"rule": c.rule, "detail": c.detail, "verdict": c.verdict} for c in item.checks
     ]
@@ -88,7 +89,7 @@ def from_row(row: Mapping[str, Any]) -> Instruction:
     source = values.get("source")
     try:
         if isinstance(source, Mapping):
-            known = {key: source[key] for key in _SOURCE_KEYS if source.get(key) is not None}
+            known = {key: source[key] for key in SOURCE_KEYS if source.get(key) is not None}
             values["source"] = Source(**known)
         return Instruction(**values)
     except ValidationError as error:
@@ -322,7 +323,7 @@ class Dataset(Sequence[Instruction]):
         features: dict[str, Any] = dict.fromkeys(KEYS, text)
         features["messages"] = [{"role": text, "content": text}]
         features["checks"] = [dict.fromkeys(("rule", "detail", "verdict"), text)]
-        features["source"] = dict.fromkeys(_SOURCE_KEYS, text)
+        features["source"] = dict.fromkeys(SOURCE_KEYS, text)
         rows = self.to_rows()
         columns = {key: [row[key] for row in rows] for key in KEYS}
         return datasets.Dataset.from_dict(columns, features=datasets.Features(features))

@@ -7,15 +7,13 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import seedfree
-from seedfree._files import claim_folder, is_file
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
-from seedfree.engine.ledger import FILES
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.places import published
 from seedfree.engine.schema import closed_schema
@@ -39,12 +37,15 @@ from seedfree.run.execution import execute
 from seedfree.run.folder import Run
 from seedfree.run.jobs import prompt_of
 from seedfree.run.planning import Balance
+from seedfree.run.previews import preview_folders
 from seedfree.run.settings import describe, fingerprint
 from seedfree.run.stages import Options, Stages
 
 __all__ = ["Pipeline"]
 
 _LOG = logging.getLogger("seedfree")
+# Other modes would show prompts and replies to every user of the machine.
+_MODES = (None, 0o700, 0o750, 0o770)
 
 
 @dataclass
@@ -203,6 +204,7 @@ class Pipeline:
         reuse: Iterable[str | Path] = (),
         progress: bool | None = None,
         shrink: bool = False,
+        mode: int | None = None,
         **injected: Any,
     ) -> Run:
         """Makes a data set of exactly `size` rows, or goes on where an earlier call stopped.
@@ -219,6 +221,9 @@ class Pipeline:
             progress: `None` for a bar in terminals and notebooks and plain lines on standard error
                 elsewhere. `True` forces the bar, `False` shows nothing.
             shrink: Publish fewer rows than the folder's data set already holds.
+            mode: Who may use the folder and its files: `0o770` lets its group read and write,
+                `0o750` read, `0o700` nobody but the owner. `None` leaves a folder as it is, and
+                makes a new one for the owner alone.
             **injected: `clock` and `transport`, for tests.
 
         Returns:
@@ -236,7 +241,7 @@ class Pipeline:
             "budget_usd": budget_usd,
             "reuse": reuse,
         }
-        options |= {"progress": progress, "shrink": shrink}
+        options |= {"progress": progress, "shrink": shrink, "mode": mode}
         return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
 
     async def arun(
@@ -256,6 +261,7 @@ class Pipeline:
         reuse: Iterable[str | Path] = (),
         progress: bool | None = None,
         shrink: bool = False,
+        mode: int | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
     ) -> Run:
@@ -268,6 +274,8 @@ class Pipeline:
         if not isinstance(shrink, bool) or progress not in (None, True, False):
             what = f"shrink is {shrink!r}, progress is {progress!r}"
             raise ConfigError(what, hint="Give True or False, or progress=None.")
+        if mode not in _MODES:
+            raise ConfigError(f"mode is {mode!r}", hint="It is 0o700, 0o750 or 0o770.")
         if budget_usd is not None:
             self._check_budget(budget_usd)
         self.ready()
@@ -285,6 +293,7 @@ class Pipeline:
             previewed=[folder for folder in previews if folder != out],
             progress=progress,
             shrink=shrink,
+            mode=mode,
             clock=clock,
             transport=transport,
         )
@@ -308,15 +317,7 @@ class Pipeline:
         return Stages(**{**parts, "diversity": self._diversity}, settings=self.settings())
 
     def _caches(self, seed: int) -> Iterator[Path]:
-        """Yields where previews keep their replies, for a run to take over instead of paying.
-
-        Where one is in use or damaged, the next serves.
-        """
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        folder = Path(home) / "seedfree" / "previews" / fingerprint([self.settings(), seed])
-        yield folder
-        for n in count(2):
-            yield folder.with_name(f"{folder.name}-{n}")
+        return preview_folders(fingerprint([self.settings(), seed]))
 
     def preview(self, n: int = 4, *, seed: int = 0, **options: Any) -> Preview:
         """Makes a few rows to look at. Its replies are kept, and a later run takes them over.
@@ -329,7 +330,7 @@ class Pipeline:
         """
         # An earlier preview may have been larger; its replies stay in the ledger all the same.
         options = {"shrink": True, **options}
-        folders = filter(_is_ours, self._caches(seed))
+        folders = filter(is_ours, self._caches(seed))
         while True:
             try:
                 return Preview(self.run(n, next(folders), seed=seed, **options))
@@ -347,18 +348,6 @@ class Pipeline:
         _check_size(size)
         preview = self.preview(sample, seed=seed, **options)
         return estimated(preview, size, self._stages().most_rows())
-
-
-def _is_ours(folder: Path) -> bool:
-    """Tells whether previews may write into a folder: somebody else may have put files there."""
-    try:
-        claim_folder(folder, FILES)
-        for name in FILES:
-            is_file(folder / name)
-    except ConfigError as error:
-        _LOG.warning("%s: this preview goes into another folder", error.message)
-        return False
-    return True
 
 
 def _folder(path: object, setting: str) -> Path:

@@ -68,6 +68,7 @@ __all__ = [
     "Generator",
     "HTTPGenerator",
     "Model",
+    "NamesReason",
     "Session",
     "TaskTemplate",
     "Trainer",
@@ -310,6 +311,17 @@ class DiversityFilter(Protocol):
                 larger run begins with the same rows.
         """
         ...
+
+
+@runtime_checkable
+class NamesReason(Protocol):
+    """A diversity filter with a word of its own for its drops.
+
+    Attributes:
+        reason: Stands in place of `near-duplicate`.
+    """
+
+    reason: str
 
 
 @runtime_checkable

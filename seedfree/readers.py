@@ -190,8 +190,9 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
         raise ConfigError(f"{key} is not a list")
     if not value[key]:
         raise ConfigError(f"{key} is empty")
-    messages = [_message(turn, i) for i, turn in enumerate(value[key], 1)]
-    if messages[0].role != "system":
+    turns = [(i, turn) for i, turn in enumerate(value[key], 1) if not _is_empty_system(turn)]
+    messages = [_message(turn, i) for i, turn in turns]
+    if messages and messages[0].role != "system":
         messages = [*_system(value), *messages]
     if not in_turn(messages):
         raise ConfigError("turns are not a user's and an assistant's in turn, the assistant's last")
@@ -201,6 +202,15 @@ def _conversation(value: Mapping[str, Any], form: ReadForm) -> dict[str, Any]:
         "output": answer.content,
         "messages": tuple(messages),
     }
+
+
+def _is_empty_system(turn: object) -> bool:
+    """Tells whether a turn is a system prompt that says nothing, as many files begin with."""
+    if not isinstance(turn, dict):
+        return False
+    content = turn.get("value", turn.get("content"))
+    is_blank = content is None or (isinstance(content, str) and not content.strip())
+    return is_blank and str(turn.get("from", turn.get("role"))).lower() == "system"
 
 
 def _message(turn: object, number: int) -> Message:

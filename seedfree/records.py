@@ -354,6 +354,8 @@ class Selection:
         recall: Share (0 to 1) of the duplicates in a sample that an inexact index found. `None` for
             an exact one.
         reasons: Length n. Why each row was dropped. `None` where the filter has one reason for all.
+        against_ids: Ids of rows that were there before these n. A `duplicate_of` of n + j is number
+            j of them.
     """
 
     kept: Any
@@ -362,6 +364,7 @@ class Selection:
     index: str = ""
     recall: float | None = None
     reasons: Sequence[str] | None = None
+    against_ids: Sequence[str] = ()
 
     @property
     def ratio(self) -> float:

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,22 @@ def test_front_matter():
     assert front(made([row()] * 1_000))["size_categories"] == ["1K<n<10K"]
     norwegian = Language(code="no", name="Norwegian", native="norsk", script="Latin", persona="")
     assert front(made([], language=norwegian))["language"] == ["no"], "not a boolean"
+
+
+def test_any_two_runs_load_with_the_same_types(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    bare = Instruction("closed_qa", "ประชุมวันใด", "2024-05-01", language="th")
+    for number, rows in enumerate([[bare], [row(LATER), row(PAGE)], [bare, row()]]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        Dataset(rows).to_jsonl(folder / "dataset.jsonl")
+        (folder / "README.md").write_text(made(rows), "utf-8")
+        loaded = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "hub"))
+        assert loaded.features == Dataset(rows).to_hf().features
+        loaded.to_json(tmp_path / "again.jsonl", force_ascii=False)
+        again = Dataset.from_jsonl(tmp_path / "again.jsonl")
+        assert [each.instruction for each in again] == [each.instruction for each in rows]
 
 
 def test_counts_reasons_and_attribution():

@@ -38,6 +38,12 @@ def test_a_row_of_csv_comes_back(tmp_path):
     assert csv_rows(tmp_path, csv_line(cells) * 2) == [(1, cells), (3, cells)]
 
 
+@pytest.mark.parametrize("named", ["sep=;\r\n", '"SEP=;"\n', "\nsep=;\n"])
+def test_excel_may_name_the_separator_before_the_header(tmp_path, named):
+    rows = csv_rows(tmp_path, f"{named}a;b,c,d\nsep=1;2\n")
+    assert [cells for _, cells in rows] == [["a", "b,c,d"], ["sep=1", "2"]]
+
+
 def test_lines_of_json_are_numbered_and_lists_opened(tmp_path):
     text = '{"a": "\u2028"}\n\n[{"b": 1}, {"c": 2}]\n'
     assert list(json_rows(tmp_path, text)) == [(1, {"a": "\u2028"}), (3, {"b": 1}), (3, {"c": 2})]

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from seedfree.config import Config
+from seedfree.errors import ConfigError
+from tests.fakes import small_pipeline
+
 PRIVATE = """
 import os, sys
 os.umask(int(sys.argv[2], 8))
@@ -119,3 +123,76 @@ print(json.dumps([port, sorted(set(map(str, opened)))]))
 def test_nothing_is_connected_to_but_the_generators_own_server(tmp_path: Path) -> None:
     port, opened = json.loads(_python(CONNECTIONS, str(tmp_path / "run")))
     assert opened and set(opened) <= {f"('127.0.0.1', {port})", "127.0.0.1"}
+
+
+SHARED = """
+import json, os, stat, sys
+from pathlib import Path
+
+out, umask, mode, size = sys.argv[1:]
+os.umask(int(umask, 8))
+import seedfree as sf
+from tests.fakes import LetterEncoder, small_pipeline
+
+out = Path(out)
+seen = {}
+
+def look():
+    for path in [out, *out.rglob("*")]:
+        seen.setdefault(path.relative_to(out).as_posix(), set()).add(path.lstat().st_mode)
+
+class Looks:
+    def check(self, item):
+        look()
+
+class Encoder(LetterEncoder):
+    def encode(self, texts):
+        look()
+        return super().encode(texts)
+
+diversity = sf.SemanticDiversityFilter(encoder=Encoder(), threshold=1.0)
+pipeline = small_pipeline(filters=[Looks()], diversity=diversity)
+pipeline.run(size=int(size), out=out, mode=int(mode, 8) if mode else None)
+look()
+modes = {}
+for name, found in seen.items():
+    for each in found:
+        kind = "folder" if stat.S_ISDIR(each) else "file"
+        modes.setdefault(f"{kind} {stat.S_IMODE(each) & 0o777:o}", []).append(name)
+print(json.dumps(modes))
+"""
+
+
+@pytest.mark.parametrize("umask", ["000", "077"])
+def test_a_run_folder_is_shared_with_its_group_where_that_is_asked_for(
+    umask: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs" / "th"
+
+    def modes(mode: str, size: int) -> dict[str, list[str]]:
+        printed = _python(SHARED, str(out), umask, mode, str(size))
+        return dict(json.loads(printed))
+
+    shared = modes("770", 4)
+    assert set(shared) == {"folder 770", "file 660"}, shared
+    assert {"ledger.sqlite-wal", "ledger.sqlite-shm", ".lock"} <= set(shared["file 660"])
+    assert sorted(shared["folder 770"]) == [".", "vectors"]
+    # Going on, and files that are written anew.
+    assert set(modes("", 8)) == {"folder 770", "file 660"}
+    assert out.stat().st_mode & stat.S_ISGID  # new files have its group, whoever makes them
+    assert set(modes("750", 10)) == {"folder 750", "file 640"}
+    assert set(modes("700", 12)) == {"folder 700", "file 600"}
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755, 770, "770", True, 0o070])
+def test_a_mode_that_is_none_of_a_shared_folder_is_refused(mode: object, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="0o770"):
+        small_pipeline().run(size=2, out=tmp_path / "run", mode=mode)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_of_settings_says_a_mode_as_shells_do(tmp_path: Path) -> None:
+    for text in ("770", "0770", "0o770"):
+        path = tmp_path / "th.yaml"
+        path.write_text(f"language: th\ngenerator: ClaudeGenerator\nrun: {{mode: {text}}}\n")
+        assert Config.load(path).run == {"mode": 0o770}

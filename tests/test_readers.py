@@ -288,6 +288,9 @@ def _said(user, assistant):
     [
         ("sharegpt", {"conversations": TALK}),
         ("sharegpt", {"conversations": _said("Human", "GPT")}),
+        ("sharegpt", {"conversations": [{"from": "System", "value": ""}, *_said("human", "gpt")]}),
+        ("messages", {"messages": [{"role": "system", "content": " "}, *TALK]}),
+        ("messages", {"messages": [{"role": "system", "content": None}, *TALK]}),
         ("sharegpt", {"conversations": _said("human", "bot")}),
         ("messages", {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]},
                                    TALK[1]]}),

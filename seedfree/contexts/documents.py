@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -123,12 +123,13 @@ class DocumentSource:
 
     def _read(self) -> dict[str, Context]:
         library: dict[str, Context] = {}
+        taken: set[str] = set()
         numbers: dict[str, int] = {}
         for document in self._documents():
             for section in fit(document.sections, self.min_chars, self.max_chars):
                 title = section.titled(document.title)
                 context = Context(text=section.text, title=title, source=document.source)
-                library[_unused(title, library, numbers)] = context
+                library[_unused(title, taken, numbers)] = context
         if not library:
             raise ConfigError(
                 f"No file in {self.folder} holds a text of at least {self.min_chars} characters",
@@ -215,18 +216,21 @@ def _content(path: Path, name: str) -> tuple[bytes, str]:
         ) from error
 
 
-def _unused(title: str, library: Container[str], numbers: dict[str, int]) -> str:
+def _unused(title: str, taken: set[str], numbers: dict[str, int]) -> str:
     """Returns the topic for a title: the title itself, or with a number if that is taken.
 
     Args:
+        taken: Topics in letters and digits alone, by which a run tells them apart. The new one is
+            added.
         numbers: The last number of each title. Counting from 1 for each of many equal titles would
             take for ever.
     """
     # As a topic will hold it, so that a topic finds its context.
     wanted = name = Topic(title).text
-    while name in library:
+    while letters_and_digits(name) in taken:
         numbers[wanted] = numbers.get(wanted, 1) + 1
         name = f"{wanted} ({numbers[wanted]})"
+    taken.add(letters_and_digits(name))
     return name
 
 

@@ -87,13 +87,12 @@ class ContextStream:
         # prefixes, the highest of what `_goal` adds to the contexts wanted.
         self._most = max([getattr(source, "sections", 1) for source, _ in sources], default=1)
         self._early, self._late = (self._most, 0), dict[int, int]()
-        # A source that brought a topic along is asked about it first.
-        self._owners = {
-            topic.text: n
-            for n, (source, _, _) in enumerate(self._sources)
-            if hasattr(source, "topics")
-            for topic in source.topics()
-        }
+        # The sources that brought a topic along, by its text.
+        self._owners: dict[str, list[int]] = {}
+        for n, (source, _, _) in enumerate(self._sources):
+            if hasattr(source, "topics"):
+                for topic in source.topics():
+                    self._owners.setdefault(topic.text, []).append(n)
 
     @property
     def topics(self) -> int:
@@ -195,29 +194,41 @@ class ContextStream:
         self._late[self._most] = max(self._late.get(self._most, weight), weight)
 
     async def _about(self, topic: Topic) -> list[Context]:
-        """Returns what the first source that knows the topic has of it."""
-        session = self._session
-        for source, settings, number in self._order(topic):
-            key = [settings, session.seed, topic.position, topic.text, *[number] * (number > 0)]
-            name = f"contexts:{json.dumps(key, ensure_ascii=False)}"
+        """Returns what the first source that knows the topic has of it.
 
-            async def ask(source: ContextSource = source) -> Any:
-                try:
-                    contexts = await session.call(source.contexts, topic)
-                    _check(contexts)
-                    return _LIST.dump_python(contexts, mode="json")
-                except SeedfreeError:
-                    raise
-                except Exception as error:
-                    raised = f"raised {type(error).__name__}: {error}"
-                    raise RequestError(f"{type(source).__name__} {raised}") from error
+        Sources that brought it along, such as two folders with texts of one title, all give theirs.
+        """
+        order, owners = self._order(topic)
+        contexts: list[Context] = []
+        for asked, n in enumerate(order, 1):
+            contexts += await self._of(n, topic)
+            if contexts and asked >= owners:
+                break
+        return contexts
 
-            value = await session.fetch(name, ask)
-            if value:
-                at = session.fetched_at(name)
-                contexts = _LIST.validate_python(value)
-                return [self._filled(context, topic, at, source) for context in contexts]
-        return []
+    async def _of(self, n: int, topic: Topic) -> list[Context]:
+        """Returns what one source has of a topic."""
+        session, (source, settings, number) = self._session, self._sources[n]
+        key = [settings, session.seed, topic.position, topic.text, *[number] * (number > 0)]
+        name = f"contexts:{json.dumps(key, ensure_ascii=False)}"
+
+        async def ask() -> Any:
+            try:
+                contexts = await session.call(source.contexts, topic)
+                _check(contexts)
+                return _LIST.dump_python(contexts, mode="json")
+            except SeedfreeError:
+                raise
+            except Exception as error:
+                raised = f"raised {type(error).__name__}: {error}"
+                raise RequestError(f"{type(source).__name__} {raised}") from error
+
+        value = await session.fetch(name, ask)
+        if not value:
+            return []
+        at = session.fetched_at(name)
+        contexts = _LIST.validate_python(value)
+        return [self._filled(context, topic, at, source) for context in contexts]
 
     def _filled(self, context: Context, topic: Topic, at: str, by: ContextSource) -> Context:
         source = context.source
@@ -233,10 +244,11 @@ class ContextStream:
             seed=self._session.seed,
         )
 
-    def _order(self, topic: Topic) -> list[tuple[ContextSource, Any, int]]:
-        """Returns the source whose turn it is, then the others.
+    def _order(self, topic: Topic) -> tuple[list[int], int]:
+        """Returns the sources by number in the order to ask them, and how many own the topic.
 
-        Turns follow a golden-ratio sequence, so that the shares hold early on.
+        Its owners come first, or else the source whose turn it is, and then the others. Turns
+        follow a golden-ratio sequence, so that the shares hold early on.
         """
         shares = [float(getattr(source, "share", 1.0)) for source, _, _ in self._sources]
         point = (self._turn + topic.position * _GOLDEN) % 1.0 * sum(shares)
@@ -244,8 +256,9 @@ class ContextStream:
         while first < len(shares) - 1 and point >= shares[first]:
             point -= shares[first]
             first += 1
-        first = self._owners.get(topic.text, first)
-        return [self._sources[first], *self._sources[:first], *self._sources[first + 1 :]]
+        owners = self._owners.get(topic.text, [])
+        before = owners or [first]
+        return [*before, *(n for n in range(len(shares)) if n not in before)], len(owners)
 
 
 def _check(contexts: object) -> None:

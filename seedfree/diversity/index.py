@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from seedfree._files import mode_in
 from seedfree.diversity.search import (
     DENSE,
     FEWEST,
@@ -531,7 +532,9 @@ class RunIndex:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    handle = os.open(path, flags, 0o600)
+    os.fchmod(handle, mode_in(Path(path).parent))
+    return handle
 
 
 def held_vectors(store: VectorStore) -> StoredVectors:

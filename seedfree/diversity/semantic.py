@@ -14,7 +14,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -218,7 +218,7 @@ class SemanticDiversityFilter:
         self._index.save(growth=0.1)
         _report(selection)
         self._keep_rows(items, texts, vectors)
-        return selection
+        return replace(selection, against_ids=self.against_ids)
 
     def _open(self, folder: Path | None) -> None:
         self._store = VectorStore(folder, identity_of(self.encoder))

@@ -16,6 +16,7 @@ its identity:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedfree._files import is_file, write_atomic
+from seedfree._files import is_file, make_folder, mode_in, write_atomic
 from seedfree.diversity.vectors import Ints, Singles, unit_fault
 from seedfree.errors import ConfigError
 
@@ -225,7 +226,7 @@ class VectorStore:
     def _write(self, folder: Path, keys: list[bytes], rows: Singles) -> None:
         try:
             # Without parents: where the run's own folder has gone, nothing takes its place.
-            folder.mkdir(mode=0o700, exist_ok=True)
+            make_folder(folder)
             if not self.dimensions:
                 described = {"identity": self.identity, "dimensions": rows.shape[1]}
                 write_atomic(self.path("json"), [json.dumps(described)], private=True)
@@ -274,6 +275,8 @@ def _batches(keys: list[bytes]) -> Iterator[list[bytes]]:
 def _extend(path: Path, at: int, data: bytes) -> None:
     """Puts data at a place of a file and ends the file there, on the disk itself."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        with contextlib.suppress(PermissionError):  # another member of the group made it
+            os.fchmod(file.fileno(), mode_in(path.parent))
         file.truncate(at)  # a torn piece of an earlier process
         file.seek(at)
         file.write(data)

@@ -26,7 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from seedfree._files import is_file, sync_folder, write_atomic
+from seedfree._files import is_file, mode_in, sync_folder, write_atomic
 from seedfree.engine.ledger_errors import (
     LOCAL_DISK,
     damaged,
@@ -189,7 +189,7 @@ class Ledger:
         self._writes.execute(f"PRAGMA busy_timeout={_PATIENCE * 1000}")
         for suffix in _BESIDE:  # SQLite gives new ones the mode of the main file
             with contextlib.suppress(FileNotFoundError, PermissionError):
-                os.chmod(f"{self._path}{suffix}", 0o600)
+                os.chmod(f"{self._path}{suffix}", mode_in(self.folder))
         log = self.folder / "ledger.sqlite-wal"
         self._files = {each: _place(each) for each in (self._path, log, path) if each.exists()}
 
@@ -473,7 +473,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         LedgerLockedError: One has it open.
     """
     is_file(folder / ".lock")
-    lock = FileLock(folder / ".lock", mode=0o600)
+    lock = FileLock(folder / ".lock", mode=mode_in(folder))
     try:
         lock.acquire(timeout=0)
     except Timeout:

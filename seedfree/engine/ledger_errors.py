@@ -34,7 +34,7 @@ _LOCKING = _codes(
 )
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 LOCAL_DISK = (
-    "Nothing is damaged. Close whatever else has it open. If nothing has, its file system cannot "
+    "Nothing is lost. Close whatever else has it open. If nothing has, its file system cannot "
     "lock files or hold a write-ahead log: choose a folder on a local disk."
 )
 

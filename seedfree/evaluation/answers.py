@@ -29,7 +29,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import normalize
 
-from seedfree.languages import Language
+from seedfree.languages import Language, language_or_bare
 from seedfree.text import fold, without_thought
 
 __all__ = ["labelled_choices", "meant_choice"]
@@ -202,7 +202,7 @@ class _Labels(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _labels(language: Language | str) -> _Labels:
-    known = Language.load(language)
+    known = language if isinstance(language, Language) else language_or_bare(language)
     own = {fold(label): position for position, label in enumerate(known.labels)}
     latin = {char: position for position, char in enumerate(_LATIN)}
     digits = {str(position + 1): position for position in range(_MOST)}

@@ -30,6 +30,7 @@ from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.evaluation.loading import questions_of
 from seedfree.evaluation.results import FIXED, Evaluation, read_info
 from seedfree.evaluation.scores import Mode, score
+from seedfree.languages import language_or_bare
 from seedfree.protocols import Benchmark, Generator, HTTPGenerator, Model
 from seedfree.records import Prompt, Question, Reply
 from seedfree.text import shown
@@ -221,7 +222,7 @@ def evaluate(
         folder,
         concurrency=concurrency,
         seed=seed,
-        language=benchmark.language,
+        language=language_or_bare(benchmark.language),
         # An answer is measured as it comes: asking for a better one would flatter the model.
         once=True,
         progress=progress,

@@ -34,7 +34,10 @@ _COLUMNS = ("sheet", "item", "reviewer", *QUESTIONS)
 _TEMPLATE = Path(__file__).with_name("review.html")
 # The apostrophe that the page's script puts before a cell which a spreadsheet would take for a
 # formula. The expression is the script's own (`cell` in review.html); change both together.
-_FORMULA = re.compile(r"\A'(?=[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r'])")
+_FORMULA = re.compile(
+    r"\A'(?=[\x00-\x1f\x7f\ufeff]*[=+\-@]|[\t\r'])"
+    r"|(?<=[;\t\r\n])'(?=[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]*[=+\-@]|')"
+)
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 # What ends a script element or a line of JavaScript, wherever it stands.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -271,7 +274,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         if not any(map(str.strip, cells)):
             continue
         # `strict=False`: a spreadsheet may leave out empty cells at the end of a line.
-        stripped = (_FORMULA.sub("", cell, count=1).strip() for cell in cells)
+        stripped = (_FORMULA.sub("", cell).strip() for cell in cells)
         yield line, dict.fromkeys(columns, "") | dict(zip(columns, stripped, strict=False))
 
 

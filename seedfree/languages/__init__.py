@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from random import Random
 from string import Template
@@ -22,11 +22,19 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from seedfree.errors import ConfigError, did_you_mean
-from seedfree.languages.checks import faults
+from seedfree.languages.checks import faults, misnamed
 from seedfree.languages.segment import segment
 from seedfree.records import Example, Instruction
 
-__all__ = ["FormatExample", "Language", "Style", "language_of", "languages", "segment"]
+__all__ = [
+    "FormatExample",
+    "Language",
+    "Style",
+    "language_of",
+    "language_or_bare",
+    "languages",
+    "segment",
+]
 
 _FOLDER = Path(__file__).parent
 # A misspelled key of a file is an error and not a setting that is silently left out.
@@ -101,6 +109,10 @@ class Language:
         format_examples: By task, for base models.
         answers: Words by which an answer to a multiple-choice question is read, as regular
             expressions by kind: see `th.toml`. No row depends on them.
+
+    Raises:
+        ConfigError: A value has the wrong type, Unicode has no such script, there is no such
+            segmenter, or the digits are not 0 to 9.
     """
 
     code: str
@@ -168,8 +180,8 @@ class Language:
         wrong, language = list(faults(data)), None
         try:
             language = cls(**data)
-        except ValidationError as error:
-            wrong = [*map(_fault, error.errors(include_url=False)), *wrong]
+        except ConfigError as error:  # the rest of what it says is among the faults
+            wrong = [*_invalid(error.__cause__), *wrong]
         if language is None or wrong:
             raise ConfigError(f"Language file {path}: {'; '.join(wrong)}", hint=_COPY)
         return language
@@ -251,6 +263,31 @@ def _english(kind: str, name: str) -> Any:
     return known[name]
 
 
+def _checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Lets a language made by hand be refused in one line, as its file would be."""
+
+    @wraps(init)
+    def checked(self: Language, *args: Any, **values: Any) -> None:
+        try:
+            init(self, *args, **values)
+        except ValidationError as error:
+            raise ConfigError(f"Language: {'; '.join(_invalid(error))}", hint=_COPY) from error
+        if wrong := list(misnamed(vars(self))):
+            raise ConfigError(f"Language {self.code}: {'; '.join(wrong)}", hint=_COPY)
+
+    return checked
+
+
+# Not in __post_init__, whose errors pydantic would wrap in its own.
+Language.__init__ = _checked(Language.__init__)  # type: ignore[method-assign]
+
+
+def _invalid(error: BaseException | None) -> list[str]:
+    if not isinstance(error, ValidationError):
+        return []
+    return [_fault(each) for each in error.errors(include_url=False)]
+
+
 def _fault(error: ErrorDetails) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "unexpected_keyword_argument":
@@ -277,9 +314,12 @@ def language_of(item: Instruction, bound: Language | None) -> Language:
     """Returns the run's language, else the row's, else one without any data."""
     if bound is not None:
         return bound
-    if not item.language:
-        return _UNDETERMINED
+    return language_or_bare(item.language)
+
+
+def language_or_bare(code: str) -> Language:
+    """Returns the ready-made language of a code, else one without any data."""
     try:
-        return Language.load(item.language)
+        return Language.load(code)
     except ConfigError:
         return _UNDETERMINED

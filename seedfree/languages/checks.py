@@ -17,7 +17,7 @@ from seedfree.errors import did_you_mean
 from seedfree.languages.segment import SEGMENTERS
 from seedfree.text import script_of
 
-__all__ = ["faults"]
+__all__ = ["faults", "misnamed"]
 
 _ENGLISH = Path(__file__).parent / "en.toml"
 _PHRASES = ("end_sections", "refusals", "name_markers", "labels")
@@ -28,7 +28,7 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
 
     What has the wrong type is passed over: `Language` names that itself.
     """
-    yield from _names(data)
+    yield from misnamed(data)
     for name, lists in (("", _only(data, _PHRASES)), ("facets.", _table(data, "facets"))):
         for key, phrases in lists.items():
             if isinstance(phrases, list) and not all(map(_is_phrase, phrases)):
@@ -66,7 +66,7 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
                 yield f"format_examples.{task}.{i}.reply: not JSON"
 
 
-def _names(data: Mapping[str, Any]) -> Iterator[str]:
+def misnamed(data: Mapping[str, Any]) -> Iterator[str]:
     """Checks what names something that Python or Unicode knows."""
     script, segmenter, digits = (data.get(key) for key in ("script", "segmenter", "digits"))
     if isinstance(script, str) and script not in _scripts(script):
@@ -98,6 +98,7 @@ def _unknown(place: str, name: str, known: Any) -> str:
     return f"{place} is unknown. {did_you_mean(name, known)}".rstrip(". ")
 
 
+@cache
 def _scripts(wanted: str) -> set[str]:
     """Returns the scripts of all letters, or the wanted one as soon as a letter has it.
 

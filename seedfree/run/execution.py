@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from seedfree._files import claim_folder
+from seedfree._files import claim_folder, give_mode
 from seedfree._version import __version__
 from seedfree.card import dataset_card
 from seedfree.contexts.stream import BARREN, ContextStream, Topics
@@ -34,7 +33,7 @@ from seedfree.protocols import DiversityFilter, TaskTemplate
 from seedfree.records import Selection
 from seedfree.run.estimate import health
 from seedfree.run.folder import Run, Stats, code
-from seedfree.run.jobs import Job, NearDuplicate, Row, mark_same_points, rows_of
+from seedfree.run.jobs import Job, Row, mark_duplicates, mark_same_points, rows_of
 from seedfree.run.judging import Judge, counted, mistaken
 from seedfree.run.planning import Plan
 from seedfree.run.progress import Progress
@@ -65,6 +64,8 @@ _STATUS_EVERY = 1.0
 async def execute(stages: Stages, options: Options) -> Run:
     """Runs a pipeline; see `Pipeline.run`."""
     claim_folder(options.out, FILES)
+    if options.mode is not None:
+        give_mode(options.out, options.mode)
     with Ledger(options.out, clock=options.clock) as ledger, busy():
         for stale in options.out.glob(".*.tmp"):  # of a process that was killed while it published
             stale.unlink(missing_ok=True)
@@ -404,14 +405,7 @@ class _Execution:
         self._searches.append(
             {"filter": name, "index": selection.index, "recall": selection.recall}
         )
-        reason = getattr(diversity, "reason", "near-duplicate")
-        reasons = selection.reasons or [reason] * len(rows)
-        # Beyond this run's rows come those that were there before it.
-        ids = [row.item.id for row in rows] + list(getattr(diversity, "against_ids", ()))
-        decided = zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True)
-        for row, of, similarity, why in decided:
-            if of >= 0:
-                row.duplicate = NearDuplicate(why, ids[of], _rounded(similarity))
+        mark_duplicates(rows, selection, diversity)
 
     def show(self) -> None:
         """Shows how far the run is, at most once a second."""
@@ -515,9 +509,3 @@ class _Execution:
         }
         publish(self._options.out, publication, text, manifest)
         self._write_status(status, message, stats)
-
-
-def _rounded(similarity: float) -> float | None:
-    # An encoder's last digits depend on the batch that a text was in, which an interruption may
-    # change.
-    return None if math.isnan(similarity) else round(float(similarity), 4)

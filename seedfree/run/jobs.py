@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,11 +13,19 @@ from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, InvalidReplyError, SeedfreeError
 from seedfree.languages import Language
-from seedfree.protocols import Generator, TaskTemplate
-from seedfree.records import Context, Instruction, Prompt, Topic, altered
+from seedfree.protocols import DiversityFilter, Generator, NamesReason, TaskTemplate
+from seedfree.records import Context, Instruction, Prompt, Selection, Topic, altered
 from seedfree.text import squeeze
 
-__all__ = ["Job", "NearDuplicate", "Row", "mark_same_points", "prompt_of", "rows_of"]
+__all__ = [
+    "Job",
+    "NearDuplicate",
+    "Row",
+    "mark_duplicates",
+    "mark_same_points",
+    "prompt_of",
+    "rows_of",
+]
 
 
 @dataclass(frozen=True)
@@ -191,3 +200,21 @@ def _mark_same_points(visits: Sequence[tuple[Row, Context]]) -> None:
                 break
         else:
             kept.append((start, end, row, context.position))
+
+
+def mark_duplicates(rows: Sequence[Row], selection: Selection, diversity: DiversityFilter) -> None:
+    """Marks the rows that a diversity filter's selection among them drops."""
+    reason = diversity.reason if isinstance(diversity, NamesReason) else "near-duplicate"
+    reasons = selection.reasons or [reason] * len(rows)
+    # Beyond this run's rows come those that were there before it.
+    ids = [row.item.id for row in rows] + list(selection.against_ids)
+    decided = zip(rows, selection.duplicate_of, selection.similarity, reasons, strict=True)
+    for row, of, similarity, why in decided:
+        if of >= 0:
+            row.duplicate = NearDuplicate(why, ids[of], _rounded(similarity))
+
+
+def _rounded(similarity: float) -> float | None:
+    # An encoder's last digits depend on the batch that a text was in, which an interruption may
+    # change.
+    return None if math.isnan(similarity) else round(float(similarity), 4)

@@ -101,5 +101,6 @@ class Options:
     previewed: Sequence[Path] = ()
     shrink: bool = False
     progress: bool | None = None
+    mode: int | None = None
     clock: Clock | None = None
     transport: Transport | None = None

@@ -9,7 +9,7 @@ from seedfree.contexts.documents import DocumentSource
 from seedfree.errors import ConfigError
 from seedfree.records import Topic
 from seedfree.tasks.summarization import Summarization
-from tests.fakes import small_pipeline
+from tests.fakes import sentence, small_pipeline
 
 RICE = "ข้าวหอมมะลิปลูกมากที่ทุ่งกุลาร้องไห้ในภาคอีสานของประเทศไทย เก็บเกี่ยวในเดือนพฤศจิกายน " * 2
 SILK = "ผ้าไหมมัดหมี่ทอด้วยมือโดยช่างทอในจังหวัดขอนแก่น ลวดลายเกิดจากการมัดเส้นไหมก่อนย้อมสี " * 2
@@ -234,3 +234,21 @@ def test_many_equal_titles_are_numbered_at_once(tmp_path):
     names = texts(DocumentSource(tmp_path))
     assert names[:5] == ["ข่าว (3)", "ข่าว", "ข่าว (2)", "ข่าว (4)", "ข่าว (5)"]
     assert len(set(names)) == 8001 and names[-1] == "ข่าว (8001)"
+
+
+def test_two_folders_with_texts_of_one_title_are_both_asked(tmp_path):
+    put(tmp_path, "a/other.txt", sentence("other", words=60))
+    for name in "abc":
+        put(tmp_path, f"{name}/same.txt", sentence(name, words=60))
+    sources = [DocumentSource(tmp_path / name) for name in "abc"]
+    pipeline = small_pipeline(contexts=sources, tasks=[Summarization()])
+    run = pipeline.run(size=9, out=tmp_path / "run", progress=False)
+    revisions = {row.source.revision for row in run.dataset}
+    assert (len(revisions), run.stats.topics, run.stats.contexts) == (4, 2, 4)
+
+
+def test_titles_that_differ_in_marks_and_capitals_alone_are_topics_of_their_own(tmp_path):
+    for number, name in enumerate(["Rice field", "rice-field", "Rice field 2", "RICE FIELD"]):
+        put(tmp_path, f"{number}/{name}.txt", sentence(name, words=60))
+    pipeline = small_pipeline(contexts=[DocumentSource(tmp_path)], tasks=[Summarization()])
+    assert pipeline.run(size=4, out=tmp_path.parent / "run", progress=False).status == "complete"

@@ -313,7 +313,7 @@ def test_a_file_system_that_cannot_hold_a_log_is_no_damage(
         raise error
 
     monkeypatch.setattr("seedfree.engine.ledger.connect", connect)
-    with pytest.raises(ConfigError, match=r"Nothing is damaged.*write-ahead log.*local disk"):
+    with pytest.raises(ConfigError, match=r"Nothing is lost.*write-ahead log.*local disk"):
         Ledger(tmp_path)
 
 

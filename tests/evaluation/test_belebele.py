@@ -7,6 +7,8 @@ import pytest
 
 from seedfree.errors import ConfigError
 from seedfree.evaluation.belebele import Belebele
+from seedfree.evaluation.evaluate import evaluate
+from seedfree.generators.function import FunctionGenerator
 from seedfree.languages import Language, languages
 from tests.evaluation.benchmarks import belebele_rows, write_jsonl
 
@@ -55,6 +57,33 @@ def test_every_language_of_the_packs_is_asked_in_itself_with_its_own_labels(tmp_
     assert len(orders) == len(CODES)
 
 
+@pytest.mark.parametrize(
+    ("language", "flores"),
+    [
+        (Language("yo", "Yoruba", "Yorùbá", "Latin", "x"), "yor_Latn"),
+        (Language("hi", "Hindi", "हिन्दी", "Devanagari", "x"), "hin_Deva"),
+        (Language("hi", "Hindi", "Hindi", "Latin", "x"), "hin_Latn"),
+        ("yo", "yor_Latn"),
+        ("yor", "yor_Latn"),
+        ("zho_Hant", "zho_Hant"),
+    ],
+)
+def test_a_language_without_a_pack_is_asked_in_english(tmp_path, language, flores):
+    path = write_jsonl(tmp_path / f"{flores}.jsonl", belebele_rows(flores))
+    benchmark = Belebele(language, tmp_path)
+    question = benchmark.questions()[0]
+    prompt = benchmark.prompt(question).user
+    assert prompt.startswith("Read the passage") and prompt.endswith(f"D. {question.choices[3]}")
+    assert Belebele(language, path).name == f"belebele-{benchmark.language}"
+    model = FunctionGenerator(lambda prompt: "A", name="a")
+    scored = evaluate(model, benchmark, tmp_path / "out")
+    assert scored.accuracy is not None and scored.accuracy.unparsed == 0
+
+
+def test_a_flores_code_of_a_pack_is_asked_in_the_language(tmp_path):
+    assert Belebele("tha_Thai", tmp_path).language == "th"
+
+
 def test_rows_of_another_language_in_the_file_are_left_alone(tmp_path):
     path = write_jsonl(tmp_path / "all.jsonl", belebele_rows() + belebele_rows("lao_Laoo"))
     assert len(Belebele("lo", path).questions()) == 4
@@ -65,7 +94,7 @@ def test_rows_of_another_language_in_the_file_are_left_alone(tmp_path):
 def test_a_folder_without_the_language_and_a_language_without_a_code_are_told(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no tha_Thai\.jsonl"):
         Belebele("th", tmp_path).questions()
-    with pytest.raises(ConfigError, match="not set up for Elvish"):
+    with pytest.raises(ConfigError, match="not in the language xx"):
         Belebele(Language("xx", "Elvish", "Elvish", "Latin", "You speak it."))
 
 

@@ -1,14 +1,18 @@
 """The review page in a real browser: a headless Chromium that is driven by the keyboard."""
 
+import csv
 import functools
+import io
+import itertools
 import json
+import re
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from seedfree.evaluation.review_sheet import read_reviews, review_sheet
+from seedfree.evaluation.review_sheet import _FORMULA, read_reviews, review_sheet
 from seedfree.records import Instruction
 from seedfree.text import clean
 
@@ -355,3 +359,27 @@ def test_the_template_is_in_the_package():
     import seedfree.evaluation
 
     assert (Path(seedfree.evaluation.__file__).parent / "review.html").is_file()
+
+
+def test_no_cell_begins_a_formula_wherever_the_saved_file_is_opened(page):
+    sheet = page(rows(1))
+    texts = [
+        "=1+1",
+        "a;=1+1",
+        "a\n@x",
+        "\t=1",
+        ";\t-1",
+        "a\t+1;\ufeff=2",
+        "'=1",
+        ";'=1",
+        "a;'b",
+        "\x01=1",
+    ]
+    cells = [sheet.js("return cell(arguments[0])", text) for text in texts]
+    for text, cell in zip(texts, cells, strict=True):
+        for mark in ",;\t":
+            shown = csv.reader(io.StringIO(cell, newline=""), delimiter=mark)
+            # One that reads the quotes, and one that takes every line and mark for an end.
+            seen = [*itertools.chain(*shown), *re.split(r"[;\t\r\n]", cell.strip('"'))]
+            assert not any(re.match(r"[\x00-\x1f\x7f\ufeff]*[=+\-@]", each) for each in seen), cell
+        assert _FORMULA.sub("", next(csv.reader(io.StringIO(cell, newline="")))[0]) == text

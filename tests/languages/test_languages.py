@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 
@@ -279,6 +280,25 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
         "answers.says.0: not a regular",
     ):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"script": "latin"}, "script: 'latin' is unknown. Did you mean 'Latin'?"),
+        ({"script": "Thai "}, "Did you mean 'Thai'?"),
+        ({"segmenter": "newm"}, "segmenter: 'newm' is unknown. Did you mean 'newmm'?"),
+        ({"digits": "0123"}, "is not the digits 0 to 9"),
+        ({"scrpt": "Latin"}, "scrpt is unknown. Did you mean 'script'?"),
+        ({"era_offset": "x"}, "era_offset: Input should be a valid integer"),
+    ],
+)
+def test_a_language_made_by_hand_is_refused_as_its_file_would_be(given: dict, says: str) -> None:
+    own = {"code": "xx", "name": "Nowhere", "native": "", "script": "Latin", "persona": "x"}
+    with pytest.raises(ConfigError, match="Language") as caught:
+        Language(**{**own, **given})
+    assert says in str(caught.value)
+    assert Language(**own) == replace(Language(**own), script="Latin")
 
 
 def test_a_prompt_of_a_language_made_by_hand_names_what_it_lacks() -> None:
