@@ -37,7 +37,7 @@ from seedfree.run.execution import execute
 from seedfree.run.folder import Run
 from seedfree.run.jobs import prompt_of
 from seedfree.run.planning import Balance
-from seedfree.run.previews import preview_folders
+from seedfree.run.previews import is_ours, preview_folders
 from seedfree.run.settings import describe, fingerprint
 from seedfree.run.stages import Options, Stages
 
