@@ -47,7 +47,7 @@ _TURN_MARK = re.compile(
 _THOUGHT = re.compile(
     r"\A\s*<(think|thinking|thought|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL
 )
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+_CODE = re.compile(r"(```|~~~).*?(?:\1|\Z)|`[^`\n]+`", re.DOTALL)
 
 # Zero-width spaces and joiners, direction marks, soft hyphens, Khmer's inherent vowels: writers put
 # them in or leave them out at will.
@@ -75,7 +75,12 @@ _ROUNDS = 8
 
 # Names of characters that begin with a form and not with the script; NFKC gives the plain letter.
 _FORMS = frozenset("FULLWIDTH HALFWIDTH MODIFIER MATHEMATICAL FEMININE MASCULINE".split())
-_SCRIPTS_BY_WORD = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
+_SCRIPTS_BY_WORD = {
+    "CJK": "Han",
+    "IDEOGRAPHIC": "Han",
+    "KATAKANA-HIRAGANA": "Katakana",
+    "MICRO": "Greek",
+}
 
 
 def clean(text: str) -> str:
@@ -202,7 +207,8 @@ def script_of(char: str) -> str:
     words = unicodedata.name(char, "").split()
     if words and words[0] in _FORMS:
         words = unicodedata.name(unicodedata.normalize("NFKC", char)[0], "").split()
-    if not words:
+    # Apostrophes and tone letters are of no script, nor are the signs of mathematics and physics.
+    if not words or words[0] in _FORMS or "\u2100" <= char <= "\u214f":
         return ""
     return _SCRIPTS_BY_WORD.get(words[0], words[0].capitalize())
 
