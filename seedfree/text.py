@@ -14,6 +14,7 @@ from functools import lru_cache
 from seedfree.typed import one_typing
 
 __all__ = [
+    "CODE",
     "INVISIBLE",
     "clean",
     "count_scripts",
@@ -47,7 +48,8 @@ _TURN_MARK = re.compile(
 _THOUGHT = re.compile(
     r"\A\s*<(think|thinking|thought|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL
 )
-_CODE = re.compile(r"(```|~~~).*?(?:\1|\Z)|`[^`\n]+`", re.DOTALL)
+# Markdown's code, in fences and in a line.
+CODE = re.compile(r"(```|~~~).*?(?:\1|\Z)|`[^`\n]+`", re.DOTALL)
 
 # Zero-width spaces and joiners, direction marks, soft hyphens, Khmer's inherent vowels: writers put
 # them in or leave them out at will.
@@ -114,7 +116,7 @@ def unmarked(text: str) -> str:
 
 def outside_code(text: str) -> str:
     """Returns a Markdown text without its code, where foreign words, tags and variables belong."""
-    return _CODE.sub(" ", text)
+    return CODE.sub(" ", text)
 
 
 # Filters fold the same texts of a row one after another.

@@ -21,12 +21,13 @@ from seedfree.text import count_scripts
 
 __all__ = ["identifier", "is_zawgyi", "lacks_marks", "other_language"]
 
-# Shorter texts say too little of their language, except that they are English.
-_LETTERS, _ENGLISH_LETTERS = 20, 8
+# Shorter texts say less of their language, and the shortest say nothing.
+_LETTERS, _FEWEST_LETTERS = 20, 8
 # Both lie between what was measured for the right language and for a wrong one.
 _OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
-# A short text is English if that is likely, and far likelier than the language.
-_ENGLISH_AT_LEAST, _ENGLISH_TIMES = 0.2, 10
+_OWN_IN_SHORT, _OTHER_IN_SHORT = 0.005, 0.8
+# A short text is also English if that is likely, and far likelier than the language.
+_ENGLISH_AT_LEAST, _ENGLISH_TIMES = 0.1, 10
 # A text of a language has at least one letter beyond ASCII, where it should have so many.
 _MARKED = 5
 # Too little for a word with the marks of Zawgyi, and too little for one without them.
@@ -45,7 +46,7 @@ _BURMESE = re.compile("[\u1000-\u1049\u104c-\u109f]+")
 def other_language(text: str, language: Language) -> str | None:
     """Names the language that a text is surely in, if it is not this one or close to it."""
     letters = sum(count_scripts(text).values())
-    if letters < _ENGLISH_LETTERS:
+    if letters < _FEWEST_LETTERS:
         return None
     known = identifier()
     if language.code not in known.labels:
@@ -56,13 +57,19 @@ def other_language(text: str, language: Language) -> str | None:
         other, probability = ranked[0]
         is_sure = own < _OWN_AT_MOST and probability >= _OTHER_AT_LEAST
         return str(other) if is_sure else None
+    if _is_name(text):
+        return None
+    other, probability = ranked[0]
+    if own < _OWN_IN_SHORT and probability >= _OTHER_IN_SHORT:
+        return str(other)
     english = dict(ranked)["en"]
     is_sure = english >= _ENGLISH_AT_LEAST and english >= _ENGLISH_TIMES * own
-    return "en" if is_sure and not _is_name(text) else None
+    return "en" if is_sure else None
 
 
 def _is_name(text: str) -> bool:
-    return sum(word[0].islower() for word in text.split()) < 2
+    words = text.split()
+    return 2 * sum(word[0].islower() for word in words) < len(words)
 
 
 def lacks_marks(text: str, language: Language) -> bool:

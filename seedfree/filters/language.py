@@ -8,7 +8,7 @@ one language, the script tells. Where many share it, statistics do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from seedfree.errors import ConfigError, check_types
@@ -34,10 +34,10 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
 
 @dataclass
 class LanguageFilter:
-    """Drops questions and answers in another script or encoding, and doubts parts in another language.
+    """Drops texts in another script or encoding, and doubts what seems to be in another language.
 
-    A row's input is not judged. Code, links, formulas, names, quotations and what is in brackets
-    may be in any script.
+    Questions and answers are judged, a row's input is not. Code, links, formulas, names,
+    quotations and what is in brackets may be in any script.
 
     Attributes:
         min_share: More than this share of the letters (0 to 1) must be of the language's script, in
@@ -75,7 +75,7 @@ class LanguageFilter:
         suspicions = [
             Suspicion(f"language: {rule}", detail, tuple(words))
             for where, text in texts
-            for rule, detail, words in _doubts(prose_of(text), where, language)
+            for rule, detail, words in _doubts(text, where, language)
         ]
         return suspicions or None
 
@@ -88,12 +88,13 @@ class LanguageFilter:
         return None
 
 
-def _doubts(prose: str, where: str, language: Language) -> Iterator[tuple[str, str, list[str]]]:
+def _doubts(text: str, where: str, language: Language) -> Iterator[tuple[str, str, list[str]]]:
     """Yields what may be of another language: the rule, the detail and the words."""
-    strange = strange_words(prose, language.script, language.code)
+    prose = prose_of(text)
+    strange = _words(text, strange_words(prose, language.script, language.code))
     passages = [words for words in strange if is_passage(words, language.script)]
     if language.script != "Latin":
-        passages += foreign_passages(prose)
+        passages += _words(text, foreign_passages(prose))
     if passages:
         yield "a passage in another script", where, passages
     if letters := [words for words in strange if words not in passages]:
@@ -101,16 +102,26 @@ def _doubts(prose: str, where: str, language: Language) -> Iterator[tuple[str, s
     if language.script not in _SHARED:
         return
     if other := other_language(prose, language):
-        yield "another language", f"{other}, {where}", [prose.strip()]
+        yield "another language", f"{other}, {where}", [text.strip()]
         return
-    sentences = [each for each in _sentences(prose) if len(each) > 1]
-    if others := [each for each in sentences if other_language(each, language)]:
-        yield "a sentence in another language", where, others
-    bare = [each for each in sentences if each not in others and lacks_marks(each, language)]
-    if bare:
-        yield "written without its marks", where, bare
+    rest = asides_left_out(prose)
+    sentences = list(_sentences(rest))
+    others = [span for span in sentences if other_language(rest[slice(*span)], language)]
+    if others:
+        yield "a sentence in another language", where, _words(text, others)
+    bare = [span for span in sentences if lacks_marks(rest[slice(*span)], language)]
+    if bare := [span for span in bare if span not in others]:
+        yield "written without its marks", where, _words(text, bare)
 
 
-def _sentences(prose: str) -> Iterator[str]:
-    text = asides_left_out(prose)
-    return (each.strip() for each in _SENTENCE_END.split(text) if each)
+def _words(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
+    return list(dict.fromkeys(text[start:end].strip() for start, end in spans))
+
+
+def _sentences(prose: str) -> Iterator[tuple[int, int]]:
+    """Yields start and end of each sentence, or of each line that is none."""
+    start = 0
+    for end in _SENTENCE_END.finditer(prose):
+        yield start, end.start()
+        start = end.end()
+    yield start, len(prose)

@@ -21,6 +21,7 @@ from seedfree.filters import (
 from seedfree.languages import Language, languages
 from seedfree.protocols import Filter
 from seedfree.records import Context, Instruction, Reply
+from seedfree.text import squeeze
 
 
 class Mine:
@@ -92,9 +93,20 @@ def test_any_text_gets_an_answer(each, text):
             GOOD, output=f"ตอบว่า {text}", context=replace(CONTEXT, text=f"ตอบ {text}"), messages=()
         ),
     ):
-        reason = verdict(each, row)
-        assert reason is None or is_reason(reason)
-        assert verdict(each, row) == reason
+        finding = verdict(each, row)
+        assert finding is None or is_finding(finding, row)
+        assert verdict(each, row) == finding
+
+
+def is_finding(finding, row):
+    """A fact is a reason, and what is doubted are words of the row."""
+    if isinstance(finding, str):
+        return is_reason(finding)
+    texts = "\n".join(squeeze(text) for text in [*row.questions, *row.answers])
+    return bool(finding) and all(
+        is_reason(each.rule) and all(squeeze(word) in texts for word in each.words)
+        for each in finding
+    )
 
 
 def is_reason(reason):
@@ -121,9 +133,9 @@ def test_random_text_gets_the_same_answer_again(make, code, text, other):
     item = Instruction(
         "summarization", other, text, evidence=other[:5], context=Context(text=text + other)
     )
-    reason = bound(make, code).check(item)
-    assert reason is None or is_reason(reason)
-    assert bound(make, code).check(item) == reason
+    finding = bound(make, code).check(item)
+    assert finding is None or is_finding(finding, item)
+    assert bound(make, code).check(item) == finding
 
 
 @pytest.mark.parametrize("make", MAKERS[:-1], ids=lambda make: make.__name__)
