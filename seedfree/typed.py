@@ -70,13 +70,17 @@ _NIKHAHITS, _AFTER = "\u0e4d\u0ecd", "\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3
 _LO, _VOWELS, _PHINTHU, _BELOW_VOWELS, _, _TONES, _SILENT = _THAI_PLACES
 _THAI_MARKS = re.compile(f"[{''.join(_THAI_PLACES)}{_AFTER}]{{2,}}")
 _THAI_ORDER = _side_by_side(
-    (f"{_NIKHAHITS}{_TONES}{_SILENT}{_AFTER}", "".join(_THAI_PLACES)),
+    (f"{_TONES}{_SILENT}{_AFTER}", "".join(_THAI_PLACES)),
+    (_NIKHAHITS, "".join(_THAI_PLACES[:5])),
     (f"{_VOWELS}{_PHINTHU}{_BELOW_VOWELS}", f"{_VOWELS}{_LO}{_PHINTHU}"),
     (_LO, _LO),
     (_BELOW_VOWELS, _BELOW_VOWELS),
     ("\u0e34\u0eb4", _NIKHAHITS),
     (f"{_AFTER}{_NIKHAHITS}", "\u0e33\u0eb3"),
 )
+# What may have to change although no two marks side by side say so. Looked for only where runs of
+# marks are in order, and therefore short.
+_THAI_OTHERS = re.compile(f"[{_NIKHAHITS}][{_TONES}{_SILENT}]+[{_AFTER}]")
 _PARTS = str.maketrans({"\u0e33": "\u0e4d\u0e32", "\u0eb3": "\u0ecd\u0eb2"})
 # LAKKHANGYAO looks like SARA AA and belongs to RU and LU alone.
 _LONG = re.compile("(?<![ฤฦ])\u0e45")
@@ -93,7 +97,8 @@ _THAI_WHOLE = (
 
 
 def _thai(text: str) -> str:
-    if _THAI_ORDER.search(text.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")):
+    whole = text.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
+    if _THAI_ORDER.search(whole) or _THAI_OTHERS.search(whole):
         text = _THAI_MARKS.sub(lambda run: _thai_run(run[0]), text.translate(_PARTS))
     text = _LONG.sub("\u0e32", text)
     for parts, whole in _THAI_WHOLE:
@@ -154,8 +159,7 @@ _KHMER_ORDER = _side_by_side(
     ("\u17c1", "\u17b6-\u17c0"),
     *_late(_KHMER_PLACES[2:]),
 )
-# What may have to change although no two marks side by side say so. Looked for only where runs of
-# marks are in order, and therefore short.
+# As in Thai.
 _KHMER_OTHERS = re.compile(
     f"[{_COENG}\u17bb\u17c9\u17ca](?:\u178a|\u179a{_COENG}|[{_KHMER_LETTERS}]{_ROBAT}"
     f"|(?<!{_COENG})[{_KHMER_MARK}]*(?:[{''.join(sorted(_ABOVE))}]|\u17b6\u17c6))"
@@ -232,19 +236,25 @@ _MARK = "\u102b-\u103e"
 # A letter that ends a syllable: what stands before it is a letter, too. WA and RA are left out,
 # because a digit may be one.
 _CLOSED = "[\u1000-\u101a\u101c\u101e-\u1021]\u1037?\u103a"
+# By a sign of each pattern: few texts have it, and to look for one is quicker.
 _BURMESE_LETTER = (
     # NYA and the independent vowel U
-    (re.compile("\u1025(?=\u1037?\u103a|\u1039|\u102c)"), "\u1009"),
-    (re.compile("\u1009(?!\u1037?\u103a|\u1039|\u102c)"), "\u1025"),
-    (re.compile("\u1025\u102e"), "\u1026"),
+    ("\u1025", re.compile("\u1025(?=\u1037?\u103a|\u1039|\u102c)"), "\u1009"),
+    ("\u1009", re.compile("\u1009(?!\u1037?\u103a|\u1039|\u102c)"), "\u1025"),
+    ("\u1025", re.compile("\u1025\u102e"), "\u1026"),
     # letters that were typed in parts
-    (re.compile("(?<!\u1039)\u101e\u103c(?![\u103d\u103e])"), "\u1029"),
-    (re.compile("\u1029\u1031\u102c\u103a"), "\u102a"),
-    (re.compile("(?<!\u1039)\u1005\u103b"), "\u1008"),
+    ("\u101e\u103c", re.compile("(?<!\u1039)\u101e\u103c(?![\u103d\u103e])"), "\u1029"),
+    ("\u1029", re.compile("\u1029\u1031\u102c\u103a"), "\u102a"),
+    ("\u1005\u103b", re.compile("(?<!\u1039)\u1005\u103b"), "\u1008"),
     # digits for letters: four for the sign of "the same", seven for RA, zero for WA
-    (re.compile(f"(?<![{_DIGITS}])\u1044(?=\u1004\u103a)"), "\u104e"),
-    (re.compile(f"\u1047(?=[{_MARK}])|(?<![{_DIGITS}.,])\u1047(?={_CLOSED})"), "\u101b"),
+    ("\u1044", re.compile(f"(?<![{_DIGITS}])\u1044(?=\u1004\u103a)"), "\u104e"),
     (
+        "\u1047",
+        re.compile(f"\u1047(?=[{_MARK}])|(?<![{_DIGITS}.,])\u1047(?={_CLOSED})"),
+        "\u101b",
+    ),
+    (
+        "\u1040",
         re.compile(
             f"\u1040(?=[{_MARK}])|(?<![{_DIGITS}.,])\u1040(?={_CLOSED})"
             f"|(?<=[\u1000-\u1021])\u1040(?![{_DIGITS}\u101d])"
@@ -264,8 +274,9 @@ def _burmese(text: str) -> str:
     text = _LOST_VIRAMA.sub("", _KINZI.sub("\u103a\u1039", text))
     if _BURMESE_ORDER.search(text) or _BURMESE_ASAT.search(text):
         text = _BURMESE_MARKS.sub(lambda run: _burmese_run(run[0]), text)
-    for pattern, letter in _BURMESE_LETTER:
-        text = pattern.sub(letter, text)
+    for sign, pattern, letter in _BURMESE_LETTER:
+        if sign in text:
+            text = pattern.sub(letter, text)
     return _WA_IN_NUMBER.sub(lambda number: number[0].replace("\u101d", "\u1040"), text)
 
 
