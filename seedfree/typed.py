@@ -97,6 +97,8 @@ _THAI_WHOLE = (
 
 
 def _thai(text: str) -> str:
+    # HO LO has a sign of its own, and is as often written with two letters.
+    text = text.replace("\u0eab\u0ea5", "\u0eab\u0ebc")
     whole = text.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
     if _THAI_ORDER.search(whole) or _THAI_OTHERS.search(whole):
         text = _THAI_MARKS.sub(lambda run: _thai_run(run[0]), text.translate(_PARTS))
@@ -245,6 +247,7 @@ _BURMESE_LETTER = (
     # letters that were typed in parts
     ("\u101e\u103c", re.compile("(?<!\u1039)\u101e\u103c(?![\u103d\u103e])"), "\u1029"),
     ("\u1029", re.compile("\u1029\u1031\u102c\u103a"), "\u102a"),
+    ("\u101e\u1039\u101e", re.compile("(?<!\u1039)\u101e\u1039\u101e"), "\u103f"),
     ("\u1005\u103b", re.compile("(?<!\u1039)\u1005\u103b"), "\u1008"),
     # digits for letters: four for the sign of "the same", seven for RA, zero for WA
     ("\u1044", re.compile(f"(?<![{_DIGITS}])\u1044(?=\u1004\u103a)"), "\u104e"),

@@ -54,6 +54,8 @@ _TOGETHER = (
     frozenset({"Han", "Hiragana", "Katakana", "Bopomofo"}),
     frozenset({"Hangul", "Han"}),
 )
+# Greek letters that look like Latin ones: in a word they are no symbols.
+_GREEK_LIKE_LATIN = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧνορυ"
 # Marks whose names do not begin with a script.
 _NO_SCRIPT = frozenset("COMBINING VARIATION MUSICAL VEDIC ZNAMENNY".split())
 # Letters that Unicode has in a language's script, but for other languages: those of Shan, Mon and
@@ -136,8 +138,10 @@ def strange_words(prose: str, script: str, language: str) -> Iterator[tuple[int,
 
         text = _ASIDE.sub(short_blanked, prose)
         for match in run.finditer(text):
-            if len(match[0]) > 1 or script_of(match[0]) != "Greek":
-                yield _whole_word(text, *match.span())
+            start, end = _whole_word(text, *match.span())
+            is_symbol = len(match[0]) == 1 and script_of(match[0]) == "Greek"
+            if not is_symbol or (end - start > 1 and match[0] in _GREEK_LIKE_LATIN):
+                yield start, end
     yield from _mixed_words(prose, script)
 
 

@@ -200,6 +200,7 @@ def rules(answer):
         ("id", "Sup ini enak sekali جدا dan cocok dimakan dengan nasi.", ("جدا",)),
         ("id", "Sаya makan nasi goreng setiap hari.", ("Sаya",)),
         ("vi", "Tôi ăn 饭 mỗi ngày với gia đình.", ("饭",)),
+        ("sw", "Ninapenda kusοma vitabu kila siku.", ("kusοma",)),
     ],
 )
 def test_a_few_letters_of_another_script_are_doubted(code, text, words):
@@ -215,7 +216,8 @@ def test_a_few_letters_of_another_script_are_doubted(code, text, words):
         ("th", 'คำว่า "ありがとう" แปลว่าขอบคุณ'), ("th", "สวัสดี😀👍🏽 ครับ ราคา 5 €"),
         ("sw", "Ng’ombe hunywa maji. Ngʼombe ni mnyama."),
         ("id", "Masjid (مسجد) adalah tempat ibadah."),
-        ("tr", "Sudut ∠ABC 30° ve β açısıdır."), ("my", "ဗုဒ္ဓဘာသာ ဝိနည်းပိဋကတ်"), ("en", "5 µm and 3 Å"),
+        ("tr", "Sudut ∠ABC 30° ve β açısıdır."), ("my", "ဗုဒ္ဓဘာသာ ဝိနည်းပိဋကတ်"),
+        ("en", "5 µmol, ΔT, 3 Å"),
     ],
 )  # fmt: skip
 def test_symbols_and_originals_in_brackets_are_not_doubted(code, text):
