@@ -26,7 +26,9 @@ _LETTERS, _FEWEST_LETTERS = 20, 8
 # Both lie between what was measured for the right language and for a wrong one.
 _OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
 _OWN_IN_SHORT, _OTHER_IN_SHORT = 0.005, 0.8
-# A short text is also English if that is likely, and far likelier than the language.
+# A short text is also English if that is likely, and far likelier than the language. Of 2,100
+# phrases of 8 to 19 letters in the Indonesian, Swahili, Turkish and Vietnamese language files none
+# is taken for another language. Of 20 in English one to three are missed.
 _ENGLISH_AT_LEAST, _ENGLISH_TIMES = 0.1, 10
 # A text of a language has at least one letter beyond ASCII, where it should have so many.
 _MARKED = 5
