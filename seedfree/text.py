@@ -11,7 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
+from seedfree.typed import one_typing
+
 __all__ = [
+    "CODE",
     "INVISIBLE",
     "clean",
     "count_scripts",
@@ -45,12 +48,22 @@ _TURN_MARK = re.compile(
 _THOUGHT = re.compile(
     r"\A\s*<(think|thinking|thought|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL
 )
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+# Markdown's code, in fences and in a line.
+CODE = re.compile(r"(```|~~~).*?(?:\1|\Z)|`[^`\n]+`", re.DOTALL)
 
-# Zero-width spaces and joiners, direction marks, soft hyphens: writers put them in or leave them
-# out at will.
+# Zero-width spaces and joiners, direction marks, soft hyphens, Khmer's inherent vowels: writers put
+# them in or leave them out at will.
 INVISIBLE = dict.fromkeys(
-    (0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+    (
+        0xAD,
+        0x17B4,
+        0x17B5,
+        0x180E,
+        0xFEFF,
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x206A),
+    )
 )
 _ALIKE = {
     **dict.fromkeys(map(ord, "‘’‚‛`´′"), "'"),
@@ -60,20 +73,16 @@ _ALIKE = {
 _TO_TRANSLATE = re.compile(f"[{''.join(map(chr, [*INVISIBLE, *_ALIKE]))}]")
 # A digit, but none of ASCII's: what is neither a non-digit nor 0 to 9.
 _FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
-# Ways to type the same Thai or Lao letters: two SARA E for SARA AE, and the tone mark after
-# NIKHAHIT instead of before it.
-_TYPED = (
-    (re.compile("\u0e40\u0e40"), "\u0e41"),
-    (re.compile("\u0ec0\u0ec0"), "\u0ec1"),
-)
-_NIKHAHIT = "\u0e4d\u0ecd"
-_TONES = "\u0e48-\u0e4b\u0ec8-\u0ecb"
-_LATE_TONES = re.compile(f"[{_NIKHAHIT}][{_NIKHAHIT}{_TONES}]*[{_TONES}]")
 _ROUNDS = 8
 
 # Names of characters that begin with a form and not with the script; NFKC gives the plain letter.
 _FORMS = frozenset("FULLWIDTH HALFWIDTH MODIFIER MATHEMATICAL FEMININE MASCULINE".split())
-_SCRIPTS_BY_WORD = {"CJK": "Han", "KATAKANA-HIRAGANA": "Katakana", "MICRO": "Greek"}
+_SCRIPTS_BY_WORD = {
+    "CJK": "Han",
+    "IDEOGRAPHIC": "Han",
+    "KATAKANA-HIRAGANA": "Katakana",
+    "MICRO": "Greek",
+}
 
 
 def clean(text: str) -> str:
@@ -107,7 +116,7 @@ def unmarked(text: str) -> str:
 
 def outside_code(text: str) -> str:
     """Returns a Markdown text without its code, where foreign words, tags and variables belong."""
-    return _CODE.sub(" ", text)
+    return CODE.sub(" ", text)
 
 
 # Filters fold the same texts of a row one after another.
@@ -116,29 +125,30 @@ def fold(text: str) -> str:
     """Removes everything in which two copies of a text may differ.
 
     Compatibility forms (NFKC), case, digits of any script, quotation marks, dashes, invisible
-    characters, white space and the typing variants of Thai and Lao. A folded text stays as it is.
+    characters, white space, and the ways to type Thai, Lao, Khmer and Burmese (`typed`). A folded
+    text stays as it is.
     """
     for _ in range(_ROUNDS):
-        folded = _fold_round(text)
-        if folded == text:
+        compatible = _compatible(text)
+        if compatible == text:
             break
-        text = folded
-    return text
+        text = compatible
+    return _typed(text)
 
 
-def _fold_round(text: str) -> str:
+def _typed(text: str) -> str:
+    # Digits last: a Burmese zero may be a letter.
+    text = " ".join(one_typing(text).split())
+    return _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
+
+
+def _compatible(text: str) -> str:
     # Most texts hold none of these, and to look is a hundred times quicker than to replace.
     if _TO_TRANSLATE.search(text):
         text = text.translate(INVISIBLE).translate(_ALIKE)
     text = one_case(unicodedata.normalize("NFKC", text))
     # Case folding may leave letters that are not composed, so they are composed again.
-    text = unicodedata.normalize("NFKC", text)
-    text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
-    for pattern, replacement in _TYPED:
-        text = pattern.sub(replacement, text)
-    # A sort that keeps the order of equals: all tone marks, then all NIKHAHIT.
-    text = _LATE_TONES.sub(lambda run: "".join(sorted(run[0], key=_NIKHAHIT.__contains__)), text)
-    return " ".join(text.split())
+    return unicodedata.normalize("NFKC", text)
 
 
 def one_case(text: str) -> str:
@@ -156,7 +166,9 @@ def squeeze(text: str) -> str:
 
     Models move spaces about in scripts that write none between words.
     """
-    return fold(text).replace(" ", "")
+    joined = fold(text).replace(" ", "")
+    # Letters and marks that white space had kept apart may be one without it.
+    return _typed(unicodedata.normalize("NFC", joined))
 
 
 def without_thought(text: str) -> str:
@@ -172,8 +184,10 @@ def letters_and_digits(text: str) -> str:
 
     This is how topics are told apart and found in documents.
     """
-    # Not `fold`: digits keep their script here. A resumed run must tell its topics apart as before.
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    # Not `fold`: digits keep their script, so that a resumed run tells its topics apart as before.
+    # No run is known with topics that differ in Turkish i or in the order of marks alone.
+    seen = unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+    folded = one_typing(one_case(seen))
     # A list, because join() makes one of any generator first.
     return "".join([char for char in folded if unicodedata.category(char)[0] in "LMN"])
 
@@ -195,7 +209,8 @@ def script_of(char: str) -> str:
     words = unicodedata.name(char, "").split()
     if words and words[0] in _FORMS:
         words = unicodedata.name(unicodedata.normalize("NFKC", char)[0], "").split()
-    if not words:
+    # Apostrophes and tone letters are of no script, nor are the signs of mathematics and physics.
+    if not words or words[0] in _FORMS or "\u2100" <= char <= "\u214f":
         return ""
     return _SCRIPTS_BY_WORD.get(words[0], words[0].capitalize())
 

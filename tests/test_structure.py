@@ -18,7 +18,8 @@ from seedfree import errors
 # The rooms, floor by floor. A room imports only from floors above its own, imports for type
 # checkers included, and the files of a room import each other in no circle.
 FLOORS = """
-_version _seeds text
+_version _seeds typed
+text
 errors
 records _files
 readers languages _plots

@@ -48,6 +48,11 @@ def test_letters_marks_and_digits_alone(text, alone):
     assert letters_and_digits(text) == alone
 
 
+@pytest.mark.parametrize("text", ["IĞDIR", "Iğdır", "ığdır", "İĞDİR", "I\u011fd\u0131r"])
+def test_turkish_i_is_one_letter_in_every_fold(text):
+    assert fold(text) == squeeze(text) == letters_and_digits(text) == "iğdir"
+
+
 def test_what_a_terminal_would_obey_is_shown():
     assert shown("a\x1b[2J\u202eb\n\tc") == "a\\x1b[2J\\u202eb\n\tc"
 

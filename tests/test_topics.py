@@ -137,6 +137,13 @@ def test_the_limit_holds() -> None:
     assert len(_take(FakeSession(_fresh), 500, limit=45)) == 45
 
 
+@pytest.mark.parametrize(
+    "typed", [("ท่ีวัด", "ที่วัด"), ("ខែ្មរ", "ខ្មែរ"), ("ခုိ", "ခို"), ("ISPARTA", "Isparta", "ısparta")]
+)
+def test_a_topic_typed_in_several_ways_counts_once(typed: tuple[str, ...]) -> None:
+    assert len(GivenTopics([Topic(text) for text in typed]).topics) == 1
+
+
 def test_given_topics_count_once() -> None:
     stream = GivenTopics([Topic("ข้าว"), Topic("ปลา"), Topic(" ข้าว"), Topic("...")])
     assert [(t.text, t.position, t.kind) for t in stream.topics] == [

@@ -7,13 +7,11 @@ docs/contamination.md says what counts.
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, get_args, runtime_checkable
-from unicodedata import is_normalized
 
 import numpy as np
 
@@ -35,9 +33,6 @@ _LEAST = 0.5  # Share of a text's shingles that a row holds, from which it count
 _COMMON = 3  # In more questions than this, a phrase is how the benchmark asks, not what.
 _SHORT = 12  # A question of fewer characters ("ใช่หรือไม่") is asked by everyone.
 _EXCERPT = 100
-# What `squeeze` changes in a second pass, once it has joined what white space had kept apart: the
-# Thai and Lao letters of two ways to type them.
-_TYPED = re.compile("\u0e40\u0e40|\u0ec0\u0ec0|[\u0e4d\u0ecd][\u0e48-\u0e4b\u0ec8-\u0ecb]")
 _BLOCK = 1024
 Kind = Literal["exact", "shingles", "page", "semantic"]
 
@@ -215,7 +210,7 @@ class _Texts:
         items: dict[tuple[str, str], dict[tuple[object, ...], None]] = defaultdict(dict)
         ids: dict[tuple[str, str], list[str]] = defaultdict(list)
         for each in asked:
-            question, answer, context = map(_plain, (each.question, each.answer, each.context))
+            question, answer, context = map(squeeze, (each.question, each.answer, each.context))
             whole = (question, answer, context, each.choices)
             alone = len(question) >= _SHORT and not context and not each.choices
             for name, text, item, counts in (
@@ -238,7 +233,7 @@ class _Texts:
         """Returns what a row shares, exact texts first, each by falling share."""
         turns = [("question", text) for text in item.questions]
         turns += [("answer", text) for text in item.answers]
-        keys = [(name, _plain(text)) for name, text in turns]
+        keys = [(name, squeeze(text)) for name, text in turns]
         equal = {self._whole[key] for key in keys if key in self._whole}
         hits = [
             self._hit("exact", number, 1.0, self._texts[number][:_EXCERPT])
@@ -255,17 +250,6 @@ class _Texts:
         return Hit(kind, self._fields[number], self._ids[number], share, excerpt)
 
 
-def _plain(text: str) -> str:
-    """Returns what is compared of a text.
-
-    Letters that white space had kept apart may be one without it.
-    """
-    squeezed = squeeze(text)
-    if is_normalized("NFKC", squeezed) and not _TYPED.search(squeezed):
-        return squeezed
-    return squeeze(squeezed)
-
-
 def _text(item: Instruction) -> str:
     """Returns all of a row that is published, each text on a line of its own.
 
@@ -274,7 +258,7 @@ def _text(item: Instruction) -> str:
     turns = list(dict.fromkeys(message.content for message in item.messages))
     columns = (item.instruction, item.input, item.output, item.evidence, item.topic)
     others = [text for text in columns if not any(text in turn for turn in turns)]
-    return "\n".join(map(_plain, [*turns, *others]))
+    return "\n".join(map(squeeze, [*turns, *others]))
 
 
 def _questions_by_page(asked: Iterable[Question]) -> dict[tuple[str, ...], tuple[str, ...]]:

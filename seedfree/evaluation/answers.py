@@ -31,6 +31,7 @@ from unicodedata import normalize
 
 from seedfree.languages import Language, language_or_bare
 from seedfree.text import fold, without_thought
+from seedfree.typed import one_typing
 
 __all__ = ["labelled_choices", "meant_choice"]
 
@@ -94,13 +95,8 @@ def labelled_choices(text: str, language: Language | str = "th") -> tuple[str, .
 
 
 def _folded(pattern: str) -> re.Pattern[str]:
-    """Compiles a pattern for folded text.
-
-    There SARA AM is two characters, a tone mark comes before NIKHAHIT, and the Turkish dotless i is
-    the dotted one.
-    """
-    pattern = normalize("NFKC", pattern).replace("ı", "i")
-    return re.compile(re.sub("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])", r"\2\1", pattern))
+    """Compiles a pattern for folded text, which types letters one way and has one letter i."""
+    return re.compile(one_typing(normalize("NFKC", pattern)).replace("ı", "i"))
 
 
 # Markup around a label: Markdown, LaTeX, and underscores but those within a name.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from seedfree.errors import missing_extra
 from seedfree.evaluation.words import Cutter, content
+from seedfree.text import one_case
 
 __all__ = [
     "METRICS",
@@ -123,7 +124,8 @@ def segmented_rows(predictions: Sequence[str], references: Sequence[str], cutter
         squad_p, squad_r = _without(articles, words_p), _without(articles, words_r)
         counts = rouge.score(" ".join(words_r), " ".join(words_p))
         statistics[row, _FIRST:] = [
-            _meteor(p.split(), r.split(), stemmer),
+            # METEOR leaves case out, too, but folds it by English rules.
+            _meteor(one_case(p).split(), one_case(r).split(), stemmer),
             *(counts[name].fmeasure for name in _ROUGE[:2]),
             rouge_l(words_p, words_r),
             rouge_lsum(lines_p, lines_r),

@@ -174,7 +174,7 @@ def score(
         language: A code, a name or a `Language`. In mode "paper" every text is cut by PyThaiNLP,
             whatever it is.
         mode: `"segmented"`: words by the language's segmenter, texts normalized (NFC, unseen
-            characters removed, Thai and Lao letters typed one way). SQuAD and ROUGE leave out case
+            characters removed, `typed` one way). SQuAD and ROUGE leave out case
             and punctuation. `"paper"`: as published. Its ROUGE counts Latin letters and digits
             alone, its SQuAD F1 takes what stands between spaces.
         tasks: Each row's task, for `.tasks` and the macro average.

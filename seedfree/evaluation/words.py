@@ -19,6 +19,7 @@ from seedfree.errors import ConfigError, missing_extra
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
 from seedfree.text import INVISIBLE, clean, one_case
+from seedfree.typed import one_typing
 
 __all__ = [
     "Cutter",
@@ -30,17 +31,6 @@ __all__ = [
     "segmented_cutter",
 ]
 
-# Ways to type one Thai or Lao letter: SARA AM in two parts, SARA AE as two SARA E, the tone mark
-# before the vowel. `text.fold` does less of this and removes case, digits and quotation marks too,
-# which are part of what is scored here.
-_TYPED = (
-    (re.compile("([\u0e48-\u0e4b]?)\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\\1\\2\u0e33"),
-    (re.compile("([\u0ec8-\u0ecb]?)\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"), "\\1\\2\u0eb3"),
-    (re.compile("\u0e40\u0e40"), "\u0e41"),
-    (re.compile("\u0ec0\u0ec0"), "\u0ec1"),
-    (re.compile("([\u0e48-\u0e4b]+)([\u0e31\u0e34-\u0e39\u0e47]+)"), r"\2\1"),
-    (re.compile("([\u0ec8-\u0ecb]+)([\u0eb1\u0eb4-\u0eb9\u0ebb]+)"), r"\2\1"),
-)
 _CODE = re.compile(r"[a-z]{2,3}")
 _PACKAGES = {"newmm": "pythainlp", "icu": "icu4py"}
 
@@ -140,16 +130,14 @@ def _described(segmenter: str) -> str:
 
 
 def normalize(text: str) -> str:
-    """Returns NFC without unseen characters, with Thai and Lao letters typed one way.
+    """Returns NFC without unseen characters, with the letters of each script typed one way.
 
-    To normalize again changes nothing. A zero-width space marks a word's end for writers of Khmer,
-    Lao and Burmese, but not for all of them, nor for models. It is removed, so that a text with and
-    without it has the same words.
+    To normalize again changes nothing. `text.fold` shares the ways of typing and removes case,
+    digits and punctuation marks too, which are part of what is scored here. A zero-width space
+    marks a word's end for writers of Khmer, Lao and Burmese, but not for all of them, nor for
+    models. It is removed, so that a text with and without it has the same words.
     """
-    text = unicodedata.normalize("NFC", text.translate(INVISIBLE))
-    for pattern, replacement in _TYPED:
-        text = pattern.sub(replacement, text)
-    return text
+    return one_typing(unicodedata.normalize("NFC", text.translate(INVISIBLE)))
 
 
 def content(cut: str) -> list[list[str]]:

@@ -1,9 +1,10 @@
 """Why a row is dropped, one file a filter.
 
 To add a filter copy `judge.py` (it asks the LLM) or `language.py` (it does not): a dataclass whose
-public fields are its settings, with `check(item) -> str | None`. The reason reads
-`"filter: phrase"` or `"filter: phrase (detail)"`, and drops are counted by the part before the
-bracket. Define `bind(session)` where the run's language or LLM is needed.
+public fields are its settings, with `check(item)`, which returns None, the reason to drop the row,
+or suspicions. A reason reads `"filter: phrase"` or `"filter: phrase (detail)"`, and drops are
+counted by the part before the bracket. Define `bind(session)` where the run's language or LLM is
+needed.
 
 Near-duplicates are not dropped here but by the next stage, `seedfree/diversity/`.
 """

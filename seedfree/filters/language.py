@@ -1,58 +1,43 @@
-"""Drops rows that are not in the language.
+"""Drops rows that are not in the language, and doubts those with something of another one.
 
-Where a script belongs to one language, the script tells. Where many share it, identification does:
-py3langid (140 languages, its model in its wheel). On sixty sentences of 25 to 60 letters in
-Vietnamese, Indonesian, Malay, Turkish, Swahili and English it gives the right language, together
-with those it cannot tell apart, a probability of at least 0.53, and a wrong one 0.006 at most
-(tests/filters/test_language.py). Zawgyi, an encoding of Burmese on Unicode's code points, is found
-by Google's myanmartools, its model in its wheel too.
+A text mostly in another script, or in Zawgyi, is a fact. What a reader has to decide is whether a
+word, a sentence or a text of another language belongs where it stands. Where a script belongs to
+one language, the script tells. Where many share it, statistics do.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from threading import Lock
-from typing import Any
 
 from seedfree.errors import ConfigError, check_types
+from seedfree.filters.foreign import (
+    asides_left_out,
+    foreign_passages,
+    is_passage,
+    own_share,
+    prose_of,
+    strange_words,
+)
+from seedfree.filters.identification import is_zawgyi, lacks_marks, other_language
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
-from seedfree.records import Instruction
-from seedfree.text import count_scripts, outside_code, script_of
+from seedfree.records import Instruction, Suspicion
 
 __all__ = ["LanguageFilter"]
 
 # Scripts that many languages share. In the others the script alone decides.
 _SHARED = frozenset({"Latin", "Cyrillic", "Arabic", "Devanagari", "Hebrew", "Ethiopic", "Han"})
-# Shorter texts, a name or a number with its unit, say too little of their language.
-_ID_LETTERS = 20
-# Both lie between what was measured for the right language and for a wrong one.
-_OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
-_SENTENCE_LETTERS = 30
-_ZAWGYI = 0.95
-# How much of another script may stand together: a title or a name in full has fewer words.
-_RUN_WORDS, _SENTENCE_WORDS, _RUN_LETTERS = 8, 5, 25
-_ASIDE = 2
-
-_WORD = re.compile(r"[^\W\d_]+(?:['’\-\u0300-\u036f][^\W\d_]*)*")
-_LINK = re.compile(r"(?:https?://|www\.)\S+|[\w.+-]{1,64}@[\w.-]{1,255}")
-_IN_BRACKETS_OR_QUOTES = re.compile(
-    r"\([^()\n]*\)|\[[^\[\]\n]*\]|（[^（）\n]*）"
-    r"|\"[^\"\n]*\"|“[^“”\n]*”|‘[^‘’\n]*’|«[^«»\n]*»|「[^「」\n]*」"
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
-_FULL_STOP = re.compile(r"[\s\d]*[.!?](?!\w)")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
 
 
 @dataclass
 class LanguageFilter:
-    """Drops questions and answers in another script, language or encoding, or with passages of one.
+    """Drops texts in another script or encoding, and doubts what seems to be in another language.
 
-    A row's input is not judged.
+    Questions and answers are judged, a row's input is not. Code, links, formulas, names,
+    quotations and what is in brackets may be in any script.
 
     Attributes:
         min_share: More than this share of the letters (0 to 1) must be of the language's script, in
@@ -73,129 +58,70 @@ class LanguageFilter:
     def bind(self, session: Session) -> None:
         self._language = session.language
 
-    def check(self, item: Instruction) -> str | None:
-        """Returns the reason to drop a row: few letters of the script, another language, Zawgyi."""
+    def check(self, item: Instruction) -> str | list[Suspicion] | None:
+        """Returns the reason to drop a row (few letters of the script, Zawgyi), or suspicions.
+
+        A suspicion names letters of another script in `words`, or the passage, sentence or text
+        that seems to be in another language or to lack the language's marks.
+        """
         language = language_of(item, self._language)
         if not language.script:
             return None
-        for where, texts in (("instruction", item.questions), ("output", item.answers)):
-            for text in texts:
-                if reason := self._check(text, where, language):
-                    return f"language: {reason}"
-        return None
+        texts = [("instruction", text) for text in item.questions]
+        texts += [("output", text) for text in item.answers]
+        for where, text in texts:
+            if reason := self._fact(text, where, language):
+                return f"language: {reason}"
+        suspicions = [
+            Suspicion(f"language: {rule}", detail, tuple(words))
+            for where, text in texts
+            for rule, detail, words in _doubts(text, where, language)
+        ]
+        return suspicions or None
 
-    def _check(self, text: str, where: str, language: Language) -> str | None:
-        counts = count_scripts(text)
-        total, own = sum(counts.values()), counts.get(language.script, 0)
-        if total and own <= self.min_share * total:
-            return f"few {language.script} letters ({100 * own // total} % of the {where})"
-        if language.script == "Myanmar" and _is_zawgyi(text):
+    def _fact(self, text: str, where: str, language: Language) -> str | None:
+        share = own_share(prose_of(text), language.script)
+        if share <= self.min_share:
+            return f"few {language.script} letters ({int(100 * share)} % of the {where})"
+        if language.script == "Myanmar" and is_zawgyi(text):
             return f"Zawgyi encoding ({where})"
-        prose = _LINK.sub(" ", outside_code(text))
-        if language.script in _SHARED:
-            if other := _other_language(prose, language):
-                return f"another language ({other}, {where})"
-            if _has_other_sentence(prose, language):
-                return f"a sentence in another language ({where})"
-        # Fewer foreign letters than a sentence has words are none, and most texts have no more.
-        if total - own >= _SENTENCE_WORDS and _switches(prose, language.script):
-            return f"a passage in another script ({where})"
         return None
 
 
-def _other_language(text: str, language: Language) -> str | None:
-    """Names the language that a text is surely in, if it is not this one or close to it."""
-    if sum(count_scripts(text).values()) < _ID_LETTERS:
-        return None
-    identifier = _identifier()
-    if language.code not in identifier.labels:
-        return None
-    ranked = identifier.rank(text)
-    own = sum(p for code, p in ranked if code == language.code or code in language.close)
-    other, probability = ranked[0]
-    is_sure = own < _OWN_AT_MOST and probability >= _OTHER_AT_LEAST
-    return str(other) if is_sure else None
+def _doubts(text: str, where: str, language: Language) -> Iterator[tuple[str, str, list[str]]]:
+    """Yields what may be of another language: the rule, the detail and the words."""
+    prose = prose_of(text)
+    strange = _words(text, strange_words(prose, language.script, language.code))
+    passages = [words for words in strange if is_passage(words, language.script)]
+    if language.script != "Latin":
+        passages += _words(text, foreign_passages(prose))
+    if passages:
+        yield "a passage in another script", where, passages
+    if letters := [words for words in strange if words not in passages]:
+        yield "letters of another script", where, letters
+    if language.script not in _SHARED:
+        return
+    if other := other_language(prose, language):
+        yield "another language", f"{other}, {where}", [text.strip()]
+        return
+    rest = asides_left_out(prose)
+    sentences = list(_sentences(rest))
+    others = [span for span in sentences if other_language(rest[slice(*span)], language)]
+    if others:
+        yield "a sentence in another language", where, _words(text, others)
+    bare = [span for span in sentences if lacks_marks(rest[slice(*span)], language)]
+    if bare := [span for span in bare if span not in others]:
+        yield "written without its marks", where, _words(text, bare)
 
 
-def _has_other_sentence(prose: str, language: Language) -> bool:
-    """Finds a sentence in another language that is not quoted and not in brackets."""
-    for sentence in _SENTENCE_END.split(_IN_BRACKETS_OR_QUOTES.sub(" ", prose)):
-        letters = count_scripts(sentence).get(language.script, 0)
-        if letters >= _SENTENCE_LETTERS and _other_language(sentence, language):
-            return True
-    return False
+def _words(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
+    return list(dict.fromkeys(text[start:end].strip() for start, end in spans))
 
 
-def _switches(text: str, script: str) -> bool:
-    """Finds a sentence of another script among the language's own.
-
-    Names and titles may stand. What is quoted or in brackets may be twice as long.
-    """
-    asides = [match.span() for match in _IN_BRACKETS_OR_QUOTES.finditer(text)]
-    for run in _foreign_runs(text, script):
-        first, last = run[0].start(), run[-1].end()
-        is_aside = any(start <= first and last <= end for start, end in asides)
-        room = _ASIDE if is_aside else 1
-        words = [match[0] for match in run]
-        if not any(word[0].islower() or word[0].isupper() for word in words):
-            # Letters and not words: a script without case may write no spaces either.
-            if sum(map(len, words)) >= _RUN_LETTERS * room:
-                return True
-            continue
-        is_sentence = words[0][0].isupper() and _FULL_STOP.match(text, last)
-        fewest = _SENTENCE_WORDS if is_sentence else _RUN_WORDS
-        # Where most words have a capital, it is a name or a title.
-        small = sum(word[0].islower() for word in words)
-        if len(words) >= fewest * room and 2 * small >= len(words):
-            return True
-    return False
-
-
-def _foreign_runs(text: str, script: str) -> Iterator[list[re.Match[str]]]:
-    """Yields words of other scripts that stand side by side on a line."""
-    run: list[re.Match[str]] = []
-    for word in _WORD.finditer(text):
-        if run and "\n" in text[run[-1].end() : word.start()]:
-            yield run
-            run = []
-        if not any(script_of(char) == script for char in word[0]):
-            run.append(word)
-            continue
-        if run:
-            yield run
-        run = []
-    if run:
-        yield run
-
-
-def _is_zawgyi(text: str) -> bool:
-    return bool(_zawgyi_detector().get_zawgyi_probability(text) > _ZAWGYI)
-
-
-def _loaded_once(load: Callable[[], Any]) -> Callable[[], Any]:
-    lock, kept = Lock(), cache(load)
-
-    def model() -> Any:
-        # `cache` alone would let every thread of the first rows load a model of its own.
-        with lock:
-            return kept()
-
-    return model
-
-
-@_loaded_once
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-@_loaded_once
-def _zawgyi_detector() -> Any:
-    from myanmartools import ZawgyiDetector
-
-    with warnings.catch_warnings():
-        # It reads its model through a function of importlib.resources that Python 3.11 and 3.12
-        # call deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return ZawgyiDetector()
+def _sentences(prose: str) -> Iterator[tuple[int, int]]:
+    """Yields start and end of each sentence, or of each line that is none."""
+    start = 0
+    for end in _SENTENCE_END.finditer(prose):
+        yield start, end.start()
+        start = end.end()
+    yield start, len(prose)

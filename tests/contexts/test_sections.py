@@ -1,5 +1,6 @@
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,17 @@ def test_end_sections_are_matched_in_any_case():
         assert [section.text for section in sections] == ["a"]
     assert len(wiki_sections("a\n== DIŞ BAĞLANTILAR ==\nb", ["Dış bağlantılar"])) == 1
     assert len(wiki_sections("a\n== See also in art ==\nb", ["See also"])) == 2
+
+
+@pytest.mark.parametrize(
+    "typed, known",
+    [
+        ("DIŞ BAĞLANTILAR", "Dış bağlantılar"), ("เช่ือมโยง", "เชื่อมโยง"), ("ຫນັງສື", "ໜັງສື"),
+        ("ឯកសារយោង៖", "ឯកសារយេាង"), ("ကုိးကား", "ကိုးကား"),
+    ],
+)  # fmt: skip
+def test_end_sections_are_matched_however_they_are_typed(typed, known):
+    assert wiki_sections(f"ก\n== {typed} ==\nข", [known]) == [Section("", "ก")]
 
 
 def test_equations_are_no_headings():

@@ -133,9 +133,9 @@ def test_random_text_gets_the_same_answer_again(make, code, text, other):
     item = Instruction(
         "summarization", other, text, evidence=other[:5], context=Context(text=text + other)
     )
-    reason = bound(make, code).check(item)
-    assert reason is None or is_reason(reason)
-    assert bound(make, code).check(item) == reason
+    finding = bound(make, code).check(item)
+    assert finding is None or is_finding(finding, item)
+    assert bound(make, code).check(item) == finding
 
 
 @pytest.mark.parametrize("make", MAKERS[:-1], ids=lambda make: make.__name__)

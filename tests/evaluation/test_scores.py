@@ -118,6 +118,27 @@ def test_paper_mode_reads_odd_cells_as_pandas_gave_them_to_its_scorer(rows):
         assert getattr(scores, name) == pytest.approx(value * len(valid) / len(rows)), name
 
 
+@pytest.mark.parametrize("prediction, reference", [("IĞDIR", "Iğdır"), ("İzmir", "izmir")])
+def test_turkish_case_is_left_out_where_case_is(prediction, reference):
+    result = score([prediction], [reference], language="tr")
+    assert (result.rouge1, result.squad_em, result.squad_f1) == (1, 100, 100)
+    assert result.meteor == score([reference], [reference], language="tr").meteor
+
+
+@pytest.mark.parametrize(
+    "language, prediction, reference",
+    [
+        ("th", "สิทธ์ิมๅ", "สิทธิ์มา"),
+        ("lo", "ຫນັງສືທ່ີ", "ໜັງສືທີ່"),
+        ("km", "ខែ្មរបេីក", "ខ្មែរបើក"),
+        ("my", "၀န်ခုိ", "ဝန်ခို"),
+    ],
+)
+def test_segmented_mode_reads_what_is_typed_in_several_ways_as_one(language, prediction, reference):
+    result = score([prediction], [reference], language=language)
+    assert result.chrf == pytest.approx(100) and result.squad_em == 100
+
+
 def test_segmented_mode_counts_blank_answers_and_skips_blank_references():
     alone = score(PREDICTIONS, REFERENCES)
     unanswered = score([*PREDICTIONS, None], [*REFERENCES, "คำตอบ"])

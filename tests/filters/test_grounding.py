@@ -145,6 +145,20 @@ def test_names_in_languages_with_capitals(language, answer, name):
 
 
 @pytest.mark.parametrize(
+    "code, page, evidence",
+    [
+        ("th", "ท่ีวัดนี้มีต้นโพธ์ิใหญ่อายุร้อยปี", "ที่วัดนี้มีต้นโพธิ์ใหญ่อายุร้อยปี"),
+        ("lo", "ຢູ່ທ່ີນ້ີມີຫນັງສື", "ຢູ່ທີ່ນີ້ມີໜັງສື"),
+        ("km", "ប្រជាជនខែ្មរបេីកទ្វារ", "ប្រជាជនខ្មែរបើកទ្វារ"),
+        ("my", "ရန်ကုန်မြုိ့သည် အကြီးဆုံးမြုိ့ ဖြစ်သည်။", "ရန်ကုန်မြို့သည် အကြီးဆုံးမြို့ ဖြစ်သည်။"),
+    ],
+)
+def test_evidence_is_found_however_the_page_is_typed(code, page, evidence):
+    language = Language.load(code)
+    assert check("—", page, language=language, evidence=evidence) is None
+
+
+@pytest.mark.parametrize(
     "evidence, verbatim",
     [
         ("ตัวสะพานยาว 678 เมตร", True),

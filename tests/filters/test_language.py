@@ -1,7 +1,9 @@
+import re
+
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.filters import language as module
+from seedfree.filters.identification import identifier
 from seedfree.filters.language import LanguageFilter
 from seedfree.languages import Language
 from seedfree.records import Instruction, Message
@@ -68,6 +70,7 @@ PACK["id"] = Language(code="id", name="id", native="id", script="Latin", persona
 PACK["ms"] = Language(code="ms", name="ms", native="ms", script="Latin", persona="", close=("id",))
 for _code, _script in (("th", "Thai"), ("lo", "Lao"), ("km", "Khmer"), ("my", "Myanmar")):
     PACK[_code] = Language(code=_code, name=_script, native="", script=_script, persona="")
+STRING = re.compile(r'"([^"\\]{20,})"')
 PAIRS = [(spoken, wanted) for spoken in SENTENCES for wanted in SENTENCES]
 
 
@@ -77,8 +80,13 @@ def check(code, output, instruction=None, **more):
     return each.check(Instruction(task="t", instruction=instruction or output, output=output))
 
 
-def phrase(reason):
-    return reason and reason.partition(" (")[0]
+def reason(answer):
+    """The reason of a fact, or of the first suspicion."""
+    return answer[0].reason if isinstance(answer, list) else answer
+
+
+def phrase(answer):
+    return answer and reason(answer).partition(" (")[0]
 
 
 @pytest.mark.parametrize("spoken, wanted", PAIRS)
@@ -168,8 +176,162 @@ def test_what_is_in_the_language_passes(code, text):
         ),
     ],
 )
-def test_what_is_not_in_the_language_is_dropped(code, text, expected):
-    assert check(code, text) == f"language: {expected}"
+def test_what_is_not_in_the_language_is_dropped_or_doubted(code, text, expected):
+    assert reason(check(code, text)) == f"language: {expected}"
+
+
+def rules(answer):
+    return [each.rule.removeprefix("language: ") for each in answer or []]
+
+
+@pytest.mark.parametrize(
+    "code, text, words",
+    [
+        ("th", "แกงนี้ใส่ขมิ้น 非常好吃。 แล้วตักใส่ถ้วย", ("非常好吃",)),
+        ("th", "ขอบคุณครับ とても美味しいです แล้วเจอกัน", ("とても美味しいです",)),
+        ("th", "แกงนี้ใส่ขมิ้นສดกับกะปิ", ("ສ",)),
+        ("th", "กິนข้าวกับเพื่อน", ("ິ",)),
+        ("th", "เขาพูดว่า мир แล้วเดินออกไป", ("мир",)),
+        ("th", "เปิดเว็บ Fаcebook แล้วกดปุ่มเข้าสู่ระบบ", ("Fаcebook",)),
+        ("lo", "ແກງນີ້ใส่ขมิ้นກັບກະປິ", ("ใส่ขมิ้น",)),
+        ("km", "សម្លនេះมีรสชาติដាក់រមៀតស្រស់", ("มีรสชาติ",)),
+        ("my", "ဘာသာ ၵၢတ်ႇ စကား", ("ၵၢ", "ႇ")),
+        ("my", "မြန်မာ ၚ စကား", ("ၚ",)),
+        ("id", "Sup ini enak sekali جدا dan cocok dimakan dengan nasi.", ("جدا",)),
+        ("id", "Sаya makan nasi goreng setiap hari.", ("Sаya",)),
+        ("vi", "Tôi ăn 饭 mỗi ngày với gia đình.", ("饭",)),
+        ("sw", "Ninapenda kusοma vitabu kila siku.", ("kusοma",)),
+    ],
+)
+def test_a_few_letters_of_another_script_are_doubted(code, text, words):
+    (doubt,) = check(code, text, instruction=text)[:1]
+    assert doubt.rule == "language: letters of another script"
+    assert doubt.words == words and all(each in text for each in words)
+
+
+@pytest.mark.parametrize(
+    "code, text",
+    [
+        ("th", "รังสี α และ β ต่างกันที่ประจุ"), ("th", "ติ่มซำ (點心) เป็นอาหารจีน"),
+        ("th", 'คำว่า "ありがとう" แปลว่าขอบคุณ'), ("th", "สวัสดี😀👍🏽 ครับ ราคา 5 €"),
+        ("sw", "Ng’ombe hunywa maji. Ngʼombe ni mnyama."),
+        ("id", "Masjid (مسجد) adalah tempat ibadah."),
+        ("tr", "Sudut ∠ABC 30° ve β açısıdır."), ("my", "ဗုဒ္ဓဘာသာ ဝိနည်းပိဋကတ်"),
+        ("en", "5 µmol, ΔT, 3 Å"),
+    ],
+)  # fmt: skip
+def test_symbols_and_originals_in_brackets_are_not_doubted(code, text):
+    assert check(code, text) is None
+
+
+CODE = (
+    "```python\ndef add(first_number, second_number):\n    return first_number + second_number\n```"
+)
+
+
+@pytest.mark.parametrize(
+    "code, text",
+    [
+        ("th", f"ฟังก์ชันนี้บวกเลข\n{CODE}"), ("my", f"ပေါင်းပေးသည်။\n{CODE.replace('```', '~~~')}"),
+        ("km", "តើ Facebook Messenger ជាអ្វី?"), ("th", "Google Classroom คืออะไร"),
+        ("my", "Microsoft Excel ဆိုတာ ဘာလဲ"), ("lo", "iPhone 15 Pro Max ແມ່ນຫຍັງ"),
+        ("th", "รุ่น XR-500B กับ A320neo"), ("th", "แปล “The floating market opens at dawn” ให้หน่อย"),
+        ("th", "หา $\\frac{first}{second}$ และ \\(x_{total}\\)"), ("th", "E = mc^2 คือ"),
+        ("th", "เปิด settings/config.yaml ก่อน"), ("th", "<strong>วัด</strong>"),
+        ("th", "ดู https://example.org/a/long/path"),
+    ],
+)  # fmt: skip
+def test_code_names_formulas_and_originals_do_not_count_against_the_script(code, text):
+    assert check(code, text) is None
+
+
+@pytest.mark.parametrize("code", ["id", "sw", "tr", "vi"])
+@pytest.mark.parametrize(
+    "text",
+    ["What is tempe?", "Yes, of course.", "Write an essay.", "Thank you very much.", "I am sorry."],
+)
+def test_short_texts_in_english_are_doubted(code, text):
+    assert rules(check(code, text))[0] == "another language"
+
+
+@pytest.mark.parametrize(
+    "code, text",
+    [
+        ("id", "Apa itu tempe?"), ("id", "Ya, tentu saja."), ("id", "Candi Borobudur"),
+        ("sw", "Ugali ni nini?"), ("sw", "Ndiyo, bila shaka."), ("tr", "Evet, elbette."),
+        ("tr", "Simit nedir?"), ("vi", "Có."), ("vi", "Anh ta tên là John Smith."),
+        ("vi", "Em ăn cơm chưa?"), ("en", "Pho is a soup."),
+    ],
+)  # fmt: skip
+def test_short_texts_of_the_language_are_not(code, text):
+    assert check(code, text) is None
+
+
+@pytest.mark.parametrize(
+    "code, text, words",
+    [
+        ("vi", "Trời đẹp. Toi di hoc bang xe may va ve nha.", "Toi di hoc bang xe may va ve nha."),
+        (
+            "tr",
+            "Bugun hava cok guzel oldugu icin disari ciktik ve parkta uzun bir yuruyus yaptik, "
+            "sonra eve donup yemek yaptik.",
+            None,
+        ),
+    ],
+)
+def test_a_sentence_without_the_marks_of_its_language_is_doubted(code, text, words):
+    language = Language.load(code)
+    (doubt, *_) = LanguageFilter().check(Instruction("t", text, text, language=language.code))
+    assert doubt.rule == "language: written without its marks"
+    assert doubt.words == (words or text,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ေ၀့", "ျမန္မာ", "ရန်ကုန်မြို့သည် အကြီးဆုံးမြို့ ဖြစ်သည်။ ေရႊတိဂံုဘုရား ရွိသည္။", "ဘာသာစကား ကၽြန္ေတာ္ ဘာသာစကား",
+    ],
+)  # fmt: skip
+def test_zawgyi_is_found_in_short_and_in_mixed_texts(text):
+    assert phrase(check("my", text)) == "language: Zawgyi encoding"
+
+
+@pytest.mark.parametrize(
+    "text", ["ကျော်", "ဘာသာစကား", "အခြားဘာသာစကား", "ကိုးကားစာစု", "ဟု", "ကယား", "ေမာင် ဖြစ်သည်"]
+)
+def test_short_names_and_slips_are_not_zawgyi(text):
+    assert check("my", text) is None
+
+
+PLANTED = (
+    "It was rebuilt by the king.",
+    "这座寺庙很古老。",
+    "Here is the answer.",
+    "Chùa này rất cổ kính.",
+)
+
+
+@pytest.mark.parametrize("code", ["th", "lo", "km", "my", "id", "tr", "sw", "en", "vi"])
+def test_a_planted_sentence_is_doubted_and_stands_in_the_row_as_the_doubt_says(code):
+    examples = [each for group in Language.load(code).format_examples.values() for each in group]
+    texts = [text for each in examples for text in STRING.findall(each.reply)]
+    if code not in ("th", "lo"):
+        texts = [text for text in texts if text[-1] in ".?។။"]
+    assert len(texts) > 5
+    for text in texts:
+        row = {"task": "t", "instruction": text, "language": code}
+        assert LanguageFilter().check(Instruction(**row, output=text)) is None
+        for sentence in PLANTED:
+            # "en" and "vi" have sentences of their own among the planted ones.
+            if (code, sentence[:2]) in {("en", "It"), ("en", "He"), ("vi", "Ch")}:
+                continue
+            output = f"{text} {sentence} {text}"
+            doubts = LanguageFilter().check(Instruction(**row, output=output))
+            assert doubts and all(words in output for each in doubts for words in each.words)
+
+
+def test_facts_come_before_doubts():
+    assert reason(check("my", "ဘာသာစကား 饭 ကၽြန္ေတာ္")) == "language: Zawgyi encoding (instruction)"
 
 
 def test_the_output_counts_as_much_as_the_instruction():
@@ -215,9 +377,7 @@ def test_a_language_that_the_identifier_does_not_know_is_judged_by_script_alone(
 
 
 def test_identifier_separates_as_its_limits_say():
-    ranked = {
-        s: dict(module._identifier().rank(s)) for sentences in SENTENCES.values() for s in sentences
-    }
+    ranked = {s: dict(identifier().rank(s)) for sentences in SENTENCES.values() for s in sentences}
     for spoken, wanted in PAIRS:
         codes = {wanted, *PACK[wanted].close}
         for sentence in SENTENCES[spoken]:

@@ -213,3 +213,9 @@ def test_hardly_any_paragraph_of_thai_wikipedia_is_dropped():
                 dropped.append((reason, paragraph))
     assert seen > 1000
     assert len(dropped) < 0.005 * seen, dropped
+
+
+@pytest.mark.parametrize("text", ["BİR DİL MODELİ OLARAK", "Bir dil modeli olarak"])
+def test_a_turkish_refusal_in_capitals_is_one(text):
+    row = Instruction("t", "Bana yardım et.", f"{text} bunu yapamam.", language="tr")
+    assert RuleFilter().check(row) == "rules: refusal"

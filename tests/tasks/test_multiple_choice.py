@@ -68,6 +68,9 @@ def test_wrong_choices_are_shuffled() -> None:
         ["1,000 บาท", "1000 บาท", "ใบตาล"],
         ["หวาย", "ห\u200bวาย", "ใบตาล"],
         ["Hu\u1ebf", "Hue\u0302\u0301", "ใบตาล"],
+        ["IĞDIR", "Iğdır", "Van"],
+        ["ខែ្មរ", "ខ្មែរ", "ថៃ"],
+        ["ခုိ", "ခို", "က"],
     ],
 )
 def test_choices_that_are_not_distinct_are_invalid(wrong: list[str]) -> None:
