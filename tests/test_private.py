@@ -138,7 +138,8 @@ out = Path(out)
 seen = {}
 
 def look():
-    for path in [out, *out.rglob("*")]:
+    # A file that is being written gets its mode before it gets its name.
+    for path in [out, *(each for each in out.rglob("*") if not each.name.endswith(".tmp"))]:
         seen.setdefault(path.relative_to(out).as_posix(), set()).add(path.lstat().st_mode)
 
 class Looks:

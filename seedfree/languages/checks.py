@@ -71,7 +71,8 @@ def misnamed(data: Mapping[str, Any]) -> Iterator[str]:
     script, segmenter, digits = (data.get(key) for key in ("script", "segmenter", "digits"))
     if isinstance(script, str) and script not in _scripts(script):
         yield _unknown(f"script: {script!r}", script, _scripts(script))
-    if isinstance(segmenter, str) and segmenter not in SEGMENTERS:
+    # Without one, words are those of Unicode.
+    if isinstance(segmenter, str) and segmenter and segmenter not in SEGMENTERS:
         yield _unknown(f"segmenter: {segmenter!r}", segmenter, SEGMENTERS)
     if isinstance(digits, str) and digits:
         if [unicodedata.decimal(digit, None) for digit in digits] != list(range(10)):

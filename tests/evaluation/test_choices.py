@@ -57,7 +57,7 @@ def test_classes_are_equal_or_named_alone():
         (["ก"], ["ก"], {"sources": ["a", "b"]}, "1 predictions and 2 sources"),
         (["ก"], [""], {}, "No reference"),
         (["ก"], ["?"], {"choices": [RIVERS]}, "No reference"),
-        (["ก"], ["ก"], {"language": "xx"}, "Unknown language"),
+        (["ก"], ["ก"], {"language": "no language"}, "Unknown language"),
     ],
 )
 def test_what_cannot_be_scored_is_said(answers, references, options, message):
