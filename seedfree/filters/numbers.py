@@ -1,117 +1,271 @@
-"""Which numbers of an answer its text does not have."""
+"""Which numbers of an answer its text does not support.
+
+A number is supported by the same number in any form, by an era's year for another's, and by the sum
+or the difference of two numbers of one unit. A date, a version or a decimal is one number: its
+parts support a part of a date at most.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import combinations
 
+from seedfree.filters.numerals import Numeral, read_numerals
 from seedfree.languages import Language
-from seedfree.text import fold
 
 __all__ = ["unknown_numbers"]
 
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_POINT = re.compile("[.,:]")
 # Numbers at the beginning of lines count the lines of a list.
 _NUMBERING = re.compile(
     r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE
 )
-_COUNTS = frozenset(map(str, range(11)))
+_COUNTS = range(11)
 _YEARS = range(1000, 3000)
 # Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
 # year before.
-_EARLY = re.compile(
-    r"มกราคม|ม\.ค\.|กุมภาพันธ์|ก\.พ\.|มีนาคม|มี\.ค\.|ມັງກອນ|ກຸມພາ|ມີນາ|មករា|កុម្ភៈ|មីនា"
-    r"|ဇန်နဝါရီ|ဖေဖော်ဝါရီ|မတ်လ|january|february|march|\bjan\b|\bfeb\b|\bmar\b"
-)
+_EARLY = (1, 2, 3)
 _APRIL_NEW_YEAR_TO = 1940
-_NEAR = 20
-
-
-class _Number(NamedTuple):
-    """A number as written, with the values it may have and what stands on either side of it.
-
-    Attributes:
-        before: The 5 characters before it, spaces left out. Empty if there are fewer.
-        unit: The first 3 letters after it, or a sign of percent or degree.
-    """
-
-    digits: str
-    values: set[str]
-    before: str
-    unit: str
+# So many years may lie between two years that an answer takes from each other.
+_SPAN = 1000
+# How far from a result its terms may stand.
+_NEAR = 60
+# Sums of more numbers would be any number.
+_TERMS = 200
 
 
 def unknown_numbers(answer: str, context: str, language: Language) -> Iterator[str]:
-    """Yields numbers of an answer that its text does not have, as written, digits folded."""
-    numbers = list(_numbers(_NUMBERING.sub("\n", answer), language.era_offset, both_eras=True))
-    if not numbers:
+    """Yields numbers of an answer that its text does not support, as written, digits folded."""
+    claims = [
+        numeral
+        for numeral in read_numerals(_NUMBERING.sub("\n", answer), language)
+        if _is_claim(numeral)
+    ]
+    if not claims:
         return
-    known = list(_numbers(context, language.era_offset, both_eras=False))
-    values = set().union(*(number.values for number in known))
-    befores = {number.before for number in known if number.before}
-    units = {number.unit for number in known if number.unit}
-    for number in numbers:
-        if not values.isdisjoint(number.values):
-            continue
-        # A small whole number may be a count, unless the context counts the same thing otherwise.
-        counted = number.before in befores or number.unit in units
-        if number.digits not in _COUNTS or counted:
-            yield number.digits
+    known = _Known(read_numerals(context, language), language)
+    supported = [claim for claim in claims if known.supports(claim)]
+    for claim in claims:
+        if claim not in supported and not _is_worked_out(claim, supported):
+            yield claim.written
 
 
-def _numbers(text: str, era: int, *, both_eras: bool) -> Iterator[_Number]:
-    # The bar keeps a number at the end of a line from having the next line's word for its unit.
-    text = fold(text.replace("\n", " | "))
-    for match in _NUMBER.finditer(text):
-        digits, start = match[0], match.start()
-        values = _values(digits)
-        if era and len(digits) == 4 and digits.isdigit() and int(digits) in _YEARS:
-            early = bool(_EARLY.search(text, max(0, start - _NEAR), start))
-            if both_eras or early:
-                values |= _eras(int(digits), era, early=early)
-        before = text[max(0, start - 12) : start].replace(" ", "")[-5:]
-        if len(before) < 5:
-            before = ""
-        yield _Number(digits, values, before, _unit(text[match.end() : match.end() + 8].lstrip()))
+def _is_claim(numeral: Numeral) -> bool:
+    """Tells whether something is surely a number: figures, or words of a number above ten."""
+    if not numeral.words or numeral.scale > 1:
+        return True
+    if not numeral.is_sure or min(numeral.values) <= _COUNTS[-1]:
+        return False
+    return numeral.words > 1 or numeral.is_counted
 
 
-def _unit(after: str) -> str:
-    if after[:1].isalpha():
-        return after[:3]
-    return after[:1] if after.startswith(("%", "°")) else ""
+def _is_worked_out(claim: Numeral, supported: list[Numeral]) -> bool:
+    """Tells whether an answer gives the two numbers of which this is the sum or the difference."""
+    near = [n for n in supported if abs(n.start - claim.start) <= _NEAR and not n.parts]
+    return any(
+        _is_result(claim, terms)
+        for terms in combinations(near, 2)
+        if claim.unit in [term.unit for term in terms]
+    )
 
 
-def _values(number: str) -> set[str]:
-    """Reads a number in each way that a language may mean it.
+class _Known:
+    """The numbers of a text, by what they may support."""
 
-    `1.234` is a thousand in some and one and a bit in others. Of a date or version each part
-    counts.
-    """
-    parts = _POINT.split(number)
-    values = set()
-    if all(len(part) == 3 for part in parts[1:]):
-        values.add(_plain("".join(parts)))
-    # Read so, `1.000` would be the number 1 as well.
-    if len(parts) == 2 and parts[1] != "000":
-        values.add(f"{_plain(parts[0])}.{parts[1].rstrip('0')}".rstrip("."))
-    return values or set(map(_plain, parts))
+    def __init__(self, numerals: list[Numeral], language: Language) -> None:
+        self._era = language.era_offset
+        self._has_months = bool(language.numbers.get("months"))
+        wholes = [numeral for numeral in numerals if numeral.parts]
+        dates = [numeral for numeral in wholes if _is_date(numeral)]
+        # A day before its month belongs to a date, as the parts of one in figures do.
+        days = [n for n in numerals if n.month and n.is_dated and not n.year and not n.parts]
+        self._numerals = [n for n in numerals if not n.parts and n not in days]
+        self._values = _union(n.values for n in self._numerals)
+        self._codes = _union(n.values for n in wholes)
+        self._wholes = {_key(n) for n in wholes}
+        self._parts = {part for n in dates for part in n.parts} | {
+            int(value) for n in days for value in n.values
+        }
+        self._months = {n.month for n in numerals if n.month}
+        self._years = [n for n in numerals if n.year]
+        self._years_of_dates = {part for n in dates for part in n.parts if part >= 1000}
+        self._times = {n.time for n in numerals if n.time}
+        self._hours = _union(n.values for n in numerals if n.is_hour)
+        self._befores = {n.before for n in numerals if n.before and _is_count(n)}
+        self._units = {n.unit for n in numerals if n.unit and _is_count(n)}
+
+    def supports(self, claim: Numeral) -> bool:
+        if claim.separate and all(map(self.supports, claim.separate)):
+            return True
+        if claim.parts:
+            return self._has_whole(claim)
+        return (
+            not self._values.isdisjoint(claim.values)
+            or bool(claim.time and self._has_time(claim.time))
+            or self._has_hour(claim)
+            or self._has_part(claim)
+            or self._has_year(claim)
+            or self._rounds(claim)
+            or self._computes(claim)
+            or self._has_code(claim)
+            or self._may_count(claim)
+        )
+
+    def _may_count(self, claim: Numeral) -> bool:
+        """A small whole number may be a count, unless the text counts the same thing otherwise."""
+        is_small = claim.written.isdecimal() and min(claim.values) in _COUNTS
+        if claim.is_measured or claim.is_dated or claim.is_hour or claim.is_age:
+            return False
+        return is_small and claim.before not in self._befores and claim.unit not in self._units
+
+    def _has_whole(self, claim: Numeral) -> bool:
+        if _key(claim) in self._wholes or self._has_code(claim):
+            return True
+        if claim.time:
+            return self._has_time(claim.time)
+        if claim.mark == ":":
+            return all(Decimal(part) in self._values for part in claim.parts)
+        return _is_date(claim) and self._has_date(claim)
+
+    def _has_code(self, claim: Numeral) -> bool:
+        """Finds a telephone number, or another row of digits, with other marks."""
+        long = {value for value in claim.values if value >= 10**6}
+        return not long.isdisjoint(self._codes | self._values)
+
+    def _has_date(self, claim: Numeral) -> bool:
+        """Finds the day, the month and the year of a date each."""
+        years = {year for part in claim.parts for year in self._in_both_eras(part)}
+        known = {int(v) for v in self._values if v < 10**4} | self._parts | self._months
+        rest = [part for part in claim.parts if part not in _YEARS]
+        texts = {n.year for n in self._years} | self._years_of_dates
+        short = {year % 100 for year in texts}
+        return all(part in known or part in short for part in rest) and (
+            len(rest) == len(claim.parts) or not years.isdisjoint(texts)
+        )
+
+    def _has_time(self, time: tuple[int, int]) -> bool:
+        hour, minute = time
+        if any(hour % 12 == h % 12 and minute == m for h, m in self._times):
+            return True
+        # A clock of 6 hours, as in Thai, and one that begins at dawn, as in Swahili, differ by 6.
+        near = any(value % 6 == hour % 6 for value in self._hours if value == int(value))
+        halves = {value % 1 * 60 for value in self._hours}
+        return near and (not minute or minute in halves or minute in self._values)
+
+    def _has_hour(self, claim: Numeral) -> bool:
+        return claim.is_hour and any(
+            not minute and value % 6 == hour % 6
+            for hour, minute in self._times
+            for value in claim.values
+        )
+
+    def _has_part(self, claim: Numeral) -> bool:
+        if claim.is_counted:
+            return False
+        parts = self._parts
+        if claim.year:
+            parts = parts | {e for year in self._years_of_dates for e in self._in_both_eras(year)}
+        is_beside = claim.is_dated or bool(claim.month) or not claim.is_followed
+        return is_beside and any(part in claim.values for part in parts)
+
+    def _has_year(self, claim: Numeral) -> bool:
+        """Finds a year in the other era. A price or a count is none."""
+        if not self._era or not claim.year or claim.is_counted:
+            return False
+        for year in self._years:
+            # One of the two must say that it is a year, where the language has words for that.
+            is_named = claim.is_dated or year.is_dated or not self._has_months
+            if not is_named or year.is_counted:
+                continue
+            if claim.year in self._eras(year.year, year.month):
+                return True
+            if year.year in self._eras(claim.year, claim.month):
+                return True
+        return False
+
+    def _in_both_eras(self, year: int) -> set[int]:
+        if not self._era or year not in _YEARS:
+            return {year}
+        return {year, year + self._era, year - self._era}
+
+    def _eras(self, year: int, month: int) -> set[int]:
+        """Gives the year in the other era, whichever of the two this one is."""
+        local, gregorian = year + self._era, year - self._era
+        if month in _EARLY:
+            local -= year <= _APRIL_NEW_YEAR_TO
+            gregorian += gregorian < _APRIL_NEW_YEAR_TO
+        return {local, gregorian}
+
+    def _rounds(self, claim: Numeral) -> bool:
+        """Finds a longer number of which "1.2 million" is the round form."""
+        if claim.scale == 1:
+            return False
+        for value in claim.values:
+            step = Decimal(1).scaleb((value / claim.scale).as_tuple().exponent) * claim.scale
+            for known in self._values:
+                if known > claim.scale and (known / step).quantize(1, ROUND_HALF_UP) * step == value:
+                    return True
+        return False
+
+    def _computes(self, claim: Numeral) -> bool:
+        """Finds two numbers of which this one is the sum or the difference."""
+        if claim.is_age or claim.year:
+            years = {Decimal(year) for n in self._years for year in self._in_both_eras(n.year)}
+            years |= set(map(Decimal, self._years_of_dates))
+            spans = _union(n.values for n in self._numerals if n.is_age)
+            if claim.is_age and any(
+                v <= _SPAN and _is_difference(v, [Decimal(n.year) for n in self._years])
+                for v in claim.values
+            ):
+                return True
+            if claim.year and not claim.is_counted:
+                return any(Decimal(claim.year) - s in years or claim.year + s in years for s in spans)
+        terms = [n for n in self._numerals if claim.unit and n.unit == claim.unit]
+        if any(_is_result(claim, pair) for pair in zip(terms, terms[1:], strict=False)):
+            return True
+        return sum(max(n.values) for n in terms) in claim.values
 
 
-def _plain(digits: str) -> str:
-    return digits.lstrip("0") or "0"
+def _is_result(claim: Numeral, terms: tuple[Numeral, Numeral]) -> bool:
+    first, second = terms
+    return any(
+        value in (a + b, abs(a - b))
+        for value in claim.values
+        for a in first.values
+        for b in second.values
+    )
 
 
-def _eras(year: int, era: int, *, early: bool) -> set[str]:
-    """Gives the year in the other era, whichever of the two this one is.
+def _is_sum(value: Decimal, terms: list[Decimal]) -> bool:
+    known = set(terms)
+    return any(value - term in known for term in terms)
 
-    `early` says that a month from January to March stands before it.
-    """
-    local = year + era
-    if early and year <= _APRIL_NEW_YEAR_TO:
-        local -= 1
-    gregorian = year - era
-    if early and gregorian < _APRIL_NEW_YEAR_TO:
-        gregorian += 1
-    return {str(local), str(gregorian)}
+
+def _is_difference(value: Decimal, terms: list[Decimal]) -> bool:
+    known = set(terms)
+    return value > 0 and any(term - value in known for term in terms)
+
+
+def _is_count(numeral: Numeral) -> bool:
+    return not numeral.words or numeral.is_counted
+
+
+def _is_date(numeral: Numeral) -> bool:
+    """Tells whether three numbers are a day, a month and a year in any order."""
+    if len(numeral.parts) != 3 or numeral.mark == ":":
+        return False
+    years = [part for part in numeral.parts if part in _YEARS]
+    days = [part for part in numeral.parts if 1 <= part <= 31]
+    if len(years) == 1:
+        return len(days) == 2 and min(days) <= 12
+    return len(days) + (numeral.parts[2] > 31) == 3 and min(numeral.parts[:2]) <= 12
+
+
+def _key(numeral: Numeral) -> tuple[int, ...]:
+    # A date may be written from either end.
+    return tuple(sorted(numeral.parts)) if _is_date(numeral) else numeral.parts
+
+
+def _union(sets: Iterable[Iterable[Decimal]]) -> set[Decimal]:
+    return {value for each in sets for value in each}

@@ -93,6 +93,8 @@ class Language:
         end_sections: Headings at which an encyclopedia article's text ends ("see also").
         refusals: Phrases, in lower case, with which a model declines.
         name_markers: Words before a name, for scripts without capitals.
+        numbers: Words of numbers by value, and words that stand beside numbers by kind: see
+            `en.toml`.
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
             `registers`, `lengths`.
         prompts: Templates by name, with `$placeholders`.
@@ -116,6 +118,7 @@ class Language:
     end_sections: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
+    numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)
