@@ -8,9 +8,11 @@ parts support a part of a date at most.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import combinations
+from operator import attrgetter
 
 from seedfree.filters.numerals import Numeral, read_numerals
 from seedfree.languages import Language
@@ -19,7 +21,7 @@ __all__ = ["unknown_numbers"]
 
 # Numbers at the beginning of lines count the lines of a list.
 _NUMBERING = re.compile(
-    r"^\s*(?:[-*•#>]+\s*)?\**\(?\d{1,3}(?:[.):]\**(?=\s|\D)|\)\**)", re.MULTILINE
+    r"^(?:[^\S\n]|[-*•#>])*+\(?\d{1,3}(?:[.):]\**+(?=\s|\D)|\)\**+)", re.MULTILINE
 )
 _COUNTS = range(11)
 _YEARS = range(1000, 3000)
@@ -33,6 +35,7 @@ _SPAN = 1000
 _NEAR = 60
 # Sums of more numbers would be any number.
 _TERMS = 200
+_start = attrgetter("start")
 
 
 def unknown_numbers(answer: str, context: str, language: Language) -> Iterator[str]:
@@ -45,9 +48,12 @@ def unknown_numbers(answer: str, context: str, language: Language) -> Iterator[s
     if not claims:
         return
     known = _Known(read_numerals(context, language), language)
-    supported = [claim for claim in claims if known.supports(claim)]
-    for claim in claims:
-        if claim not in supported and not _is_worked_out(claim, supported):
+    verdicts = list(map(known.supports, claims))
+    supported = [
+        claim for claim, is_supported in zip(claims, verdicts, strict=True) if is_supported
+    ]
+    for claim, is_supported in zip(claims, verdicts, strict=True):
+        if not is_supported and not _is_worked_out(claim, supported):
             yield claim.written
 
 
@@ -57,12 +63,14 @@ def _is_claim(numeral: Numeral) -> bool:
         return True
     if not numeral.is_sure or min(numeral.values) <= _COUNTS[-1]:
         return False
-    return numeral.words > 1 or numeral.is_counted
+    return numeral.words > 1 or numeral.is_counted or numeral.written[0].isnumeric()
 
 
 def _is_worked_out(claim: Numeral, supported: list[Numeral]) -> bool:
     """Tells whether an answer gives the two numbers of which this is the sum or the difference."""
-    near = [n for n in supported if abs(n.start - claim.start) <= _NEAR and not n.parts]
+    first = bisect_left(supported, claim.start - _NEAR, key=_start)
+    last = bisect_right(supported, claim.start + _NEAR, key=_start)
+    near = [n for n in supported[first:last] if not n.parts]
     return any(
         _is_result(claim, terms)
         for terms in combinations(near, 2)
@@ -202,29 +210,47 @@ class _Known:
         if claim.scale == 1:
             return False
         for value in claim.values:
-            step = Decimal(1).scaleb((value / claim.scale).as_tuple().exponent) * claim.scale
+            exponent = (value / claim.scale).as_tuple().exponent
+            step = Decimal(f"1e{exponent}") * claim.scale
             for known in self._values:
-                if known > claim.scale and (known / step).quantize(1, ROUND_HALF_UP) * step == value:
+                if (
+                    known > claim.scale
+                    and (known / step).quantize(1, ROUND_HALF_UP) * step == value
+                ):
                     return True
         return False
 
     def _computes(self, claim: Numeral) -> bool:
         """Finds two numbers of which this one is the sum or the difference."""
-        if claim.is_age or claim.year:
-            years = {Decimal(year) for n in self._years for year in self._in_both_eras(n.year)}
-            years |= set(map(Decimal, self._years_of_dates))
-            spans = _union(n.values for n in self._numerals if n.is_age)
-            if claim.is_age and any(
-                v <= _SPAN and _is_difference(v, [Decimal(n.year) for n in self._years])
-                for v in claim.values
-            ):
-                return True
-            if claim.year and not claim.is_counted:
-                return any(Decimal(claim.year) - s in years or claim.year + s in years for s in spans)
+        if claim.is_age and self._spans(claim):
+            return True
+        if claim.year and not claim.is_counted and self._ends_a_span(claim.year):
+            return True
         terms = [n for n in self._numerals if claim.unit and n.unit == claim.unit]
         if any(_is_result(claim, pair) for pair in zip(terms, terms[1:], strict=False)):
             return True
         return sum(max(n.values) for n in terms) in claim.values
+
+    def _spans(self, claim: Numeral) -> bool:
+        """Finds two years that lie so far apart."""
+        years = {year.year for year in self._years} | self._years_of_dates
+        return any(
+            0 < value <= _SPAN and any(int(value) + year in years for year in years)
+            for value in claim.values
+            if value == int(value)
+        )
+
+    def _ends_a_span(self, wanted: int) -> bool:
+        """Finds a year, and a number of years beside it that leads from it to this one."""
+        ages = [n for n in self._numerals if n.is_age and not n.year]
+        return any(
+            wanted in (start + span, start - span)
+            for year in self._years[:_TERMS]
+            for age in ages[:_TERMS]
+            if abs(year.start - age.start) <= _NEAR
+            for start in self._in_both_eras(year.year)
+            for span in age.values
+        )
 
 
 def _is_result(claim: Numeral, terms: tuple[Numeral, Numeral]) -> bool:
@@ -235,16 +261,6 @@ def _is_result(claim: Numeral, terms: tuple[Numeral, Numeral]) -> bool:
         for a in first.values
         for b in second.values
     )
-
-
-def _is_sum(value: Decimal, terms: list[Decimal]) -> bool:
-    known = set(terms)
-    return any(value - term in known for term in terms)
-
-
-def _is_difference(value: Decimal, terms: list[Decimal]) -> bool:
-    known = set(terms)
-    return value > 0 and any(term - value in known for term in terms)
 
 
 def _is_count(numeral: Numeral) -> bool:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from seedfree.languages import Language
+from seedfree.languages.checks import NUMBER_KEY
 from seedfree.text import fold
 
 __all__ = ["Numeral", "read_numerals"]
@@ -28,6 +29,7 @@ _BESIDE = 16
 # Words between a number and "half": a unit, as in "two years and a half".
 _HALF_WITHIN = 14
 _SHARED_WITHIN = 8
+_PAUSE = re.compile("[|,;:.]")
 
 # Possessive, so that no long row of digits is read twice. Spaces join groups of three.
 _FIGURES = r"\d++(?:[.,:'٫٬،/-]\d++|\x20\d{3}(?!\d))*+"
@@ -109,7 +111,8 @@ def read_numerals(text: str, language: Language) -> list[Numeral]:
     for run in _runs(_tokens(text, words), text, words):
         numerals.extend(_Reader(text, words).read(run))
     numerals = [_with_neighbours(numeral, text, words) for numeral in numerals]
-    return _with_halves(_with_shared_units(numerals, text), text, words)
+    numerals = _with_halves(_with_shared_units(numerals, text), text)
+    return sorted(numerals, key=lambda numeral: numeral.start)
 
 
 def _as_decimal(fraction: re.Match[str]) -> str:
@@ -133,15 +136,14 @@ class _Words:
     values: Mapping[str, _Word]
     token: re.Pattern[str]
     word: re.Pattern[str]
-    gaps: frozenset[str]
     joints: frozenset[str]
     months: tuple[re.Pattern[str], ...]
     beside: Mapping[str, tuple[re.Pattern[str], re.Pattern[str]]]
-    half: re.Pattern[str]
+    is_spaced: bool
 
 
+_GAPS = frozenset({"", " ", "-"})
 _NEVER = re.compile(r"(?!)")
-_KEY = re.compile(r"(x?)(\d+(?:\.\d+)?)(x?)")
 
 
 def _words_of(language: Language) -> _Words:
@@ -154,18 +156,16 @@ def _compiled(table: tuple[tuple[str, tuple[str, ...]], ...], is_spaced: bool) -
     values: dict[str, _Word] = {}
     lists: dict[str, list[str]] = {}
     for kind, words in table:
-        key = _KEY.fullmatch(kind)
+        key = NUMBER_KEY.fullmatch(kind)
         folded = list(map(fold, words))
         if key is None:
             lists[kind] = folded
             continue
-        for word in folded:
-            old = values.get(word, _Word(Decimal(key[2])))
-            values[word] = _Word(old.value, old[1] or bool(key[1]), old[2] or bool(key[3]))
+        values |= dict.fromkeys(folded, _Word(Decimal(key[2]), bool(key[1]), bool(key[3])))
     joints = frozenset(f" {joint} " for joint in lists.get("joint", ()))
     if not is_spaced:
         joints |= frozenset(lists.get("joint", ()))
-    start, end = (f"(?<!{_LETTER})", f"(?!{_LETTER})") if is_spaced else ("", "")
+    start, end = (f"(?<!{_LETTER})", r"(?![^\W_])") if is_spaced else ("", "")
     any_word = f"(?:{_any(values)})"
     tokens = [_FIGURES, _ETHIOPIC]
     if lists.get("lookalikes"):
@@ -176,19 +176,18 @@ def _compiled(table: tuple[tuple[str, tuple[str, ...]], ...], is_spaced: bool) -
         tokens.append(f"(?P<word>{start}(?:{any_word})++{end})")
     return _Words(
         values=values,
+        is_spaced=is_spaced,
         token=re.compile("|".join(tokens)),
         word=re.compile(any_word) if values else _NEVER,
-        gaps=frozenset({"", " ", "-"}),
         joints=joints,
         months=tuple(
             re.compile(f"{start}(?:{_any(names.split('|'))}){end}")
             for names in lists.get("months", ())
         ),
         beside={
-            kind: _beside(lists.get(kind, ()), start, end)
+            kind: _beside(kind, lists.get(kind, []), start, end)
             for kind in ("dates", "units", "counted", "years", "hours")
         },
-        half=_half(values, start, end),
     )
 
 
@@ -198,28 +197,28 @@ def _any(words: Mapping[str, object] | list[str]) -> str:
 
 
 def _beside(
-    words: list[str] | tuple[()], start: str, end: str
+    kind: str, words: list[str], start: str, end: str
 ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Writes expressions for the words of a kind before and after a number."""
     if not words:
         return _NEVER, _NEVER
     any_word = _any(words)
-    before = re.compile(f"{start}(?:{any_word})[ .:(]*$")
-    # A case or a plural is written behind an apostrophe.
-    return before, re.compile(f"[ .)/-]*(?:'{_LETTER}+ )?({any_word}){end}")
-
-
-def _half(values: Mapping[str, _Word], start: str, end: str) -> re.Pattern[str]:
-    parts = [word for word, read in values.items() if read.value < 1 and read.value]
-    return re.compile(f"{start}(?:{_any(parts)}){end}") if parts else _NEVER
+    # A word of a date between two numbers belongs to the second: "7 in 2020".
+    last = r"(?![ .]*\d)" if kind == "dates" else ""
+    return (
+        re.compile(f"{start}(?:{any_word})[ .:(]*$"),
+        re.compile(f"[ .)'/-]*({any_word}){end}{last}"),
+    )
 
 
 class _Token(NamedTuple):
-    """Figures or a word of numbers."""
+    """Figures or a word of numbers. A sign is a figure that is read as a word is."""
 
     start: int
     end: int
     figures: Numeral | None
     word: _Word = _Word(Decimal(0))
+    is_sign: bool = False
 
 
 def _tokens(text: str, words: _Words) -> Iterator[_Token]:
@@ -254,7 +253,7 @@ def _figure_tokens(match: re.Match[str]) -> Iterator[_Token]:
     text, start = match[0], match.start()
     if re.fullmatch(_ETHIOPIC, text):
         value = Decimal(int(unicodedata.numeric(text)))
-        yield _Token(start, match.end(), None, _Word(value, multiplies_before=value >= 100))
+        yield _Token(start, match.end(), None, _Word(value, value >= 100), is_sign=True)
         return
     sides = list(re.finditer("[^/-]+", text))
     if len(sides) >= 3 and all(side[0].isdecimal() for side in sides):
@@ -346,13 +345,19 @@ def _runs(tokens: Iterator[_Token], text: str, words: _Words) -> Iterator[list[_
     run: list[_Token] = []
     for token in tokens:
         if run:
-            gap = text[run[-1].end : token.start]
-            if gap not in words.gaps and gap not in words.joints:
+            if not _join(run[-1], token, text[run[-1].end : token.start], words):
                 yield run
                 run = []
         run.append(token)
     if run:
         yield run
+
+
+def _join(last: _Token, token: _Token, gap: str, words: _Words) -> bool:
+    if gap == " " and last.figures is None and token.figures is None:
+        # Where words are not spaced, a space ends the number. So it does between other figures.
+        return words.is_spaced and not last.is_sign
+    return gap in _GAPS or gap in words.joints
 
 
 class _Piece(NamedTuple):
@@ -381,14 +386,15 @@ class _Reader:
             following = run[i + 1] if i + 1 < len(run) else None
             if token.figures is not None:
                 self._add_figures(token, token.figures, following)
-            elif token.word.multiplies_before and self._multiplies(token.word.value):
-                self._multiply(token)
-            elif token.word.multiplies_after and following is not None:
+            elif token.word.multiplies_after and not self._smaller(token.word.value):
                 taken = self._multiply_after(run, i)
+            elif token.word.multiplies_before:
+                self._multiply(token)
             else:
                 self._add(token, token.word.value)
         self._finish()
-        return [*self._numerals, *self._spelled(run), *self._year_of_two()]
+        years = list(self._years_of_two())
+        return [*self._numerals, *self._spelled(run), *years]
 
     def _add_figures(self, token: _Token, figures: Numeral, following: _Token | None) -> None:
         is_scaled = following is not None and following.word.multiplies_before
@@ -397,7 +403,9 @@ class _Reader:
             self._numerals.append(figures)
             return
         last = self._pieces[-1] if self._pieces else None
-        if last is None or last.scale < 1000 or max(figures.values) >= last.scale:
+        # "3 million 200 thousand" is one number. The 200 after a number in words is another.
+        goes_on = last is not None and self._pieces[0].is_figures and last.scale >= 1000
+        if not goes_on or max(figures.values) >= self._pieces[-1].scale:
             self._finish()
         self._put(token, _Piece(figures.values, Decimal(1), is_figures=True))
 
@@ -420,13 +428,6 @@ class _Reader:
         room = Decimal(10) ** (value.adjusted() + 1)
         return all(v > value and v < 10**18 and v % room == 0 for v in last.values)
 
-    def _multiplies(self, value: Decimal) -> bool:
-        """Tells whether a multiplying word has something before it, or can stand for itself."""
-        return True if not self._pieces else bool(self._smaller(value)) or self._opens(value)
-
-    def _opens(self, value: Decimal) -> bool:
-        return self._has_room(self._pieces[-1], value)
-
     def _smaller(self, value: Decimal) -> list[_Piece]:
         """Returns the pieces at the end that a multiplying word takes."""
         taken: list[_Piece] = []
@@ -446,23 +447,21 @@ class _Reader:
             values = frozenset(v * value for v in self._sum(taken))
             is_figures = taken[0].is_figures
         else:
+            if self._pieces and not self._has_room(self._pieces[-1], value):
+                self._finish()
             values, is_figures = frozenset({value}), False
         self._put(token, _Piece(values, value, is_figures))
 
     def _multiply_after(self, run: list[_Token], i: int) -> int:
         """Multiplies what follows the word, as Swahili does: "elfu mbili" is 2 thousand."""
-        token, following = run[i], run[i + 1]
+        token, following = run[i], run[i + 1] if i + 1 < len(run) else None
         value = token.word.value
         if self._pieces and not self._has_room(self._pieces[-1], value):
             self._finish()
-        gap = self._text[token.end : following.start]
-        factor = following.word
-        is_factor = factor.value < value and not factor.multiplies_after
-        if gap in self._words.joints or following.figures is not None and following.figures.parts:
-            is_factor = False
-        if not is_factor:
+        if following is None or not self._is_factor(token, following):
             self._put(token, _Piece(frozenset({value}), value, is_figures=False))
             return i
+        factor = following.word
         factors = frozenset({factor.value})
         if following.figures is not None:
             factors = following.figures.values
@@ -477,6 +476,14 @@ class _Reader:
         self._count += 1
         self._put(following, _Piece(values, value, is_figures=following.figures is not None))
         return i + 1
+
+    def _is_factor(self, token: _Token, following: _Token) -> bool:
+        if self._text[token.end : following.start] in self._words.joints:
+            return False
+        if following.figures is not None:
+            return not following.figures.parts
+        factor = following.word
+        return factor.value < token.word.value and not factor.multiplies_after
 
     def _put(self, token: _Token, piece: _Piece) -> None:
         if not self._count:
@@ -525,22 +532,25 @@ class _Reader:
                 )
             digits = []
 
-    def _year_of_two(self) -> Iterator[Numeral]:
+    def _years_of_two(self) -> Iterator[Numeral]:
         """Yields years that are read as two numbers: "nineteen eighty-four"."""
-        for first, second in zip(self._numerals, self._numerals[1:], strict=False):
+        for i in range(len(self._numerals) - 1):
+            first, second = self._numerals[i : i + 2]
             if not first.words or not second.words or second.start - first.end > 1:
                 continue
-            values = {
+            years = frozenset(
                 a * 100 + b
                 for a in first.values
                 for b in second.values
                 if 10 <= a < 30 and 10 <= b < 100
-            }
-            if values:
-                written = self._text[first.start : second.end]
-                yield Numeral(
-                    first.start, second.end, written, frozenset(values), words=2, is_sure=False
-                )
+            )
+            if not years:
+                continue
+            # Neither of the two is a number by itself then.
+            self._numerals[i] = replace(first, is_sure=False)
+            self._numerals[i + 1] = replace(second, is_sure=False)
+            written = self._text[first.start : second.end]
+            yield Numeral(first.start, second.end, written, years, words=2, is_sure=False)
 
 
 _DIGITS = frozenset(map(Decimal, range(10)))
@@ -633,15 +643,13 @@ def _with_shared_units(numerals: list[Numeral], text: str) -> list[Numeral]:
     return result
 
 
-def _with_halves(numerals: list[Numeral], text: str, words: _Words) -> list[Numeral]:
+def _with_halves(numerals: list[Numeral], text: str) -> list[Numeral]:
     """Reads "two years and a half" as two and a half too."""
-    result = []
-    for numeral in numerals:
-        after = text[numeral.end : numeral.end + _HALF_WITHIN].partition("|")[0]
-        half = words.half.search(after)
-        if half and not numeral.parts:
-            part = words.values[half[0]].value
-            values = numeral.values | {v + part for v in numeral.values}
-            numeral = replace(numeral, values=values)
-        result.append(numeral)
+    result = list(numerals)
+    for i, (this, following) in enumerate(zip(numerals, numerals[1:], strict=False)):
+        gap = text[this.end : following.start]
+        is_half = following.words == 1 and 0 < max(following.values) < 1
+        if is_half and not this.parts and len(gap) <= _HALF_WITHIN and not _PAUSE.search(gap):
+            halves = {a + b for a in this.values for b in following.values}
+            result[i] = replace(this, values=this.values | halves)
     return result
