@@ -23,6 +23,8 @@ __all__ = ["unknown_numbers"]
 _NUMBERING = re.compile(
     r"^(?:[^\S\n]|[-*•#>])*+\(?\d{1,3}(?:[.):]\**+(?=\s|\D)|\)\**+)", re.MULTILINE
 )
+_ROMAN = re.compile(r"\b(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b")
+_ROMAN_FIGURES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _COUNTS = range(11)
 _YEARS = range(1000, 3000)
 # Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
@@ -47,7 +49,7 @@ def unknown_numbers(answer: str, context: str, language: Language) -> Iterator[s
     ]
     if not claims:
         return
-    known = _Known(read_numerals(context, language), language)
+    known = _Known(read_numerals(context, language), language, _roman(context))
     verdicts = list(map(known.supports, claims))
     supported = [
         claim for claim, is_supported in zip(claims, verdicts, strict=True) if is_supported
@@ -55,6 +57,16 @@ def unknown_numbers(answer: str, context: str, language: Language) -> Iterator[s
     for claim, is_supported in zip(claims, verdicts, strict=True):
         if not is_supported and not _is_worked_out(claim, supported):
             yield claim.written
+
+
+def _roman(text: str) -> set[Decimal]:
+    """Reads the Roman numerals of centuries, kings and volumes. A letter alone may be a name."""
+    values = set()
+    for numeral in _ROMAN.findall(text):
+        figures = [_ROMAN_FIGURES[letter] for letter in numeral]
+        pairs = zip(figures, [*figures[1:], 0], strict=True)
+        values.add(Decimal(sum(-a if a < b else a for a, b in pairs)))
+    return values
 
 
 def _is_claim(numeral: Numeral) -> bool:
@@ -81,7 +93,7 @@ def _is_worked_out(claim: Numeral, supported: list[Numeral]) -> bool:
 class _Known:
     """The numbers of a text, by what they may support."""
 
-    def __init__(self, numerals: list[Numeral], language: Language) -> None:
+    def __init__(self, numerals: list[Numeral], language: Language, roman: set[Decimal]) -> None:
         self._era = language.era_offset
         self._has_months = bool(language.numbers.get("months"))
         wholes = [numeral for numeral in numerals if numeral.parts]
@@ -89,7 +101,8 @@ class _Known:
         # A day before its month belongs to a date, as the parts of one in figures do.
         days = [n for n in numerals if n.month and n.is_dated and not n.year and not n.parts]
         self._numerals = [n for n in numerals if not n.parts and n not in days]
-        self._values = _union(n.values for n in self._numerals)
+        self._values = _union(n.values for n in self._numerals) | roman
+        self._shares = {value * 100 for value in self._values if 0 < value < 1}
         self._codes = _union(n.values for n in wholes)
         self._wholes = {_key(n) for n in wholes}
         self._parts = {part for n in dates for part in n.parts} | {
@@ -110,6 +123,7 @@ class _Known:
             return self._has_whole(claim)
         return (
             not self._values.isdisjoint(claim.values)
+            or (claim.is_measured and not self._shares.isdisjoint(claim.values))
             or bool(claim.time and self._has_time(claim.time))
             or self._has_hour(claim)
             or self._has_part(claim)
@@ -275,7 +289,10 @@ def _is_date(numeral: Numeral) -> bool:
     days = [part for part in numeral.parts if 1 <= part <= 31]
     if len(years) == 1:
         return len(days) == 2 and min(days) <= 12
-    return len(days) + (numeral.parts[2] > 31) == 3 and min(numeral.parts[:2]) <= 12
+    # 2.4.12 is a version, 02.04.12 a date.
+    is_written_so = numeral.mark != "." or len(numeral.written) == len("02.04.12")
+    is_possible = len(days) + (numeral.parts[2] > 31) == 3 and min(numeral.parts[:2]) <= 12
+    return is_written_so and is_possible
 
 
 def _key(numeral: Numeral) -> tuple[int, ...]:

@@ -23,12 +23,15 @@ __all__ = ["Numeral", "read_numerals"]
 _Values = frozenset[Decimal]
 
 _YEARS = range(1000, 3000)
+_LETTER = r"[^\W\d_]"
 # A month may have a day and the name of an era between itself and the year.
 _NEAR = 20
 _BESIDE = 16
 # Words between a number and "half": a unit, as in "two years and a half".
 _HALF_WITHIN = 14
 _SHARED_WITHIN = 8
+# The end of an ordinal and a short word, as in "the 12th of March".
+_FILLER = re.compile(rf"{_LETTER}{{0,3}} {_LETTER}{{1,3}} ")
 _PAUSE = re.compile("[|,;:.]")
 
 # Possessive, so that no long row of digits is read twice. Spaces join groups of three.
@@ -43,7 +46,6 @@ _DECIMAL_MARKS = ".,٫،"
 # Exponents, indices and marks of footnotes would become digits of the number before them.
 _RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089]")
 _FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e\u2189]")
-_LETTER = r"[^\W\d_]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,8 +568,11 @@ def _with_neighbours(numeral: Numeral, text: str, words: _Words) -> Numeral:
         kind: (bool(words_before.search(before)), bool(words_after.match(after)))
         for kind, (words_before, words_after) in words.beside.items()
     }
+    dated = words.beside["dates"][1].match(after)
     named = [words.beside[kind][1].match(after) for kind in ("units", "counted", "years")]
     unit = next((match[1] for match in named if match), _unit(after[:8].lstrip()))
+    # A word of a date may begin like a word for what is counted.
+    follows = follows or bool(dated and all(m is None or m.end() < dated.end() for m in named))
     sign = unicodedata.category(before.rstrip()[-1:] or " ")
     is_measured = any(beside["units"]) or unit in ("%", "°") or sign == "Sc"
     # Years after a number are counted. Before one they may be its age or its name.
@@ -599,9 +604,11 @@ def _with_neighbours(numeral: Numeral, text: str, words: _Words) -> Numeral:
 
 def _month(near: str, after: str, words: _Words) -> tuple[int, bool]:
     """Finds the month beside a number, and tells whether it follows."""
-    behind = after.lstrip(" .-/")
+    behind = [after.lstrip(" .-/")]
+    if filler := _FILLER.match(after):
+        behind.append(after[filler.end() :])
     for i, month in enumerate(words.months, start=1):
-        if month.match(behind):
+        if any(map(month.match, behind)):
             return i, True
     ends = [
         (match.end(), i)
