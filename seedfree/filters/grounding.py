@@ -1,8 +1,8 @@
 """Drops rows whose answer is not in their context, or is the context.
 
 Only what can be checked without understanding is checked: numbers, years in either era, and names.
-A name or number that the context has in another wording is dropped too. That is the price of
-keeping invented ones out.
+A name that the context has in another wording is dropped too. That is the price of keeping invented
+ones out. Numbers are read in words and figures.
 """
 
 from __future__ import annotations

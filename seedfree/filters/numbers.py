@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from itertools import combinations
 from operator import attrgetter
 
-from seedfree.filters.numerals import Numeral, read_numerals
+from seedfree.filters.figures import YEARS, Numeral
+from seedfree.filters.numerals import read_numerals
 from seedfree.languages import Language
 
 __all__ = ["unknown_numbers"]
@@ -26,7 +27,6 @@ _NUMBERING = re.compile(
 _ROMAN = re.compile(r"\b(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b")
 _ROMAN_FIGURES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _COUNTS = range(11)
-_YEARS = range(1000, 3000)
 # Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
 # year before.
 _EARLY = (1, 2, 3)
@@ -62,7 +62,7 @@ def unknown_numbers(answer: str, context: str, language: Language) -> Iterator[s
 def _roman(text: str) -> set[Decimal]:
     """Reads the Roman numerals of centuries, kings and volumes. A letter alone may be a name."""
     values = set()
-    for numeral in _ROMAN.findall(text):
+    for numeral in filter(None, _ROMAN.findall(text)):
         figures = [_ROMAN_FIGURES[letter] for letter in numeral]
         pairs = zip(figures, [*figures[1:], 0], strict=True)
         values.add(Decimal(sum(-a if a < b else a for a, b in pairs)))
@@ -99,10 +99,15 @@ class _Known:
         wholes = [numeral for numeral in numerals if numeral.parts]
         dates = [numeral for numeral in wholes if _is_date(numeral)]
         # A day before its month belongs to a date, as the parts of one in figures do.
-        days = [n for n in numerals if n.month and n.is_dated and not n.year and not n.parts]
-        self._numerals = [n for n in numerals if not n.parts and n not in days]
+        days = [n for n in numerals if _is_day(n)]
+        self._numerals = [n for n in numerals if not n.parts and not _is_day(n)]
+        # "One" is an article as well, and a small word alone says little without what it counts.
+        self._small = [n for n in self._numerals if _is_small_word(n)]
+        self._numerals = [n for n in self._numerals if not _is_small_word(n)]
         self._values = _union(n.values for n in self._numerals) | roman
-        self._shares = {value * 100 for value in self._values if 0 < value < 1}
+        self._small_by_unit = {(v, n.unit) for n in self._small for v in n.values}
+        self._small_values = {v for v, unit in self._small_by_unit}
+        self._shares = {value * 100 for value in self._small_values if 0 < value < 1}
         self._codes = _union(n.values for n in wholes)
         self._wholes = {_key(n) for n in wholes}
         self._parts = {part for n in dates for part in n.parts} | {
@@ -111,9 +116,15 @@ class _Known:
         self._months = {n.month for n in numerals if n.month}
         self._years = [n for n in numerals if n.year]
         self._years_of_dates = {part for n in dates for part in n.parts if part >= 1000}
+        numbers = {int(v) for v in self._values | self._small_values if v < 10**4}
+        years = self._years_of_dates | {n.year for n in self._years}
+        self._date_numbers = numbers | self._parts | self._months | {y % 100 for y in years}
         self._times = {n.time for n in numerals if n.time}
-        self._hours = _union(n.values for n in numerals if n.is_hour)
+        self._hours = {v for v in _union(n.values for n in numerals if n.is_hour) if v <= 24}
         self._befores = {n.before for n in numerals if n.before and _is_count(n)}
+        self._results = _results(self._numerals)
+        self._span_ends = self._ends_of_spans()
+        self._ascending = sorted(self._values)
         self._units = {n.unit for n in numerals if n.unit and _is_count(n)}
 
     def supports(self, claim: Numeral) -> bool:
@@ -123,6 +134,7 @@ class _Known:
             return self._has_whole(claim)
         return (
             not self._values.isdisjoint(claim.values)
+            or self._has_small_word(claim)
             or (claim.is_measured and not self._shares.isdisjoint(claim.values))
             or bool(claim.time and self._has_time(claim.time))
             or self._has_hour(claim)
@@ -141,6 +153,11 @@ class _Known:
             return False
         return is_small and claim.before not in self._befores and claim.unit not in self._units
 
+    def _has_small_word(self, claim: Numeral) -> bool:
+        if not claim.unit:
+            return not self._small_values.isdisjoint(claim.values)
+        return any((v, u) in self._small_by_unit for v in claim.values for u in (claim.unit, ""))
+
     def _has_whole(self, claim: Numeral) -> bool:
         if _key(claim) in self._wholes or self._has_code(claim):
             return True
@@ -158,12 +175,9 @@ class _Known:
     def _has_date(self, claim: Numeral) -> bool:
         """Finds the day, the month and the year of a date each."""
         years = {year for part in claim.parts for year in self._in_both_eras(part)}
-        known = {int(v) for v in self._values if v < 10**4} | self._parts | self._months
-        rest = [part for part in claim.parts if part not in _YEARS]
-        texts = {n.year for n in self._years} | self._years_of_dates
-        short = {year % 100 for year in texts}
-        return all(part in known or part in short for part in rest) and (
-            len(rest) == len(claim.parts) or not years.isdisjoint(texts)
+        rest = [part for part in claim.parts if part not in YEARS]
+        return all(part in self._date_numbers for part in rest) and (
+            len(rest) == len(claim.parts) or not years.isdisjoint(self._date_numbers)
         )
 
     def _has_time(self, time: tuple[int, int]) -> bool:
@@ -173,11 +187,13 @@ class _Known:
         # A clock of 6 hours, as in Thai, and one that begins at dawn, as in Swahili, differ by 6.
         near = any(value % 6 == hour % 6 for value in self._hours if value == int(value))
         halves = {value % 1 * 60 for value in self._hours}
-        return near and (not minute or minute in halves or minute in self._values)
+        # A small number is rather something else than the minutes of an hour in words.
+        is_known = minute in halves or (minute >= _COUNTS[-1] and minute in self._values)
+        return near and (not minute or is_known)
 
     def _has_hour(self, claim: Numeral) -> bool:
         return claim.is_hour and any(
-            not minute and value % 6 == hour % 6
+            not minute and value <= 24 and value % 6 == hour % 6
             for hour, minute in self._times
             for value in claim.values
         )
@@ -189,7 +205,7 @@ class _Known:
         if claim.year:
             parts = parts | {e for year in self._years_of_dates for e in self._in_both_eras(year)}
         is_beside = claim.is_dated or bool(claim.month) or not claim.is_followed
-        return is_beside and any(part in claim.values for part in parts)
+        return is_beside and not claim.values.isdisjoint(parts)
 
     def _has_year(self, claim: Numeral) -> bool:
         """Finds a year in the other era. A price or a count is none."""
@@ -207,7 +223,7 @@ class _Known:
         return False
 
     def _in_both_eras(self, year: int) -> set[int]:
-        if not self._era or year not in _YEARS:
+        if not self._era or year not in YEARS:
             return {year}
         return {year, year + self._era, year - self._era}
 
@@ -226,24 +242,18 @@ class _Known:
         for value in claim.values:
             exponent = (value / claim.scale).as_tuple().exponent
             step = Decimal(f"1e{exponent}") * claim.scale
-            for known in self._values:
-                if (
-                    known > claim.scale
-                    and (known / step).quantize(1, ROUND_HALF_UP) * step == value
-                ):
-                    return True
+            least = bisect_left(self._ascending, value - step / 2)
+            if self._ascending[least : least + 1] and self._ascending[least] < value + step / 2:
+                return True
         return False
 
     def _computes(self, claim: Numeral) -> bool:
         """Finds two numbers of which this one is the sum or the difference."""
         if claim.is_age and self._spans(claim):
             return True
-        if claim.year and not claim.is_counted and self._ends_a_span(claim.year):
+        if claim.year and not claim.is_counted and claim.year in self._span_ends:
             return True
-        terms = [n for n in self._numerals if claim.unit and n.unit == claim.unit]
-        if any(_is_result(claim, pair) for pair in zip(terms, terms[1:], strict=False)):
-            return True
-        return sum(max(n.values) for n in terms) in claim.values
+        return not self._results.get(claim.unit, set()).isdisjoint(claim.values)
 
     def _spans(self, claim: Numeral) -> bool:
         """Finds two years that lie so far apart."""
@@ -254,17 +264,38 @@ class _Known:
             if value == int(value)
         )
 
-    def _ends_a_span(self, wanted: int) -> bool:
-        """Finds a year, and a number of years beside it that leads from it to this one."""
+    def _ends_of_spans(self) -> set[Decimal]:
+        """Works out years from a year and a number of years beside it."""
         ages = [n for n in self._numerals if n.is_age and not n.year]
-        return any(
-            wanted in (start + span, start - span)
+        return {
+            end
             for year in self._years[:_TERMS]
             for age in ages[:_TERMS]
             if abs(year.start - age.start) <= _NEAR
             for start in self._in_both_eras(year.year)
             for span in age.values
-        )
+            for end in (start + span, start - span)
+        }
+
+
+def _results(numerals: list[Numeral]) -> dict[str, set[Decimal]]:
+    """Returns, by unit, sums and differences of neighbours, and the sum of all."""
+    by_unit: dict[str, list[Numeral]] = {}
+    for numeral in numerals:
+        if numeral.unit:
+            by_unit.setdefault(numeral.unit, []).append(numeral)
+    results: dict[str, set[Decimal]] = {}
+    for unit, terms in by_unit.items():
+        values = {
+            result
+            for first, second in zip(terms, terms[1:], strict=False)
+            if second.start - first.start <= 2 * _NEAR
+            for a in first.values
+            for b in second.values
+            for result in (a + b, abs(a - b))
+        }
+        results[unit] = values | {sum((max(n.values) for n in terms), Decimal(0))}
+    return results
 
 
 def _is_result(claim: Numeral, terms: tuple[Numeral, Numeral]) -> bool:
@@ -281,11 +312,20 @@ def _is_count(numeral: Numeral) -> bool:
     return not numeral.words or numeral.is_counted
 
 
+def _is_small_word(numeral: Numeral) -> bool:
+    return numeral.words == 1 and max(numeral.values) <= _COUNTS[-1] and numeral.scale == 1
+
+
+def _is_day(numeral: Numeral) -> bool:
+    """Tells whether a number is the day beside the name of a month."""
+    return bool(numeral.month) and numeral.is_dated and not numeral.year and not numeral.parts
+
+
 def _is_date(numeral: Numeral) -> bool:
     """Tells whether three numbers are a day, a month and a year in any order."""
     if len(numeral.parts) != 3 or numeral.mark == ":":
         return False
-    years = [part for part in numeral.parts if part in _YEARS]
+    years = [part for part in numeral.parts if part in YEARS]
     days = [part for part in numeral.parts if 1 <= part <= 31]
     if len(years) == 1:
         return len(days) == 2 and min(days) <= 12

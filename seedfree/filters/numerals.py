@@ -1,29 +1,21 @@
-"""Numbers as a text writes them: in figures of any script, in words of the language, in both.
-
-Of what can be read in two ways (`1.234` is a thousand in some languages and one and a bit in
-others) every reading is kept.
-"""
+"""Numbers as a text writes them: in figures of any script, in words of the language, in both."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
-from functools import lru_cache
 from typing import NamedTuple
 
+from seedfree.filters.figures import Numeral, Values, read_figures
+from seedfree.filters.number_words import LETTER, SIGN, NumberWord, NumberWords, number_words
 from seedfree.languages import Language
-from seedfree.languages.checks import NUMBER_KEY
 from seedfree.text import fold
 
-__all__ = ["Numeral", "read_numerals"]
+__all__ = ["read_numerals"]
 
-_Values = frozenset[Decimal]
-
-_YEARS = range(1000, 3000)
-_LETTER = r"[^\W\d_]"
 # A month may have a day and the name of an era between itself and the year.
 _NEAR = 20
 _BESIDE = 16
@@ -31,82 +23,18 @@ _BESIDE = 16
 _HALF_WITHIN = 14
 _SHARED_WITHIN = 8
 # The end of an ordinal and a short word, as in "the 12th of March".
-_FILLER = re.compile(rf"{_LETTER}{{0,3}} {_LETTER}{{1,3}} ")
+_FILLER = re.compile(rf"{LETTER}{{0,3}} {LETTER}{{1,3}} ")
 _PAUSE = re.compile("[|,;:.]")
-
-# Possessive, so that no long row of digits is read twice. Spaces join groups of three.
-_FIGURES = r"\d++(?:[.,:'٫٬،/-]\d++|\x20\d{3}(?!\d))*+"
-# Ethiopic figures are no decimal digits: each has its value, and the last two multiply.
-_ETHIOPIC = "[\u1369-\u137c]"
-_SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:[.,٫]\d+)?")
-_WESTERN_GROUPS = re.compile(r"[1-9]\d{0,2}(?:\|\d{3})+")
-_INDIAN_GROUPS = re.compile(r"[1-9]\d?(?:\|\d{2})*\|\d{3}")
-_MARK = re.compile("[.,:'٫٬،]")
-_DECIMAL_MARKS = ".,٫،"
 # Exponents, indices and marks of footnotes would become digits of the number before them.
 _RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089]")
 _FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e\u2189]")
-
-
-@dataclass(frozen=True, slots=True)
-class Numeral:
-    """A number of a text, with what stands beside it.
-
-    Attributes:
-        written: The folded text of it.
-        values: What it may mean.
-        parts: Of a date, a version, a time or the like: its numbers in order. Its only value is
-            that of all digits together.
-        mark: What stands between the parts.
-        time: Hour and minute, if it may be a time of the day.
-        words: How many words of numbers it has. 0 for figures alone.
-        is_sure: Whether it is certain that its words are numbers.
-        scale: What a word after the figures multiplies them by ("million"), otherwise 1.
-        separate: For figures that a space may join or part: each of them alone.
-        before: The 5 characters before it, spaces left out. Empty if there are fewer.
-        unit: The word of a unit after it, otherwise the first 3 letters or a sign of percent or
-            degree.
-        month: The month named beside it, 1 to 12, or 0.
-        is_dated: Whether a word beside it says that it is a day, a month or a year.
-        is_measured: Whether a unit, a currency or a percent sign stands beside it.
-        is_counted: Whether it is measured, or a counted thing stands beside it.
-        is_age: Whether a word beside it says that years are counted.
-        is_hour: Whether a word beside it says that it is an hour.
-        is_followed: Whether a word follows it.
-    """
-
-    start: int
-    end: int
-    written: str
-    values: _Values
-    parts: tuple[int, ...] = ()
-    mark: str = ""
-    time: tuple[int, int] | None = None
-    words: int = 0
-    is_sure: bool = True
-    scale: Decimal = Decimal(1)
-    separate: tuple[Numeral, ...] = ()
-    before: str = ""
-    unit: str = ""
-    month: int = 0
-    is_dated: bool = False
-    is_measured: bool = False
-    is_counted: bool = False
-    is_age: bool = False
-    is_hour: bool = False
-    is_followed: bool = False
-
-    @property
-    def year(self) -> int:
-        """Returns the number as a year from 1000 to 2999, or 0 where it is written otherwise."""
-        if len(self.written) == 4 and self.written.isdigit() and int(self.written) in _YEARS:
-            return int(self.written)
-        return 0
+_GAPS = frozenset({"", " ", "-"})
+_DIGITS = frozenset(map(Decimal, range(10)))
 
 
 def read_numerals(text: str, language: Language) -> list[Numeral]:
     """Reads the numbers of a text in order."""
-    words = _words_of(language)
+    words = number_words(language)
     # The bar keeps a number at the end of a line from having the next line's word for its unit.
     text = fold(_FRACTION.sub(_as_decimal, _RAISED.sub(" ", text.replace("\n", " | "))))
     numerals: list[Numeral] = []
@@ -123,107 +51,17 @@ def _as_decimal(fraction: re.Match[str]) -> str:
     return value.removeprefix("0") if whole else value
 
 
-class _Word(NamedTuple):
-    """A word of numbers: its value, and which neighbour it multiplies."""
-
-    value: Decimal
-    multiplies_before: bool = False
-    multiplies_after: bool = False
-
-
-@dataclass(frozen=True)
-class _Words:
-    """The words of numbers of a language, ready to be looked for in folded text."""
-
-    values: Mapping[str, _Word]
-    token: re.Pattern[str]
-    word: re.Pattern[str]
-    joints: frozenset[str]
-    months: tuple[re.Pattern[str], ...]
-    beside: Mapping[str, tuple[re.Pattern[str], re.Pattern[str]]]
-    is_spaced: bool
-
-
-_GAPS = frozenset({"", " ", "-"})
-_NEVER = re.compile(r"(?!)")
-
-
-def _words_of(language: Language) -> _Words:
-    table = tuple((kind, tuple(words)) for kind, words in language.numbers.items())
-    return _compiled(table, language.segmenter == "space")
-
-
-@lru_cache(maxsize=32)
-def _compiled(table: tuple[tuple[str, tuple[str, ...]], ...], is_spaced: bool) -> _Words:
-    values: dict[str, _Word] = {}
-    lists: dict[str, list[str]] = {}
-    for kind, words in table:
-        key = NUMBER_KEY.fullmatch(kind)
-        folded = list(map(fold, words))
-        if key is None:
-            lists[kind] = folded
-            continue
-        values |= dict.fromkeys(folded, _Word(Decimal(key[2]), bool(key[1]), bool(key[3])))
-    joints = frozenset(f" {joint} " for joint in lists.get("joint", ()))
-    if not is_spaced:
-        joints |= frozenset(lists.get("joint", ()))
-    start, end = (f"(?<!{_LETTER})", r"(?![^\W_])") if is_spaced else ("", "")
-    any_word = f"(?:{_any(values)})"
-    tokens = [_FIGURES, _ETHIOPIC]
-    if lists.get("lookalikes"):
-        other = _any(lists["lookalikes"])
-        any_word = f"(?!{other}){any_word}"
-        tokens.append(f"(?P<other>{other})")
-    if values:
-        tokens.append(f"(?P<word>{start}(?:{any_word})++{end})")
-    return _Words(
-        values=values,
-        is_spaced=is_spaced,
-        token=re.compile("|".join(tokens)),
-        word=re.compile(any_word) if values else _NEVER,
-        joints=joints,
-        months=tuple(
-            re.compile(f"{start}(?:{_any(names.split('|'))}){end}")
-            for names in lists.get("months", ())
-        ),
-        beside={
-            kind: _beside(kind, lists.get(kind, []), start, end)
-            for kind in ("dates", "units", "counted", "years", "hours")
-        },
-    )
-
-
-def _any(words: Mapping[str, object] | list[str]) -> str:
-    """Writes an expression for any of the words, the longest first."""
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-
-
-def _beside(
-    kind: str, words: list[str], start: str, end: str
-) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Writes expressions for the words of a kind before and after a number."""
-    if not words:
-        return _NEVER, _NEVER
-    any_word = _any(words)
-    # A word of a date between two numbers belongs to the second: "7 in 2020".
-    last = r"(?![ .]*\d)" if kind == "dates" else ""
-    return (
-        re.compile(f"{start}(?:{any_word})[ .:(]*$"),
-        re.compile(f"[ .)'/-]*({any_word}){end}{last}"),
-    )
-
-
 class _Token(NamedTuple):
     """Figures or a word of numbers. A sign is a figure that is read as a word is."""
 
     start: int
     end: int
     figures: Numeral | None
-    word: _Word = _Word(Decimal(0))
+    word: NumberWord = NumberWord(Decimal(0))
     is_sign: bool = False
 
 
-def _tokens(text: str, words: _Words) -> Iterator[_Token]:
+def _tokens(text: str, words: NumberWords) -> Iterator[_Token]:
     at = 0
     while match := words.token.search(text, at):
         at = match.end()
@@ -233,116 +71,30 @@ def _tokens(text: str, words: _Words) -> Iterator[_Token]:
         if kind is None:
             yield from _figure_tokens(match)
             continue
-        # In scripts that write no spaces a vowel sign or tone mark makes it another word.
+        # In scripts that write no spaces a vowel sign or a tone mark makes it another word.
         if unicodedata.category(text[at : at + 1] or " ")[0] == "M":
-            last = list(words.word.finditer(match[0]))[-1]
-            at = match.start() + last.start() or at
-            if at == match.start():
-                at += 1
-                continue
-            yield from _word_tokens(text, match.start(), at, words)
-            at += 1
-            continue
+            last = list(words.word.finditer(text, match.start(), at))[-1]
+            at = last.start()
         yield from _word_tokens(text, match.start(), at, words)
+        at = max(at, match.start() + 1)
 
 
-def _word_tokens(text: str, start: int, end: int, words: _Words) -> Iterator[_Token]:
+def _word_tokens(text: str, start: int, end: int, words: NumberWords) -> Iterator[_Token]:
     for word in words.word.finditer(text, start, end):
         yield _Token(word.start(), word.end(), None, words.values[word[0]])
 
 
 def _figure_tokens(match: re.Match[str]) -> Iterator[_Token]:
     text, start = match[0], match.start()
-    if re.fullmatch(_ETHIOPIC, text):
+    if re.fullmatch(SIGN, text):
         value = Decimal(int(unicodedata.numeric(text)))
-        yield _Token(start, match.end(), None, _Word(value, value >= 100), is_sign=True)
+        yield _Token(start, match.end(), None, NumberWord(value, value >= 100), is_sign=True)
         return
-    sides = list(re.finditer("[^/-]+", text))
-    if len(sides) >= 3 and all(side[0].isdecimal() for side in sides):
-        # A date, a telephone number or another code.
-        yield _Token(start, match.end(), _whole(text, start, [side[0] for side in sides], "-"))
-        return
-    for side in sides:
-        for numeral in _spaced_figures(side[0], start + side.start()):
-            yield _Token(numeral.start, numeral.end, numeral)
+    for numeral in read_figures(text, start):
+        yield _Token(numeral.start, numeral.end, numeral)
 
 
-def _spaced_figures(text: str, start: int) -> Iterator[Numeral]:
-    if " " not in text:
-        yield from _figures(text, start)
-        return
-    separate = tuple(
-        numeral
-        for group in re.finditer("[^ ]+", text)
-        for numeral in _figures(group[0], start + group.start())
-    )
-    if not _SPACED.fullmatch(text):
-        yield from separate
-        return
-    whole = text.replace(" ", "")
-    value = Decimal(_MARK.sub(".", whole))
-    yield Numeral(start, start + len(text), text, frozenset({value}), separate=separate)
-
-
-def _figures(text: str, start: int) -> Iterator[Numeral]:
-    """Reads figures with the marks between them: groups, a decimal, a time, a date, a list."""
-    numbers, marks = _MARK.split(text), _MARK.findall(text)
-    end = start + len(text)
-    if ":" in marks:
-        yield _whole(text, start, numbers, ":")
-        return
-    if values := _values(numbers, marks):
-        is_time = marks == ["."] and len(numbers[1]) == 2
-        time = _time(numbers) if is_time else None
-        yield Numeral(start, end, text, values, time=time)
-        return
-    if set(marks) == {"."}:
-        yield _whole(text, start, numbers, ".")
-        return
-    for number in re.finditer(r"\d+", text):
-        value = frozenset({Decimal(number[0])})
-        yield Numeral(start + number.start(), start + number.end(), number[0], value)
-
-
-def _whole(text: str, start: int, numbers: list[str], mark: str) -> Numeral:
-    # Decimal and not int: the digits may be more than Python reads at once.
-    parts = tuple(int(number[-18:]) for number in numbers)
-    value = frozenset({Decimal("".join(numbers))})
-    time = _time(numbers) if mark == ":" else None
-    return Numeral(start, start + len(text), text, value, parts, mark, time)
-
-
-def _time(numbers: list[str]) -> tuple[int, int] | None:
-    hour, minute = numbers[0], numbers[1]
-    if len(hour) <= 2 and len(minute) == 2 and int(hour) <= 24 and int(minute) < 60:
-        return int(hour), int(minute)
-    return None
-
-
-def _values(numbers: list[str], marks: list[str]) -> _Values:
-    """Reads a number in each way that a language may mean it. Empty if it is not one number."""
-    if not marks:
-        return frozenset({Decimal(numbers[0])})
-    readings = set()
-    if len(set(marks)) == 1 and marks[0] != "٫" and _are_groups(numbers):
-        readings.add(Decimal("".join(numbers)))
-    *grouping, last = marks
-    if last in _DECIMAL_MARKS and last not in grouping and len(set(grouping)) <= 1:
-        is_list = last == "," and all(len(n) == 4 and int(n) in _YEARS for n in numbers)
-        # Read so, `1.000` would be the number 1 as well.
-        is_thousand = bool(readings) and numbers[-1] == "000"
-        if (not grouping or _are_groups(numbers[:-1])) and not is_list and not is_thousand:
-            readings.add(Decimal(f"{''.join(numbers[:-1])}.{numbers[-1]}"))
-    return frozenset(readings)
-
-
-def _are_groups(numbers: list[str]) -> bool:
-    """Tells whether numbers are groups of digits: 1,234,567 or, in South Asia, 12,34,567."""
-    joined = "|".join(numbers)
-    return bool(_WESTERN_GROUPS.fullmatch(joined) or _INDIAN_GROUPS.fullmatch(joined))
-
-
-def _runs(tokens: Iterator[_Token], text: str, words: _Words) -> Iterator[list[_Token]]:
+def _runs(tokens: Iterator[_Token], text: str, words: NumberWords) -> Iterator[list[_Token]]:
     """Groups tokens that stand side by side."""
     run: list[_Token] = []
     for token in tokens:
@@ -355,7 +107,7 @@ def _runs(tokens: Iterator[_Token], text: str, words: _Words) -> Iterator[list[_
         yield run
 
 
-def _join(last: _Token, token: _Token, gap: str, words: _Words) -> bool:
+def _join(last: _Token, token: _Token, gap: str, words: NumberWords) -> bool:
     if gap == " " and last.figures is None and token.figures is None:
         # Where words are not spaced, a space ends the number. So it does between other figures.
         return words.is_spaced and not last.is_sign
@@ -365,7 +117,7 @@ def _join(last: _Token, token: _Token, gap: str, words: _Words) -> bool:
 class _Piece(NamedTuple):
     """A part of a number that is added to the others: the 300 of 2,305."""
 
-    values: _Values
+    values: Values
     scale: Decimal
     is_figures: bool
 
@@ -373,7 +125,7 @@ class _Piece(NamedTuple):
 class _Reader:
     """Reads the numbers of words and figures that stand side by side."""
 
-    def __init__(self, text: str, words: _Words) -> None:
+    def __init__(self, text: str, words: NumberWords) -> None:
         self._text, self._words = text, words
         self._pieces: list[_Piece] = []
         self._start = self._end = self._count = 0
@@ -555,10 +307,7 @@ class _Reader:
             yield Numeral(first.start, second.end, written, years, words=2, is_sure=False)
 
 
-_DIGITS = frozenset(map(Decimal, range(10)))
-
-
-def _with_neighbours(numeral: Numeral, text: str, words: _Words) -> Numeral:
+def _with_neighbours(numeral: Numeral, text: str, words: NumberWords) -> Numeral:
     start, end = numeral.start, numeral.end
     before = text[max(0, start - _BESIDE) : start]
     after = text[end : end + _BESIDE]
@@ -602,7 +351,7 @@ def _with_neighbours(numeral: Numeral, text: str, words: _Words) -> Numeral:
     )
 
 
-def _month(near: str, after: str, words: _Words) -> tuple[int, bool]:
+def _month(near: str, after: str, words: NumberWords) -> tuple[int, bool]:
     """Finds the month beside a number, and tells whether it follows."""
     behind = [after.lstrip(" .-/")]
     if filler := _FILLER.match(after):

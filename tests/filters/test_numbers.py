@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedfree.filters.numbers import unknown_numbers
 from seedfree.languages import Language
@@ -208,16 +210,35 @@ def test_ages_and_results_are_worked_out(code, text, answer):
 
 @pytest.mark.parametrize(
     "answer",
-    ["ห้ามเข้า", "นั่งเก้าอี้", "หกล้มแล้วลุก", "สามารถทำได้", "สิบหกพันธุ์", "ล้านนาและร้อยเอ็ด", "สองสามวัน", "ยี่สิบกว่า"],
+    [
+        "ห้ามเข้า", "นั่งเก้าอี้", "หกล้มแล้วลุก", "สามารถทำได้", "สิบหกพันธุ์", "ล้านนาและร้อยเอ็ด",
+        "สองสามวัน", "ยี่สิบกว่า",
+    ],
 )  # fmt: skip
 def test_words_of_an_answer_that_need_not_be_numbers_are_none(answer):
     assert unknown("th", answer, "ไม่มีจำนวน") == []
 
 
+PIECES = st.sampled_from(
+    ["9" * 500, "1", ".", ",", ":", "-", "/", " ", "000", "สิบ", "million ", "โมง", "ปี", "milioni ",
+     "½", "፻", "%", "2475", "hai mươi ", "๕", "half", "elfu ", "XIV", "\n", "'", "ครึ่ง", "มกราคม "]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=30).map("".join), st.lists(PIECES, max_size=30).map("".join))
+def test_any_text_can_be_read(answer, text):
+    for code in ("th", "sw", "vi"):
+        assert unknown(code, answer, text) is not None
+        assert unknown(code, text, text) == []
+
+
 @pytest.mark.parametrize("code", ["th", "vi", "tr", "my", "en"])
 @pytest.mark.parametrize(
     "piece",
-    ["1", "1.", "123 ", "1-", "สิบ", "on", "yirmi-", "million ", "12:30 ", "5 % ", "2475 ", "*", "\n", "- "],
+    [
+        "1", "1.", "123 ", "1-", "สิบ", "on", "yirmi-", "million ", "12:30 ", "5 % ", "2475 ", "*",
+        "\n", "- ", "12 May ",
+    ],
 )  # fmt: skip
 def test_long_texts_are_read_in_linear_time(code, piece):
     def seconds(length):
