@@ -130,6 +130,7 @@ class _Reader:
         self._pieces: list[_Piece] = []
         self._start = self._end = self._count = 0
         self._more: set[Decimal] = set()
+        self._has_factor = False
         self._numerals: list[Numeral] = []
 
     def read(self, run: list[_Token]) -> list[Numeral]:
@@ -161,6 +162,7 @@ class _Reader:
         goes_on = last is not None and self._pieces[0].is_figures and last.scale >= 1000
         if not goes_on or max(figures.values) >= self._pieces[-1].scale:
             self._finish()
+        self._has_factor = True
         self._put(token, _Piece(figures.values, Decimal(1), is_figures=True))
 
     def _add(self, token: _Token, value: Decimal) -> None:
@@ -172,6 +174,7 @@ class _Reader:
                 self._more |= {v + value * last.scale for v in self._sum(self._pieces)}
             if not self._has_room(last, value):
                 self._finish()
+        self._has_factor = True
         self._put(token, _Piece(frozenset({value}), Decimal(1), is_figures=False))
 
     def _has_room(self, last: _Piece, value: Decimal) -> bool:
@@ -228,6 +231,7 @@ class _Reader:
             # "Elfu kumi na mbili" is 12,000 as well as 10,002.
             self._more |= {b + v + unit * value for b in base for v in values}
         self._count += 1
+        self._has_factor = True
         self._put(following, _Piece(values, value, is_figures=following.figures is not None))
         return i + 1
 
@@ -264,11 +268,19 @@ class _Reader:
         is_figures = self._pieces[0].is_figures
         scale = last.scale if is_figures else Decimal(1)
         written = self._text[self._start : self._end]
-        words = self._count - is_figures
         self._numerals.append(
-            Numeral(self._start, self._end, written, frozenset(values), words=words, scale=scale)
+            Numeral(
+                self._start,
+                self._end,
+                written,
+                frozenset(values),
+                words=self._count - is_figures,
+                # "Thousands of people" is no number that a text must have.
+                is_sure=self._has_factor,
+                scale=scale,
+            )
         )
-        self._pieces, self._count, self._more = [], 0, set()
+        self._pieces, self._count, self._more, self._has_factor = [], 0, set(), False
 
     def _spelled(self, run: list[_Token]) -> Iterator[Numeral]:
         """Yields numbers that are read digit by digit: "one six six nine"."""

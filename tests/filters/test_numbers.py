@@ -209,14 +209,30 @@ def test_ages_and_results_are_worked_out(code, text, answer):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "code, answer",
     [
-        "ห้ามเข้า", "นั่งเก้าอี้", "หกล้มแล้วลุก", "สามารถทำได้", "สิบหกพันธุ์", "ล้านนาและร้อยเอ็ด",
-        "สองสามวัน", "ยี่สิบกว่า",
+        ("th", "ห้ามเข้า"),
+        ("th", "นั่งเก้าอี้"),
+        ("th", "หกล้มแล้วลุก"),
+        ("th", "สามารถทำได้"),
+        ("th", "สิบหกพันธุ์"),
+        ("th", "ล้านนาและร้อยเอ็ด"),
+        ("th", "สองสามวัน"),
+        ("th", "ยี่สิบกว่า"),
+        ("th", "หลายพันคน"),
+        ("th", "หลายสิบล้านบาท"),
+        ("lo", "ຊາວນາສາມາດ"),
+        ("km", "រយៈពេល"),
+        ("my", "ရာသီဥတု"),
+        ("vi", "mười năm, hai năm"),
+        ("tr", "güzel bir yüz"),
+        ("sw", "moja kwa moja, mamia ya watu"),
+        ("id", "ratusan orang"),
+        ("en", "a hundred people, thousands of people, one after another"),
     ],
-)  # fmt: skip
-def test_words_of_an_answer_that_need_not_be_numbers_are_none(answer):
-    assert unknown("th", answer, "ไม่มีจำนวน") == []
+)
+def test_words_of_an_answer_that_need_not_be_numbers_are_none(code, answer):
+    assert unknown(code, answer, "...") == []
 
 
 PIECES = st.sampled_from(
@@ -249,4 +265,4 @@ def test_long_texts_are_read_in_linear_time(code, piece):
 
     seconds(100)
     # 8 times as long takes 64 times as long where time grows with the square.
-    assert seconds(16_000) < 24 * max(seconds(2_000), 0.01)
+    assert seconds(8_000) < 24 * max(seconds(1_000), 0.01)
