@@ -102,10 +102,12 @@ def _beside(
     if not words:
         return _NEVER, _NEVER
     any_word = _any(words)
-    # A word of a date between two numbers belongs to the second: "7 in 2020".
-    last = r"(?![ .]*\d)" if kind == "dates" else ""
-    # A word behind a number is that one's: in "3 kg 5 people" the 5 is no weight.
+    # Between two numbers a word of a date belongs to the second ("7 in 2020"), any other to the
+    # first: in "3 kg 5 people" the 5 is no weight.
+    first, last = r"(?<!\d)(?<!\d )", ""
+    if kind == "dates":
+        first, last = "", r"(?![ .]*\d)"
     return (
-        re.compile(rf"(?<!\d)(?<!\d ){start}(?:{any_word})[ .:(]*$"),
+        re.compile(f"{first}{start}(?:{any_word})[ .:(]*$"),
         re.compile(f"[ .)'/-]*({any_word}){end}{last}"),
     )

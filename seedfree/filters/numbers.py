@@ -27,6 +27,7 @@ _NUMBERING = re.compile(
 _ROMAN = re.compile(r"\b(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b")
 _ROMAN_FIGURES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _COUNTS = range(11)
+_DAYS = 31
 # Until 1940 the Thai year began on 1 April: a date before that in the year belongs to the era's
 # year before.
 _EARLY = (1, 2, 3)
@@ -318,7 +319,8 @@ def _is_small_word(numeral: Numeral) -> bool:
 
 def _is_day(numeral: Numeral) -> bool:
     """Tells whether a number is the day beside the name of a month."""
-    return bool(numeral.month) and numeral.is_dated and not numeral.year and not numeral.parts
+    is_beside = bool(numeral.month) and numeral.is_dated and not numeral.parts
+    return is_beside and max(numeral.values) <= _DAYS
 
 
 def _is_date(numeral: Numeral) -> bool:
@@ -326,12 +328,12 @@ def _is_date(numeral: Numeral) -> bool:
     if len(numeral.parts) != 3 or numeral.mark == ":":
         return False
     years = [part for part in numeral.parts if part in YEARS]
-    days = [part for part in numeral.parts if 1 <= part <= 31]
+    days = [part for part in numeral.parts if 1 <= part <= _DAYS]
     if len(years) == 1:
         return len(days) == 2 and min(days) <= 12
     # 2.4.12 is a version, 02.04.12 a date.
     is_written_so = numeral.mark != "." or len(numeral.written) == len("02.04.12")
-    is_possible = len(days) + (numeral.parts[2] > 31) == 3 and min(numeral.parts[:2]) <= 12
+    is_possible = len(days) + (numeral.parts[2] > _DAYS) == 3 and min(numeral.parts[:2]) <= 12
     return is_written_so and is_possible
 
 

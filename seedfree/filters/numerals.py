@@ -28,6 +28,7 @@ _PAUSE = re.compile("[|,;:.]")
 # Exponents, indices and marks of footnotes would become digits of the number before them.
 _RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089]")
 _FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e\u2189]")
+_SIGNS = ("%", "٪", "°")
 _GAPS = frozenset({"", " ", "-"})
 _DIGITS = frozenset(map(Decimal, range(10)))
 
@@ -335,12 +336,15 @@ def _with_neighbours(numeral: Numeral, text: str, words: NumberWords) -> Numeral
     # A word of a date may begin like a word for what is counted.
     follows = follows or bool(dated and all(m is None or m.end() < dated.end() for m in named))
     sign = unicodedata.category(before.rstrip()[-1:] or " ")
-    is_measured = any(beside["units"]) or unit in ("%", "°") or sign == "Sc"
+    is_measured = any(beside["units"]) or unit in _SIGNS or sign == "Sc"
     # Years after a number are counted. Before one they may be its age or its name.
     is_counted = is_measured or any(beside["counted"]) or beside["years"][1]
     is_dated = beside["dates"][0] or follows
+    is_followed = after.lstrip()[:1].isalpha()
     if not is_counted:
-        is_dated = is_dated or bool(month) or beside["dates"][1]
+        # "In March 25 ferries ran" has no 25 March.
+        is_after_month = bool(month) and bool(numeral.year or not is_followed)
+        is_dated = is_dated or is_after_month or beside["dates"][1]
     # What follows words without spaces may be the rest of another word.
     is_open = after[:1].isalpha() and not any(named)
     values = numeral.values
@@ -358,7 +362,7 @@ def _with_neighbours(numeral: Numeral, text: str, words: NumberWords) -> Numeral
         is_counted=is_counted and not is_dated,
         is_age=any(beside["years"]),
         is_hour=any(beside["hours"]),
-        is_followed=after.lstrip()[:1].isalpha(),
+        is_followed=is_followed,
         is_sure=numeral.is_sure and not (numeral.words and is_open),
     )
 
@@ -382,7 +386,7 @@ def _month(near: str, after: str, words: NumberWords) -> tuple[int, bool]:
 def _unit(after: str) -> str:
     if after[:1].isalpha():
         return after[:3]
-    return after[:1] if after.startswith(("%", "°")) else ""
+    return after[:1] if after.startswith(_SIGNS) else ""
 
 
 def _with_shared_units(numerals: list[Numeral], text: str) -> list[Numeral]:

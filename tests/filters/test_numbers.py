@@ -153,6 +153,8 @@ def test_parts_of_numbers_and_dates_are_no_numbers(code, text, answer, number):
         ("km", "ថ្ងៃទី ២៥/៤/២០១៧", "ថ្ងៃទី ២៥ ខែមេសា ឆ្នាំ ២០១៧"),
         ("my", "၂၅/၄/၂၀၁၇", "၂၀၁၇ ခုနှစ်"),
         ("th", "เปิดเวลา 14:30 น.", "เปิดบ่าย 2:30"),
+        ("en", "In March 25 ferries ran.", "There were 25 ferries."),
+        ("en", "Held on May 12, 2020.", "Held on the 12th of May 2020."),
         ("th", "เปิดสองทุ่มครึ่ง", "เปิดเวลา 20.30 น."),
     ],
 )
@@ -164,6 +166,7 @@ def test_dates_and_times_support_their_other_forms(code, text, answer):
     "text, answer, is_supported",
     [
         ("สร้างปี 2475", "สร้าง ค.ศ. 1932", True),
+        ("ครองราชย์ พ.ศ. 2475 - 2480", "ครองราชย์ปี 1932 ถึง 1937", True),
         ("รถเข็นละ 2000 บาท", "รถเข็นละ 2543 บาท", False),
         ("มีคน 2000 คน", "ในปี 2543", False),
         ("ราคา 2475", "ราคา 1932", False),
