@@ -97,36 +97,40 @@ class _Known:
     def __init__(self, numerals: list[Numeral], language: Language, roman: set[Decimal]) -> None:
         self._era = language.era_offset
         self._has_months = bool(language.numbers.get("months"))
-        wholes = [numeral for numeral in numerals if numeral.parts]
-        dates = [numeral for numeral in wholes if _is_date(numeral)]
+        wholes = [n for n in numerals if n.parts]
+        dates = [n for n in wholes if _is_date(n)]
         # A day before its month belongs to a date, as the parts of one in figures do.
         days = [n for n in numerals if _is_day(n)]
-        self._numerals = [n for n in numerals if not n.parts and not _is_day(n)]
+        free = [n for n in numerals if not n.parts and not _is_day(n)]
         # "One" is an article as well, and a small word alone says little without what it counts.
-        self._small = [n for n in self._numerals if _is_small_word(n)]
-        self._numerals = [n for n in self._numerals if not _is_small_word(n)]
-        self._values = _union(n.values for n in self._numerals) | roman
-        self._small_by_unit = {(v, n.unit) for n in self._small for v in n.values}
-        self._small_values = {v for v, unit in self._small_by_unit}
+        small = [n for n in free if _is_small_word(n)]
+        self._values = _union(n.values for n in free if not _is_small_word(n)) | roman
+        self._ascending = sorted(self._values)
+        self._small_values = _union(n.values for n in small)
+        self._small_by_unit = {(value, n.unit) for n in small for value in n.values}
         self._shares = {value * 100 for value in self._small_values if 0 < value < 1}
-        self._codes = _union(n.values for n in wholes)
+
         self._wholes = {_key(n) for n in wholes}
-        self._parts = {part for n in dates for part in n.parts} | {
-            int(value) for n in days for value in n.values
-        }
+        self._codes = _union(n.values for n in wholes)
+        self._parts = {Decimal(part) for n in dates for part in n.parts}
+        self._parts |= _union(n.values for n in days)
         self._months = {n.month for n in numerals if n.month}
         self._years = [n for n in numerals if n.year]
-        self._years_of_dates = {part for n in dates for part in n.parts if part >= 1000}
-        numbers = {int(v) for v in self._values | self._small_values if v < 10**4}
+        self._years_of_dates = {part for n in dates for part in n.parts if part in YEARS}
         years = self._years_of_dates | {n.year for n in self._years}
-        self._date_numbers = numbers | self._parts | self._months | {y % 100 for y in years}
+        short_years = {year % 100 for year in years}
+        self._date_numbers = self._values.union(
+            self._small_values, self._parts, self._months, short_years
+        )
         self._times = {n.time for n in numerals if n.time}
         self._hours = {v for v in _union(n.values for n in numerals if n.is_hour) if v <= 24}
-        self._befores = {n.before for n in numerals if n.before and _is_count(n)}
-        self._results = _results(self._numerals)
-        self._span_ends = self._ends_of_spans()
-        self._ascending = sorted(self._values)
-        self._units = {n.unit for n in numerals if n.unit and _is_count(n)}
+
+        counts = [n for n in numerals if not n.words or n.is_counted]
+        self._befores = {n.before for n in counts if n.before}
+        self._units = {n.unit for n in counts if n.unit}
+        terms = [n for n in free if not _is_small_word(n) or n.is_counted]
+        self._results = _results(terms)
+        self._span_ends = self._ends_of_spans([n for n in terms if n.is_age and not n.year])
 
     def supports(self, claim: Numeral) -> bool:
         if claim.separate and all(map(self.supports, claim.separate)):
@@ -204,7 +208,8 @@ class _Known:
             return False
         parts = self._parts
         if claim.year:
-            parts = parts | {e for year in self._years_of_dates for e in self._in_both_eras(year)}
+            years = {e for year in self._years_of_dates for e in self._in_both_eras(year)}
+            parts = parts.union(map(Decimal, years))
         is_beside = claim.is_dated or bool(claim.month) or not claim.is_followed
         return is_beside and not claim.values.isdisjoint(parts)
 
@@ -265,9 +270,8 @@ class _Known:
             if value == int(value)
         )
 
-    def _ends_of_spans(self) -> set[Decimal]:
+    def _ends_of_spans(self, ages: list[Numeral]) -> set[Decimal]:
         """Works out years from a year and a number of years beside it."""
-        ages = [n for n in self._numerals if n.is_age and not n.year]
         return {
             end
             for year in self._years[:_TERMS]
@@ -307,10 +311,6 @@ def _is_result(claim: Numeral, terms: tuple[Numeral, Numeral]) -> bool:
         for a in first.values
         for b in second.values
     )
-
-
-def _is_count(numeral: Numeral) -> bool:
-    return not numeral.words or numeral.is_counted
 
 
 def _is_small_word(numeral: Numeral) -> bool:

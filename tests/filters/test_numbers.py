@@ -204,6 +204,7 @@ def test_sums_and_differences_of_one_unit_are_supported(code, text, total, rest)
         ("th", "เกิดปี 2450 ตายปี 2517", "ตายเมื่ออายุ 67 ปี"),
         ("en", "Born in 1907, died in 1974.", "She lived 67 years."),
         ("en", "Born in 1907, she died aged 67.", "She died in 1974."),
+        ("th", "ชายสี่คน หญิงห้าคน", "รวม 9 คน"),
         ("th", "เต็ม 25 แม่ได้ 18", "ได้ 18 จาก 25 คะแนน ขาด 7 คะแนน"),
     ],
 )
