@@ -1,7 +1,7 @@
 """Drops rows whose answer is their context or quotes what is not there, and doubts invented ones.
 
 Numbers and names that are not in the context are doubts: only a reader can say whether the context
-has them in other words.
+has them in other words. Numbers are read in words and figures.
 """
 
 from __future__ import annotations

@@ -102,6 +102,8 @@ class Language:
         refusals: Phrases, in lower case, with which a model declines.
         name_markers: Words before a name, for scripts without capitals.
         doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
+        numbers: Words of numbers by value, and words that stand beside numbers by kind: see
+            `en.toml`.
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
             `registers`, `lengths`.
         prompts: Templates by name, with `$placeholders`.
@@ -130,6 +132,7 @@ class Language:
     refusals: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)

@@ -17,7 +17,10 @@ from seedfree.errors import did_you_mean
 from seedfree.languages.segment import SEGMENTERS
 from seedfree.text import script_of
 
-__all__ = ["faults", "misnamed"]
+__all__ = ["NUMBER_KEY", "faults", "misnamed"]
+
+# A number as a key of its words. An x says on which side it multiplies.
+NUMBER_KEY = re.compile(r"(x?)(0|[1-9]\d{0,20}|0\.\d{1,4})(x?)", re.ASCII)
 
 _ENGLISH = Path(__file__).parent / "en.toml"
 _PHRASES = ("end_sections", "refusals", "name_markers", "labels")
@@ -56,6 +59,7 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
         for i, pattern in enumerate(_list(data["answers"], kind)):
             if isinstance(pattern, str) and not _is_pattern(pattern):
                 yield f"answers.{kind}.{i}: not a regular expression"
+    yield from _numbers(_table(data, "numbers"))
     for i, style in enumerate(_list(data, "styles")):
         if isinstance(style, dict) and isinstance(style.get("prompt"), str):
             yield from _placeholders(f"styles.{i}.prompt", style["prompt"], {"topic"})
@@ -77,6 +81,18 @@ def misnamed(data: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(digits, str) and digits:
         if [unicodedata.decimal(digit, None) for digit in digits] != list(range(10)):
             yield f"digits: {digits!r} is not the digits 0 to 9"
+
+
+def _numbers(table: dict[str, Any]) -> Iterator[str]:
+    kinds = [kind for kind in _table(_english(), "numbers") if not NUMBER_KEY.fullmatch(kind)]
+    for kind, words in table.items():
+        if kind not in kinds and not NUMBER_KEY.fullmatch(kind):
+            yield _unknown(f"numbers.{kind}", kind, kinds)
+        if isinstance(words, list) and not all(map(_is_phrase, words)):
+            yield f"numbers.{kind}: an entry is blank"
+    months = _list(table, "months")
+    if months and len(months) != 12:
+        yield f"numbers.months: {len(months)} months and not 12"
 
 
 def _placeholders(place: str, text: str, wanted: set[str]) -> Iterator[str]:

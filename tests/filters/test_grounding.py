@@ -12,6 +12,7 @@ THAI = Language(
     code="th", name="Thai", native="ไทย", script="Thai", persona="", era_offset=543,
     digits="๐๑๒๓๔๕๖๗๘๙", labels=("ก", "ข", "ค", "ง"),
     name_markers=("นาย", "นาง", "จังหวัด", "อำเภอ", "ประเทศ", "วัด", "แม่น้ำ", "พระ"),
+    segmenter="newmm", numbers=Language.load("th").numbers,
 )  # fmt: skip
 ENGLISH = Language(code="en", name="English", native="English", script="Latin", persona="")
 TURKISH = Language(code="tr", name="Turkish", native="Türkçe", script="Latin", persona="")
