@@ -145,6 +145,8 @@ class Generator(Protocol):
       of prices is asked for the generator's `model`.
     - `terms`: a sentence for the data-set card about what the model's provider allows.
     - `requests_per_minute`, `tokens_per_minute`: caps in any 60 seconds.
+    - `shows_examples`: whether it shows the model a prompt's format examples, as a base model needs
+      them. A row that copies one is then doubted.
     """
 
     def generate(self, prompt: Prompt) -> Reply | Awaitable[Reply]:
