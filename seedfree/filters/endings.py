@@ -19,7 +19,7 @@ _HALF = re.compile(
     r"|(?<!ก)\u0e47\Z|[\u17d0\u17d2\u1039]\Z"
 )
 # A sign between two words; behind a few words it may be what they name ("blood type O +").
-_OPEN_END = re.compile(r"[,;:(\[{“«「、،၊]\Z|.{30}\s[-–—&/+=]\Z")
+_OPEN_END = re.compile(r"[,;:(\[{“«「、،၊៖]\Z|.{30}\s[-–—&/+=]\Z")
 _TAIL = 120
 
 # What holds brackets and quotation marks that open nothing: faces, intervals, and quotations in the

@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from seedfree.languages import Language
-from seedfree.text import fold
+from seedfree.text import fold, outside_code
 
 __all__ = ["refusal_in", "self_reference_in"]
 
@@ -19,8 +19,8 @@ _SALUTATION = re.compile(r"\A[^\n.!?]{1,60}[,၊]\s*\n")
 
 
 def self_reference_in(text: str, language: Language) -> str | None:
-    """Returns the line in which a model speaks of itself, but for what is quoted."""
-    folded = fold(text)
+    """Returns the line in which a model speaks of itself, but for what is quoted or code."""
+    folded = fold(outside_code(text))
     phrase = _pattern(language.self_references + _english().self_references).search(folded)
     if phrase is None or _in_quotes(folded, phrase.start()):
         return None

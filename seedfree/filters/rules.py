@@ -39,13 +39,14 @@ class RuleFilter:
     itself, has markup, refuses, speaks as a model or has a slip of the language.
 
     Attributes:
-        instruction_chars, output_chars: Fewest and most characters of each turn.
+        instruction_chars, output_chars: Fewest and most characters of each turn. A single sign may
+            be a whole answer ("B", "5") and counts as two.
         distinct: Least share (0 to 1) of different 12-character pieces among all of a text's. Prose
             has more than 0.9, a song with its refrain more than 0.5, a loop next to 0.
     """
 
     instruction_chars: tuple[int, int] = (6, 8_000)
-    output_chars: tuple[int, int] = (1, 16_000)
+    output_chars: tuple[int, int] = (2, 16_000)
     distinct: float = 0.35
     _language: Language | None = field(default=None, init=False, repr=False, compare=False)
     _copies: dict[str, Copies] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -96,11 +97,11 @@ class RuleFilter:
     ) -> Iterator[tuple[str, str]]:
         """Yields what neither a question nor an answer should have, each with the words."""
         prose, opening = outside_code(text), text.strip()[:_SHOWN]
-        if len(text.strip()) < fewest:
+        if max(len(text.strip()), 2) < fewest:
             yield "too short", opening
         if leaked := possible_leak(prose):
             yield "prompt leaked", leaked
-        if line := self_reference_in(prose, language):
+        if line := self_reference_in(text, language):
             yield "speaks as a model", line
         if markup := markup_in(prose):
             yield "markup", markup

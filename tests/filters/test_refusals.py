@@ -32,6 +32,7 @@ SPEAKS = {
         "ในฐานะที่เป็น AI ผมไม่มีความรู้สึก",
         "ดิฉันเป็นเพียงปัญญาประดิษฐ์ จึงไม่รู้รสอาหาร",
         "As an AI language model, I cannot eat ส้มตำ",
+        "เปิดไฟล์ `a.txt` ก่อน แต่ในฐานะ AI ผมอ่านไม่ได้",
     ],
     "tr": [
         "Çorba güzelmiş, ama bir yapay zekâ asistanı olarak ben onu hiç içmedim.",

@@ -171,6 +171,8 @@ def test_all_that_is_doubted_is_named_with_where_it_stands():
 @pytest.mark.parametrize("text", ["ก", "5", "๗", "B", "+", "€", "🐘"])
 def test_one_sign_may_be_an_answer(text):
     assert check(text) is None
+    longer = RuleFilter(output_chars=(3, 100))
+    assert check(text, rules=longer) == "rules: too short (output)"
 
 
 @pytest.mark.parametrize(
