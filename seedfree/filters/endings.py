@@ -21,6 +21,8 @@ _HALF = re.compile(
 # A sign between two words; behind a few words it may be what they name ("blood type O +").
 _OPEN_END = re.compile(r"[,;:(\[{“«「、،၊៖]\Z|.{30}\s[-–—&/+=]\Z")
 _TAIL = 120
+# So many characters of a foreign name are hardly met by chance.
+_NAME = 6
 
 # What holds brackets and quotation marks that open nothing: faces, intervals, and quotations in the
 # styles of all languages („x“, »x«).
@@ -44,10 +46,13 @@ _SENTENCE, _LONG_SENTENCE = 40, 100
 _STOPPED_SCRIPTS = frozenset({"Latin", "Cyrillic", "Greek", "Myanmar", "Khmer", "Lao"})
 
 
-def cut_off(text: str, language: Language) -> str | None:
+def cut_off(text: str, language: Language, given: str = "") -> str | None:
     """Names how a text ends in the middle.
 
     Most cuts between two words are not found here. The LLM's own stop reason names those.
+
+    Args:
+        given: What the text was written from. A name that stands whole there is not half a word.
     """
     text = unicodedata.normalize("NFC", text.rstrip())
     if len(text) < 2:
@@ -68,9 +73,15 @@ def cut_off(text: str, language: Language) -> str | None:
         return "conjunction"
     if language.script in _STOPPED_SCRIPTS and _lacks_full_stop(plain):
         return "no full stop"
-    if ends_inside_word(plain, language.segmenter):
+    if ends_inside_word(plain, language.segmenter) and not _ends_word(plain[-_NAME:], given):
         return "half a word"
     return None
+
+
+def _ends_word(ending: str, given: str) -> bool:
+    """Tells whether a word or name ends somewhere as the text does."""
+    _, *behind = given.split(ending)
+    return any(unicodedata.category(rest[:1] or " ")[0] not in "LM" for rest in behind)
 
 
 def _has_open_ending(text: str, language: Language) -> bool:

@@ -14,8 +14,6 @@ __all__ = ["refusal_in", "self_reference_in"]
 _OPENING = 40
 # Most of what a reader is shown of a line.
 _SHOWN = 300
-# A line that greets somebody by name opens a letter, which may decline in its writer's name.
-_SALUTATION = re.compile(r"\A[^\n.!?]{1,60}[,၊]\s*\n")
 
 
 def self_reference_in(text: str, language: Language) -> str | None:
@@ -30,16 +28,17 @@ def self_reference_in(text: str, language: Language) -> str | None:
 def refusal_in(text: str, language: Language) -> str | None:
     """Returns the line of a refusal at the start, or of one that is a third of the text.
 
-    One that is quoted or stands further inside does not count: a good answer may speak of refusals.
-    Nor does one in a letter.
+    One that is quoted or stands further inside does not count: a good answer may speak of refusals,
+    or be a letter that declines.
     """
-    if _SALUTATION.match(text.lstrip()):
-        return None
     folded = fold(text)
     phrase = _pattern(language.refusals + _english().refusals).search(folded)
     if phrase is None or _in_quotes(folded, phrase.start()):
         return None
-    if phrase.start() <= _OPENING or 3 * len(phrase[0]) >= len(folded):
+    # A letter greets on its first line and declines on another.
+    on_first_line = phrase.end() <= len(fold(text.strip().split("\n", 1)[0]))
+    opens = on_first_line and phrase.start() <= _OPENING
+    if opens or 3 * len(phrase[0]) >= len(folded):
         return _line_with(phrase[0], text)
     return None
 

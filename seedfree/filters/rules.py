@@ -1,8 +1,8 @@
 """Drops rows that can be seen to be broken, and doubts those that look so, by their form alone.
 
-Everything works on characters, so that languages written without spaces need no segmenter. The
-limits are set so that of paragraphs of Thai Wikipedia, taken as answers, less than one in a
-hundred is dropped or doubted.
+Everything but the last word of a Thai answer works on characters, so that languages written without
+spaces need no segmenter. The limits are set so that of paragraphs of Thai Wikipedia, taken as
+answers, hardly one in a hundred is dropped or doubted.
 
 `RuleFilter` is at the top. Below it stand its checks in the order in which a text meets them, each
 with the expressions and limits that belong to it.
@@ -89,7 +89,7 @@ class RuleFilter:
         ]
         # A user may say what a model may not: refuse, slip, or end in the middle.
         for text in item.answers:
-            doubts += _doubts_of_answer(text, language)
+            doubts += _doubts_of_answer(text, language, item)
         return doubts or None
 
     def _doubts(
@@ -134,10 +134,12 @@ def _fact(text: str, most: int, language: Language, copies: Copies) -> str | Non
 _SYMBOLS = frozenset({"Sm", "Sc", "So"})
 
 
-def _doubts_of_answer(text: str, language: Language) -> Iterator[Suspicion]:
+def _doubts_of_answer(text: str, language: Language, item: Instruction) -> Iterator[Suspicion]:
     if line := refusal_in(text, language):
         yield Suspicion("rules: refusal", "output", (line,))
-    if ending := cut_off(text, language):
+    context = item.context.text if item.context else ""
+    given = "\n".join([*item.questions, item.input, context])
+    if ending := cut_off(text, language, given):
         yield Suspicion("rules: cut off", f"{ending}, output", (text.rstrip()[-_END:],))
     if slips := _slips(language.slips, text):
         yield Suspicion("rules: wrong particle", "output", slips)

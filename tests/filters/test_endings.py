@@ -98,6 +98,8 @@ def test_a_thai_word_is_found_cut_by_the_segmenters_dictionary(
     thai = Language.load("th")
     assert cut_off(text, thai) == "half a word"
     assert cut_off(f"{text} ก", thai) is None
+    assert cut_off(text, thai, given=f"ชื่อ{text} ไทย") is None
+    assert cut_off(text, thai, given=f"{text}น{text}ด") == "half a word"
 
     dictionary = import_module("seedfree.languages.segment")._thai_words
     dictionary.cache_clear()
