@@ -18,12 +18,14 @@ _HEADING = re.compile(
 )
 # Tokens of chat templates. A reader is asked about the first ones also where they stand as words.
 _TURN_TOKEN = r"<\|[\w ]{1,40}\|?>|<｜[^<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
-_TAG_TOKEN = r"</?s>|</?think>|<(?:bos|eos|pad|unk|mask|unused\d+)>"
+# Within a text <s> may be a tag, or a type's argument.
+_TAG_TOKEN = r"\A\s*<s>|</s>\s*\Z|</?think>|<(?:bos|eos|pad|unk|mask|unused\d+)>"
 _TOKEN = re.compile(rf"({_TURN_TOKEN})|{_TAG_TOKEN}", re.IGNORECASE)
 # Placeholders that a prompt should have filled in, but not arguments and signs of formulas
 # (`\frac{input}{output}`, `$x$`).
 _PLACEHOLDER = re.compile(
-    rf"\$(?:{VALUES})\b(?!\$)|(?<![A-Za-z0-9_}}^])\$?\{{\s*(?:{VALUES})\s*\}}(?!\{{)", re.IGNORECASE
+    rf"\$(?:{VALUES})\b(?!\$)|(?<![A-Za-z0-9_}}\]^])\$?\{{\s*(?:{VALUES})\s*\}}(?!\{{)",
+    re.IGNORECASE,
 )
 # Every leak has one of these. Most texts have none, and are done with one quick look.
 _LEAK_SIGN = re.compile(r"[:$<{[]")

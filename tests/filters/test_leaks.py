@@ -24,7 +24,8 @@ def check(text: str, language: str = "th") -> object:
         'ตัวอย่าง {"a": {"b": 1}} เป็นออบเจ็กต์ซ้อนกัน',
         '{"ชื่อ": "ส้ม", "ราคา": {"บาท": 20}}',
         "ถ้า i<s และ s>0 ให้หาค่า i ถ้า a <b และ c> d ให้หยุด",
-        "ชนิด List<a> และ Option<i> เป็นชนิดที่รับชนิด",
+        "ชนิด List<a> และ Option<i> เป็นชนิดที่รับชนิด เช่นเดียวกับ Set<s> ครับ",
+        r"เปิดไฟล์ด้วย \usepackage[thai]{language} แล้ว \begin{document}",
         "แท็ก <b> ใช้ทำตัวหนา ส่วนแท็ก <p> ใช้ขึ้นย่อหน้าใหม่",
         "แท็ก <br> ใช้ขึ้นบรรทัดใหม่ และแท็ก “</b>” ปิดตัวหนา",
         "อนุพันธ์อันดับสาม f'''(x) = 6 และ g'''(x) = 0",
@@ -78,6 +79,8 @@ def test_markup_of_a_page_is_doubted(text: str, markup: str) -> None:
         ("Pad thai is a dish. <|im_end|>", "en"),
         ("<think>\nPad thai", "en"),
         ("Pad thai is a dish.<eos>", "en"),
+        ("<s>Pad thai is a dish.", "en"),
+        ("Pad thai is a dish.</s>", "en"),
     ],
 )
 def test_a_leak_that_nobody_could_have_meant_is_a_fact(text: str, language: str) -> None:
