@@ -161,6 +161,8 @@ class Generator(Protocol):
     - `base`: `True` for a model that continues texts. It is shown format examples, and is not asked
       about doubtful rows.
     - `requests_per_minute`, `tokens_per_minute`: caps in any 60 seconds.
+    - `shows_examples`: whether it shows the model a prompt's format examples, as a base model needs
+      them. A row that copies one is then doubted.
     """
 
     def generate(self, prompt: Prompt) -> Reply | Awaitable[Reply]:

@@ -174,6 +174,14 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A format example for base models: what is given, and the JSON text that answers it."""
+
+    given: Text
+    reply: Text
+
+
+@dataclass(frozen=True)
 class Instruction:
     """One row of the data set, in the Alpaca form that the paper trained on (section 3.3).
 
@@ -186,6 +194,7 @@ class Instruction:
         evidence: The words of the context on which the answer rests, where the task asks for them.
         checks: What was doubted about it, and what became of the doubts.
         context: The whole context. It is not published.
+        examples: The format examples that the model was shown. They are not published.
     """
 
     task: Text
@@ -202,6 +211,7 @@ class Instruction:
     evidence: Text = ""
     checks: tuple[Check, ...] = ()
     context: Context | None = field(default=None, repr=False, compare=False)
+    examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -223,14 +233,6 @@ class Instruction:
         """Lists what the assistant says: the output, then the other turns."""
         turns = [m.content for m in self.messages if m.role == "assistant"]
         return list(dict.fromkeys([self.output, *turns]))
-
-
-@dataclass(frozen=True)
-class Example:
-    """A format example for base models: what is given, and the JSON text that answers it."""
-
-    given: Text
-    reply: Text
 
 
 def _json_schema(value: Any) -> Any:

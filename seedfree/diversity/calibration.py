@@ -513,7 +513,6 @@ def phrases(language: Language) -> list[str]:
         *(example.given for task in examples.values() for example in task[:2]),
         *(style.prompt for style in language.styles),
         *language.prompts.values(),
-        *language.refusals,
         *(word for words in language.facets.values() for word in words[:8]),
     ]
     plain = (" ".join(re.sub(r"\$\{?\w+\}?", " ", text).split())[:300] for text in texts)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from seedfree.languages import Language
+from seedfree.records import Example
 from seedfree.text import pieces, squeeze
 
-__all__ = ["VALUES", "Copies", "bare", "parsed"]
+__all__ = ["VALUES", "Copies", "bare", "copies_example", "parsed"]
 
 # Names that stand for a value in prompts.
 VALUES = (
@@ -30,56 +31,53 @@ _PART = 12
 
 
 class Copies:
-    """Texts that a model may repeat instead of writing: a language's format examples and prompts.
+    """Texts that a model may repeat instead of writing: a language's prompts.
 
-    A text is a copy if it is a spoken field of an example (12 characters or more), holds one (24 or
-    more), or has 40 characters in a row with an example or a prompt. White space does not count.
+    A text is a copy if it has 40 characters in a row with a prompt. White space does not count.
     """
 
     def __init__(self, language: Language) -> None:
-        self._spoken: set[str] = set()
-        self._example_windows: set[str] = set()
-        self._prompt_windows: set[str] = set()
+        self._windows: set[str] = set()
         self._parts: set[str] = set()
-        for examples in language.format_examples.values():
-            for example in examples:
-                self._add(example.given, self._example_windows)
-                for key, text in _strings(parsed(example.reply)):
-                    self._add(text, self._example_windows)
-                    if key in _SPOKEN and len(bare(text)) >= _WHOLE:
-                        self._spoken.add(bare(text))
-        self._add_prompt(language.persona)
+        self._add(language.persona)
         for name, prompt in language.prompts.items():
             # The wording of a multiple-choice question and of its answer is meant to be published.
             if "choice_" not in name:
-                self._add_prompt(prompt)
+                self._add(prompt)
 
-    def _add_prompt(self, prompt: str) -> None:
+    def _add(self, prompt: str) -> None:
         # What is filled in differs from prompt to prompt, so only the text between is known.
         for line in _PLACEHOLDER.split(prompt):
-            self._add(line, self._prompt_windows)
+            squeezed = squeeze(line)
+            self._windows.update(pieces(squeezed, _WINDOW))
+            self._parts.update(pieces(squeezed, _PART))
 
-    def _add(self, text: str, windows: set[str]) -> None:
-        squeezed = squeeze(text)
-        windows.update(pieces(squeezed, _WINDOW))
-        self._parts.update(pieces(squeezed, _PART))
-
-    def find(self, text: str) -> str | None:
-        """Names what a text copies: `"copied example"`, `"prompt leaked"` or nothing."""
-        if bare(text) in self._spoken:
-            return "copied example"
+    def has(self, text: str) -> bool:
+        """Tells whether a text copies a prompt."""
         squeezed = squeeze(text)
         looks = range(0, len(squeezed), _PART + 1)
         if self._parts.isdisjoint(squeezed[i : i + _PART] for i in looks):
-            return None
-        if any(len(spoken) >= _INSIDE and spoken in squeezed for spoken in self._spoken):
-            return "copied example"
-        windows = set(pieces(squeezed, _WINDOW))
-        if not windows.isdisjoint(self._example_windows):
-            return "copied example"
-        if not windows.isdisjoint(self._prompt_windows):
-            return "prompt leaked"
-        return None
+            return False
+        return not self._windows.isdisjoint(pieces(squeezed, _WINDOW))
+
+
+def copies_example(text: str, examples: Iterable[Example]) -> bool:
+    """Tells whether a text repeats an example.
+
+    It does if it is a spoken field of an example (12 characters or more), holds one
+    (24 or more), or has 40 characters in a row with one. White space does not count.
+    """
+    squeezed, own = squeeze(text), bare(text)
+    for example in examples:
+        for key, field in (("", example.given), *_strings(parsed(example.reply))):
+            spoken = bare(field) if key in _SPOKEN else ""
+            if len(spoken) >= _WHOLE and spoken == own:
+                return True
+            if len(spoken) >= _INSIDE and spoken in squeezed:
+                return True
+            if not set(pieces(squeeze(field), _WINDOW)).isdisjoint(pieces(squeezed, _WINDOW)):
+                return True
+    return False
 
 
 def _strings(value: object, key: str = "text") -> Iterator[tuple[str, str]]:

@@ -76,16 +76,16 @@ class GroundingFilter:
             return "grounding: copies the context"
         suspicions = []
         if item.task == "summarization" and (excerpt := _excerpt(answer, source)):
-            suspicions.append(_doubt("half of a summary is copied", [excerpt]))
+            suspicions.append(_doubt("half of a summary is copied", [excerpt], answer))
         # Wrong choices are false on purpose, and an explanation may name them.
         allowed = "\n".join(filter(None, [context.text, context.title, *_wrong_choices(item)]))
         if answer in squeeze(allowed):
             return suspicions or None
         language = language_of(item, self._language)
         if numbers := list(unknown_numbers(item.output, allowed, language)):
-            suspicions.append(_doubt("number not in the context", numbers))
+            suspicions.append(_doubt("number not in the context", numbers, answer))
         if names := list(unknown_names(item.output, allowed, language)):
-            suspicions.append(_doubt("name not in the context", names))
+            suspicions.append(_doubt("name not in the context", names, answer))
         return suspicions or None
 
     def _holds_most(self, answer: str, source: str) -> bool:
@@ -95,10 +95,11 @@ class GroundingFilter:
         return len(wanted.intersection(pieces(answer, _PIECE))) >= self.most_copied * len(wanted)
 
 
-def _doubt(phrase: str, words: Sequence[str]) -> Suspicion:
-    shown = list(dict.fromkeys(words))
-    detail = ", ".join(shown)
-    return Suspicion(f"grounding: {phrase}", detail, tuple(shown), settled_by="context")
+def _doubt(phrase: str, words: Sequence[str], answer: str) -> Suspicion:
+    different = list(dict.fromkeys(words))
+    # Of a number such as ½ the value is known, which may stand nowhere.
+    shown = tuple(word for word in different if squeeze(word) in answer)
+    return Suspicion(f"grounding: {phrase}", ", ".join(different), shown, settled_by="context")
 
 
 def _excerpt(answer: str, source: str) -> str:

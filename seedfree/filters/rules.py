@@ -1,8 +1,8 @@
-"""Drops rows that can be seen to be broken without knowing what they say.
+"""Drops rows that can be seen to be broken, and doubts those that look so, by their form alone.
 
-Everything works on characters, so that languages written without spaces need no segmenter. The
-limits are set so that of paragraphs of Thai Wikipedia, taken as answers, less than one in two
-hundred is dropped.
+Everything but the last word of a Thai answer works on characters, so that languages written without
+spaces need no segmenter. The limits are set so that of paragraphs of Thai Wikipedia, taken as
+answers, hardly one in a hundred is dropped or doubted.
 
 `RuleFilter` is at the top. Below it stand its checks in the order in which a text meets them, each
 with the expressions and limits that belong to it.
@@ -13,17 +13,19 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
 
 from seedfree.errors import ConfigError, check_types
-from seedfree.filters.copies import VALUES, Copies, bare, parsed
+from seedfree.filters.copies import Copies, bare, copies_example
 from seedfree.filters.endings import cut_off
-from seedfree.filters.refusals import refuses, speaks_as_model
+from seedfree.filters.leaks import is_leak, markup_in, possible_leak
+from seedfree.filters.refusals import refusal_in, self_reference_in
 from seedfree.languages import Language, language_of
 from seedfree.protocols import Session
-from seedfree.records import Instruction
+from seedfree.records import Example, Instruction, Suspicion
 from seedfree.text import fold, outside_code, pieces
 
 __all__ = ["RuleFilter"]
@@ -31,10 +33,14 @@ __all__ = ["RuleFilter"]
 
 @dataclass
 class RuleFilter:
-    """Drops rows with a turn that is broken, leaked, copied or cut off, or that refuses.
+    """Drops rows with a turn that is empty, broken or leaked, or that is its own question.
+
+    What only a reader can decide is a `Suspicion`: a turn that is short, cut off or copied, repeats
+    itself, has markup, refuses, speaks as a model or has a slip of the language.
 
     Attributes:
-        instruction_chars, output_chars: Fewest and most characters of each turn.
+        instruction_chars, output_chars: Fewest and most characters of each turn. A single sign may
+            be a whole answer ("B", "5") and counts as two.
         distinct: Least share (0 to 1) of different 12-character pieces among all of a text's. Prose
             has more than 0.9, a song with its refrain more than 0.5, a loop next to 0.
     """
@@ -63,52 +69,84 @@ class RuleFilter:
         # Here and not at the first row, where every thread would build its own.
         self._copies = {session.language.code: Copies(session.language)}
 
-    def check(self, item: Instruction) -> str | None:
-        """Returns the first reason to drop a row."""
+    def check(self, item: Instruction) -> str | list[Suspicion] | None:
+        """Returns the first fact for which a row is dropped, or else all that is doubted of it."""
         language = language_of(item, self._language)
         if language.code not in self._copies:
             self._copies[language.code] = Copies(language)
-        for text in item.questions:
-            if reason := self._flaw(text, self.instruction_chars, language):
-                return f"rules: {reason} (instruction)"
+        copies = self._copies[language.code]
+        questions = [("instruction", text, self.instruction_chars) for text in item.questions]
+        answers = [("output", text, self.output_chars) for text in item.answers]
+        for where, text, (_, most) in (*questions, *answers):
+            if fact := _fact(text, most, language, copies):
+                return f"rules: {fact} ({where})"
+        if any(bare(text) == bare(item.instruction) for text in item.answers):
+            return "rules: answer repeats the question"
+        doubts = [
+            Suspicion(f"rules: {phrase}", where, (words,))
+            for where, text, (fewest, _) in (*questions, *answers)
+            for phrase, words in self._doubts(text, fewest, language, item.examples)
+        ]
+        # A user may say what a model may not: refuse, slip, or end in the middle.
         for text in item.answers:
-            if reason := self._flaw(text, self.output_chars, language):
-                return f"rules: {reason} (output)"
-        # A user may say what a model may not: refuse, or end in the middle.
-        for text in item.answers:
-            if refuses(text, language):
-                return "rules: refusal"
-            if bare(text) == bare(item.instruction):
-                return "rules: answer repeats the question"
-            if ending := cut_off(text, language):
-                return f"rules: cut off ({ending})"
-        return None
+            doubts += _doubts_of_answer(text, language, item)
+        return doubts or None
 
-    def _flaw(self, text: str, limits: tuple[int, int], language: Language) -> str | None:
-        """Names what neither a question nor an answer may have."""
-        if reason := _size(text, limits):
-            return reason
-        if _has_broken_characters(text):
-            return "broken characters"
-        if reason := _leak(text):
-            return reason
-        if _has_markup(text):
-            return "markup"
-        if reason := self._copies[language.code].find(text):
-            return reason
-        return "repetition" if _repeats(text, self.distinct) else None
+    def _doubts(
+        self, text: str, fewest: int, language: Language, examples: Iterable[Example]
+    ) -> Iterator[tuple[str, str]]:
+        """Yields what neither a question nor an answer should have, each with the words."""
+        prose, opening = outside_code(text), text.strip()[:_SHOWN]
+        if max(len(text.strip()), 2) < fewest:
+            yield "too short", opening
+        if leaked := possible_leak(prose):
+            yield "prompt leaked", leaked
+        if line := self_reference_in(text, language):
+            yield "speaks as a model", line
+        if markup := markup_in(prose):
+            yield "markup", markup
+        if copies_example(text, examples):
+            yield "copied example", opening
+        if _repeats(text, self.distinct):
+            yield "repetition", opening
 
 
-def _size(text: str, limits: tuple[int, int]) -> str | None:
-    fewest, most = limits
-    if not any(char.isalnum() for char in text):
+# Most of what a reader is shown of a text, and of its end.
+_SHOWN, _END = 300, 60
+_FENCE = re.compile(r"^\s*```", re.MULTILINE)
+
+
+def _fact(text: str, most: int, language: Language, copies: Copies) -> str | None:
+    """Names what drops a row whatever it says."""
+    if not any(char.isalnum() or unicodedata.category(char) in _SYMBOLS for char in text):
         return "empty"
-    length = len(text.strip())
-    if length < fewest:
-        return "too short"
-    if length > most:
+    if len(text.strip()) > most:
         return "too long"
-    return None
+    if _has_broken_characters(text):
+        return "broken characters"
+    if is_leak(text, language) or copies.has(text):
+        return "prompt leaked"
+    # Markdown may stand, with code in its marks, but not half a code block.
+    return "markup" if len(_FENCE.findall(text)) % 2 == 1 else None
+
+
+# Signs that answer a question: `+`, `€`, an emoji.
+_SYMBOLS = frozenset({"Sm", "Sc", "So"})
+
+
+def _doubts_of_answer(text: str, language: Language, item: Instruction) -> Iterator[Suspicion]:
+    if line := refusal_in(text, language):
+        yield Suspicion("rules: refusal", "output", (line,))
+    context = item.context.text if item.context else ""
+    given = "\n".join([*item.questions, item.input, context])
+    if ending := cut_off(text, language, given):
+        yield Suspicion("rules: cut off", f"{ending}, output", (text.rstrip()[-_END:],))
+    if slips := _slips(language.slips, text):
+        yield Suspicion("rules: wrong particle", "output", slips)
+
+
+def _slips(patterns: tuple[str, ...], text: str) -> tuple[str, ...]:
+    return tuple(slip[0].strip() for pattern in patterns for slip in re.finditer(pattern, text))
 
 
 def _has_broken_characters(text: str) -> bool:
@@ -140,61 +178,13 @@ def _ranges(category: list[str], wanted: set[str]) -> str:
     return "".join(ranges)
 
 
-_LEAKED = re.compile(
-    # The reply's JSON, whole or as headings.
-    r'["“”](?:instruction|output|evidence|rationale|explanation|wrong|pairs|turns)["“”]\s*:'
-    r"|^\W{0,4}(?:instruction|evidence|rationale|response)\W{0,3}:"
-    # Placeholders that a prompt should have filled in, and the frame around a context.
-    rf"|\$(?:{VALUES})\b|\$?\{{\s*(?:{VALUES})\s*\}}"
-    r"|</?document\b"
-    # Tokens of chat templates.
-    r"|<\|[\w ]{1,40}\|?>|<｜[^<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|</s>|</?think>"
-    r"|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk|mask|unused\d+)>",
-    re.IGNORECASE | re.MULTILINE,
-)
-# Every leak has one of these. Most texts have none, and are done with one quick look.
-_LEAK_SIGN = re.compile(r"[:$<{[]")
-
-
-def _leak(text: str) -> str | None:
-    """Names what a text should not show: schema, placeholders, chat tokens, the model itself."""
-    if text.lstrip().startswith("{") and isinstance(parsed(text), dict):
-        return "prompt leaked"
-    prose = outside_code(text)
-    if _LEAK_SIGN.search(prose) and _LEAKED.search(prose):
-        return "prompt leaked"
-    return "speaks as a model" if speaks_as_model(prose) else None
-
-
-_TAGS = (
-    "a|abbr|b|big|blockquote|body|br|center|cite|code|dd|del|div|dl|dt|em|font|footer|gallery"
-    "|h[1-6]|head|header|hr|html|i|iframe|img|ins|li|link|math|meta|nav|noinclude|nowiki|ol|p|pre"
-    "|ref|references|s|script|section|small|span|strong|style|sub|sup|table|tbody|td|th|thead|tr|tt"
-    "|u|ul"
-)
-_MARKUP = re.compile(
-    rf"</?(?:{_TAGS})(?:\s[^<>]{{0,300}})?/?>|&(?:nbsp|amp|lt|gt|quot|ndash|mdash|\#\d{{2,6}});"
-    r"|\[\[|\]\]|\{\{|\}\}|^\{\||^\|\}|'''|\{\\displaystyle|^={2,6}[^=\n]+={2,6}\s*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-# As with leaks, one quick look tells most texts to be without.
-_MARKUP_SIGN = re.compile(r"[<&[\]{}|'=]")
-_FENCE = re.compile(r"^\s*```", re.MULTILINE)
-
-
-def _has_markup(text: str) -> bool:
-    """Finds HTML, wiki markup or half a code fence. Markdown may stand, with code in its marks."""
-    if len(_FENCE.findall(text)) % 2 == 1:
-        return True
-    return bool(_MARKUP_SIGN.search(text) and _MARKUP.search(outside_code(text)))
-
-
 _GRAM = 12
 _ONE_CHAR = re.compile(r"([^\W\d_]|[!?])\1{14,}")
 _LOOP = re.compile(r"(.{2,80}?)\1{5,}", re.DOTALL)
 # A loop of 40 characters or more has at least 24 pieces of 12 characters that came before.
 _LOOP_CHARS, _LOOP_PIECES = 40, 24
-_DOTS = re.compile(r"([^\w\s])\1{3,}")
+# The last three are signs that say a word again (Thai, Lao, Khmer), of which laughter has many.
+_DOTS = re.compile(r"([^\w\s]|[\u0e46\u0ec6\u17d7])\1{3,}")
 
 
 def _repeats(text: str, distinct: float) -> bool:

@@ -214,6 +214,11 @@ class LlamaCppGenerator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def shows_examples(self) -> bool:
+        """Tells whether the model is shown a prompt's format examples: a base model is."""
+        return not self.chat
+
     def request(self, prompt: Prompt) -> httpx.Request:
         """Builds a POST to /v1/chat/completions, or to /completion for base models.
 

@@ -99,7 +99,12 @@ class Language:
         close: Codes of languages that language identification cannot tell from this one.
         labels: How choices are labelled.
         end_sections: Headings at which an encyclopedia article's text ends ("see also").
-        refusals: Phrases, in lower case, with which a model declines.
+        refusals: How a model declines: regular expressions, in lower case.
+        self_references: How a model speaks of itself: regular expressions, in lower case.
+        open_endings: Ends after which something must follow: regular expressions.
+        slips: Mistakes of writing that no careful answer has: regular expressions.
+        joint_choices: Choices that speak of the other choices ("all of the above"), in lower case.
+        label_names: What a choice is called by its label ("option $label"), in lower case.
         name_markers: Words before a name, for scripts without capitals.
         doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
         numbers: Words of numbers by value, and words that stand beside numbers by kind: see
@@ -130,6 +135,11 @@ class Language:
     labels: tuple[str, ...] = ("A", "B", "C", "D", "E", "F")
     end_sections: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
+    self_references: tuple[str, ...] = ()
+    open_endings: tuple[str, ...] = ()
+    slips: tuple[str, ...] = ()
+    joint_choices: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict, repr=False)
     numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)

@@ -23,7 +23,10 @@ __all__ = ["NUMBER_KEY", "faults", "misnamed"]
 NUMBER_KEY = re.compile(r"(x?)(0|[1-9]\d{0,20}|0\.\d{1,4})(x?)", re.ASCII)
 
 _ENGLISH = Path(__file__).parent / "en.toml"
-_PHRASES = ("end_sections", "refusals", "name_markers", "labels")
+_PATTERNS = ("refusals", "self_references", "open_endings", "slips")
+_PHRASES = ("end_sections", *_PATTERNS, "joint_choices", "label_names", "name_markers", "labels")
+# What is compared with a text in one case.
+_SMALL = ("refusals", "self_references", "joint_choices", "label_names")
 
 
 def faults(data: Mapping[str, Any]) -> Iterator[str]:
@@ -36,9 +39,15 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
         for key, phrases in lists.items():
             if isinstance(phrases, list) and not all(map(_is_phrase, phrases)):
                 yield f"{name}{key}: an entry is blank"
-    refusals = [each for each in _list(data, "refusals") if isinstance(each, str)]
-    if any(each != each.lower() for each in refusals):
-        yield "refusals: not in lower case"
+    for key in _SMALL:
+        phrases = [each for each in _list(data, key) if isinstance(each, str)]
+        if any(phrase != phrase.lower() for phrase in phrases):
+            yield f"{key}: not in lower case"
+    for i, name in enumerate(_list(data, "label_names")):
+        if isinstance(name, str):
+            yield from _placeholders(f"label_names.{i}", name, {"label"})
+    for key in _PATTERNS:
+        yield from _patterns(key, _list(data, key))
     prompts = _table(_english(), "prompts")
     for name, text in _table(data, "prompts").items():
         if name not in prompts:
@@ -56,9 +65,7 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
     for kind in _table(data, "answers"):
         if kind not in kinds:
             yield _unknown(f"answers.{kind}", kind, kinds)
-        for i, pattern in enumerate(_list(data["answers"], kind)):
-            if isinstance(pattern, str) and not _is_pattern(pattern):
-                yield f"answers.{kind}.{i}: not a regular expression"
+        yield from _patterns(f"answers.{kind}", _list(data["answers"], kind))
     yield from _numbers(_table(data, "numbers"))
     for i, style in enumerate(_list(data, "styles")):
         if isinstance(style, dict) and isinstance(style.get("prompt"), str):
@@ -68,6 +75,12 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
             reply = example.get("reply") if isinstance(example, dict) else None
             if isinstance(reply, str) and not _is_json(reply):
                 yield f"format_examples.{task}.{i}.reply: not JSON"
+
+
+def _patterns(place: str, patterns: list[Any]) -> Iterator[str]:
+    for i, pattern in enumerate(patterns):
+        if isinstance(pattern, str) and not _is_pattern(pattern):
+            yield f"{place}.{i}: not a regular expression"
 
 
 def misnamed(data: Mapping[str, Any]) -> Iterator[str]:

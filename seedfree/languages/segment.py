@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import cache
 from unicodedata import category
 
 from seedfree.errors import ConfigError, missing_extra
 
-__all__ = ["SEGMENTERS", "segment"]
+__all__ = ["SEGMENTERS", "ends_inside_word", "segment"]
 
 # `\w` leaves out combining accents, which decomposed Vietnamese and lower-cased Turkish have.
 # Numbers come first, or their points and commas would be punctuation.
@@ -40,6 +42,52 @@ def segment(text: str, segmenter: str) -> list[str]:
             f"Unknown segmenter {segmenter!r}", hint=f"Known: {', '.join(SEGMENTERS)}."
         ) from None
     return [word for piece in text.replace("\u200b", " ").split() for word in cut(piece) if word]
+
+
+def ends_inside_word(text: str, segmenter: str) -> bool:
+    """Tells whether a text's last word is only the beginning of a word of the dictionary.
+
+    `False` where the segmenter has no dictionary that can be read, or its package is missing.
+    """
+    if segmenter != "newmm":
+        return False
+    words = _thai_words()
+    # A letter alone is a label.
+    if not words or not all(map(_is_thai, text[-2:])):
+        return False
+    *_, before, last = ["", "", *segment(text[-_TAIL:], segmenter)]
+    if _is_known(last, words) or not _is_known(before, words):
+        return False
+    # Short syllables side by side are a foreign name's.
+    if 0 < len(before) < _SHORT_WORD and len(last) < _LONG_REST:
+        return False
+    following = bisect_right(words, last)
+    return following < len(words) and words[following].startswith(last)
+
+
+# Measured on 660 cuts inside a word of good answers, of which 55 % are found, and on 3,273 whole
+# paragraphs of Thai Wikipedia, of which 0.6 % are taken for cut.
+_SHORT_WORD, _LONG_REST = 3, 4
+# More than the longest run of syllables that the segmenter looks at to find a word.
+_TAIL = 60
+
+
+@cache
+def _thai_words() -> Sequence[str]:
+    try:
+        from pythainlp.corpus import thai_words
+    except ImportError:
+        return ()
+    return sorted(thai_words())
+
+
+def _is_known(word: str, words: Sequence[str]) -> bool:
+    at = bisect_right(words, word)
+    return at > 0 and words[at - 1] == word or not all(map(_is_thai, word))
+
+
+def _is_thai(char: str) -> bool:
+    return "\u0e01" <= char <= "\u0e4e"
 
 
 def _space(text: str) -> list[str]:

@@ -130,7 +130,10 @@ async def rows_of(
     if broken:  # the model answered, and the task's own code fails: the plan closes the task
         piece().got = True
     if reply.error is None:
-        return [_row(job, i, item, generator, session) for i, item in enumerate(reply.value)]
+        items: list[Instruction] = reply.value
+        if getattr(generator, "shows_examples", False):
+            items = [altered(item, examples=prompt.examples) for item in items]
+        return [_row(job, i, item, generator, session) for i, item in enumerate(items)]
     row = _row(job, 0, Instruction(task.name, "", ""), generator, session)
     # The provider's own words may name a request: only what is the same in every run is published.
     kind, _, detail = reply.error.partition(":")

@@ -13,6 +13,7 @@ from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session, TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
+from seedfree.tasks.choices import names_label, speaks_of_others, without_labels
 from seedfree.tasks.shared import VISITS, check_range, check_temperature
 from seedfree.text import squeeze
 
@@ -20,7 +21,7 @@ __all__ = ["MultipleChoice"]
 
 # As many as there are labels (A to F) in a language's file.
 _MOST_CHOICES = 6
-_GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_GROUPING = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")
 _Choice = Annotated[str, Field(min_length=1, max_length=150)]
 
 
@@ -97,17 +98,22 @@ class MultipleChoice(TaskTemplate):
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
         # A provider that does not enforce the number may send more wrong answers.
-        choices = [fields.correct, *fields.wrong[: self.choices - 1]]
+        # Without a run, `bind` was not called, and only a ready-made language is known by its code.
+        language = self._language or Language.load(context.language or "en")
+        labels = self._labels(language)
+        choices = without_labels([fields.correct, *fields.wrong[: self.choices - 1]], labels)
         if len({_folded(choice) for choice in choices} - {""}) < self.choices:
             raise ValueError(f"{self.choices} different choices were asked for")
+        if any(speaks_of_others(choice, language) for choice in choices):
+            raise ValueError("a choice speaks of the other choices")
+        # The choices are shuffled, so a letter would name another one.
+        if names_label(fields.explanation, language):
+            raise ValueError("the explanation names a choice by its letter")
         # The right answer's place is balanced over the run; the wrong ones only need to be mixed.
         place = context.draw(range(self.choices), self.name, "place")
         ordered = choices[1:]
         context.random(self.name, "order").shuffle(ordered)
         ordered.insert(place, choices[0])
-        # Without a run, `bind` was not called, and only a ready-made language is known by its code.
-        language = self._language or Language.load(context.language or "en")
-        labels = self._labels(language)
         lines = "\n".join(
             f"{label}. {choice}" for label, choice in zip(labels, ordered, strict=True)
         )

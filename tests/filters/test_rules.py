@@ -7,10 +7,10 @@ import pytest
 from seedfree.errors import ConfigError
 from seedfree.filters.rules import RuleFilter
 from seedfree.languages import FormatExample, Language
-from seedfree.records import Instruction, Message
+from seedfree.records import Example, Instruction, Message, Suspicion
 
 ARTICLES = Path(__file__).parents[3] / "shared" / "thaiwiki" / "articles.jsonl.gz"
-LEADS = ("rules: cut off (conjunction)", "rules: cut off (open punctuation)")
+LEADS = ("rules: cut off (conjunction, output)", "rules: cut off (open punctuation, output)")
 QUESTION = "แกงไตปลาของภาคใต้มีวิธีทำอย่างไร"
 ANSWER = (
     "เริ่มจากโขลกพริกแห้ง ตะไคร้ ขมิ้น และกะปิให้ละเอียด แล้วต้มไตปลากับน้ำจนเดือด กรองเอาแต่น้ำ "
@@ -20,11 +20,10 @@ ANSWER = (
 
 
 def check(output=ANSWER, instruction=QUESTION, language="th", rules=None, **more):
-    return (rules or RuleFilter()).check(
-        Instruction(
-            task="closed_qa", instruction=instruction, output=output, language=language, **more
-        )
-    )
+    """Returns the fact, or the reason of the first doubt."""
+    row = Instruction("closed_qa", instruction, output, language=language, **more)
+    finding = (rules or RuleFilter()).check(row)
+    return finding[0].reason if isinstance(finding, list) else finding
 
 
 GOOD = {
@@ -70,7 +69,6 @@ def test_good_answers_pass(name):
 
 BAD = {
     "empty": ["", "   \n", "...", "\u200b", "—"],
-    "too short": ["ก"],
     "too long": ["ขนมไทยมีหลายชนิด " * 2000],
     "broken characters": [
         "ข้าวเหนียว\ufffdมะม่วง",
@@ -95,7 +93,6 @@ BAD = {
         "ในเรื่องการเลือกตั้งครั้งนี้ซึ่งมีหลายพรรคเข้าแข่งขันกัน ในฐานะโมเดลภาษา ผมไม่มีความเห็นทางการเมือง",
         "เรื่องนี้พูดยาก เพราะฉันเป็นปัญญาประดิษฐ์ที่ไม่มีความรู้สึก จึงบอกไม่ได้ว่าต้มยำร้านไหนอร่อยกว่ากัน",
         "The soup at the market is good, I hear, but as an AI language model I have eaten none.",
-        "Çarşıdaki çorba güzelmiş, ama bir yapay zekâ asistanı olarak ben onu hiç içmedim.",
     ],
     "markup": [
         "วัดนี้สร้างเมื่อ<br/>พ.ศ. 2325",
@@ -140,22 +137,78 @@ def test_a_user_may_say_what_a_model_may_not():
     assert check(instruction="ขออภัย ฉันไม่สามารถไปงานแต่งได้ ช่วยเขียนข้อความบอกเพื่อนให้หน่อย") is None
 
 
+FACTS = {"empty", "too long", "broken characters", "prompt leaked", "answer repeats the question"}
+
+
+@pytest.mark.parametrize("phrase, text", [(p, t) for p, texts in BAD.items() for t in texts])
+def test_a_fact_drops_and_anything_else_is_for_a_reader(phrase, text):
+    finding = RuleFilter().check(Instruction("closed_qa", QUESTION, text, language="th"))
+    if phrase in FACTS or "```" in text:
+        # What fills no placeholder may be what the text is about.
+        assert isinstance(finding, str) or "$context" in text or "{language}" in text
+        return
+    assert all(isinstance(doubt, Suspicion) for doubt in finding)
+    assert all("".join(doubt.words) in text for doubt in finding)
+
+
+def test_all_that_is_doubted_is_named_with_where_it_stands():
+    finding = RuleFilter().check(
+        Instruction(
+            "closed_qa", "[[วัด]]คือ", "ในฐานะโมเดลภาษา ผมไม่ทราบว่า<br>ใครสร้าง และ", language="th"
+        )
+    )
+    assert [(doubt.rule, doubt.detail) for doubt in finding] == [
+        ("rules: markup", "instruction"),
+        ("rules: speaks as a model", "output"),
+        ("rules: markup", "output"),
+        ("rules: cut off", "conjunction, output"),
+    ]
+    assert [doubt.words for doubt in finding[:3]] == [
+        ("[[วัด]]",), ("ในฐานะโมเดลภาษา ผมไม่ทราบว่า<br>ใครสร้าง และ",), ("<br>",)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["ก", "5", "๗", "B", "+", "€", "🐘"])
+def test_one_sign_may_be_an_answer(text):
+    assert check(text) is None
+    longer = RuleFilter(output_chars=(3, 100))
+    assert check(text, rules=longer) == "rules: too short (output)"
+
+
 @pytest.mark.parametrize(
-    "code, text, reason",
+    "text, slip",
     [
-        ("en", "The market opens at dawn, and boats arrive with", "rules: cut off (conjunction)"),
-        ("vi", "Chợ họp từ sáng sớm, người bán mang theo rau và", "rules: cut off (conjunction)"),
-        ("tr", "Pazar sabah erken kurulur ve", "rules: cut off (conjunction)"),
-        ("sw", "Soko hufunguliwa alfajiri na", "rules: cut off (conjunction)"),
-        ("id", "Pasar dibuka pada pagi hari dan", "rules: cut off (conjunction)"),
+        ("พี่จะไปวันไหน ไปด้วยกันไหมค่ะ", "ไหมค่ะ"),
+        ("ลองชิมดูก่อนนะค่ะ", "นะค่ะ"),
+        ("สวัสดีคะ ร้านเปิดเก้าโมง", "สวัสดีคะ"),
+        ("ปกติแล้ว ทำอย่างไรค่ะ", "ทำอย่างไรค่ะ"),
+        ("ไม่มีอะไรค่ะ ขอบคุณค่ะ", None),
+        ("ไปด้วยกันไหมคะ แล้วเจอกันนะคะ", None),
+        ("ไม่ว่าอย่างไรค่ะ เราก็จะไป", None),
+    ],
+)
+def test_a_particle_that_does_not_fit_is_doubted(text, slip):
+    finding = RuleFilter().check(Instruction("closed_qa", QUESTION, text, language="th"))
+    expected = slip and [Suspicion("rules: wrong particle", "output", (slip,))]
+    assert finding == expected
+
+
+@pytest.mark.parametrize(
+    "code, text, ending",
+    [
+        ("en", "The market opens at dawn, and boats arrive because", "conjunction"),
+        ("vi", "Chợ họp từ sáng sớm, người bán mang theo rau và", "conjunction"),
+        ("tr", "Pazar sabah erken kurulur ve", "conjunction"),
+        ("sw", "Soko hufunguliwa alfajiri na", "conjunction"),
+        ("id", "Pasar dibuka pada pagi hari dan", "conjunction"),
         ("en", "The market opens at dawn. " * 2 + "Boats arrive from the villages upstream with"
-         " fruit, rice, fish and flowers for the temple near the old brid",
-         "rules: cut off (no full stop)"),
+         " fruit, rice, fish and flowers for the temple near the old brid", "no full stop"),
         ("en", "- the market at dawn\n- the boats from the villages upstream", None),
         ("en", "Tea. Then bread", None),
     ],
 )  # fmt: skip
-def test_ends_in_languages_with_full_stops(code, text, reason):
+def test_ends_in_languages_with_full_stops(code, text, ending):
+    reason = ending and f"rules: cut off ({ending}, output)"
     assert check(text, "What happens at the market?", code) == reason
 
 
@@ -169,15 +222,17 @@ def test_examples_and_prompts_must_not_come_back():
     )  # fmt: skip
     rules = RuleFilter()
     rules.bind(type("S", (), {"language": language}))
-    assert (
-        check(instruction="ขนมครก คืออะไร ?", rules=rules) == "rules: copied example (instruction)"
-    )
-    assert check(f"เล่าให้ฟังนะ {answer} อร่อยมาก", rules=rules) == "rules: copied example (output)"
+    shown = (Example("ขนมไทย", example),)
+    question, told = "ขนมครก คืออะไร ?", f"เล่าให้ฟังนะ {answer} อร่อยมาก"
+    copied = "rules: copied example"
+    assert check(instruction=question, rules=rules, examples=shown) == f"{copied} (instruction)"
+    assert check(told, rules=rules, examples=shown) == f"{copied} (output)"
+    assert check(instruction=question, rules=rules) is check(told, rules=rules) is None
     assert (
         check("คุณเป็นครูสอนทำอาหารที่เขียนหนังสือเก่งและตอบเป็นภาษาไทยที่อ่านง่าย", rules=rules)
         == "rules: prompt leaked (output)"
     )
-    assert check("ขนมครกเป็นขนมไทยที่หากินได้ตามตลาดเช้า", rules=rules) is None
+    assert check("ขนมครกเป็นขนมไทยที่หากินได้ตามตลาดเช้า", rules=rules, examples=shown) is None
 
 
 def test_every_turn_is_checked():
@@ -202,20 +257,24 @@ def test_limits_are_settings():
 
 @pytest.mark.skipif(not ARTICLES.exists(), reason="no articles here")
 def test_hardly_any_paragraph_of_thai_wikipedia_is_dropped():
-    rules, dropped, seen = RuleFilter(), [], 0
+    rules, flagged, names, seen = RuleFilter(), [], 0, 0
     for line in gzip.open(ARTICLES, "rt", encoding="utf-8").readlines()[:400]:
         paragraphs = [p for p in json.loads(line)["text"].split("\n") if len(p.strip()) >= 40]
         for i, paragraph in enumerate(paragraphs):
             reason, seen = check(paragraph, "เล่าเรื่องนี้ให้ฟังหน่อย", rules=rules), seen + 1
             # A line that leads to a list is no answer, and dropped rightly.
             leads = i + 1 < len(paragraphs) and reason in LEADS
-            if reason and not leads:
-                dropped.append((reason, paragraph))
+            # Foreign names look like the beginnings of words.
+            if reason == "rules: cut off (half a word, output)":
+                names += 1
+            elif reason and not leads:
+                flagged.append((reason, paragraph))
     assert seen > 1000
-    assert len(dropped) < 0.005 * seen, dropped
+    assert len(flagged) < 0.005 * seen, flagged
+    assert names < 0.01 * seen
 
 
 @pytest.mark.parametrize("text", ["BİR DİL MODELİ OLARAK", "Bir dil modeli olarak"])
 def test_a_turkish_refusal_in_capitals_is_one(text):
-    row = Instruction("t", "Bana yardım et.", f"{text} bunu yapamam.", language="tr")
-    assert RuleFilter().check(row) == "rules: refusal"
+    reason = check(f"{text} bunu yapamam.", "Bana yardım et.", "tr")
+    assert reason.startswith(("rules: refusal", "rules: speaks as"))

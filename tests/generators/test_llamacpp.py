@@ -190,6 +190,7 @@ def test_an_instruct_model_is_known_by_its_file(tmp_path, name, pairs, chat):
     path = gguf(tmp_path, name, **pairs)
     assert LlamaCppGenerator(path).chat is chat
     assert LlamaCppGenerator(path, chat=not chat).chat is not chat
+    assert LlamaCppGenerator(path).shows_examples is not chat
 
 
 def test_a_chat_model_gets_messages(tmp_path):

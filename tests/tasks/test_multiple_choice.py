@@ -66,6 +66,8 @@ def test_wrong_choices_are_shuffled() -> None:
         ["หวาย", "ใบตาล", "?"],
         ["น้ำ", "น้ํา", "ใบตาล"],
         ["1,000 บาท", "1000 บาท", "ใบตาล"],
+        ["1.000 บาท", "1000 บาท", "ใบตาล"],
+        ["๑,๐๐๐ บาท", "1000 บาท", "ใบตาล"],
         ["หวาย", "ห\u200bวาย", "ใบตาล"],
         ["Hu\u1ebf", "Hue\u0302\u0301", "ใบตาล"],
         ["IĞDIR", "Iğdır", "Van"],
@@ -105,3 +107,92 @@ def test_a_language_with_too_few_labels() -> None:
 def test_settings_out_of_range(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="out of range"):
         MultipleChoice(**settings)
+
+
+LABELLED = ["หวาย", "ใบตาล", "ไม้สัก"]
+
+
+@pytest.mark.parametrize("form", ["{}. ", "{}) ", "({}) ", "{}: "])
+@pytest.mark.parametrize("labels", ["กขคง", "ABCD", "1234"])
+def test_labels_that_a_model_gave_its_choices_are_taken_off(form: str, labels: str) -> None:
+    correct, *wrong = (
+        form.format(label) + choice
+        for label, choice in zip(labels, ["ไม้ซาง", *LABELLED], strict=True)
+    )
+    assert row(correct=correct, wrong=wrong) == row()
+
+
+def test_a_label_on_some_of_the_choices_is_invalid() -> None:
+    with pytest.raises(ValueError, match="has a label"):
+        row(correct="ก. ไม้ซาง")
+
+
+@pytest.mark.parametrize("correct", ["A. P. J. Abdul Kalam", "A.P.J. Abdul Kalam", "1.5 kg", "B"])
+def test_initials_and_numbers_are_no_labels(correct: str) -> None:
+    assert correct in row(language="en", correct=correct, wrong=["Tagore", "Nehru", "3 kg"]).output
+
+
+JOINT = {
+    "en": ["All of the above", "None of the above.", "A and B", "Option A and option C"],
+    "id": ["Semua jawaban benar", "Semua pilihan di atas", "A dan B"],
+    "km": ["ទាំងអស់ខាងលើ", "ក និង ខ"],
+    "lo": ["ຖືກທຸກຂໍ້", "ຂໍ້ ກ ແລະ ຂ"],
+    "my": ["အထက်ပါအားလုံး", "က နှင့် ခ"],
+    "sw": ["Yote hapo juu", "A na B"],
+    "th": ["ถูกทุกข้อ", "ไม่มีข้อใดถูก", "ข้อ ก และ ข", "ข้อ ก และข้อ ค"],
+    "tr": ["Hepsi", "Yukarıdakilerin hepsi", "Hiçbiri", "A ve B"],
+    "vi": ["Tất cả đều đúng", "Tất cả các phương án trên", "A và B"],
+}
+NAMED = {
+    "en": [
+        "Option B is wrong.",
+        "The answer is right, (choice A) is not.",
+        "A. no. B. no. C. yes.",
+    ],
+    "id": ["Pilihan A salah.", "Jawaban B tidak disebut."],
+    "km": ["ជម្រើស ក ខុស"],
+    "lo": ["ຂໍ້ ກ ບໍ່ຖືກ"],
+    "my": ["ရွေးချယ်စရာ က မှားသည်"],
+    "sw": ["Chaguo B si sahihi."],
+    "th": ["ข้อ ก ถูกต้อง ส่วนข้อ ข ผิด", "ตัวเลือก (ค) ไม่ใช่", "ก. ผิด ข. ผิด ค. ถูก"],
+    "tr": ["A seçeneği yanlıştır.", "B şıkkı doğru değildir."],
+    "vi": ["Phương án A sai.", "Đáp án B không đúng."],
+}
+FREE = {
+    "en": [
+        "All of these rivers flow to the north.",
+        "Vitamins A and D",
+        "A letter from the king",
+        "ABC",
+    ],
+    "id": ["Semua sungai di atas bukit"],
+    "km": ["ចម្លើយកើតពីបទពិសោធន៍"],
+    "lo": ["ຂໍ້ກຳນົດຂອງບ້ານ"],
+    "my": ["အဖြေကို ရွာသားများ သိသည်"],
+    "sw": ["Jibu la wazee"],
+    "th": ["ข้อกำหนดของหมู่บ้าน", "ข้อ ก็ว่ากันไป", "คำตอบง่าย ๆ ของชาวบ้าน"],
+    "tr": ["Hepsiburada adlı mağaza köyde"],
+    "vi": ["câu ca dao", "Vitamin A và D"],
+}
+
+
+def texts(of: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(code, text) for code in of for text in of[code]]
+
+
+@pytest.mark.parametrize("code, choice", texts(JOINT))
+def test_a_choice_that_speaks_of_the_others_is_invalid(code: str, choice: str) -> None:
+    with pytest.raises(ValueError, match="speaks of the other choices"):
+        row(language=code, wrong=["หวาย", "ใบตาล", choice])
+
+
+@pytest.mark.parametrize("code, explanation", texts(NAMED))
+def test_an_explanation_that_names_letters_is_invalid(code: str, explanation: str) -> None:
+    with pytest.raises(ValueError, match="by its letter"):
+        row(language=code, explanation=explanation)
+
+
+@pytest.mark.parametrize("code, text", texts(FREE))
+def test_words_that_only_begin_like_a_label_pass(code: str, text: str) -> None:
+    assert text in row(language=code, explanation=text).output
+    assert text in row(language=code, wrong=["หวาย", "ใบตาล", text]).instruction
