@@ -111,7 +111,7 @@ def _dataset_front_matter(dataset: Dataset, language: Language) -> str:
 def _rows_by_topic_kind(dataset: Dataset) -> str:
     cells = Counter((row.task, row.topic_kind) for row in dataset)
     kinds = list(dataset.by_topic_kind)
-    lines = [["task", *(kind or "no topic" for kind in kinds), "all"]]
+    lines = [["task", *(kind or "no kind" for kind in kinds), "all"]]
     for task, n in dataset.by_task.items():
         lines.append([task, *(f"{cells[task, kind]:,}" for kind in kinds), f"{n:,}"])
     lines.append(["all", *(f"{n:,}" for n in dataset.by_topic_kind.values()), f"{len(dataset):,}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,12 @@ from seedfree.run.folder import Run
 from seedfree.run.jobs import prompt_of
 from seedfree.run.planning import Balance
 from seedfree.run.settings import describe, fingerprint
+from seedfree.text import is_code
 
 __all__ = ["Pipeline"]
+
+# The one number that may be meant as a topic, in digits of any script.
+_YEAR = re.compile(r"(?!0)\d{3,4}")
 
 
 @dataclass
@@ -386,6 +391,11 @@ def _check_topics(topics: Any) -> None:
         if not isinstance(topic, str):
             what = f"topics is not a list of strings: it holds {topic!r}"
             raise ConfigError(what, hint="Put the topic in quotes.")
+    codes = [topic for topic in topics if is_code(topic) and not _YEAR.fullmatch(topic.strip())]
+    if codes:
+        named = ", ".join(map(repr, codes[:6]))
+        what = f"topics holds what names nothing to write about: {named}"
+        raise ConfigError(what, hint="Say in a few words what each is about.")
 
 
 def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]:

@@ -11,15 +11,12 @@ by Google's myanmartools, its model in its wheel too.
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from threading import Lock
-from typing import Any
 
 from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language, language_of
+from seedfree.languages.detectors import identifier, zawgyi_probability
 from seedfree.protocols import Session
 from seedfree.records import Instruction
 from seedfree.text import count_scripts, outside_code, script_of
@@ -107,10 +104,9 @@ def _other_language(text: str, language: Language) -> str | None:
     """Names the language that a text is surely in, if it is not this one or close to it."""
     if sum(count_scripts(text).values()) < _ID_LETTERS:
         return None
-    identifier = _identifier()
-    if language.code not in identifier.labels:
+    if language.code not in identifier().labels:
         return None
-    ranked = identifier.rank(text)
+    ranked = identifier().rank(text)
     own = sum(p for code, p in ranked if code == language.code or code in language.close)
     other, probability = ranked[0]
     is_sure = own < _OWN_AT_MOST and probability >= _OTHER_AT_LEAST
@@ -169,33 +165,4 @@ def _foreign_runs(text: str, script: str) -> Iterator[list[re.Match[str]]]:
 
 
 def _is_zawgyi(text: str) -> bool:
-    return bool(_zawgyi_detector().get_zawgyi_probability(text) > _ZAWGYI)
-
-
-def _loaded_once(load: Callable[[], Any]) -> Callable[[], Any]:
-    lock, kept = Lock(), cache(load)
-
-    def model() -> Any:
-        # `cache` alone would let every thread of the first rows load a model of its own.
-        with lock:
-            return kept()
-
-    return model
-
-
-@_loaded_once
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-@_loaded_once
-def _zawgyi_detector() -> Any:
-    from myanmartools import ZawgyiDetector
-
-    with warnings.catch_warnings():
-        # It reads its model through a function of importlib.resources that Python 3.11 and 3.12
-        # call deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return ZawgyiDetector()
+    return zawgyi_probability(text) > _ZAWGYI

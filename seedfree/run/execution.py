@@ -49,6 +49,7 @@ from seedfree.run.publishing import (
     write_status,
 )
 from seedfree.run.settings import differing, fingerprint, languages_of, recorded
+from seedfree.text import is_code
 from seedfree.topics import GivenTopics, TopicStream
 
 __all__ = ["Options", "Stages", "execute"]
@@ -95,7 +96,8 @@ class Stages:
             return GivenTopics([Topic(text) for text in self.topics])
         sources = cast("Sequence[Any]", self.contexts)
         if sources and all(hasattr(source, "topics") for source in sources):
-            return GivenTopics([topic for source in sources for topic in source.topics()])
+            topics = [topic for source in sources for topic in source.topics()]
+            return GivenTopics([topic for topic in topics if not is_code(topic.text)])
         return None
 
     def most_rows(self) -> int | None:

@@ -1,9 +1,9 @@
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.filters import language as module
 from seedfree.filters.language import LanguageFilter
 from seedfree.languages import Language
+from seedfree.languages.detectors import identifier
 from seedfree.records import Instruction, Message
 
 SENTENCES = {
@@ -215,9 +215,7 @@ def test_a_language_that_the_identifier_does_not_know_is_judged_by_script_alone(
 
 
 def test_identifier_separates_as_its_limits_say():
-    ranked = {
-        s: dict(module._identifier().rank(s)) for sentences in SENTENCES.values() for s in sentences
-    }
+    ranked = {s: dict(identifier().rank(s)) for sentences in SENTENCES.values() for s in sentences}
     for spoken, wanted in PAIRS:
         codes = {wanted, *PACK[wanted].close}
         for sentence in SENTENCES[spoken]:
