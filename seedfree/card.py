@@ -131,7 +131,7 @@ def _losses(losses: Mapping[str, Mapping[str, int]]) -> str:
     if not losses:
         return ""
     lines = [[stage, why, f"{n:,}"] for stage, by in losses.items() for why, n in by.items()]
-    head = "\n\nRequests and lookups that gave nothing, by stage:\n\n"
+    head = "\n\nRequests, lookups and texts that gave nothing, by stage:\n\n"
     return head + table([["stage", "reason", "times"], *lines])
 
 

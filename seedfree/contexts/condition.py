@@ -16,7 +16,7 @@ from seedfree.languages import Language
 from seedfree.languages.detectors import identifier, zawgyi_probability
 from seedfree.text import count_scripts, outside_code, squeeze
 
-__all__ = ["cleaned", "fault", "is_end_heading"]
+__all__ = ["cleaned", "fault", "is_end_heading", "without_end"]
 
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xad\ufeff]")
@@ -109,6 +109,8 @@ def _clean_once(text: str) -> str:
 _AROUND = re.compile(r"^[\W_]+|[=#*_'\":.：៖။។–\-\[\]]+$")
 # Numbers before a heading: "5.", "2)", "IV.".
 _NUMBERING = re.compile(r"^(?:[\d.()\-–]+(?=\D)|[ivx]{1,5}[.)])")
+# Code points of a heading among lines of text.
+_LONGEST_END = 60
 # Code points between two end headings.
 _ROOM_FOR_AND = 6
 
@@ -136,6 +138,17 @@ def is_end_heading(heading: str, end: Collection[str]) -> bool:
     return parts > 1 and len(left) <= _ROOM_FOR_AND
 
 
+def without_end(text: str, end: Collection[str]) -> str:
+    """Returns a text up to a line in its second half that is an end heading."""
+    start = len(text) // 2
+    for line in text[start:].split("\n")[1:]:
+        start = text.index(line, start)
+        if 0 < len(line) <= _LONGEST_END and is_end_heading(line, end):
+            return text[:start].rstrip()
+        start += len(line)
+    return text
+
+
 @lru_cache
 def _ends(end: tuple[str, ...]) -> list[str]:
     """Returns end headings as they are compared, the longest first."""
@@ -159,12 +172,15 @@ _AFTER_SPACE = re.compile(r"(?:^|(?<=[ \t\xa0\n]))[^\s\x00-\u02ff]")
 # Characters of a text to each mark that may stand alone in it.
 _TEXT_PER_TORN = 400
 _ZAWGYI = 0.95
+# Code points: a name alone is too short to tell.
+_ZAWGYI_LENGTH = 12
 _MARKUP = re.compile(r"</?[A-Za-z][\w:-]*(?:\s[^<>]*)?/?>|\{\{|\}\}|\[\[|\]\]|\{\||^\|[-}]", re.M)
 _FORMULA = re.compile(r"\\(?:displaystyle|textstyle)\b")
 _MUCH_MARKUP = 3
 # Scripts that many languages share: there the letters alone do not tell the language.
 _SHARED = frozenset({"Latin", "Cyrillic", "Arabic", "Devanagari", "Hebrew", "Ethiopic", "Han"})
-_OWN_SHARE = 0.5
+# Lower than in the language filter: a page lists works and names in the letters of their origin.
+_OWN_SHARE = 0.4
 _ID_LETTERS = 100
 # As in the language filter: they lie between what was measured for right and for wrong languages.
 _OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
@@ -236,7 +252,8 @@ def _byte(char: str) -> bytes:
 
 def _is_zawgyi(text: str) -> bool:
     # Line by line and sentence by sentence: one among many would go under in the whole.
-    return any(zawgyi_probability(part) > _ZAWGYI for part in re.split("[\u104b\n]", text))
+    parts = (part for part in re.split("[\u104b\n]", text) if len(part) >= _ZAWGYI_LENGTH)
+    return any(zawgyi_probability(part) > _ZAWGYI for part in parts)
 
 
 def _is_torn(text: str) -> bool:

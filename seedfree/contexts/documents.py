@@ -150,6 +150,10 @@ class DocumentSource:
             return contexts
         return self._titled(contexts, self._session)
 
+    def close(self) -> None:
+        """Forgets the run."""
+        self._session = None
+
     async def _titled(self, contexts: Sequence[Context], session: Session) -> list[Context]:
         """Asks for the titles that are missing. One that cannot be had stays out."""
         titled = []
@@ -196,8 +200,7 @@ class DocumentSource:
             for section in fit(document.sections, self.min_chars, self.max_chars):
                 title = section.titled(document.title)
                 context = Context(section.text, title or None, source=document.source)
-                # Until there is a title, the topic is how the text begins.
-                name = title or opening(section.text)
+                name = title or _beginning(section.text)
                 library[_unused(name, library, numbers)] = context
         if not library:
             raise ConfigError(
@@ -326,6 +329,12 @@ def _title(text: object) -> str:
         return ""
     line = opening(" ".join(cleaned(text).split("\n", 1)[0].split()), _LONGEST_TITLE)
     return "" if is_code(line) else line
+
+
+def _beginning(text: str) -> str:
+    """Returns how the first line that says something begins: a topic until there is a title."""
+    lines = (opening(line) for line in text.split("\n"))
+    return next((line for line in lines if not is_code(line)), opening(text))
 
 
 def _own_title(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
-from seedfree.contexts.condition import cleaned, fault
+from seedfree.contexts.condition import cleaned, fault, without_end
 from seedfree.engine.gate import piece
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession
@@ -226,19 +226,33 @@ class ContextStream:
             at = session.fetched_at(name)
             contexts = [
                 self._filled(context, topic, at, source)
-                for context in _LIST.validate_python(value["contexts"])
+                for context in map(self._cleaned, _LIST.validate_python(value["contexts"]))
                 if self._is_usable(context)
             ]
             if contexts:
                 return contexts
         return []
 
-    def _is_usable(self, context: Context) -> bool:
-        """Looks at a text as it will be sent, and counts it."""
+    def _cleaned(self, context: Context) -> Context:
+        text = cleaned(context.text)
+        # Whoever wrote a text for the run wrote no bibliography, but may well end with a note.
+        if context.source.kind != "written":
+            text = without_end(text, self._language(context).end_sections)
+        return altered(context, text=text)
+
+    def _language(self, context: Context) -> Language:
+        """Returns the language that a text is in, as far as its source says so."""
         language = self._session.language
-        if context.language and context.language != language.code:
-            language = _language(context.language)
-        reason = fault(cleaned(context.text), language, context.title or "")
+        if context.language in ("", language.code):
+            return language
+        try:
+            return Language.load(context.language)
+        except ConfigError:
+            return altered(language, script="", end_sections=())
+
+    def _is_usable(self, context: Context) -> bool:
+        """Looks at a text, and counts it."""
+        reason = fault(context.text, self._language(context), context.title or "")
         if reason:
             self._leave_out(reason, context.text)
         else:
@@ -262,7 +276,6 @@ class ContextStream:
             source = altered(source, retrieved_at=at)
         return altered(
             context,
-            text=cleaned(context.text),
             title=title,
             topic=context.topic or topic,
             language=context.language or self._session.language.code,
@@ -283,14 +296,6 @@ class ContextStream:
             first += 1
         first = self._owners.get(topic.text, first)
         return [self._sources[first], *self._sources[:first], *self._sources[first + 1 :]]
-
-
-def _language(code: str) -> Language:
-    """Returns a language that a source names, or one that every text is in."""
-    try:
-        return Language.load(code)
-    except ConfigError:
-        return Language(code=code, name=code, native="", script="", persona="")
 
 
 def _check(contexts: object) -> None:

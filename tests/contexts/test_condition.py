@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedfree.contexts.condition import cleaned, fault, is_end_heading
+from seedfree.contexts.condition import cleaned, fault, is_end_heading, without_end
 from seedfree.contexts.documents import DocumentSource
 from seedfree.contexts.sections import wiki_sections
 from seedfree.contexts.wikipedia import WikipediaSource
@@ -152,6 +152,13 @@ def test_headings_are_compared_as_readers_do(code: str, heading: str) -> None:
 )
 def test_a_heading_that_holds_the_words_is_none(code: str, heading: str) -> None:
     assert not is_end_heading(heading, Language.load(code).end_sections)
+
+
+def test_a_plain_text_ends_where_its_sources_begin() -> None:
+    end = Language.load("th").end_sections
+    assert without_end(f"{TH}\n\nอ้างอิง:\nหนังสือ ๒๕๕๐", end) == TH
+    assert without_end(f"{TH}\nหมายเหตุ\n{TH}\n{TH}", end) == f"{TH}\nหมายเหตุ\n{TH}\n{TH}"
+    assert without_end(f"{TH} อ้างอิง", end) == f"{TH} อ้างอิง"
 
 
 def _lost(run: Run) -> dict[str, int]:

@@ -93,8 +93,31 @@ def test_a_text_without_a_title_has_one_asked_for(tmp_path):
     assert {row.topic for row in run.dataset} == {"ผ้าไหมมัดหมี่ขอนแก่น", "ข้าวหอมมะลิ"}
     assert {row.topic_kind for row in run.dataset} == {"given"}
     assert run.stats.requests == 4
+    assert pipeline.estimate(20, sample=2).requests == 40
     again = pipeline.run(2, tmp_path / "run", progress=False)
     assert again.stats.requests == 4 and list(again.dataset) == list(run.dataset)
+
+
+def test_a_text_that_begins_with_a_number_is_not_passed_over(tmp_path):
+    put(tmp_path, "docs/00.txt", f"1932\n\n{RICE}")
+    pipeline = small_pipeline(
+        FunctionGenerator(answer, name="titles"),
+        contexts=[DocumentSource(tmp_path / "docs")],
+        tasks=[Summarization()],
+    )
+    run = pipeline.run(1, tmp_path / "run", progress=False)
+    assert [row.topic for row in run.dataset] == ["ข้าวหอมมะลิ"]
+
+
+def test_no_title_is_asked_for_a_broken_text(tmp_path):
+    put(tmp_path, "docs/00.txt", SILK.replace("ทอ", "\ufffd"))
+    llm = FunctionGenerator(answer, name="titles")
+    pipeline = small_pipeline(
+        llm, contexts=[DocumentSource(tmp_path / "docs")], tasks=[Summarization()]
+    )
+    run = pipeline.run(1, tmp_path / "run", progress=False)
+    assert len(run.dataset) == 0 and not llm.calls
+    assert "broken characters" in run.message
 
 
 @pytest.mark.parametrize("title", ["", "1932", "IMG_2031", "00.txt"])
