@@ -191,11 +191,16 @@ _CITATION = re.compile(
     r"\b(?:ISBN|ISSN|OCLC|doi|arXiv)\b|https?://|www\.|\bpp?\. ?\d|\bVol\. ?\d|\b[Ee]t al\."
     r"|\(\d{4}[a-z]?\)", re.IGNORECASE
 )  # fmt: skip
-_ITEM = re.compile(r"^\s*(?:[-*•·–—►▪●○✓]|\d{1,3}[.):])|\d|[\t|–—/]| - |:$")
+_BULLETED = re.compile(r"\s*(?:[-*•·–—►▪●○✓]|\d{1,3}[.):]\s)\s*")
+_DATUM = re.compile(r"\d|[\t|–—/]| - |:$")
 _CELLS = re.compile(r"\t.*\t|\|.*\|")
 _FEWEST_LINES = 4
-# Code points of a line that may hold a sentence.
-_SENTENCE, _NAME = 70, 25
+# Share of the lines from which on a text is of their kind.
+_MOST = 0.7
+# Code points: of a line that may hold a sentence, and at most of a phrase and a name.
+_SENTENCE, _PHRASE, _NAME = 70, 40, 20
+_MANY_LINES = 8
+_SENTENCE_END = re.compile(r"[.!?。។။]\W*$|[,;]$")
 
 
 def fault(text: str, language: Language, title: str = "") -> str | None:
@@ -275,15 +280,21 @@ def _no_sentences(text: str) -> str | None:
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) < _FEWEST_LINES:
         return None
-    if sum(bool(_CITATION.search(line)) for line in lines) > 0.6 * len(lines):
+    if sum(bool(_CITATION.search(line)) for line in lines) > _MOST * len(lines):
         return "a bibliography"
-    if sum(bool(_CELLS.search(line)) for line in lines) > 0.6 * len(lines):
+    if sum(bool(_CELLS.search(line)) for line in lines) > _MOST * len(lines):
         return "a list or a table"
+    ended = sum(bool(_SENTENCE_END.search(line)) for line in lines)
     long = sum(len(line) for line in lines if len(line) >= _SENTENCE)
-    if 5 * long > len(text):
+    if 5 * long > len(text) or 2 * ended > len(lines):
         return None
-    items = sum(bool(_ITEM.search(line)) for line in lines)
-    short = sum(len(line) <= _NAME for line in lines)
-    if 2 * items > len(lines) or 4 * short > 3 * len(lines):
+    bulleted = sum(bool(_BULLETED.match(line)) for line in lines)
+    data = sum(bool(_DATUM.search(_BULLETED.sub("", line, count=1))) for line in lines)
+    names = sum(len(line) <= _NAME for line in lines)
+    is_short = sorted(map(len, lines))[len(lines) // 2] <= _PHRASE
+    # Steps to follow are bulleted, and a poem has short lines, but few as short as a name.
+    if data > _MOST * len(lines) or (is_short and 2 * (bulleted + data) > len(lines)):
+        return "a list or a table"
+    if len(lines) >= _MANY_LINES and names > _MOST * len(lines):
         return "a list or a table"
     return None
