@@ -228,3 +228,12 @@ def test_a_random_page_brings_its_own_topic(wiki, session) -> None:
     source.bind(session())
     (context,) = asyncio.run(source.contexts(Topic("ปลาร้า", "cultural", 7)))
     assert context.topic == Topic("วัด", "", 7)
+
+
+def test_a_row_has_the_topic_and_the_kind_of_its_text(tmp_path: Path) -> None:
+    context = Context(text=TH, topic=Topic("หอไตรกลางน้ำ", ""))
+    pipeline = small_pipeline(contexts=[Own(context)], tasks=[Summarization()], topics=["ปลาร้า"])
+    run = pipeline.run(1, tmp_path, progress=False)
+    assert [(row.topic, row.topic_kind) for row in run.dataset] == [("หอไตรกลางน้ำ", "")]
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| task | no kind | all |" in card
