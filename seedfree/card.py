@@ -138,7 +138,7 @@ def _column_types() -> list[str]:
 def _rows_by_topic_kind(dataset: Dataset) -> str:
     cells = Counter((row.task, row.topic_kind) for row in dataset)
     kinds = list(dataset.by_topic_kind)
-    lines = [["task", *(kind or "no topic" for kind in kinds), "all"]]
+    lines = [["task", *(kind or "no kind" for kind in kinds), "all"]]
     for task, n in dataset.by_task.items():
         lines.append([task, *(f"{cells[task, kind]:,}" for kind in kinds), f"{n:,}"])
     lines.append(["all", *(f"{n:,}" for n in dataset.by_topic_kind.values()), f"{len(dataset):,}"])
@@ -167,7 +167,7 @@ def _losses(losses: Mapping[str, Mapping[str, int]]) -> str:
     if not losses:
         return ""
     lines = [[stage, why, f"{n:,}"] for stage, by in losses.items() for why, n in by.items()]
-    head = "\n\nRequests and lookups that gave nothing, by stage:\n\n"
+    head = "\n\nRequests, lookups and texts that gave nothing, by stage:\n\n"
     return head + table([["stage", "reason", "times"], *lines])
 
 

@@ -39,7 +39,7 @@ from seedfree.run.jobs import prompt_of
 from seedfree.run.planning import Balance
 from seedfree.run.previews import is_ours, preview_folders
 from seedfree.run.settings import describe, fingerprint
-from seedfree.run.stages import Options, Stages
+from seedfree.run.stages import Options, Stages, check_topics
 
 __all__ = ["Pipeline"]
 
@@ -118,7 +118,7 @@ class Pipeline:
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
             raise ConfigError("contexts is empty", hint=hint)
-        _check_topics(self.topics)
+        check_topics(self.topics)
         share, limit = self.cultural_share, self.topic_limit
         if not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise ConfigError(f"cultural_share is {share!r}", hint="It lies between 0 and 1.")
@@ -405,18 +405,6 @@ def _check_tasks(tasks: Iterable[TaskTemplate]) -> None:
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"tasks are {names}", hint="At least one, each with a name of its own.")
-
-
-def _check_topics(topics: Any) -> None:
-    if topics is None:
-        return
-    if isinstance(topics, (str, Mapping)) or not isinstance(topics, Sequence) or not topics:
-        hint = "Pass None to have topics generated."
-        raise ConfigError("topics is not a list of strings", hint=hint)
-    for topic in topics:
-        if not isinstance(topic, str):
-            what = f"topics is not a list of strings: it holds {topic!r}"
-            raise ConfigError(what, hint="Put the topic in quotes.")
 
 
 def _listed(value: Any, setting: str, protocol: type, example: str) -> list[Any]:

@@ -217,13 +217,16 @@ class ContextSource(Protocol):
     - `sections`: the most texts that it gives for a topic. A run looks fewer topics up if it is
       known. Without it one text is expected.
     - `topics()`: gives a list of `Topic` that the source brings along. If every source has it,
-      these topics are used and none are generated.
+      these topics are used and none are generated. Codes and bare numbers are left out.
+
+    The run cleans the texts and leaves out those that are broken, foreign, too thin or no prose.
     """
 
     def contexts(self, topic: Topic) -> list[Context] | Awaitable[list[Context]]:
         """Returns texts about the topic. An empty list sends the topic to the next source.
 
-        `Context(text=...)` is enough: the pipeline fills in the rest.
+        `Context(text=...)` is enough: the pipeline fills in the rest. A text that is about another
+        topic says so (`topic`).
         """
         ...
 

@@ -54,12 +54,12 @@ class Topic:
     Attributes:
         text: A few words in the language.
         kind: Where it came from: asked for in general, asked for as part of the culture, or given
-            by the user.
+            by the user. Empty for the title of a page that was drawn at random.
         position: Its place in the run's stream of topics, from 0.
     """
 
     text: Text
-    kind: Literal["general", "cultural", "given"] = "given"
+    kind: Literal["general", "cultural", "given", ""] = "given"
     position: int = 0
 
 

@@ -22,7 +22,7 @@ from seedfree.engine.schema import parse
 from seedfree.errors import TopicsExhaustedError
 from seedfree.protocols import Session
 from seedfree.records import Prompt, Topic
-from seedfree.text import letters_and_digits, shown
+from seedfree.text import is_code, letters_and_digits, shown
 
 __all__ = ["GivenTopics", "TopicStream"]
 
@@ -294,7 +294,7 @@ class _Seen:
         """Remembers a topic, if it is usable and new, and tells whether it is."""
         folded = letters_and_digits(text)
         # A single letter is no topic. Providers that do not enforce lengths send longer ones.
-        if not 2 <= len(folded) <= 120 or folded in self._keys:
+        if not 2 <= len(folded) <= 120 or folded in self._keys or is_code(text):
             return False
         grams = {folded[i : i + 3] for i in range(max(1, len(folded) - 2))}
         shared = Counter(n for gram in grams for n in self._holders.get(gram, ()))

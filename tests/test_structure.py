@@ -18,8 +18,7 @@ from seedfree import errors
 # The rooms, floor by floor. A room imports only from floors above its own, imports for type
 # checkers included, and the files of a room import each other in no circle.
 FLOORS = """
-_version _seeds typed
-text
+_version _seeds text
 errors
 records _files
 readers languages _plots

@@ -3,17 +3,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seedfree.engine.pool import Pool
-from seedfree.errors import TopicsExhaustedError
+from seedfree.errors import ConfigError, TopicsExhaustedError
 from seedfree.languages import Language
 from seedfree.records import Prompt, Reply, Topic
-from seedfree.text import letters_and_digits
+from seedfree.text import is_code, letters_and_digits
 from seedfree.topics import GivenTopics, TopicStream
-from tests.fakes import sentence
+from tests.fakes import Library, sentence, small_pipeline
 
 
 class FakeSession:
@@ -150,3 +151,49 @@ def test_given_topics_count_once() -> None:
         ("ข้าว", 0, "given"),
         ("ปลา", 1, "given"),
     ]
+
+
+CODES = [
+    "00",
+    "IMG_2031",
+    "DSC01234",
+    "scan-004",
+    "00.txt",
+    "1932",
+    "๒๔๗๕",
+    "",
+    "—",
+    "Q1234",
+    "007",
+]
+NAMES = ["ข้าว", "พ.ศ. 2475", "COVID-19", "ISO 9001", "5G", "H1N1", "Windows 11", "Expo 2020"]
+
+
+@pytest.mark.parametrize("text", CODES)
+def test_a_code_or_a_number_is_no_topic(text: str) -> None:
+    assert is_code(text)
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_a_name_with_a_number_is_one(text: str) -> None:
+    assert not is_code(text)
+
+
+def test_generated_codes_are_left_out() -> None:
+    topics = _take(FakeSession(lambda *_: [*CODES, *NAMES]), 40)
+    assert [topic.text for topic in topics] == NAMES
+
+
+def test_codes_that_a_source_brings_are_left_out(tmp_path: Path) -> None:
+    class Shelf(Library):
+        def topics(self) -> list[Topic]:
+            return [Topic(text) for text in [*CODES, "ข้าว"]]
+
+    run = small_pipeline(contexts=[Shelf()]).run(4, tmp_path, progress=False)
+    assert {row.topic for row in run.dataset} == {"ข้าว"}
+
+
+def test_ones_own_codes_are_named_and_a_year_may_be_meant() -> None:
+    with pytest.raises(ConfigError, match=r"'IMG_2031', '00', ''"):
+        small_pipeline(topics=["ข้าว", "IMG_2031", "00", ""])
+    assert small_pipeline(topics=["1932", "๒๔๗๕", "ข้าว"]).topics

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seedfree.evaluation.words import normalize
 from seedfree.text import fold, letters_and_digits, squeeze
-from seedfree.typed import one_typing
+from seedfree.text.typed import one_typing
 
 ALPHABETS = {
     "Thai": "กทนฤเแะาำๅัิีึืฺุู็่้๊๋์ํ๎๑\u200b ",

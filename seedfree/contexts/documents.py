@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from pydantic import BaseModel, Field
+
+from seedfree.contexts.condition import cleaned, fault
 from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sections, opening
 from seedfree.engine.http import check_positive
-from seedfree.errors import ConfigError, check_types
-from seedfree.records import Context, Source, Topic
-from seedfree.text import letters_and_digits
+from seedfree.engine.schema import parse
+from seedfree.errors import ConfigError, InvalidReplyError, check_types
+from seedfree.protocols import Session
+from seedfree.records import Context, Prompt, Source, Topic
+from seedfree.text import is_code, letters_and_digits
 
 __all__ = ["DocumentSource"]
 
@@ -25,9 +31,27 @@ _FRONT_MATTER = "---"
 _LARGEST = 2**30
 # Characters of a title that a document gives itself. Titles become topics, and topics prompts.
 _LONGEST_TITLE = 200
+# Characters that the LLM is shown of a text without a title.
+_READ_FOR_TITLE = 1500
+# Where a text says its title, in the order of trust. A first line is one if it is short, ends no
+# sentence and stands alone.
+_TITLES = (
+    re.compile(r"<title\b[^<>]*>(.{0,400}?)</title>", re.DOTALL | re.IGNORECASE),
+    re.compile(r"<h1\b[^<>]*>(.{0,400}?)</h1>", re.DOTALL | re.IGNORECASE),
+    re.compile(r"^# +([^\n]{1,200}?)[ #]*$", re.MULTILINE),
+    re.compile(r"\A\s*((?![#>|*`!<\[-])[^\n]{1,80})(?<![.!?。！？។။;:,])\n[ \t]*\n(?=\s*\S)"),
+)
+
+
+class Title(BaseModel):
+    """What the LLM must answer."""
+
+    title: str = Field(min_length=2, max_length=120)
 
 
 class _Document(NamedTuple):
+    """A document; its title is empty where it has none."""
+
     title: str
     sections: list[Section]
     source: Source
@@ -37,14 +61,18 @@ class _Document(NamedTuple):
 class DocumentSource:
     """Gives sections of the documents in a folder and its subfolders.
 
-    A `.txt` file is one document, titled by its name. A `.md` file is cut at its headings, and may
-    begin with front matter (`title`, `url`, `license`). Each line of a `.jsonl` file is a document,
-    an object with `text` and optionally `title`, `url` and `license`. Documents come in the order
-    of the files' names.
+    A `.txt` file is one document. A `.md` file is cut at its headings. Both may begin with front
+    matter (`title`, `url`, `license`). Each line of a `.jsonl` file is a document, an object with
+    `text` and optionally `title`, `url` and `license`. Documents come in the order of the files'
+    names.
 
-    The source brings a topic for every section, so a run over documents alone generates none. For
-    another topic it gives the sections that share most of the topic's character trigrams, or
-    nothing.
+    A document's title is the one it is given, else its first heading (Markdown, HTML), else a short
+    first line with a blank line behind it. A file's name is none. For a text without a title the
+    run's LLM is asked for one, just before its instructions are.
+
+    The source brings a topic for every section, so a run over documents alone generates none. The
+    topic of a row is the title of its text. For another topic the source gives the sections that
+    share most of the topic's character trigrams, or nothing.
 
     Attributes:
         folder: Is read when it is first needed. Files and folders that begin with a dot are left
@@ -70,6 +98,7 @@ class DocumentSource:
     license: str | None = None
     operational: ClassVar[frozenset[str]] = frozenset({"folder"})
     _files: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
+    _session: Session | None = field(default=None, init=False, repr=False, compare=False)
     _library: dict[str, Context] | None = field(default=None, init=False, repr=False, compare=False)
     _folded: list[tuple[str, Context]] = field(
         default_factory=list, init=False, repr=False, compare=False
@@ -106,9 +135,52 @@ class DocumentSource:
     def topics(self) -> list[Topic]:
         return [Topic(text, "given", i) for i, text in enumerate(self._load())]
 
-    def contexts(self, topic: Topic) -> list[Context]:
+    def bind(self, session: Session) -> None:
+        """Takes the LLM that is asked for titles from a run."""
+        self._session = session
+
+    def contexts(self, topic: Topic) -> list[Context] | Awaitable[list[Context]]:
         own = self._load().get(topic.text)
-        return [own] if own else self._resembling(topic.text)
+        if own is None:
+            contexts, about = self._resembling(topic.text), None
+        else:
+            contexts, about = [own], Topic(own.title or topic.text, "given", topic.position)
+        contexts = [replace(context, topic=about) for context in contexts]
+        if self._session is None or all(context.title for context in contexts):
+            return contexts
+        return self._titled(contexts, self._session)
+
+    def close(self) -> None:
+        """Forgets the run."""
+        self._session = None
+
+    async def _titled(self, contexts: Sequence[Context], session: Session) -> list[Context]:
+        """Asks for the titles that are missing. One that cannot be had stays out."""
+        titled = []
+        for context in contexts:
+            # A text that is of no use is not paid for.
+            if context.title is None and fault(context.text, session.language) is None:
+                context = await self._with_title(context, session)
+            titled.append(context)
+        return titled
+
+    async def _with_title(self, context: Context, session: Session) -> Context:
+        language = session.language
+        # The beginning of a text says what it is about.
+        start = Context(text=context.text[:_READ_FOR_TITLE], seed=session.seed)
+        prompt = Prompt(
+            language.text("title", context=start.block()),
+            system=language.persona,
+            schema=Title,
+            max_tokens=256,
+        )
+        reply = await session.generate(prompt, check=_read_title)
+        if reply.error is not None:
+            return context
+        title = _read_title(reply.text)
+        topic = context.topic and replace(context.topic, text=title)
+        source = replace(context.source, title=title)
+        return replace(context, title=title, topic=topic, source=source)
 
     def _load(self) -> dict[str, Context]:
         """Returns the contexts by the topics that lead to them."""
@@ -128,8 +200,9 @@ class DocumentSource:
         for document in self._documents():
             for section in fit(document.sections, self.min_chars, self.max_chars):
                 title = section.titled(document.title)
-                context = Context(text=section.text, title=title, source=document.source)
-                library[_unused(title, taken, numbers)] = context
+                context = Context(section.text, title or None, source=document.source)
+                name = title or _beginning(section.text)
+                library[_unused(name, taken, numbers)] = context
         if not library:
             raise ConfigError(
                 f"No file in {self.folder} holds a text of at least {self.min_chars} characters",
@@ -142,7 +215,8 @@ class DocumentSource:
             name = path.relative_to(self.folder).as_posix()
             data, text = _content(path, name)
             revision = hashlib.sha256(data).hexdigest()[:16]
-            source = Source("document", url=name, revision=revision, license=self.license)
+            # Attribution may name the file, if there is nothing better; a topic never does.
+            source = Source("document", path.stem, name, revision, self.license)
             yield from _READERS[path.suffix.lower()](text, path, source)
 
     def _resembling(self, text: str) -> list[Context]:
@@ -234,28 +308,68 @@ def _unused(title: str, taken: set[str], numbers: dict[str, int]) -> str:
     return name
 
 
-def _named(source: Source, title: str, about: dict[str, Any]) -> Source:
+def _named(source: Source, title: str, about: Mapping[str, Any]) -> Source:
     """Returns the document's source, with what the document says of itself."""
     values = {key: about.get(key) for key in ("url", "license")}
     own = {key: text for key, text in values.items() if isinstance(text, str) and text.strip()}
-    return replace(source, title=title, **own)
+    return replace(source, title=title or source.title, **own)
+
+
+def _read_title(text: str) -> str:
+    """Returns the title of a reply.
+
+    Raises:
+        InvalidReplyError: There is none, or it names nothing.
+    """
+    title = _title(parse(text, Title).title)
+    if not title:
+        raise InvalidReplyError("The title is a number or a code")
+    return title
+
+
+def _title(text: object) -> str:
+    """Returns a title on one line, or nothing for what is none."""
+    if not isinstance(text, str):
+        return ""
+    line = opening(" ".join(cleaned(text).split("\n", 1)[0].split()), _LONGEST_TITLE)
+    return "" if is_code(line) else line
+
+
+def _beginning(text: str) -> str:
+    """Returns how the first line that says something begins: a topic until there is a title."""
+    lines = (opening(line) for line in text.split("\n"))
+    return next((line for line in lines if not is_code(line)), opening(text))
+
+
+def _own_title(text: str) -> tuple[str, str]:
+    """Returns the title that a text gives itself, if any, and the text without it."""
+    for pattern in _TITLES:
+        match = pattern.search(text)
+        if match and (title := _title(match[1])):
+            return title, text[: match.start()] + text[match.end() :]
+    return "", text
 
 
 def _read_text(text: str, path: Path, source: Source) -> Iterator[_Document]:
-    title = _title(path)
-    yield _Document(title, [Section("", text.strip())], _named(source, title, {}))
+    about, text = _front_matter(text)
+    title, text = _title(about.get("title")), text.strip()
+    if not title:
+        title, text = _own_title(text)
+    yield _Document(title, [Section("", cleaned(text).strip())], _named(source, title, about))
 
 
 def _read_markdown(text: str, path: Path, source: Source) -> Iterator[_Document]:
     about, text = _front_matter(text)
-    sections = markdown_sections(text)
-    first = text.lstrip().split("\n", 1)[0]
-    heading = first[2:].strip() if first.startswith("# ") else ""
-    title = about.get("title") or heading or _title(path)
+    title, text = _title(about.get("title")), text.strip()
+    first = text.split("\n", 1)[0]
+    if not title and first.startswith("# "):
+        title = _title(first[2:])
+    if not title:
+        title, text = _own_title(text)
     # A section under the document's own title needs no second one.
     sections = [
         Section("" if section.title == title else section.title, section.text)
-        for section in sections
+        for section in markdown_sections(cleaned(text))
     ]
     yield _Document(title, sections, _named(source, title, about))
 
@@ -275,17 +389,13 @@ def _read_lines(text: str, path: Path, source: Source) -> Iterator[_Document]:
             raise ConfigError(
                 f"{source.url}, line {number}: no text", hint='A line reads {"text": "..."}.'
             )
-        given = value.get("title")
-        own = opening(given, _LONGEST_TITLE) if isinstance(given, str) else ""
-        title = own or opening(body) or _title(path)
-        yield _Document(title, [Section("", body.strip())], _named(source, title, value))
+        title, body = _title(value.get("title")), body.strip()
+        if not title:
+            title, body = _own_title(body)
+        yield _Document(title, [Section("", cleaned(body).strip())], _named(source, title, value))
 
 
 _READERS = {".txt": _read_text, ".md": _read_markdown, ".jsonl": _read_lines}
-
-
-def _title(path: Path) -> str:
-    return " ".join(path.stem.replace("_", " ").split())
 
 
 def _front_matter(text: str) -> tuple[dict[str, str], str]:

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from seedfree.contexts.condition import is_end_heading
 from seedfree.errors import ConfigError
-from seedfree.text import squeeze
 
 __all__ = [
     "Section",
@@ -46,8 +46,8 @@ class Section(NamedTuple):
     text: str
 
     def titled(self, page: str) -> str:
-        """Returns the title of the page, and of the section if it has one."""
-        return f"{page}: {self.title}" if self.title else page
+        """Returns the title of the page, if it has one, and of the section, if it has one."""
+        return ": ".join(filter(None, [page, self.title]))
 
 
 def check_lengths(min_chars: int, max_chars: int) -> None:
@@ -64,15 +64,11 @@ def wiki_sections(text: str, end: Collection[str] = ()) -> list[Section]:
     """Cuts a plain-text extract, whose headings read `== Heading ==`, at its second level.
 
     Args:
-        end: Headings, in any case, at which the article's text ends ("See also").
+        end: Headings, in any case, at which the article's text ends ("See also"). Deeper ones end
+            at the next heading of their level.
     """
     headings = (_wiki_heading(line) for line in text.split("\n"))
-    return _sections(text, headings, set(map(_plain, end)))
-
-
-def _plain(heading: str) -> str:
-    """Returns a heading as it is compared: writers add colons and unseen characters."""
-    return squeeze(heading).rstrip(":.៖")
+    return _sections(text, headings, end)
 
 
 def markdown_sections(text: str) -> list[Section]:
@@ -115,15 +111,21 @@ def _sections(
     text: str, headings: Iterable[tuple[int, str] | None], end: Collection[str]
 ) -> list[Section]:
     pieces: list[tuple[str, list[str]]] = [("", [])]
+    # The level of the end heading whose lines are passed over.
+    left_out = 0
     for line, heading in zip(text.split("\n"), headings, strict=True):
         level, title = heading or (0, "")
+        if heading is not None and (not left_out or level <= left_out):
+            left_out = level if is_end_heading(title, end) else 0
+        # Both formats cut at 2: Markdown's first level is the document's own title.
+        if left_out and left_out <= 2:
+            break
+        if left_out:
+            continue
         if heading is None:
             pieces[-1][1].append(line)
-        # Both formats cut at 2: Markdown's first level is the document's own title.
         elif level > 2:
             pieces[-1][1].append(title)
-        elif _plain(title) in end:
-            break
         else:
             pieces.append((title, []))
     sections = (

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
+from seedfree.contexts.condition import cleaned, fault, without_end
 from seedfree.engine.gate import piece
 from seedfree.engine.pool import Pool
 from seedfree.engine.session import RunSession
-from seedfree.errors import RequestError, SeedfreeError
+from seedfree.errors import ConfigError, RequestError, SeedfreeError
+from seedfree.languages import Language
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Topic, altered
 
@@ -213,31 +215,78 @@ class ContextStream:
         name = f"contexts:{json.dumps(key, ensure_ascii=False)}"
 
         async def ask() -> Any:
+            skipped = piece().skipped
+            skipped.clear()
             try:
                 contexts = await session.call(source.contexts, topic)
                 _check(contexts)
-                return _LIST.dump_python(contexts, mode="json")
+                value = _LIST.dump_python(contexts, mode="json")
             except SeedfreeError:
                 raise
             except Exception as error:
                 raised = f"raised {type(error).__name__}: {error}"
                 raise RequestError(f"{type(source).__name__} {raised}") from error
+            # Kept too, so that a run that is resumed counts the same.
+            return {"contexts": value, "skipped": list(skipped)} if skipped else value
 
         value = await session.fetch(name, ask)
         if not value:
             return []
+        if not isinstance(value, dict):
+            value = {"contexts": value, "skipped": []}
+        for reason in value["skipped"]:
+            self._leave_out(reason, topic.text)
         at = session.fetched_at(name)
-        contexts = _LIST.validate_python(value)
-        return [self._filled(context, topic, at, source) for context in contexts]
+        return [
+            self._filled(context, topic, at, source)
+            for context in map(self._cleaned, _LIST.validate_python(value["contexts"]))
+            if self._is_usable(context)
+        ]
+
+    def _cleaned(self, context: Context) -> Context:
+        text = cleaned(context.text)
+        # Whoever wrote a text for the run wrote no bibliography, but may well end with a note.
+        if context.source.kind != "written":
+            text = without_end(text, self._language(context).end_sections)
+        return altered(context, text=text)
+
+    def _language(self, context: Context) -> Language:
+        """Returns the language that a text is in, as far as its source says so."""
+        language = self._session.language
+        if context.language in ("", language.code):
+            return language
+        try:
+            return Language.load(context.language)
+        except ConfigError:
+            return altered(language, script="", end_sections=())
+
+    def _is_usable(self, context: Context) -> bool:
+        """Looks at a text, and counts it."""
+        reason = fault(context.text, self._language(context), context.title or "")
+        if reason:
+            self._leave_out(reason, context.text)
+        else:
+            self._session.gate.count("texts")
+        return not reason
+
+    def _leave_out(self, reason: str, example: str) -> None:
+        self._session.gate.count("texts", reason)
+        # It stands if no other text of the topic is usable.
+        piece().lose(reason, example)
 
     def _filled(self, context: Context, topic: Topic, at: str, by: ContextSource) -> Context:
-        source = context.source
+        source, title = context.source, context.title
+        # Without its title nothing says of whom "He was born in 1932" speaks. A style or a file's
+        # name is none.
+        if title is None and source.kind not in ("written", "document"):
+            title = source.title
         if source.kind == "topic":  # a user's source that says nothing of itself
             source = altered(source, kind=type(by).__name__)
         if source.retrieved_at is None:
             source = altered(source, retrieved_at=at)
         return altered(
             context,
+            title=title,
             topic=context.topic or topic,
             language=context.language or self._session.language.code,
             source=source,

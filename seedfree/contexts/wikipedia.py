@@ -22,13 +22,16 @@ import httpx
 
 from seedfree._seeds import seeded
 from seedfree._version import __version__
+from seedfree.contexts.condition import cleaned, fault
 from seedfree.contexts.sections import Section, check_lengths, fit, wiki_sections
+from seedfree.engine.gate import piece
 from seedfree.engine.http import Answer, Transport, check_positive, explain, retry_after
 from seedfree.engine.loop import Clock
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session
 from seedfree.records import Context, Source, Topic
+from seedfree.text import is_code
 
 __all__ = ["Wiki", "WikipediaSource", "is_wikimedia"]
 
@@ -38,8 +41,6 @@ _PAGES = 4
 _LONGEST_QUERY = 300
 # What the search takes for an operator, and what no title can hold.
 _OPERATORS = re.compile(r'[\x00-\x1f"*?~!\\|()\[\]{}:/<>+=^#]|(?<!\S)-')
-# What TextExtracts leaves of a formula.
-_FORMULA = re.compile(r"\\(?:displaystyle|textstyle)\b")
 
 
 @dataclass
@@ -61,6 +62,7 @@ class WikipediaSource:
         max_chars: Longer sections are cut.
         results: Search hits to pick from, 1 to 50.
         random_fallback: Use a random page if the search finds nothing usable, as the paper did.
+            Its title is then the topic.
         requests_per_minute: Of the whole process on this host. `None` for no limit, on a wiki of
             your own.
         timeout: Seconds for one exchange.
@@ -173,13 +175,16 @@ class WikipediaSource:
         # would pick other pages in a run that is resumed.
         rng = seeded(seed, topic.position, topic.text)
         tried = 0
-        async for page_id in self._candidates(topic, wiki, rng, url):
+        async for page_id, is_random in self._candidates(topic, wiki, rng, url):
             page = await self._fetch(f"{url} page {page_id}", partial(wiki.page, page_id))
+            about = None
+            if is_random:  # what was asked for is not what it speaks of
+                about = Topic(page.get("title", ""), "", topic.position)
             # An empty page is one of no use.
             sections = self._cut(page.get("text", ""), language)
-            if sections:
+            if sections and not (about and is_code(about.text)):
                 picked = sorted(rng.sample(range(len(sections)), min(self.sections, len(sections))))
-                return [self._context(page, sections[i]) for i in picked]
+                return [self._context(page, sections[i], about) for i in picked]
             tried += 1
             if tried == _PAGES:
                 break
@@ -187,21 +192,21 @@ class WikipediaSource:
 
     async def _candidates(
         self, topic: Topic, wiki: Wiki, rng: Random, url: str
-    ) -> AsyncIterator[int]:
-        """Gives ids of pages, the picked hit first, then the other hits and random pages."""
+    ) -> AsyncIterator[tuple[int, bool]]:
+        """Gives ids of pages, and whether they are random: the picked hit, other hits, the rest."""
         words = " ".join(_OPERATORS.sub(" ", topic.text)[:_LONGEST_QUERY].split())
         hits: Sequence[int] = []
         if words:
             key = f"{url} search {self.results} {words}"
             hits = await self._fetch(key, partial(wiki.search, words, self.results))
         for page_id in rng.sample(hits, len(hits)):
-            yield page_id
+            yield page_id, False
         if self.random_fallback:
             for n in range(_PAGES):
                 # One page a request: only the first page of an answer is drawn at random.
                 key = f"{url} random {rng.getrandbits(64):x} {n}"
                 for page_id in await self._fetch(key, wiki.random):
-                    yield page_id
+                    yield page_id, True
 
     async def _fetch(self, key: str, fn: Callable[[], Any]) -> Any:
         try:
@@ -216,13 +221,22 @@ class WikipediaSource:
             ) from error
 
     def _cut(self, text: str, language: Language) -> list[Section]:
-        sections = fit(wiki_sections(text, language.end_sections), self.min_chars, self.max_chars)
-        return [section for section in sections if not _FORMULA.search(section.text)]
+        sections = wiki_sections(cleaned(text), language.end_sections)
+        good = []
+        for section in fit(sections, self.min_chars, self.max_chars):
+            reason = fault(section.text, language)
+            if reason is None:
+                good.append(section)
+            else:
+                piece().skipped.append(reason)
+        return good
 
-    def _context(self, page: dict[str, Any], section: Section) -> Context:
+    def _context(self, page: dict[str, Any], section: Section, about: Topic | None) -> Context:
         title, revision = page["title"], str(page["revision"])
         source = Source("wikipedia", title, page["url"], revision, self.license)
-        return Context(text=section.text, title=section.titled(title), source=source)
+        # A wiki in another language than the run's says so.
+        language = Language.load(self.language).code if self.language else ""
+        return Context(section.text, section.titled(title), about, language, source)
 
 
 def _check_url(api_url: str | None) -> bool:

@@ -34,6 +34,7 @@ class Piece:
         paid: Whether something was asked for it that the ledger did not hold.
         got: Whether it gave what it was for; `None` while nothing is known.
         reason, example: Why it gave nothing, and the server's or the model's words.
+        skipped: Reasons for which texts were passed over on the way, one for each.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class Piece:
     got: bool | None = None
     reason: str = ""
     example: str = ""
+    skipped: list[str] = field(default_factory=list)
 
     def lose(self, reason: str, example: str) -> None:
         """Takes note that it gives nothing. The first reason counts."""
@@ -111,6 +113,14 @@ class Gate:
             for name, stage in sorted(self._stages.items())
             if stage.asked
         }
+
+    def count(self, name: str, reason: str = "") -> None:
+        """Counts a thing of a stage that only looks at things.
+
+        Args:
+            reason: Why it is left out; empty for one that is taken.
+        """
+        self._stages.setdefault(name, _Stage()).end(Piece(name, got=not reason, reason=reason))
 
     @asynccontextmanager
     async def piece(self, name: str) -> AsyncIterator[Piece]:

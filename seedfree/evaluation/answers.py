@@ -31,7 +31,7 @@ from unicodedata import normalize
 
 from seedfree.languages import Language, language_or_bare
 from seedfree.text import fold, without_thought
-from seedfree.typed import one_typing
+from seedfree.text.typed import one_typing
 
 __all__ = ["labelled_choices", "meant_choice"]
 

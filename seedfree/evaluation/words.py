@@ -19,7 +19,7 @@ from seedfree.errors import ConfigError, missing_extra
 from seedfree.languages import Language
 from seedfree.languages.segment import segment
 from seedfree.text import INVISIBLE, clean, one_case
-from seedfree.typed import one_typing
+from seedfree.text.typed import one_typing
 
 __all__ = [
     "Cutter",

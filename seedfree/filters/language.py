@@ -20,8 +20,8 @@ from seedfree.filters.foreign import (
     prose_of,
     strange_words,
 )
-from seedfree.filters.identification import is_zawgyi, lacks_marks, other_language
 from seedfree.languages import Language, language_of
+from seedfree.languages.identification import is_zawgyi, lacks_marks, other_language
 from seedfree.protocols import Session
 from seedfree.records import Instruction, Suspicion
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,18 @@ from typing import Any, Literal, cast
 
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock
+from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Topic
 from seedfree.run.planning import Balance
+from seedfree.text import is_code
 from seedfree.topics import GivenTopics
 
-__all__ = ["Options", "Stages"]
+__all__ = ["Options", "Stages", "check_topics"]
+
+# The one number that may be meant as a topic, in digits of any script.
+_YEAR = re.compile(r"(?!0)\d{3,4}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class Stages:
             return GivenTopics([Topic(text) for text in self.topics])
         sources = cast("Sequence[Any]", self.contexts)
         if sources and all(hasattr(source, "topics") for source in sources):
-            return GivenTopics([topic for source in sources for topic in source.topics()])
+            topics = [topic for source in sources for topic in source.topics()]
+            return GivenTopics([topic for topic in topics if not is_code(topic.text)])
         return None
 
     def most_rows(self) -> int | None:
@@ -104,3 +111,25 @@ class Options:
     mode: int | None = None
     clock: Clock | None = None
     transport: Transport | None = None
+
+
+def check_topics(topics: Any) -> None:
+    """Refuses topics that are no list of strings, or that name nothing to write about.
+
+    Raises:
+        ConfigError: They are.
+    """
+    if topics is None:
+        return
+    if isinstance(topics, (str, Mapping)) or not isinstance(topics, Sequence) or not topics:
+        hint = "Pass None to have topics generated."
+        raise ConfigError("topics is not a list of strings", hint=hint)
+    for topic in topics:
+        if not isinstance(topic, str):
+            what = f"topics is not a list of strings: it holds {topic!r}"
+            raise ConfigError(what, hint="Put the topic in quotes.")
+    codes = [topic for topic in topics if is_code(topic) and not _YEAR.fullmatch(topic.strip())]
+    if codes:
+        named = ", ".join(map(repr, codes[:6]))
+        what = f"topics holds what names nothing to write about: {named}"
+        raise ConfigError(what, hint="Say in a few words what each is about.")

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from seedfree.contexts.documents import DocumentSource
 from seedfree.errors import ConfigError
+from seedfree.generators.function import FunctionGenerator
 from seedfree.records import Topic
 from seedfree.tasks.summarization import Summarization
-from tests.fakes import sentence, small_pipeline
+from tests.fakes import sentence, small_pipeline, thai
 
 RICE = "ข้าวหอมมะลิปลูกมากที่ทุ่งกุลาร้องไห้ในภาคอีสานของประเทศไทย เก็บเกี่ยวในเดือนพฤศจิกายน " * 2
 SILK = "ผ้าไหมมัดหมี่ทอด้วยมือโดยช่างทอในจังหวัดขอนแก่น ลวดลายเกิดจากการมัดเส้นไหมก่อนย้อมสี " * 2
@@ -26,22 +27,114 @@ def texts(source):
     return [topic.text for topic in source.topics()]
 
 
+def titled(title, text):
+    return f"{title}\n\n{text}"
+
+
 def test_files_are_read_in_the_order_of_their_names(tmp_path):
-    put(tmp_path, "ข/ผ้า_ไหม.txt", SILK)
-    put(tmp_path, "ก.TXT", RICE)
+    put(tmp_path, "ข/01.txt", titled("ผ้าไหม", SILK))
+    put(tmp_path, "ก.TXT", titled("ข้าว", RICE))
     put(tmp_path, ".hidden/x.txt", RICE)
     put(tmp_path, "ค.pdf", RICE)
     source = DocumentSource(tmp_path)
-    assert source.topics() == [Topic("ก", "given", 0), Topic("ผ้า ไหม", "given", 1)]
-    (context,) = source.contexts(Topic("ผ้า ไหม"))
+    assert source.topics() == [Topic("ข้าว", "given", 0), Topic("ผ้าไหม", "given", 1)]
+    (context,) = source.contexts(Topic("ผ้าไหม"))
     assert context.text == SILK.strip()
     assert (context.source.kind, context.source.title, context.source.url) == (
         "document",
-        "ผ้า ไหม",
-        "ข/ผ้า_ไหม.txt",
+        "ผ้าไหม",
+        "ข/01.txt",
     )
-    assert context.source.revision == hashlib.sha256(SILK.encode()).hexdigest()[:16]
+    revision = hashlib.sha256(titled("ผ้าไหม", SILK).encode()).hexdigest()[:16]
+    assert context.source.revision == revision
     assert context.source.retrieved_at is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("00.txt", f"ผ้าไหม\n\n{SILK}"),
+        ("00.txt", f"# ผ้าไหม\n{SILK}"),
+        ("00.txt", f"---\ntitle: ผ้าไหม\n---\n{SILK}"),
+        ("00.txt", f"<html><head><title>ผ้าไหม</title></head><body><p>{SILK}</p></body></html>"),
+        ("00.md", f"<h1 class='x'>ผ้าไหม</h1>\n\n{SILK}"),
+        ("00.md", f"![](x.png)\n\n# ผ้าไหม #\n\n{SILK}"),
+        ("00.md", f"---\ntitle: IMG_2031\n---\n# ผ้าไหม\n\n{SILK}"),
+        ("00.md", f"## ผ้าไหม\n\n{SILK}"),
+        ("00.jsonl", json.dumps({"title": "00.txt", "text": f"ผ้าไหม\n\n{SILK}"})),
+    ],
+)
+def test_a_text_says_its_own_title(tmp_path, name, text):
+    put(tmp_path, name, text)
+    source = DocumentSource(tmp_path)
+    assert texts(source) == ["ผ้าไหม"]
+    (context,) = source.contexts(source.topics()[0])
+    assert context.title == "ผ้าไหม" and SILK.strip() in context.text
+    assert context.topic.text == "ผ้าไหม"
+
+
+def answer(prompt):
+    if "title" in prompt.json_schema["properties"]:
+        title = "ผ้าไหมมัดหมี่ขอนแก่น" if "ผ้าไหม" in prompt.user else "ข้าวหอมมะลิ"
+        return json.dumps({"title": title})
+    return thai(prompt)
+
+
+def test_a_text_without_a_title_has_one_asked_for(tmp_path):
+    put(tmp_path, "docs/00.txt", RICE)
+    put(tmp_path, "docs/IMG_2031.txt", SILK)
+    pipeline = small_pipeline(
+        FunctionGenerator(answer, name="titles"),
+        contexts=[DocumentSource(tmp_path / "docs")],
+        tasks=[Summarization()],
+    )
+    run = pipeline.run(2, tmp_path / "run", progress=False)
+    assert run.status == "complete"
+    assert {row.topic for row in run.dataset} == {"ผ้าไหมมัดหมี่ขอนแก่น", "ข้าวหอมมะลิ"}
+    assert {row.topic_kind for row in run.dataset} == {"given"}
+    assert run.stats.requests == 4
+    assert pipeline.estimate(20, sample=2).requests == 40
+    again = pipeline.run(2, tmp_path / "run", progress=False)
+    assert again.stats.requests == 4 and list(again.dataset) == list(run.dataset)
+
+
+def test_a_text_that_begins_with_a_number_is_not_passed_over(tmp_path):
+    put(tmp_path, "docs/00.txt", f"1932\n\n{RICE}")
+    pipeline = small_pipeline(
+        FunctionGenerator(answer, name="titles"),
+        contexts=[DocumentSource(tmp_path / "docs")],
+        tasks=[Summarization()],
+    )
+    run = pipeline.run(1, tmp_path / "run", progress=False)
+    assert [row.topic for row in run.dataset] == ["ข้าวหอมมะลิ"]
+
+
+def test_no_title_is_asked_for_a_broken_text(tmp_path):
+    put(tmp_path, "docs/00.txt", SILK.replace("ทอ", "\ufffd"))
+    llm = FunctionGenerator(answer, name="titles")
+    pipeline = small_pipeline(
+        llm, contexts=[DocumentSource(tmp_path / "docs")], tasks=[Summarization()]
+    )
+    run = pipeline.run(1, tmp_path / "run", progress=False)
+    assert len(run.dataset) == 0 and not llm.calls
+    assert "broken characters" in run.message
+
+
+@pytest.mark.parametrize("title", ["", "1932", "IMG_2031", "00.txt"])
+def test_a_title_that_is_none_is_not_taken(tmp_path, title):
+    put(tmp_path, "docs/00.txt", SILK)
+    llm = FunctionGenerator(
+        lambda p: (
+            json.dumps({"title": title}) if "title" in p.json_schema["properties"] else thai(p)
+        ),
+        name="bad titles",
+    )
+    pipeline = small_pipeline(
+        llm, contexts=[DocumentSource(tmp_path / "docs")], tasks=[Summarization()]
+    )
+    run = pipeline.run(1, tmp_path / "run", progress=False)
+    # The text's own words take its place.
+    assert [SILK.startswith(row.topic) and len(row.topic) > 9 for row in run.dataset] == [True]
 
 
 def test_markdown_gives_a_topic_for_every_section(tmp_path):
@@ -88,7 +181,7 @@ def test_json_lines_are_documents(tmp_path):
 
 
 def test_every_piece_of_a_long_text_has_a_topic_of_its_own(tmp_path):
-    put(tmp_path, "ข้าว.txt", "\n".join([RICE] * 10))
+    put(tmp_path, "0.txt", titled("ข้าว", "\n".join([RICE] * 10)))
     source = DocumentSource(tmp_path, max_chars=400)
     assert texts(source)[:3] == ["ข้าว", "ข้าว (2)", "ข้าว (3)"]
     pieces = [source.contexts(topic) for topic in source.topics()]
@@ -97,38 +190,37 @@ def test_every_piece_of_a_long_text_has_a_topic_of_its_own(tmp_path):
 
 
 def test_equal_titles_keep_their_own_sections(tmp_path):
-    put(tmp_path, "a/x.txt", RICE)
-    put(tmp_path, "b/x.txt", SILK)
+    put(tmp_path, "a/x.txt", titled("ของดี", RICE))
+    put(tmp_path, "b/x.txt", titled("ของดี", SILK))
     source = DocumentSource(tmp_path)
-    assert texts(source) == ["x", "x (2)"]
-    assert source.contexts(Topic("x (2)"))[0].text == SILK.strip()
+    assert texts(source) == ["ของดี", "ของดี (2)"]
+    assert source.contexts(Topic("ของดี (2)"))[0].text == SILK.strip()
 
 
 def test_other_topics_get_the_sections_that_resemble_them(tmp_path):
-    put(tmp_path, "1.txt", RICE)
-    put(tmp_path, "2.txt", SILK)
+    put(tmp_path, "1.txt", titled("ข้าว", RICE))
+    put(tmp_path, "2.txt", titled("ไหม", SILK))
     put(
         tmp_path,
         "3.txt",
-        "The Mekong giant catfish is among the largest freshwater fish in the world. " * 2,
+        titled(
+            "Catfish", "The giant catfish is among the largest freshwater fish in the world. " * 2
+        ),
     )
     source = DocumentSource(tmp_path)
-    assert [c.title for c in source.contexts(Topic("ช่างทอผ้าไหม"))] == ["2"]
-    assert [c.title for c in source.contexts(Topic("ทุ่งกุลา ร้องไห้"))] == ["1"]
-    assert [c.title for c in source.contexts(Topic("GIANT catfish"))] == ["3"]
+    assert [c.title for c in source.contexts(Topic("ช่างทอผ้าไหม"))] == ["ไหม"]
+    assert [c.title for c in source.contexts(Topic("ทุ่งกุลา ร้องไห้"))] == ["ข้าว"]
+    assert [c.title for c in source.contexts(Topic("GIANT catfish"))] == ["Catfish"]
     assert source.contexts(Topic("ฟุตบอลโลก")) == []
     assert source.contexts(Topic("...")) == []
     assert source.contexts(Topic("")) == []
 
 
 def test_a_resembling_topic_gets_at_most_so_many(tmp_path):
-    for n in range(5):
-        put(tmp_path, f"{n}.txt", f"{RICE} {n}")
-    assert [c.title for c in DocumentSource(tmp_path, sections=3).contexts(Topic("ข้าวหอมมะลิ"))] == [
-        "0",
-        "1",
-        "2",
-    ]
+    for name in "กขคงจ":
+        put(tmp_path, f"{name}.txt", titled(f"ข้าว {name}", RICE))
+    contexts = DocumentSource(tmp_path, sections=3).contexts(Topic("ข้าวหอมมะลิ"))
+    assert [c.title for c in contexts] == ["ข้าว ก", "ข้าว ข", "ข้าว ค"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +290,7 @@ def test_any_text_is_read_and_any_topic_answered(tmp_path, bodies, topic):
 
 def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path):
     put(tmp_path, "private.txt", SILK)
-    put(tmp_path, "docs/ข้าว.txt", RICE)
+    put(tmp_path, "docs/ข้าว.txt", titled("ข้าว", RICE))
     (tmp_path / "docs" / "ไหม.txt").symlink_to(tmp_path / "private.txt")
     with pytest.raises(ConfigError, match=r"ไหม\.txt is a link that leads out"):
         DocumentSource(tmp_path / "docs")
@@ -206,7 +298,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / "docs" / "again.txt").symlink_to("ข้าว.txt")
     # So does a folder that is named by a link.
     (tmp_path / "link").symlink_to(tmp_path / "docs")
-    assert texts(DocumentSource(tmp_path / "link")) == ["again", "ข้าว"]
+    assert texts(DocumentSource(tmp_path / "link")) == ["ข้าว", "ข้าว (2)"]
 
 
 def test_a_file_that_memory_cannot_hold_is_named(tmp_path):
@@ -237,9 +329,9 @@ def test_many_equal_titles_are_numbered_at_once(tmp_path):
 
 
 def test_two_folders_with_texts_of_one_title_are_both_asked(tmp_path):
-    put(tmp_path, "a/other.txt", sentence("other", words=60))
+    put(tmp_path, "a/other.txt", "other\n\n" + sentence("other", words=60))
     for name in "abc":
-        put(tmp_path, f"{name}/same.txt", sentence(name, words=60))
+        put(tmp_path, f"{name}/same.txt", "same\n\n" + sentence(name, words=60))
     sources = [DocumentSource(tmp_path / name) for name in "abc"]
     pipeline = small_pipeline(contexts=sources, tasks=[Summarization()])
     run = pipeline.run(size=9, out=tmp_path / "run", progress=False)
@@ -249,6 +341,6 @@ def test_two_folders_with_texts_of_one_title_are_both_asked(tmp_path):
 
 def test_titles_that_differ_in_marks_and_capitals_alone_are_topics_of_their_own(tmp_path):
     for number, name in enumerate(["Rice field", "rice-field", "Rice field 2", "RICE FIELD"]):
-        put(tmp_path, f"{number}/{name}.txt", sentence(name, words=60))
+        put(tmp_path, f"{number}/{name}.txt", f"{name}\n\n{sentence(name, words=60)}")
     pipeline = small_pipeline(contexts=[DocumentSource(tmp_path)], tasks=[Summarization()])
     assert pipeline.run(size=4, out=tmp_path.parent / "run", progress=False).status == "complete"

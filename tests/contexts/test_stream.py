@@ -20,6 +20,11 @@ from seedfree.topics import GivenTopics
 from tests.fakes import FakeClock, thai_llm
 
 TOPICS = [Topic(f"topic {i}") for i in range(100)]
+BODY = "ชาวบ้านทอผ้าไหมมัดหมี่ด้วยกี่พื้นเมืองและย้อมสีจากเปลือกไม้ทุกปี"
+
+
+def _text(name: str) -> str:
+    return f"{name} {BODY}"
 
 
 class Shelf:
@@ -42,7 +47,7 @@ class Shelf:
             await asyncio.sleep(0)
         if not self._knows(topic):
             return []
-        return [Context(text=f"{self.name} {topic.text} {i}") for i in range(self._n)]
+        return [Context(text=_text(f"{self.name} {topic.text} {i}")) for i in range(self._n)]
 
 
 def _take(
@@ -75,7 +80,7 @@ def _take(
 
 def test_contexts_come_in_the_order_of_their_topics_with_their_place(tmp_path: Path) -> None:
     contexts = _take(tmp_path, [Shelf("a", n=2, late=True)], 30)
-    assert [c.text for c in contexts] == [f"a topic {i // 2} {i % 2}" for i in range(30)]
+    assert [c.text for c in contexts] == [_text(f"a topic {i // 2} {i % 2}") for i in range(30)]
     assert [c.position for c in contexts] == list(range(30))
     assert {c.language for c in contexts} == {"th"}
     assert {c.source.retrieved_at for c in contexts} == {"2026-01-01T00:00:00Z"}
@@ -85,7 +90,7 @@ def test_sources_without_new_texts_are_given_up_soon(tmp_path: Path) -> None:
     class Same(Shelf):
         async def contexts(self, topic: Topic) -> list[Context]:
             self._asked.append(topic.text)
-            return [Context(text="the same")]
+            return [Context(text=_text("the same"))]
 
     many, asked = [Topic(f"topic {i}") for i in range(5000)], []
     for width in (1, 64):
@@ -133,7 +138,7 @@ def test_topics_that_run_out_give_what_there_is(tmp_path: Path) -> None:
 def test_a_text_is_used_once(tmp_path: Path) -> None:
     class Same(Shelf):
         async def contexts(self, topic: Topic) -> list[Context]:
-            return [Context(text="the same")]
+            return [Context(text=_text("the same"))]
 
     assert len(_take(tmp_path, [Same("a")], 10)) == 1
 
@@ -155,7 +160,7 @@ def test_where_a_text_comes_from_is_kept_or_filled_in(
 ) -> None:
     class Quiet(Shelf):
         async def contexts(self, topic: Topic) -> list[Context]:
-            return [Context(text=topic.text, source=given)]
+            return [Context(text=_text(topic.text), source=given)]
 
     (context,) = _take(tmp_path, [Quiet("q")], 1)
     assert context.source.kind == kind

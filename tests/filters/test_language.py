@@ -3,9 +3,9 @@ import re
 import pytest
 
 from seedfree.errors import ConfigError
-from seedfree.filters.identification import identifier
 from seedfree.filters.language import LanguageFilter
 from seedfree.languages import Language
+from seedfree.languages.identification import identifier
 from seedfree.records import Instruction, Message
 
 SENTENCES = {

@@ -24,6 +24,7 @@ PLACEHOLDERS = {
     "topics_general": "count domain asker avoid",
     "topics_cultural": "count culture region avoid",
     "written": "request length",
+    "title": "context",
     "closed_qa": "context asker length",
     "closed_qa_pairs": "context count",
     "summarization": "context form asker",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from seedfree.typed import one_typing
+from seedfree.text.typed import one_typing
 
 __all__ = [
     "CODE",
@@ -19,6 +19,7 @@ __all__ = [
     "clean",
     "count_scripts",
     "fold",
+    "is_code",
     "letters_and_digits",
     "one_case",
     "outside_code",
@@ -190,6 +191,25 @@ def letters_and_digits(text: str) -> str:
     folded = one_typing(one_case(seen))
     # A list, because join() makes one of any generator first.
     return "".join([char for char in folded if unicodedata.category(char)[0] in "LMN"])
+
+
+_CODES = re.compile(
+    # A file's name, a name with underscores and digits, a long number behind letters, digits with
+    # zeros in front, and what is written in hexadecimal digits.
+    r"\S+\.(?:txt|md|jsonl?|html?|xml|csv|tsv|pdf|docx?|png|jpe?g)|(?=\S*\d)\S*_\S*"
+    r"|[A-Z]{1,5}[- ]?\d{4,}|[A-Za-z]+[- ]?(?:0\d+|\d{5,})|(?=\S*\d)(?:[0-9a-f]{4,}-?){2,}",
+    re.IGNORECASE,
+)
+# Standards and years after a short word: "ISO 9001", "Expo 2020".
+_WORD_AND_NUMBER = re.compile(r"(?!IMG|DSC|PXL|VID|SCAN)[A-Za-z]{2,} (?!0)\d{4}")
+
+
+def is_code(text: str) -> bool:
+    """Tells whether a text names nothing that one could write about: no word, a number, a file."""
+    text = unicodedata.normalize("NFKC", text).strip()
+    if not any(char.isalpha() for char in text):
+        return True
+    return bool(_CODES.fullmatch(text)) and not _WORD_AND_NUMBER.fullmatch(text)
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
