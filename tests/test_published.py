@@ -42,7 +42,7 @@ def test_why_a_run_stopped_names_no_private_server_or_path(fault: Any, tmp_path:
         return httpx.Response(fault.status_code, content=fault.content)
 
     llm = sf.OpenAICompatibleGenerator("http://gpu01:8000", "m", allow_http=True)
-    topics, tasks = [f"{i}" for i in range(60)], [sf.Summarization()]
+    topics, tasks = [f"ตลาดที่ {i}" for i in range(60)], [sf.Summarization()]
     pipeline = small_pipeline(llm, topics=topics, tasks=tasks)
     run = pipeline.run(20, tmp_path / "run", clock=FakeClock(), transport=transport(serve))
     assert run.status == "stopped" and run.message

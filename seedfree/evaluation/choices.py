@@ -14,7 +14,7 @@ from seedfree.languages import Language
 from seedfree.records import Question
 from seedfree.text import squeeze
 
-__all__ = ["CHOSEN", "Accuracy", "accuracy", "offered"]
+__all__ = ["CHOSEN", "Accuracy", "accuracy", "accuracy_in_any", "offered"]
 
 CHOSEN = ("multiple_choice", "classification")
 """Tasks whose answer is one of a few, whether the benchmark lists them or not."""
@@ -66,9 +66,26 @@ def accuracy(
         sources: What each question was made from. The interval then resamples sources, not rows.
 
     Raises:
-        ConfigError: Unequal lengths, no rows, something else than text, or no reference that says
-            what is right.
+        ConfigError: Unequal lengths, no rows, something else than text, no such language, or
+            no reference that says what is right.
     """
+    if isinstance(language, str):
+        Language.load(language)
+    return accuracy_in_any(
+        predictions, references, language, choices=choices, sources=sources, seed=seed
+    )
+
+
+def accuracy_in_any(
+    predictions: Sequence[str | None],
+    references: Sequence[str | None],
+    language: Language | str,
+    *,
+    choices: Sequence[Sequence[str]] | None = None,
+    sources: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Accuracy:
+    """Does what `accuracy` does, in any language: one without a file is read by English words."""
     answers, wanted = paired_texts(predictions, references)
     for name, values in (("lists of choices", choices), ("sources", sources)):
         if values is not None and len(values) != len(answers):

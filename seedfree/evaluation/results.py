@@ -13,7 +13,7 @@ from typing import Any
 
 from seedfree._files import file_text, json_rows, read_json
 from seedfree.errors import ConfigError
-from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy, offered
+from seedfree.evaluation.choices import CHOSEN, Accuracy, offered
 from seedfree.evaluation.scores import Scores, score
 from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.records import Question
@@ -246,7 +246,7 @@ class Evaluation:
         language = self.info["language"]
         choices = [offered(question, language) for question in asked]
         try:
-            return accuracy(
+            return accuracy_in_any(
                 [self.predictions[i] for i in rows],
                 [question.answer for question in asked],
                 language,

@@ -6,11 +6,11 @@ has them in other words. Numbers are read in words and figures.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seedfree.errors import ConfigError, check_types
+from seedfree.filters.labels import choices_of
 from seedfree.filters.names import unknown_names
 from seedfree.filters.numbers import unknown_numbers
 from seedfree.languages import Language, language_of
@@ -117,14 +117,9 @@ def _excerpt(answer: str, source: str) -> str:
     return next((piece[:_PIECE] for piece in pieces(answer, run) if piece in copied), "")
 
 
-_CHOICE = re.compile(r"^\s*\(?\w{1,2}[.):]\s*(\S.*)$", re.MULTILINE)
-
-
 def _wrong_choices(item: Instruction) -> list[str]:
     """Lists the choices of a multiple-choice question but the one that the answer names last."""
-    choices = _CHOICE.findall(item.instruction)
-    if len(choices) < 2:
-        return []
+    choices = list(choices_of(item).values())
     answer = fold(item.output)
     # The last one is the answer. Of two that end at one place, the longer is meant.
     ends = [

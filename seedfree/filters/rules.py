@@ -21,6 +21,7 @@ from itertools import groupby
 from seedfree.errors import ConfigError, check_types
 from seedfree.filters.copies import Copies, bare, copies_example
 from seedfree.filters.endings import cut_off
+from seedfree.filters.labels import mislabelled
 from seedfree.filters.leaks import is_leak, markup_in, possible_leak
 from seedfree.filters.refusals import refusal_in, self_reference_in
 from seedfree.languages import Language, language_of
@@ -82,6 +83,8 @@ class RuleFilter:
                 return f"rules: {fact} ({where})"
         if any(bare(text) == bare(item.instruction) for text in item.answers):
             return "rules: answer repeats the question"
+        if mislabelled(item):
+            return "rules: a choice under the label of another"
         doubts = [
             Suspicion(f"rules: {phrase}", where, (words,))
             for where, text, (fewest, _) in (*questions, *answers)

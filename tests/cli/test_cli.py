@@ -182,10 +182,10 @@ def test_health_is_measured_by_what_was_dropped() -> None:
 
 
 def test_words_of_a_file_mean_what_they_look_like(tmp_path: Path) -> None:
-    topics = "topics: [on, no, 1:30, 2024-05-01, '7']"
+    topics = "topics: [on, no, 1:30 น., '2475']"
     run = "run: {size: 010, out: 2026, budget_usd: 1e1, shrink: true}"
     config = Config.load(_write(tmp_path, f"{HEAD}diversity: ~\n{topics}\n{run}"))
-    assert config.pipeline.topics == ["on", "no", "1:30", "2024-05-01", "7"]
+    assert config.pipeline.topics == ["on", "no", "1:30 น.", "2475"]
     assert config.run == {"size": 10, "out": "2026", "budget_usd": 10.0, "shrink": True}
 
 

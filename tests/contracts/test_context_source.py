@@ -141,5 +141,7 @@ def test_settings_are_plain_and_secrets_are_not_shown(source):
 def test_it_can_be_used_again_after_it_was_closed(source):
     before = contexts(bind(source))
     if hasattr(source, "close"):
-        asyncio.run(source.close())
+        closed = source.close()
+        if inspect.isawaitable(closed):
+            asyncio.run(closed)
     assert contexts(bind(source)) == before

@@ -85,7 +85,7 @@ def test_no_language_at_all_is_an_error(wrong):
 
 
 def test_an_unknown_segmenter_is_an_error():
-    with pytest.raises(ConfigError, match="Unknown segmenter 'nope'"):
+    with pytest.raises(ConfigError, match="segmenter: 'nope' is unknown"):
         segmented_cutter(Language("xx", "X", "X", "Latin", "", segmenter="nope"))
 
 
