@@ -13,7 +13,7 @@ from typing import Any
 
 from seedfree._files import file_text, json_rows, read_json
 from seedfree.errors import ConfigError
-from seedfree.evaluation.choices import CHOSEN, Accuracy, offered
+from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy_in_any, offered
 from seedfree.evaluation.scores import Scores, score
 from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.records import Question
