@@ -46,7 +46,7 @@ from seedfree.run.publishing import (
     pure,
     write_status,
 )
-from seedfree.run.settings import differing, fingerprint, languages_of, recorded
+from seedfree.run.settings import differing, differing_since, fingerprint, languages_of, recorded
 from seedfree.run.stages import Options, Stages
 from seedfree.topics import TopicStream
 
@@ -118,13 +118,12 @@ def _is_new(
         )
     hint = "Choose another folder; reuse=[this one] takes over its replies."
     was = recorded(entry.body.decode(), languages)
-    fields = differing(was, recorded(_json(settings), languages))
+    now = recorded(_json(settings), languages)
     if was.get("plan") != settings["plan"]:
-        # Settings that came with the planner are in no run of before.
-        if set(fields) <= {"plan", "balance", "appeal", "repair"} and is_finished(folder, size):
+        if is_finished(folder, size) and not differing_since(was, now):
             return None
         raise ConfigError(f"{folder} was planned by another version of seedfree", hint=hint)
-    if fields:
+    if fields := differing(was, now):
         raise ConfigMismatchError(
             f"{folder} was made with other settings: {', '.join(fields[:6])}",
             fields=fields,

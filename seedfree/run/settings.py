@@ -19,7 +19,7 @@ from seedfree.engine.names import component_name, upgraded
 from seedfree.languages import Language
 from seedfree.text import clean
 
-__all__ = ["describe", "differing", "fingerprint", "languages_of", "recorded"]
+__all__ = ["describe", "differing", "differing_since", "fingerprint", "languages_of", "recorded"]
 
 # An extension may hold its key in a public attribute, or in one of its headers.
 _SECRET = re.compile(
@@ -119,6 +119,26 @@ def languages_of(components: Iterable[object]) -> list[Language]:
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns the names of the settings that differ, `contexts.0.sections` for nested ones."""
     return sorted(_differing(was, now, ()))
+
+
+def differing_since(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the settings that differ by more than the version.
+
+    Another version may have had no such setting, and knew another file of the same language.
+    """
+    fields = sorted(_differing(_of(was, now), was, ()))
+    if str(was.get("language")).split()[0] == str(now.get("language")).split()[0]:
+        fields = [name for name in fields if name != "language"]
+    return [name for name in fields if name != "plan"]
+
+
+def _of(was: Any, now: Any) -> Any:
+    """Returns of `now` what `was` has, too."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        return {key: _of(value, now.get(key)) for key, value in was.items()}
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        return [_of(a, b) for a, b in zip(was, now, strict=True)]
+    return now
 
 
 def _differing(was: Any, now: Any, path: tuple[str, ...]) -> list[str]:

@@ -1,6 +1,5 @@
 """Numbers of answers and texts: figures, words, dates, eras, sums."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
