@@ -104,7 +104,10 @@ def is_finding(finding, row):
         return is_reason(finding)
     texts = "\n".join(squeeze(text) for text in [*row.questions, *row.answers])
     return bool(finding) and all(
-        is_reason(each.rule) and all(squeeze(word) in texts for word in each.words)
+        # An LLM is told in a sentence what is doubted.
+        each.rule in Language.load("en").doubts
+        and is_reason(each.rule)
+        and all(squeeze(word) in texts for word in each.words)
         for each in finding
     )
 

@@ -323,3 +323,10 @@ def test_a_prompt_of_a_language_made_by_hand_names_what_it_lacks() -> None:
         language.text("closedqa")
     with pytest.raises(ConfigError, match="Did you mean 'domains'"):
         language.facet("domain")
+
+
+@pytest.mark.parametrize("code", ["en", "th"])
+def test_doubts_are_of_the_same_rules(code: str) -> None:
+    doubts = Language.load(code).doubts
+    assert doubts.keys() == Language.load("en").doubts.keys()
+    assert all(text.count("$words") == 1 for text in doubts.values())
