@@ -231,9 +231,10 @@ def names_of(code: str, rows: Sequence[Instruction]) -> list[str]:
         from pythainlp.corpus import provinces
 
         return sorted(provinces())
-    capitalised = re.compile(r"(?<=[a-zà-ɏ,] )[A-ZÀ-Ɏ]\w{3,}")
+    within = re.compile(r"(?<=[\w,] )\w{4,}")
     texts = [row.context.text for row in rows if row.context]
-    return sorted({name for text in texts for name in capitalised.findall(text)})
+    words = {word for text in texts for word in within.findall(text)}
+    return sorted(word for word in words if word[0].isupper())
 
 
 NAMES: dict[str, list[str]] = defaultdict(list)
@@ -253,11 +254,12 @@ def measured(code: str, rows: Sequence[tuple[Instruction, str]]) -> dict[str, ob
     faults: dict[str, Counter[str]] = defaultdict(Counter)
     for name, plant in PLANTS.items():
         for number, row in enumerate(good):
+            already = doubted(findings(row)[1])
             for faulty in plant(row, seeded("plant", name, code, number)):
-                count(faults[name], faulty)
+                count(faults[name], faulty, already)
     for row, fault in rows:
         if fault not in ("", "good"):
-            count(faults[f"written: {fault}" if not row.id else fault], row)
+            count(faults[f"written: {fault}" if not row.id else fault], row, set())
     return {
         "language": code,
         "good": len(good),
@@ -268,11 +270,16 @@ def measured(code: str, rows: Sequence[tuple[Instruction, str]]) -> dict[str, ob
     }
 
 
-def count(counts: Counter[str], row: Instruction) -> None:
+def count(counts: Counter[str], row: Instruction, already: set[tuple[str, str]]) -> None:
+    """Counts what is found of a fault; `already` are the doubts about the row without it."""
     fact, suspicions = findings(row)
     counts["rows"] += 1
     counts["facts"] += fact is not None
-    counts["suspected"] += bool(suspicions)
+    counts["suspected"] += not doubted(suspicions) <= already
+
+
+def doubted(suspicions: Sequence[Suspicion]) -> set[tuple[str, str]]:
+    return {(each.rule, word) for each in suspicions for word in each.words or [""]}
 
 
 def show(figures: dict[str, object]) -> None:

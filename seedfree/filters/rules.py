@@ -21,7 +21,7 @@ from itertools import groupby
 from seedfree.errors import ConfigError, check_types
 from seedfree.filters.copies import Copies, bare, copies_example
 from seedfree.filters.endings import cut_off
-from seedfree.filters.labels import mislabelled
+from seedfree.filters.labels import choices_of, mislabelled
 from seedfree.filters.leaks import is_leak, markup_in, possible_leak
 from seedfree.filters.refusals import refusal_in, self_reference_in
 from seedfree.languages import Language, language_of
@@ -142,7 +142,9 @@ def _doubts_of_answer(text: str, language: Language, item: Instruction) -> Itera
         yield Suspicion("rules: refusal", "output", (line,))
     context = item.context.text if item.context else ""
     given = "\n".join([*item.questions, item.input, context])
-    if ending := cut_off(text, language, given):
+    # An answer that ends with one of the choices ends as the choice does.
+    ends_with_choice = text.rstrip().endswith(tuple(choices_of(item).values()))
+    if not ends_with_choice and (ending := cut_off(text, language, given)):
         yield Suspicion("rules: cut off", f"{ending}, output", (text.rstrip()[-_END:],))
     if slips := _slips(language.slips, text):
         yield Suspicion("rules: wrong particle", "output", slips)
