@@ -93,6 +93,9 @@ class Language:
         end_sections: Headings at which an encyclopedia article's text ends ("see also").
         refusals: Phrases, in lower case, with which a model declines.
         name_markers: Words before a name, for scripts without capitals.
+        no_names: What looks like a name and is none: words that are written with a capital
+            ("Monday", "you" in Indonesian), or that follow a marker ("this", "big").
+        same_names: Words for one name that do not look alike (`["France", "French"]`).
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
             `registers`, `lengths`.
         prompts: Templates by name, with `$placeholders`.
@@ -116,6 +119,8 @@ class Language:
     end_sections: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
+    no_names: tuple[str, ...] = ()
+    same_names: tuple[tuple[str, ...], ...] = ()
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)

@@ -20,7 +20,7 @@ from seedfree.text import script_of
 __all__ = ["faults"]
 
 _ENGLISH = Path(__file__).parent / "en.toml"
-_PHRASES = ("end_sections", "refusals", "name_markers", "labels")
+_PHRASES = ("end_sections", "refusals", "name_markers", "no_names", "labels")
 
 
 def faults(data: Mapping[str, Any]) -> Iterator[str]:
