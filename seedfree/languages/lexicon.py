@@ -72,12 +72,20 @@ def _thai() -> Lexicon:
     times = unigram_word_freqs()
     frequent = {word for word, n in times.items() if n >= _FREQUENT}
     foreign = {word for word in words & titles if _SILENT in word and times.get(word, 0) < _SELDOM}
+    # Two ordinary words put together, such as "fragrance", are a given name too.
+    compounds = {
+        name
+        for name in people
+        if any(name[:i] in frequent and name[i:] in frequent for i in range(2, len(name) - 1))
+    }
     return Lexicon(
         words=words,
         frequent=frozenset(frequent - places),
         very_frequent=frozenset(word for word in frequent if times[word] >= _VERY_FREQUENT),
         surely=frozenset(
-            name for name in (places | people | foreign) - frequent if len(name) >= _LONG
+            name
+            for name in (places | people - compounds | foreign) - frequent
+            if len(name) >= _LONG
         )
         | {place for place in places if len(place) >= _LONG_PLACE},
         names=titles | people | places,
