@@ -29,7 +29,7 @@ _EXTRAS = {
     "embed": ("FlagEmbedding", "datasketch"),
     "graph": ("hnswlib",),
     "hub": ("datasets",),
-    "eval": ("pythainlp",),
+    "eval": ("sacrebleu",),
     "report": ("matplotlib",),
     "train": ("bitsandbytes", "peft", "trl"),
 }

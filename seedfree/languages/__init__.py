@@ -109,6 +109,9 @@ class Language:
         doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
         numbers: Words of numbers by value, and words that stand beside numbers by kind: see
             `en.toml`.
+        no_names: What looks like a name and is none: words that are written with a capital
+            ("Monday", "you" in Indonesian), or that follow a marker ("this", "big").
+        same_names: Words for one name that do not look alike (`["France", "French"]`).
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
             `registers`, `lengths`.
         prompts: Templates by name, with `$placeholders`.
@@ -143,6 +146,8 @@ class Language:
     name_markers: tuple[str, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict, repr=False)
     numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    no_names: tuple[str, ...] = ()
+    same_names: tuple[tuple[str, ...], ...] = ()
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)

@@ -75,7 +75,7 @@ def test_what_stands_in_the_context_passes(output):
         ("เปิดใช้วันที่ 9 เมษายน", "number not in the context (9)"),
         ("ผู้สร้างคือบริษัท Sumitomo", "name not in the context (Sumitomo)"),
         ("งานนี้เรียกว่า “สะพานสองฝั่ง”", "name not in the context (สะพานสองฝั่ง)"),
-        ("สะพานอยู่ในจังหวัดนนทบุรี", "name not in the context (นนทบุ)"),
+        ("สะพานอยู่ในจังหวัดนนทบุรี", "name not in the context (นนทบุรี)"),
         ("ผู้คุมงานคือ นายวิชิต", "name not in the context (วิชิต)"),
     ],
 )
