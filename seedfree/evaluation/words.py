@@ -15,9 +15,9 @@ from functools import cache
 from importlib import metadata
 
 from seedfree._files import absent
-from seedfree.errors import ConfigError, missing_extra
+from seedfree.errors import ConfigError
 from seedfree.languages import Language
-from seedfree.languages.segment import segment
+from seedfree.languages.segment import import_pythainlp, segment
 from seedfree.text import INVISIBLE, clean, one_case
 from seedfree.text.typed import one_typing
 
@@ -58,8 +58,8 @@ def segmented_cutter(language: str | Language) -> Cutter:
     """Cuts every line with the language's own segmenter, or without one by Unicode's rules (ICU).
 
     Raises:
-        ConfigError: Neither a ready-made language nor a code of two or three letters, or the
-            segmenter's package is not installed.
+        ConfigError: Neither a ready-made language nor a code of two or three letters, or a
+            segmenter that is not known.
     """
     code, own = _code_and_segmenter(language)
     segmenter = own or "icu"
@@ -79,10 +79,9 @@ def paper_cutter(language: str | Language) -> Cutter:
     code, _ = _code_and_segmenter(language)
 
     def cut(text: str) -> str:
-        try:
-            from pythainlp.tokenize import word_tokenize
-        except ImportError as error:
-            raise missing_extra("pythainlp", "eval") from error
+        import_pythainlp()
+        from pythainlp.tokenize import word_tokenize
+
         # Not `segment`, which cuts between spaces: the paper's scorer gave newmm the whole text.
         words = word_tokenize(text, engine="newmm", keep_whitespace=False, join_broken_num=True)
         return " ".join(" ".join(words).split())
@@ -115,12 +114,10 @@ def _described(segmenter: str) -> str:
     package = _PACKAGES.get(segmenter)
     if package is None:
         return segmenter
-    try:
-        described = f"{segmenter} {package} {metadata.version(package)}"
-    except metadata.PackageNotFoundError as error:
-        raise missing_extra(package, "eval") from error
+    described = f"{segmenter} {package} {metadata.version(package)}"
     if segmenter != "newmm":
         return described
+    import_pythainlp()
     from pythainlp.corpus import thai_words
 
     # newmm cuts into the words of this dictionary, so another one gives other scores.

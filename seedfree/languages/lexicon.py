@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 
+from seedfree.languages.segment import import_pythainlp
+
 __all__ = ["Lexicon", "lexicon"]
 
 # Of the Thai National Corpus's words of this frequency or more, hardly one is only a name. It has
@@ -53,6 +55,7 @@ def lexicon(segmenter: str) -> Lexicon | None:
 
 @cache
 def _thai() -> Lexicon:
+    import_pythainlp()
     from pythainlp.corpus import (
         countries,
         get_corpus,

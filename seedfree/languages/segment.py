@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
 from unicodedata import category
 
-from seedfree.errors import ConfigError, missing_extra
+from seedfree.errors import ConfigError
 
 __all__ = ["SEGMENTERS", "ends_inside_word", "segment"]
 
@@ -33,7 +34,7 @@ def segment(text: str, segmenter: str) -> list[str]:
             Unicode with ICU's dictionaries) for Lao, Khmer, Burmese and any other script.
 
     Raises:
-        ConfigError: Unknown name, or its package is not installed.
+        ConfigError: Unknown name.
     """
     try:
         cut = SEGMENTERS[segmenter]
@@ -74,10 +75,9 @@ _TAIL = 60
 
 @cache
 def _thai_words() -> Sequence[str]:
-    try:
-        from pythainlp.corpus import thai_words
-    except ImportError:
-        return ()
+    import_pythainlp()
+    from pythainlp.corpus import thai_words
+
     return sorted(thai_words())
 
 
@@ -94,19 +94,30 @@ def _space(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def _newmm(text: str) -> list[str]:
+@cache
+def import_pythainlp() -> None:
+    """Imports PyThaiNLP without the folder that it makes in the user's home, which stays empty."""
+    settings = ("PYTHAINLP_READ_ONLY", "PYTHAINLP_READ_MODE")
+    unset = not any(name in os.environ for name in settings)
+    if unset:
+        os.environ[settings[0]] = "1"
     try:
-        from pythainlp.tokenize import word_tokenize
-    except ImportError as error:
-        raise missing_extra("pythainlp", "eval") from error
+        import pythainlp.corpus  # noqa: F401
+    finally:
+        if unset:
+            del os.environ[settings[0]]
+
+
+def _newmm(text: str) -> list[str]:
+    import_pythainlp()
+    from pythainlp.tokenize import word_tokenize
+
     return list(word_tokenize(text, engine="newmm", keep_whitespace=False, join_broken_num=True))
 
 
 def _icu(text: str) -> list[str]:
-    try:
-        from icu4py.breakers import WordBreaker
-    except ImportError as error:
-        raise missing_extra("icu4py", "eval") from error
+    from icu4py.breakers import WordBreaker
+
     # Where a number stands in a sentence without spaces, ICU leaves it attached to its neighbours.
     parts = [part for word in WordBreaker(text, "root") for part in _NUMBER.split(word) if part]
     words: list[str] = []

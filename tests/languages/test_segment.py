@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-import builtins
-from typing import Any
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -65,17 +67,14 @@ def test_an_unknown_segmenter_names_the_known_ones() -> None:
         segment("text", "mecab")
 
 
-@pytest.mark.parametrize(("segmenter", "package"), [("newmm", "pythainlp"), ("icu", "icu4py")])
-def test_a_missing_package_names_its_pip_command(
-    segmenter: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = builtins.__import__
-
-    def fake(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == package:
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", fake)
-    with pytest.raises(ConfigError, match=rf"{package} is not installed.*seedfree\[eval\]"):
-        segment("text", segmenter)
+def test_nothing_is_made_in_the_home_of_the_user(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from seedfree.languages import Language; "
+        "Language.load('th').segment('สวัสดี'); "
+        "print('PYTHAINLP_READ_ONLY' in os.environ, os.listdir(sys.argv[1]))"
+    )
+    home = {**os.environ, "HOME": str(tmp_path)}
+    home.pop("PYTHAINLP_DATA", None)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    printed = subprocess.run(command, env=home, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == "False []"
