@@ -83,9 +83,15 @@ if TYPE_CHECKING:
     from seedfree.run.estimate import Preview as Preview
     from seedfree.run.folder import Run as Run
     from seedfree.tasks.brainstorming import Brainstorming as Brainstorming
+    from seedfree.tasks.classification import Classification as Classification
     from seedfree.tasks.closed_qa import ClosedQA as ClosedQA
     from seedfree.tasks.conversation import Conversation as Conversation
+    from seedfree.tasks.creative_writing import CreativeWriting as CreativeWriting
+    from seedfree.tasks.extract import Extract as Extract
     from seedfree.tasks.multiple_choice import MultipleChoice as MultipleChoice
+    from seedfree.tasks.open_qa import OpenQA as OpenQA
+    from seedfree.tasks.reverse_instruction import ReverseInstruction as ReverseInstruction
+    from seedfree.tasks.rewrite import Rewrite as Rewrite
     from seedfree.tasks.summarization import Summarization as Summarization
     from seedfree.training.config import QLoRAConfig as QLoRAConfig
     from seedfree.training.data import mix as mix

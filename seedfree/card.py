@@ -29,10 +29,13 @@ _CATEGORIES = {
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Columns that are no text by themselves, but hold texts by name.
 _NESTED = {
+    "facets": ("list", ("name", "value")),
     "checks": ("list", ("rule", "detail", "verdict")),
     "messages": ("list", ("role", "content")),
     "source": ("struct", SOURCE_KEYS),
 }
+# The one value that is no text.
+_TYPES = {"fictional": "bool"}
 _CC_BY_SA = "CC-BY-SA-4.0"
 _STATUS = {
     "complete": "The run reached the size that was asked for.",
@@ -60,6 +63,7 @@ def dataset_card(
     drops: Mapping[str, int] | None = None,
     checks: Mapping[str, Mapping[str, int]] | None = None,
     losses: Mapping[str, Mapping[str, int]] | None = None,
+    monotonous: Sequence[str] = (),
 ) -> str:
     """Describes a run's data set, as Markdown with YAML front matter.
 
@@ -72,6 +76,7 @@ def dataset_card(
         counts: Figures of the run in the order to show them, such as requests and tokens.
         drops: Dropped rows by reason.
         checks: By rule, doubts `raised`, `upheld` and `overturned`.
+        monotonous: What lacks variety, a line each.
         losses: For each stage, requests and lookups that gave nothing, by reason.
     """
     name = f"{plain(language.name)} ({plain(language.native)})"
@@ -84,7 +89,7 @@ def dataset_card(
         "row were dropped. No existing instruction data was used as a seed. "
         + _STATUS.get(status, f"Status of the run: {plain(status)}."),
         "## Rows",
-        _rows_by_topic_kind(dataset),
+        _rows_by_topic_kind(dataset) + _list("What lacks variety:", monotonous),
         "## Dropped rows",
         _drops(drops or {}) + _checks(checks or {}) + _losses(losses or {}),
         "## Generator",
@@ -131,7 +136,7 @@ def _column_types() -> list[str]:
         kind, names = _NESTED[key]
         lines.append(f"    {kind}:")
         for name in names:
-            lines += [f"    - name: {name}", "      dtype: string"]
+            lines += [f"    - name: {name}", f"      dtype: {_TYPES.get(name, 'string')}"]
     return lines
 
 
@@ -143,6 +148,12 @@ def _rows_by_topic_kind(dataset: Dataset) -> str:
         lines.append([task, *(f"{cells[task, kind]:,}" for kind in kinds), f"{n:,}"])
     lines.append(["all", *(f"{n:,}" for n in dataset.by_topic_kind.values()), f"{len(dataset):,}"])
     return table(lines)
+
+
+def _list(head: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return "\n\n".join(["", head, "\n".join(f"- {plain(line)}" for line in lines)])
 
 
 def _drops(drops: Mapping[str, int]) -> str:

@@ -54,9 +54,10 @@ KEYS = (
     "source",
     "generator",
     "evidence",
+    "facets",
     "checks",
 )
-SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at")
+SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at", "fictional")
 Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -73,6 +74,8 @@ def to_row(item: Instruction) -> dict[str, Any]:
     values = {key: getattr(item, key) for key in KEYS}
     values["messages"] = [{"role": m.role, "content": m.content} for m in item.messages]
     values["source"] = {key: getattr(item.source, key) for key in SOURCE_KEYS}
+    # As a list, because a table wants the same names in every row.
+    values["facets"] = [{"name": name, "value": value} for name, value in item.facets.items()]
     values["checks"] = [
         {"rule": c.rule, "detail": c.detail, "verdict": c.verdict} for c in item.checks
     ]
@@ -91,6 +94,9 @@ def from_row(row: Mapping[str, Any]) -> Instruction:
         if isinstance(source, Mapping):
             known = {key: source[key] for key in SOURCE_KEYS if source.get(key) is not None}
             values["source"] = Source(**known)
+        if isinstance(values.get("facets"), list):
+            pairs = [pair for pair in values["facets"] if isinstance(pair, Mapping)]
+            values["facets"] = {pair.get("name"): pair.get("value") for pair in pairs}
         return Instruction(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -309,7 +315,7 @@ class Dataset(Sequence[Instruction]):
         write_atomic(path, ["\ufeff", *lines])
 
     def to_hf(self) -> datasets.Dataset:
-        """Returns a `datasets.Dataset` of the published rows. Every value is text.
+        """Returns a `datasets.Dataset` of the published rows. Every value but `fictional` is text.
 
         Raises:
             ConfigError: The `datasets` package is not installed.
@@ -322,8 +328,10 @@ class Dataset(Sequence[Instruction]):
         text = datasets.Value("string")
         features: dict[str, Any] = dict.fromkeys(KEYS, text)
         features["messages"] = [{"role": text, "content": text}]
+        features["facets"] = [{"name": text, "value": text}]
         features["checks"] = [dict.fromkeys(("rule", "detail", "verdict"), text)]
-        features["source"] = dict.fromkeys(SOURCE_KEYS, text)
+        fictional = datasets.Value("bool")
+        features["source"] = {**dict.fromkeys(SOURCE_KEYS, text), "fictional": fictional}
         rows = self.to_rows()
         columns = {key: [row[key] for row in rows] for key in KEYS}
         return datasets.Dataset.from_dict(columns, features=datasets.Features(features))

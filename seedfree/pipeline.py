@@ -58,13 +58,16 @@ class Pipeline:
         contexts: Where texts come from; each source may carry a `share`. Default: texts that the
             LLM writes.
         tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization,
-            conversation and multiple choice.
+            conversation and multiple choice. `"wide"` for all kinds, `"wangchan"` for the seven of
+            WangchanThaiInstruct.
         filters: `"default"` for the language's rules, language and grounding; a list; `[]` for
             none.
         diversity: Removes near-duplicates: one filter or a list, each of which sees what those
             before it left. Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
         topics: `None` to have them generated; or your own strings (kind `"given"`).
         cultural_share: Of generated topics, 0 to 1.
+        topics_per_request: Generated topics that one request asks for, 1 to 20. The paper's code
+            asks for 20, all of one cell of the facets; a few of each keep the first rows varied.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
         appeal: The LLM that is asked about rows that a filter doubts (`Suspicion`). `"same"` is the
             one that wrote them, and none where that is a base model. With `None`, a doubt drops the
@@ -80,13 +83,14 @@ class Pipeline:
     language: str | Language
     generator: Generator
     contexts: Sequence[ContextSource] | None = None
-    tasks: Sequence[TaskTemplate] | None = None
+    tasks: Sequence[TaskTemplate] | Literal["wide", "wangchan"] | None = None
     filters: Literal["default"] | Sequence[Filter] = "default"
     diversity: DiversityFilter | Sequence[DiversityFilter] | None = field(
         default_factory=SemanticDiversityFilter
     )
     topics: Sequence[str] | None = None
     cultural_share: float = 0.5
+    topics_per_request: int = 5
     topic_limit: int | None = None
     balance: Balance = "fill"
     appeal: Literal["same"] | Generator | None = "same"
@@ -94,11 +98,16 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         from seedfree.contexts.written import WrittenContexts
-        from seedfree.tasks import default_tasks
+        from seedfree.tasks import default_tasks, wangchan_tasks, wide_tasks
 
         self.language = Language.load(self.language)
         self.contexts = [WrittenContexts()] if self.contexts is None else self.contexts
-        self.tasks = default_tasks() if self.tasks is None else self.tasks
+        presets = {None: default_tasks, "wide": wide_tasks, "wangchan": wangchan_tasks}
+        if self.tasks is None or isinstance(self.tasks, str):
+            if self.tasks not in presets:
+                hint = 'Pass "wide", "wangchan" or a list of tasks.'
+                raise ConfigError(f"tasks is {self.tasks!r}", hint=hint)
+            self.tasks = presets[self.tasks]()
         self.filters = default_filters() if self.filters == "default" else self.filters
         if isinstance(self.filters, str):
             hint = 'Pass "default", a list of filters, or [].'
@@ -122,6 +131,9 @@ class Pipeline:
         share, limit = self.cultural_share, self.topic_limit
         if not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise ConfigError(f"cultural_share is {share!r}", hint="It lies between 0 and 1.")
+        if not _is_whole(self.topics_per_request) or not 1 <= self.topics_per_request <= 20:
+            wrong = f"topics_per_request is {self.topics_per_request!r}"
+            raise ConfigError(wrong, hint="It is 1 to 20.")
         if self.balance not in ("fill", "strict"):
             hint = 'Use "fill" or "strict".'
             raise ConfigError(f"balance is {self.balance!r}", hint=hint)
@@ -171,6 +183,7 @@ class Pipeline:
             tasks=paper_tasks(),
             filters=[],
             diversity=SemanticDiversityFilter(threshold=0.95, fields="paper", encoder=encoder),
+            topics_per_request=20,
             topic_limit=2000,
         )
 

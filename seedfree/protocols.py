@@ -234,6 +234,10 @@ class ContextSource(Protocol):
 class TaskTemplate(ABC):
     """A kind of instruction: how to ask for it, and how to read the answer.
 
+    A task may also define `async def confirm(item, session)`, which looks at a row before the
+    filters do and may ask the LLM about it. It returns the row, changed or not, or the reason to
+    drop it.
+
     Attributes:
         name: A word in snake_case. It stands in the `task` column of the rows.
         Fields: What the LLM must answer. Set `max_length` for texts that should be bounded. The

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from seedfree._seeds import balanced, digest, seeded
@@ -25,6 +26,7 @@ __all__ = [
     "Question",
     "Reply",
     "Selection",
+    "Share",
     "Source",
     "Suspicion",
     "Topic",
@@ -56,11 +58,14 @@ class Topic:
         kind: Where it came from: asked for in general, asked for as part of the culture, or given
             by the user. Empty for the title of a page that was drawn at random.
         position: Its place in the run's stream of topics, from 0.
+        cell: The words of the language's facets that its request was about; empty for a topic that
+            was not asked for.
     """
 
     text: Text
     kind: Literal["general", "cultural", "given", ""] = "given"
     position: int = 0
+    cell: Text = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Source:
         revision: Revision id of a wiki page, or content hash of a document.
         license: SPDX identifier, where it is known.
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
+        fictional: Whether the text is made up. Nothing in it is asked as knowledge.
     """
 
     kind: Text = "topic"
@@ -81,6 +87,19 @@ class Source:
     revision: Text | None = None
     license: Text | None = None
     retrieved_at: Text | None = None
+    fictional: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """A text that is drawn in a share of all draws.
+
+    Attributes:
+        share: Whole per cent, at least 1.
+    """
+
+    text: Text
+    share: Annotated[int, Field(ge=1, le=100)]
 
 
 @dataclass(frozen=True)
@@ -118,6 +137,12 @@ class Context:
     def draw(self, items: Sequence[T], *salt: object) -> T:
         """Draws an item for this place in the run. Over the run each is drawn equally often."""
         return balanced(items, self.position, self.seed, *salt)
+
+    def draw_share(self, shares: Sequence[Share], *salt: object) -> str:
+        """Draws a text for this place in the run. Over the run each is drawn in its share."""
+        unit = math.gcd(*(each.share for each in shares))
+        slots = [each.text for each in shares for _ in range(each.share // unit)]
+        return balanced(slots, self.position, self.seed, *salt)
 
     def block(self) -> str:
         """Puts title and text between delimiters that neither can close, as data of a prompt."""
@@ -192,6 +217,8 @@ class Instruction:
         messages: All turns. Without any, they are made from instruction, input and output.
         generator: Identity of the model that wrote it.
         evidence: The words of the context on which the answer rests, where the task asks for them.
+        facets: What was drawn for its request, by name: the form of the request, the length of the
+            answer, the cell of its topic.
         checks: What was doubted about it, and what became of the doubts.
         context: The whole context. It is not published.
         examples: The format examples that the model was shown. They are not published.
@@ -209,6 +236,7 @@ class Instruction:
     source: Source = field(default_factory=Source)
     generator: Text = ""
     evidence: Text = ""
+    facets: Mapping[str, Text] = field(default_factory=dict, hash=False)
     checks: tuple[Check, ...] = ()
     context: Context | None = field(default=None, repr=False, compare=False)
     examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
@@ -251,6 +279,7 @@ class Prompt:
         max_tokens: Of the reply; at least 1.
         top_p: The likeliest tokens that make up this share, 0 to 1, are drawn from; sent where the
             model takes it.
+        facets: What was drawn for it, by name. It is not sent, and stands on the rows.
         repetition_penalty: Above 1, makes tokens that are in the text already less likely; sent
             where it is taken.
         examples: Format examples; used by base models alone.
@@ -271,6 +300,7 @@ class Prompt:
     seed: int | None = None
     top_p: float | None = None
     repetition_penalty: float | None = None
+    facets: Mapping[str, Text] = field(default_factory=dict)
 
     @property
     def json_schema(self) -> Mapping[str, Any] | None:

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -26,8 +27,12 @@ from seedfree.text import is_code, letters_and_digits, shown
 
 __all__ = ["GivenTopics", "TopicStream"]
 
-# As in the paper's code.
-PER_REQUEST = 20
+# Few topics of many cells: the first that a model names of a cell are the most stereotypical, and
+# of twenty a small run would use no others. The paper's code asks for 20.
+PER_REQUEST = 5
+_MOST_PER_REQUEST = 20
+# Requests of the first waves, so that a small run meets several cells.
+_NARROWEST = 4
 # Requests of a wave at most. They do not see each other's topics, so that a wider wave repeats
 # itself more.
 _WIDEST = 16
@@ -43,7 +48,7 @@ class Topics(BaseModel):
     """What the LLM must answer."""
 
     topics: list[Annotated[str, Field(max_length=120)]] = Field(
-        min_length=1, max_length=PER_REQUEST
+        min_length=1, max_length=_MOST_PER_REQUEST
     )
 
 
@@ -72,6 +77,11 @@ class _Cell(NamedTuple):
     def first(self) -> str:
         """Returns the facet that decides which topics are near."""
         return next(iter(self.words.values()))
+
+    @property
+    def name(self) -> str:
+        """Names the cell."""
+        return " · ".join(self.words.values())
 
     @property
     def cue(self) -> str:
@@ -121,13 +131,16 @@ class _Wave:
 class TopicStream:
     """Generates as many topics as are wanted, by the seed and the replies alone.
 
-    Wave w sends min(2^w, 16) requests side by side, so that small runs pay little. Each sees the
-    topics of the waves up to w - 2, so that no wave waits for the slowest reply of the one before.
+    Waves send 4, 4, 4, 8 and then 16 requests side by side, so that small runs pay little. Each
+    sees the topics of the waves up to the one before the last, so that no wave waits for the
+    slowest reply of the one before. The topics of a wave are taken in by turns, one of each
+    request, so that the first few of them are about several cells.
 
     Args:
         pool: Takes the requests as work.
         changed: Called when there are more topics, or when their end is known.
         cultural_share: Share of the requests that ask about the culture, 0 to 1.
+        per_request: Topics that a request asks for, 1 to 20.
         limit: The most topics. `None` for as many as the run needs.
         temperature: Sent if the model takes one (paper: 0.85 to 0.95).
 
@@ -142,11 +155,13 @@ class TopicStream:
         changed: Callable[[], None] = lambda: None,
         *,
         cultural_share: float = 0.5,
+        per_request: int = PER_REQUEST,
         limit: int | None = None,
         temperature: float = 0.95,
     ) -> None:
         self._session, self._pool, self._changed = session, pool, changed
         self._share, self._temperature = cultural_share, temperature
+        self._per_request = per_request
         self._limit = math.inf if limit is None else limit
         self.topics: list[Topic] = []
         # By the first facet of the request that gave them, their numbers.
@@ -181,14 +196,15 @@ class TopicStream:
         if self._under_way:
             # Whether the next wave is needed must not hang on whether this one is settled yet. It
             # is needed in any case if this one cannot give enough, nor be the last dry one.
-            topics += self._waves[-1].width * PER_REQUEST
+            topics += self._waves[-1].width * self._per_request
             dry += 1
         return topics < self._wanted and dry < _DRY_WAVES
 
     def _begin(self) -> None:
         number = len(self._waves)
         first = sum(wave.width for wave in self._waves)
-        wave = _Wave(first, min(2**number, _WIDEST), self._counts[max(number - 1, 0)])
+        width = min(max(2**number, _NARROWEST), _WIDEST)
+        wave = _Wave(first, width, self._counts[max(number - 1, 0)])
         self._waves.append(wave)
         for place in range(wave.width):
             self._pool.submit((0, number, place), "topics", partial(self._ask, wave, place))
@@ -214,11 +230,13 @@ class TopicStream:
         """Takes in the replies of the next wave."""
         before = len(self.topics)
         # In the order of the requests, not of the answers: the same replies give the same topics.
-        for _, (cell, texts) in sorted(wave.replies.items()):
-            for text in texts:
-                if len(self.topics) < self._limit and self._seen.add(text):
+        replies = [wave.replies[place] for place in sorted(wave.replies)]
+        by_turns = zip_longest(*(texts for _, texts in replies))
+        for turn in by_turns:
+            for (cell, _), text in zip(replies, turn, strict=True):
+                if text and len(self.topics) < self._limit and self._seen.add(text):
                     self._near[cell.first].append(len(self.topics))
-                    self.topics.append(Topic(text, cell.kind.name, len(self.topics)))
+                    self.topics.append(Topic(text, cell.kind.name, len(self.topics), cell.name))
         enough = len(self.topics) - before >= wave.width
         self._counts.append(len(self.topics))
         self._dry.append(0 if enough else self._dry[-1] + 1)
@@ -247,10 +265,15 @@ class TopicStream:
         """
         language = self._session.language
         rng = seeded(self._session.seed, "topics", position)
-        avoid = ", ".join(self._avoid(cell.first, position, known)) or "-"
-        name = f"topics_{cell.kind.name}"
+        avoid = ", ".join(self._avoid(cell.first, known))
+        name, count = f"topics_{cell.kind.name}", self._per_request
         prompt = Prompt(
-            user=language.text(name, count=PER_REQUEST, avoid=avoid, **cell.words),
+            user=language.text(
+                name,
+                count=count,
+                avoid=avoid and language.text("topics_avoid", avoid=avoid),
+                **cell.words,
+            ),
             system=language.persona,
             schema=Topics,
             temperature=self._temperature,
@@ -265,13 +288,9 @@ class TopicStream:
             return []
         return [_line(text) for text in parse(reply.text, Topics).topics]
 
-    def _avoid(self, facet: str, position: int, known: int) -> list[str]:
-        """Returns topics to avoid: the last ones of the same facet, then any others."""
-        near = [self.topics[i].text for i in self._near[facet] if i < known][-_AVOID:]
-        shown = set(near)
-        rest = [topic.text for topic in self.topics[:known] if topic.text not in shown]
-        count = min(_AVOID - len(near), len(rest))
-        return near + seeded(self._session.seed, "avoid", position).sample(rest, count)
+    def _avoid(self, facet: str, known: int) -> list[str]:
+        """Returns topics to avoid: the last ones of the same facet. Those of others are far off."""
+        return [self.topics[i].text for i in self._near[facet] if i < known][-_AVOID:]
 
 
 def _line(text: str) -> str:

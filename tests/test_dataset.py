@@ -104,6 +104,7 @@ def test_row_has_the_published_keys_in_order_and_no_context():
         "revision",
         "license",
         "retrieved_at",
+        "fictional",
     ]
     assert published["messages"][0] == {"role": "system", "content": "ตอบเป็นภาษาไทย"}
     assert "ไม่เผยแพร่" not in json_line(published)

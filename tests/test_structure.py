@@ -32,17 +32,18 @@ cli
 """
 
 PUBLIC = """
-AxolotlExport BGEM3Encoder Benchmark Brainstorming CapDiversityFilter ClaudeGenerator ClosedQA
-ConfigError ConfigMismatchError Context ContextSource Conversation Dataset DiversityFilter
-DocumentSource Encoder EncoderError Estimate ExactDiversityFilter Example Filter FunctionGenerator
-Generator GroundingFilter HTTPGenerator Instruction InvalidReplyError JudgeFilter Language
-LanguageFilter LedgerDamagedError LedgerError LedgerLockedError LexicalDiversityFilter
-LlamaCppGenerator LlamaFactoryExport Message Model MultipleChoice OpenAICompatibleEncoder
-OpenAICompatibleGenerator Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
-RequestError RetryableError RuleFilter Run SeedfreeError Selection SemanticDiversityFilter
-SentenceTransformerEncoder Session Source StopRunError Summarization Suspicion TaskTemplate Topic
-TopicsExhaustedError TrainedModel Trainer USEEncoder Usage WikipediaSource WrittenContexts
-__version__ calibrate_threshold generate_all greedy_select mix
+AxolotlExport BGEM3Encoder Benchmark Brainstorming CapDiversityFilter Classification
+ClaudeGenerator ClosedQA ConfigError ConfigMismatchError Context ContextSource Conversation
+CreativeWriting Dataset DiversityFilter DocumentSource Encoder EncoderError Estimate
+ExactDiversityFilter Example Extract Filter FunctionGenerator Generator GroundingFilter
+HTTPGenerator Instruction InvalidReplyError JudgeFilter Language LanguageFilter
+LedgerDamagedError LedgerError LedgerLockedError LexicalDiversityFilter LlamaCppGenerator
+LlamaFactoryExport Message Model MultipleChoice OpenAICompatibleEncoder
+OpenAICompatibleGenerator OpenQA Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
+RequestError RetryableError ReverseInstruction Rewrite RuleFilter Run SeedfreeError Selection
+SemanticDiversityFilter SentenceTransformerEncoder Session Source StopRunError Summarization
+Suspicion TaskTemplate Topic TopicsExhaustedError TrainedModel Trainer USEEncoder Usage
+WikipediaSource WrittenContexts __version__ calibrate_threshold generate_all greedy_select mix
 """
 
 MAX_LINES = 600

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,25 @@ def test_which_topics_come_hangs_neither_on_the_width_nor_on_when_more_are_wante
 
 def test_a_wave_sees_the_topics_up_to_the_one_before_the_last() -> None:
     session = FakeSession(_fresh)
-    topics = _take(session, 200)
-    waves = [session.prompts[start : 2 * start + 1] for start in (0, 1, 3)]
-    texts = [[t.text for t in topics[start:stop]] for start, stop in ((0, 20), (20, 60))]
-    shown = [[sum(t in p.user for t in part) for part in texts for p in wave] for wave in waves]
-    assert shown[0] == [0, 0] and not any(shown[1])
-    assert all(shown[2][:4]) and not any(shown[2][4:])
+    # Of one field, so that every topic there is worth avoiding.
+    one_field = {**session.language.facets, "culture": ("ผ้าทอ",)}
+    session.language = replace(session.language, facets=one_field)
+    topics = _take(session, 200, cultural_share=1.0)
+    waves = [session.prompts[start:stop] for start, stop in ((0, 4), (4, 8), (8, 12))]
+    texts = [[topic.text for topic in topics[i : i + 80]] for i in (0, 80)]
+    seen = [
+        [sum(text in prompt.user for text in part) for part in texts for prompt in wave]
+        for wave in waves
+    ]
+    assert not any(seen[0]) and not any(seen[1])
+    assert all(seen[2][:4]) and not any(seen[2][4:])
+
+
+def test_the_first_topics_are_about_several_cells() -> None:
+    topics = _take(FakeSession(lambda *at: _fresh(*at)[:5]), 80)
+    assert len({topic.cell for topic in topics[:4]}) == 4
+    assert len({topic.cell for topic in topics}) >= 16
+    assert all(" · " in topic.cell for topic in topics)
 
 
 def test_every_facet_is_met_before_one_is_met_again() -> None:
@@ -102,8 +116,10 @@ def test_every_facet_is_met_before_one_is_met_again() -> None:
 
 def test_prompts_show_what_is_there_as_what_to_avoid() -> None:
     session = FakeSession(_fresh)
-    topics = _take(session, 100)
-    assert any(topics[0].text in p.user for p in session.prompts[1:])
+    topics = _take(session, 1400)
+    shown = [(p, t) for p in session.prompts for t in topics[:40] if t.text in p.user]
+    # Of the same field alone: what is known of another prevents nothing.
+    assert shown and all(topic.cell.partition(" · ")[0] in prompt.user for prompt, topic in shown)
     sent_with = {(prompt.system, prompt.temperature) for prompt in session.prompts}
     assert sent_with == {(session.language.persona, 0.95)}
 
@@ -131,7 +147,7 @@ def test_no_topic_at_all_is_a_clear_error() -> None:
     session = FakeSession(lambda *_: ["?"])
     with pytest.raises(TopicsExhaustedError, match=r"requests gave no topic.*topics=\["):
         _take(session, 10)
-    assert len(session.prompts) == 7
+    assert len(session.prompts) == 12
 
 
 def test_the_limit_holds() -> None:

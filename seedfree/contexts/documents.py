@@ -312,7 +312,8 @@ def _named(source: Source, title: str, about: Mapping[str, Any]) -> Source:
     """Returns the document's source, with what the document says of itself."""
     values = {key: about.get(key) for key in ("url", "license")}
     own = {key: text for key, text in values.items() if isinstance(text, str) and text.strip()}
-    return replace(source, title=title or source.title, **own)
+    url, license = own.get("url", source.url), own.get("license", source.license)
+    return replace(source, title=title or source.title, url=url, license=license)
 
 
 def _read_title(text: str) -> str:

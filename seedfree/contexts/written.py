@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from string import Template
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -18,10 +19,13 @@ from seedfree.records import Context, Prompt, Source, Topic, schema_of
 
 __all__ = ["WrittenContexts"]
 
+# Kinds of text of which the model takes the one that fits the topic. A medical report suits few.
+_OFFERED = 3
 
-class Written(BaseModel):
-    """What the LLM must answer."""
 
+# A docstring would go into the schema that the model is sent.
+class Written(BaseModel):  # noqa: D101
+    kind: Annotated[int, Field(ge=1, le=_OFFERED)] = 1
     text: str = Field(max_length=6000)
 
 
@@ -29,11 +33,13 @@ class Written(BaseModel):
 class WrittenContexts:
     """Has a text written about each topic.
 
-    Styles (a news article, a poem, an e-mail ...) take turns in a seeded order, so that each is
-    used equally often.
+    Three styles (a news article, a poem, an e-mail ...) are offered for each topic, each equally
+    often, and the model takes the one that fits. The text of a style that is fiction says so in
+    `source.fictional`.
 
     Attributes:
         styles: Names of the language's styles to use. `None` for all.
+        fictional: Whether styles that are fiction are among them.
         share: Weight among the run's sources, above 0.
         min_chars: A shorter text is asked for again. In code points.
         temperature: Sent if the model takes one.
@@ -41,6 +47,7 @@ class WrittenContexts:
     """
 
     styles: Sequence[str] | None = None
+    fictional: bool = True
     share: float = 1.0
     min_chars: int = 120
     temperature: float | None = 0.8
@@ -74,7 +81,12 @@ class WrittenContexts:
                 hint=f"Known: {', '.join(known)}.",
             )
         self._session = session
-        self._chosen = tuple(known[name] for name in self.styles or known)
+        chosen = [known[name] for name in self.styles or known]
+        self._chosen = tuple(each for each in chosen if self.fictional or not each.fiction)
+        if not self._chosen:
+            raise ConfigError(
+                "WrittenContexts(fictional=False) has no styles left", hint="Name one that is not."
+            )
 
     async def contexts(self, topic: Topic) -> list[Context]:
         session = self._session
@@ -83,22 +95,33 @@ class WrittenContexts:
                 "WrittenContexts has no LLM outside a run",
                 hint="Pass it to Pipeline(contexts=[...]).",
             )
-        style = balanced(self._chosen, topic.position, session.seed, "style")
-        reply = await session.generate(self._prompt(style, topic, session), check=self._read)
+        offered = self._offered(topic, session)
+        reply = await session.generate(self._prompt(offered, topic, session), check=self._read)
         if reply.error is not None:
             return []
-        return [Context(text=self._read(reply.text), source=Source("written", title=style.name))]
+        written = self._read(reply.text)
+        # A model may name a kind that was not offered; then the first was meant for it.
+        style = offered[written.kind - 1] if written.kind <= len(offered) else offered[0]
+        source = Source("written", title=style.name, fictional=style.fiction)
+        return [Context(text=written.text.strip(), source=source)]
 
-    def _prompt(self, style: Style, topic: Topic, session: Session) -> Prompt:
+    def _offered(self, topic: Topic, session: Session) -> list[Style]:
+        draws = [
+            balanced(self._chosen, topic.position, session.seed, "style", i)
+            for i in range(_OFFERED)
+        ]
+        return list({style.name: style for style in draws}.values())
+
+    def _prompt(self, offered: Sequence[Style], topic: Topic, session: Session) -> Prompt:
         language = session.language
         rng = seeded(session.seed, topic.position, "written")
-        # "safe" because a style may speak of dollars. What the topic holds is not expanded again.
-        request = Template(style.prompt).safe_substitute(topic=Context(topic=topic).subject())
+        subject = Context(topic=topic).subject()
         length = rng.choice(language.facet("text_lengths"))
         schema = schema_of(Written)
+        schema["properties"]["kind"]["maximum"] = len(offered)
         schema["properties"]["text"]["minLength"] = self.min_chars
         return Prompt(
-            language.text("written", request=request, length=length),
+            language.text("written", kinds=_kinds(offered, subject, language), length=length),
             system=language.persona,
             schema=schema,
             temperature=self.temperature,
@@ -108,8 +131,19 @@ class WrittenContexts:
             cue=topic.text,
         )
 
-    def _read(self, text: str) -> str:
-        written = parse(text, Written).text.strip()
-        if len(written) < self.min_chars:
-            raise InvalidReplyError(f"The text has {len(written)} characters")
+    def _read(self, text: str) -> Written:
+        written = parse(text, Written)
+        if len(written.text.strip()) < self.min_chars:
+            raise InvalidReplyError(f"The text has {len(written.text.strip())} characters")
         return written
+
+
+def _kinds(offered: Sequence[Style], subject: str, language: Language) -> str:
+    made_up = language.text("made_up")
+    lines = []
+    for number, style in enumerate(offered, 1):
+        mark = f" {made_up}" if style.fiction else ""
+        # "safe" because a style may speak of dollars. What the topic holds is not expanded again.
+        order = Template(style.prompt).safe_substitute(topic=subject)
+        lines.append(f"{number}. {order}{mark}")
+    return "\n".join(lines)

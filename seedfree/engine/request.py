@@ -45,7 +45,7 @@ class Request:
             http = llm.request(prompt)
             sent = f"{http.url.path}\x1f".encode() + http.content
         else:
-            unset = {name for name in _LATER if getattr(prompt, name) is None}
+            unset = {"facets"} | {name for name in _LATER if getattr(prompt, name) is None}
             sent = _PROMPT.dump_json(prompt, exclude=unset)
         keys = [_key(identity(llm), sent, sample)]
         if not getattr(llm, "identity", None):  # up to 0.1.0 the module was part of the name

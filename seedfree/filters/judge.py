@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import identity
-from seedfree.errors import ConfigError, check_types
-from seedfree.languages import Language
+from seedfree.errors import ConfigError, InvalidReplyError, check_types
+from seedfree.filters.rubric import Reading, faults, marks, read_row
+from seedfree.languages import Criterion, Language
 from seedfree.protocols import Generator, Session
 from seedfree.records import Context, Instruction, Prompt, schema_of
 from seedfree.text import shown
@@ -43,15 +44,23 @@ _LOG = logging.getLogger("seedfree")
 class JudgeFilter:
     """Asks an LLM for a mark and drops rows below `minimum`. One more request for every row.
 
+    With a rubric it asks yes-or-no questions instead, each to be answered with a quotation, and
+    code makes the marks good, poor and bad of the answers: one for the user's request and one for
+    the assistant's answer. A row is as good as the worse of them.
+
     A judge of the family that wrote a row favours it. A run warns of that once.
 
     Attributes:
         minimum: Lowest mark that is kept, 1 to 10.
         generator: The judge, or `None` for the run's own LLM.
+        rubric: `None`; `"default"` for the eight questions of the language's file; or your own.
+        keep: With a rubric, the worst mark that is kept.
     """
 
     minimum: int = 7
     generator: Generator | None = None
+    rubric: Literal["default"] | Sequence[Criterion] | None = None
+    keep: Literal["good", "poor"] = "good"
     _session: Session | None = field(default=None, init=False, repr=False, compare=False)
     _warned: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -61,6 +70,8 @@ class JudgeFilter:
             raise ConfigError(
                 f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10."
             )
+        if self.rubric is not None and not self.rubric:
+            raise ConfigError("JudgeFilter(rubric=[]) asks nothing", hint='Use "default" or None.')
 
     def ready(self) -> None:
         """Checks the judge's own LLM."""
@@ -94,6 +105,8 @@ class JudgeFilter:
             )
         if not self._warned and item.generator:
             self._warned = warn_of_kin(self.generator or item.generator, [item.generator])
+        if self.rubric is not None:
+            return await self._reading(item, session)
         prompt = judge_prompt(
             "judge",
             Verdict,
@@ -109,6 +122,28 @@ class JudgeFilter:
             return f"judge: no verdict ({reply.error})"
         score = parse(reply.text, Verdict).score
         return None if score >= self.minimum else f"judge: low mark ({score} of 10)"
+
+    async def _reading(self, item: Instruction, session: Session) -> str | None:
+        """Has a row read with the rubric; returns the reason to drop it."""
+        rubric = self.rubric or ()
+        if isinstance(rubric, str):
+            rubric = session.language.rubric_known
+        prompt = read_row(item, texts_to_judge(item), rubric, session.language, session.seed)
+
+        def check(text: str) -> list[Criterion]:
+            try:
+                return faults(parse(text, Reading), rubric)
+            except ValueError as error:
+                raise InvalidReplyError(str(error)) from error
+
+        reply = await session.generate(prompt, check=check, generator=self.generator)
+        if reply.error is not None:
+            return f"judge: no verdict ({reply.error})"
+        for side, mark in marks(reply.value).items():
+            if mark == "bad" or (mark == "poor" and self.keep == "good"):
+                names = ", ".join(each.name for each in reply.value if each.of == side)
+                return f"judge: {mark} {side} ({names})"
+        return None
 
 
 Rationale = Annotated[str, Field(max_length=2000)]

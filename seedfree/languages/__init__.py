@@ -15,7 +15,7 @@ from functools import cache, lru_cache, wraps
 from pathlib import Path
 from random import Random
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
@@ -24,12 +24,16 @@ from pydantic_core import ErrorDetails
 from seedfree.errors import ConfigError, did_you_mean
 from seedfree.languages.checks import faults, misnamed
 from seedfree.languages.segment import segment
-from seedfree.records import Example, Instruction
+from seedfree.records import Example, Instruction, Share
 
 __all__ = [
+    "Criterion",
     "FormatExample",
     "Language",
+    "Rewriting",
+    "Scheme",
     "Style",
+    "Work",
     "language_of",
     "language_or_bare",
     "languages",
@@ -74,10 +78,73 @@ class Style:
     Attributes:
         name: What it is called.
         prompt: The request for it.
+        fiction: Whether it is made up. Its text may invent people and events, and says so to the
+            model; any other invents nothing about what really exists.
     """
 
     name: str
     prompt: str
+    fiction: bool = False
+
+
+@dataclass(frozen=True, config=_FORBID)
+class Work:
+    """A kind of creative work.
+
+    Attributes:
+        name: What it is called.
+        lengths: Lengths and forms that it can have. Each is drawn equally often.
+        creative: Whether it is creative writing; else ideas and plans.
+    """
+
+    name: str
+    lengths: tuple[str, ...]
+    creative: bool = False
+
+
+@dataclass(frozen=True, config=_FORBID)
+class Scheme:
+    """Classes that texts are sorted into.
+
+    Attributes:
+        name: What is asked of a text: its sentiment, its urgency ...
+        text: What kind of text it is asked of.
+        labels: The classes, two or more.
+    """
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, config=_FORBID)
+class Rewriting:
+    """A form in which a text is to be written anew.
+
+    Attributes:
+        name: What is asked for.
+        mistakes: Whether it is proofreading: then the LLM puts mistakes into the text.
+    """
+
+    name: str
+    mistakes: bool = False
+
+
+@dataclass(frozen=True, config=_FORBID)
+class Criterion:
+    """A question about a row that a reader answers with yes or no. Yes is good.
+
+    Attributes:
+        name: A word or two.
+        question: The question.
+        of: What it is about, the user's `request` or the `answer`.
+        grave: Whether a no makes it bad; else it is poor.
+    """
+
+    name: str
+    question: str
+    of: Literal["request", "answer"]
+    grave: bool = False
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -105,6 +172,7 @@ class Language:
         slips: Mistakes of writing that no careful answer has: regular expressions.
         joint_choices: Choices that speak of the other choices ("all of the above"), in lower case.
         label_names: What a choice is called by its label ("option $label"), in lower case.
+        introductions: Words with which users begin to introduce themselves ("I am a").
         name_markers: Words before a name, for scripts without capitals.
         doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
         numbers: Words of numbers by value, and words that stand beside numbers by kind: see
@@ -113,7 +181,13 @@ class Language:
             ("Monday", "you" in Indonesian), or that follow a marker ("this", "big").
         same_names: Words for one name that do not look alike (`["France", "French"]`).
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
-            `registers`, `lengths`.
+            `registers`, `text_lengths`, `summary_forms`.
+        answer_lengths: How long answers are, with the share of each.
+        request_forms: How users put what they want, with the share of each.
+        works: Kinds of work that can be asked for.
+        schemes: Ways to classify texts.
+        rubric: Questions about a row, for `JudgeFilter(rubric="default")`.
+        rewritings: Forms in which a text can be written anew.
         prompts: Templates by name, with `$placeholders`.
         styles: Kinds of text for written contexts.
         format_examples: By task, for base models.
@@ -143,6 +217,7 @@ class Language:
     slips: tuple[str, ...] = ()
     joint_choices: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    introductions: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict, repr=False)
     numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
@@ -150,6 +225,12 @@ class Language:
     same_names: tuple[tuple[str, ...], ...] = ()
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    answer_lengths: tuple[Share, ...] = field(default=(), repr=False)
+    request_forms: tuple[Share, ...] = field(default=(), repr=False)
+    works: tuple[Work, ...] = field(default=(), repr=False)
+    schemes: tuple[Scheme, ...] = field(default=(), repr=False)
+    rewritings: tuple[Rewriting, ...] = field(default=(), repr=False)
+    rubric: tuple[Criterion, ...] = field(default=(), repr=False)
     styles: tuple[Style, ...] = field(default=(), repr=False)
     format_examples: Mapping[str, tuple[FormatExample, ...]] = field(
         default_factory=dict, repr=False
@@ -207,6 +288,8 @@ class Language:
     def text(self, name: str, /, **values: object) -> str:
         """Fills the `$placeholders` of the prompt template `name`. Values are never expanded again.
 
+        A line that is one placeholder alone is left out where its value is empty.
+
         For a language whose file has no such prompt, the English one is used, with an order to
         answer in the language.
 
@@ -216,11 +299,14 @@ class Language:
         template, order = self.prompts.get(name), ""
         if template is None:
             template = _english("prompts", name)
-            if self.code != "en":
+            # Parts of a request, and of a row, are no request.
+            if self.code != "en" and "JSON" in template:
                 order = f"\n\nWrite every value in {self.name} ({self.native}) only."
         # Not str.format: prompts hold the braces of JSON, and values hold whatever a page says.
         try:
-            text = Template(template).substitute({k: str(v) for k, v in values.items()})
+            texts = {name: str(value) for name, value in values.items()}
+            lines = [line for line in template.split("\n") if texts.get(line.strip()[1:]) != ""]
+            text = Template("\n".join(lines)).substitute(texts)
         except KeyError as error:
             wrong = f"Prompt {name!r} of {self.name} has ${error.args[0]}, which nothing fills in"
             raise ConfigError(wrong, hint=f"Known: {', '.join(values)}.") from error
@@ -245,6 +331,30 @@ class Language:
         """
         words: tuple[str, ...] = self.facets.get(name) or _english("facets", name)
         return words
+
+    def shares(self, name: str) -> tuple[Share, ...]:
+        """Returns `answer_lengths` or `request_forms`, the English ones if the file has none."""
+        shares: tuple[Share, ...] = getattr(self, name) or getattr(_load("en"), name)
+        return shares
+
+    @property
+    def schemes_known(self) -> tuple[Scheme, ...]:
+        """Returns `schemes`, the English ones if the file has none."""
+        return self.schemes or _load("en").schemes
+
+    @property
+    def rewritings_known(self) -> tuple[Rewriting, ...]:
+        """Returns `rewritings`, the English ones if the file has none."""
+        return self.rewritings or _load("en").rewritings
+
+    @property
+    def rubric_known(self) -> tuple[Criterion, ...]:
+        """Returns `rubric`, the English one if the file has none."""
+        return self.rubric or _load("en").rubric
+
+    def kinds_of_work(self, *, creative: bool) -> list[Work]:
+        """Returns the `works` that are creative or are not, the English ones if there are none."""
+        return [work for work in self.works or _load("en").works if work.creative == creative]
 
     def draw_examples(self, task: str, rng: Random, n: int = 2) -> tuple[Example, ...]:
         """Draws `n` format examples of a task, or all if the file has fewer."""

@@ -48,6 +48,7 @@ from seedfree.run.publishing import (
 )
 from seedfree.run.settings import differing, differing_since, fingerprint, languages_of, recorded
 from seedfree.run.stages import Options, Stages
+from seedfree.run.variety import variety
 from seedfree.topics import TopicStream
 
 __all__ = ["execute"]
@@ -208,6 +209,7 @@ class _Execution:
         )
         self._rows: list[Row] = []
         self._jobs = 0
+        self._monotonous: Sequence[str] = ()
         self._deciding = False
         self._closed = [False for _ in self._tasks]
         self._shown_at = 0.0
@@ -237,6 +239,8 @@ class _Execution:
         self._publish(status, message)
         for line in self._losses():
             _LOG.info(line)
+        for line in self._monotonous:
+            _LOG.info("Monotonous: %s", line)
         for line in mistaken(counted(row.item for row in self._rows)):
             _LOG.warning("A rule is wrong more often than right; leave it out: %s", line)
         if status != "complete":
@@ -257,6 +261,7 @@ class _Execution:
             self._pool,
             self._advance,
             cultural_share=stages.cultural_share,
+            per_request=stages.topics_per_request,
             limit=stages.topic_limit,
         )
 
@@ -482,8 +487,10 @@ class _Execution:
         self._show_rows(stats.rows)
         answered = self._session.answered
         generator, stages = self._stages.generator, self._session.gate.counts()
+        kept = Dataset(publication.kept)
+        self._monotonous = variety(kept, self._stages.language, words=False).monotonous
         text = dataset_card(
-            Dataset(publication.kept),
+            kept,
             language=self._stages.language,
             generator=published(identity(generator)),
             terms=str(getattr(generator, "terms", "")),
@@ -495,6 +502,7 @@ class _Execution:
             },
             drops=stats.drops,
             checks=stats.checks,
+            monotonous=self._monotonous,
             losses={name: counts["lost"] for name, counts in stages.items() if counts["lost"]},
         )
         manifest = {

@@ -15,6 +15,7 @@ from seedfree.dataset import Dataset, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction
+from seedfree.run.variety import Variety, variety
 from seedfree.text import shown
 
 if TYPE_CHECKING:
@@ -174,6 +175,17 @@ class Run:
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise ConfigError(f"{path}, line {line}: not a dropped row") from error
         return rows
+
+    @cached_property
+    def variety(self) -> Variety:
+        """Measures how varied the rows are, beside what the language's file wants.
+
+        Raises:
+            ConfigError: The run's language is not a ready-made one; see `run.variety.variety`.
+        """
+        codes = Counter(row.language for row in self.dataset)
+        code = codes.most_common(1)[0][0] if codes else "en"
+        return variety(self.dataset, Language.load(code), self.stats.drops)
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from seedfree._seeds import digest
 from seedfree.engine.gate import piece
+from seedfree.engine.loop import outcome
 from seedfree.engine.places import published
 from seedfree.engine.schema import parse
 from seedfree.engine.session import RunSession, identity
@@ -133,13 +134,30 @@ async def rows_of(
         items: list[Instruction] = reply.value
         if getattr(generator, "shows_examples", False):
             items = [altered(item, examples=prompt.examples) for item in items]
-        return [_row(job, i, item, generator, session) for i, item in enumerate(items)]
-    row = _row(job, 0, Instruction(task.name, "", ""), generator, session)
+        rows = [_row(job, prompt, i, item, generator, session) for i, item in enumerate(items)]
+        for row in rows:
+            await _confirm(row, task, session)
+        return rows
+    row = _row(job, prompt, 0, Instruction(task.name, "", ""), generator, session)
     # The provider's own words may name a request: only what is the same in every run is published.
     kind, _, detail = reply.error.partition(":")
     shown = f" ({detail.strip()})" if kind == "invalid" else ""
     row.rejected = f"reply: {kind}{shown}"
     return [row]
+
+
+async def _confirm(row: Row, task: TaskTemplate, session: RunSession) -> None:
+    """Has a task look at its row, if it does."""
+    confirm = getattr(task, "confirm", None)
+    if confirm is None:
+        return
+    async with session.gate.piece("confirm") as work:
+        answer = await outcome(confirm(row.item, session))
+        work.got = True
+    if isinstance(answer, Instruction):
+        row.item = answer
+    else:
+        row.rejected = str(answer)
 
 
 def _checked(item: object) -> Instruction:
@@ -149,11 +167,17 @@ def _checked(item: object) -> Instruction:
 
 
 def _row(
-    job: Job, ordinal: int, item: Instruction, generator: Generator, session: RunSession
+    job: Job,
+    prompt: Prompt,
+    ordinal: int,
+    item: Instruction,
+    generator: Generator,
+    session: RunSession,
 ) -> Row:
     """Fills in what an extension need not say."""
     context = item.context or job.context
     topic = context.topic or Topic("")
+    cell = {"cell": topic.cell} if topic.cell else {}
     texts = (item.instruction, item.input, item.output)
     filled = altered(
         item,
@@ -164,6 +188,7 @@ def _row(
         topic_kind=item.topic_kind or topic.kind,
         source=item.source if item.source.kind != "topic" else context.source,
         generator=item.generator or published(identity(generator)),
+        facets={**cell, **prompt.facets, **item.facets},
         context=context,
     )
     return Row((job.round, digest(session.seed, filled.id)), filled)

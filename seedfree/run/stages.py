@@ -36,6 +36,7 @@ class Stages:
     diversity: Sequence[DiversityFilter]
     topics: Sequence[str] | None
     cultural_share: float
+    topics_per_request: int
     topic_limit: int | None
     balance: Balance
     appeal: Literal["same"] | Generator | None

@@ -11,23 +11,41 @@ from __future__ import annotations
 
 from seedfree.protocols import TaskTemplate
 from seedfree.tasks.brainstorming import Brainstorming
+from seedfree.tasks.classification import Classification
 from seedfree.tasks.closed_qa import ClosedQA
 from seedfree.tasks.conversation import Conversation
+from seedfree.tasks.creative_writing import CreativeWriting
+from seedfree.tasks.extract import Extract
 from seedfree.tasks.multiple_choice import MultipleChoice
+from seedfree.tasks.open_qa import OpenQA
+from seedfree.tasks.reverse_instruction import ReverseInstruction
+from seedfree.tasks.rewrite import Rewrite
 from seedfree.tasks.summarization import Summarization
 
-__all__ = ["default_tasks", "paper_tasks"]
+__all__ = ["default_tasks", "paper_tasks", "wangchan_tasks", "wide_tasks"]
 
 
 def default_tasks() -> list[TaskTemplate]:
     """Returns closed QA, summarization, conversation and multiple choice, one row a prompt."""
-    return _tasks(pairs=1)
+    return [ClosedQA(), Summarization(), Conversation(), MultipleChoice()]
+
+
+def wide_tasks() -> list[TaskTemplate]:
+    """Returns all eleven tasks."""
+    others = [OpenQA(), Rewrite(), Extract(), ReverseInstruction()]
+    return [*default_tasks(), Brainstorming(), CreativeWriting(), Classification(), *others]
+
+
+def wangchan_tasks() -> list[TaskTemplate]:
+    """Returns the seven tasks of WangchanThaiInstruct, in equal parts."""
+    closed = [ClosedQA(), Summarization(), MultipleChoice(), Classification()]
+    return [*closed, OpenQA(), Brainstorming(), CreativeWriting()]
 
 
 def paper_tasks() -> list[TaskTemplate]:
-    """Returns the five tasks that the paper's code runs, with five closed-QA pairs a context."""
-    return [*_tasks(pairs=5), Brainstorming()]
+    """Returns the five tasks that the paper's code runs.
 
-
-def _tasks(pairs: int) -> list[TaskTemplate]:
-    return [ClosedQA(pairs=pairs), Summarization(), Conversation(), MultipleChoice()]
+    They ask for five closed-QA pairs a context, conversations of one turn and four choices.
+    """
+    choice = MultipleChoice(choices=4, blind=False)
+    return [ClosedQA(pairs=5), Summarization(), Conversation(turns=1), choice, Brainstorming()]

@@ -12,7 +12,7 @@ from seedfree.errors import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Prompt, schema_of
-from seedfree.tasks.shared import check_temperature
+from seedfree.tasks.shared import asker_line, check_temperature
 
 __all__ = ["Brainstorming"]
 
@@ -21,10 +21,10 @@ __all__ = ["Brainstorming"]
 class Brainstorming(TaskTemplate):
     """Asks for a task and the finished work, from the topic alone.
 
-    What the task asks for (a list of ideas, a plan, a poem, a letter ...) is drawn from the
-    language's `creative_kinds`, each equally often. The paper's code asks for tasks first and
-    answers each in a second request. Here one request gives both: the drawn kind does what the
-    first request was for.
+    What the task asks for (a list of ideas, a plan, names ...) is drawn from the language's
+    `works`, each equally often, and how long it is from the lengths of that kind. The paper's code
+    asks for tasks first and answers each in a second request. Here one request gives both: the
+    drawn kind does what the first request was for.
 
     Attributes:
         temperature: 0 to 2. Sent if the model takes one.
@@ -34,6 +34,8 @@ class Brainstorming(TaskTemplate):
 
     name: ClassVar[str] = "brainstorming"
     needs_context: ClassVar[bool] = False
+    # Which of the language's works are asked for.
+    creative: ClassVar[bool] = False
 
     class Fields(BaseModel):
         """A task and the finished work."""
@@ -50,14 +52,16 @@ class Brainstorming(TaskTemplate):
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         topic = context.subject()
-        # Each list is drawn from under its own name. Under one name, lists of equal length would
-        # always bring the same asker and kind together.
-        asker, kind, length = (
-            context.draw(language.facet(name), self.name, name)
-            for name in ("askers", "creative_kinds", "lengths")
-        )
+        works = language.kinds_of_work(creative=self.creative)
+        work = context.draw(works, self.name, "work")
+        facets = {
+            "form": context.draw_share(language.shares("request_forms"), self.name, "form"),
+            "kind": work.name,
+            "length": context.draw(work.lengths, self.name, work.name, "length"),
+        }
+        asker = asker_line(context, language, self.name)
         return Prompt(
-            user=language.text("brainstorming", topic=topic, asker=asker, kind=kind, length=length),
+            user=language.text("brainstorming", topic=topic, asker=asker, **facets),
             system=language.persona,
             schema=schema_of(self.Fields),
             temperature=self.temperature,
@@ -66,6 +70,7 @@ class Brainstorming(TaskTemplate):
             max_tokens=4096,
             examples=self.examples(context, language),
             cue=topic,
+            facets=facets,
         )
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:

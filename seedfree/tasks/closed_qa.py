@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,9 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedfree.errors import check_types
 from seedfree.languages import Language
-from seedfree.protocols import TaskTemplate
+from seedfree.protocols import Session, TaskTemplate
 from seedfree.records import Context, Example, Instruction, Prompt, schema_of
-from seedfree.tasks.shared import VISITS, check_range, check_temperature, list_schema
+from seedfree.tasks.shared import (
+    VISITS,
+    asker_line,
+    check_range,
+    check_temperature,
+    drawn,
+    list_schema,
+)
+from seedfree.text import squeeze
 
 __all__ = ["ClosedQA"]
 
@@ -34,7 +43,14 @@ class _Pair(BaseModel):
     # itself.
     evidence: str = Field(min_length=1, max_length=600, json_schema_extra={"format": "verbatim"})
     instruction: str = Field(min_length=1, max_length=400)
-    output: str = Field(min_length=1, max_length=1600)
+    output: str = Field(min_length=1, max_length=3000)
+
+
+# A docstring would go into the schema that the model is sent.
+class _Answer(BaseModel):
+    model_config = ConfigDict(title="Answer")
+
+    quotation: str = Field(max_length=600)
 
 
 @dataclass
@@ -47,10 +63,13 @@ class ClosedQA(TaskTemplate):
 
     Attributes:
         pairs: Questions in one prompt, 1 to 10. The paper asks for 5.
+        unanswerable: Share (0 to 1) of prompts for a question that the text does not answer. The
+            answer then says what is missing. None with several pairs.
         temperature: 0 to 2. Sent if the model takes one.
     """
 
     pairs: int = 1
+    unanswerable: float = 0.1
     temperature: float = 0.3
 
     name: ClassVar[str] = "closed_qa"
@@ -72,17 +91,24 @@ class ClosedQA(TaskTemplate):
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, "pairs", self.pairs, 1, _MOST_PAIRS)
+        check_range(self, "unanswerable", self.unanswerable, 0, 1)
         check_temperature(self, self.temperature)
         self.rows = self.pairs
 
     def prompt(self, context: Context, language: Language) -> Prompt:
-        schema = schema_of(_Pair)
+        schema, facets = schema_of(_Pair), {}
         if self.pairs == 1:
-            # Each list is drawn from under its own name. Under one name, lists of equal length
-            # would always bring the same asker and length together.
-            asker = context.draw(language.facet("askers"), self.name, "asker")
-            length = context.draw(language.facet("lengths"), self.name, "length")
-            user = language.text("closed_qa", context=context.block(), asker=asker, length=length)
+            facets = drawn(context, language, self.name)
+            name = "closed_qa"
+            if self._is_unanswerable(context):
+                name, facets["answerable"] = "closed_qa_unanswerable", "no"
+            user = language.text(
+                name,
+                context=context.block(),
+                asker=asker_line(context, language, self.name),
+                form=facets["form"],
+                length=facets["length"],
+            )
         else:
             user = language.text("closed_qa_pairs", context=context.block(), count=self.pairs)
             schema = list_schema("pairs", schema, self.pairs)
@@ -94,6 +120,7 @@ class ClosedQA(TaskTemplate):
             max_tokens=min(_TOKENS * self.pairs, _MOST_TOKENS),
             examples=self.examples(context, language),
             cue=context.cue(),
+            facets=facets,
         )
 
     def examples(self, context: Context, language: Language) -> tuple[Example, ...]:
@@ -109,6 +136,36 @@ class ClosedQA(TaskTemplate):
             yield Instruction(
                 self.name, pair.instruction, pair.output, input=context.text, evidence=pair.evidence
             )
+
+    async def confirm(self, item: Instruction, session: Session) -> Instruction | str:
+        """Looks for an answer where there should be none; returns the row, or why it is dropped.
+
+        Raises:
+            StopRunError, RequestError: From the LLM.
+        """
+        context = item.context
+        if item.facets.get("answerable") != "no" or context is None:
+            return item
+        prompt = Prompt(
+            session.language.text(
+                "closed_qa_check", context=context.block(), instruction=item.instruction
+            ),
+            system=session.language.persona,
+            schema=_Answer,
+            temperature=0,
+        )
+        reply = await session.generate(prompt)
+        if reply.error is not None:
+            return "closed_qa: nobody looked for an answer"
+        quotation = squeeze(reply.value["quotation"])
+        if len(quotation) > 1 and quotation in squeeze(context.text):
+            return "closed_qa: the text answers it"
+        return item
+
+    def _is_unanswerable(self, context: Context) -> bool:
+        # In equal steps over the run, so that the share holds in every part of it.
+        before = math.floor(context.position * self.unanswerable)
+        return self.pairs == 1 and math.floor((context.position + 1) * self.unanswerable) > before
 
 
 def _listed(reply: str) -> str:

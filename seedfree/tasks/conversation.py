@@ -12,11 +12,12 @@ from seedfree.errors import check_types
 from seedfree.languages import Language
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Instruction, Message, Prompt, schema_of
-from seedfree.tasks.shared import check_range, check_temperature, list_schema
+from seedfree.tasks.shared import asker_line, check_range, check_temperature, drawn, list_schema
 
 __all__ = ["Conversation"]
 
 _MOST_TURNS = 10
+_TURNS = (1, 2, 3, 4)
 # Room for one turn, and for all of them. A reply that is cut off is asked for again with twice the
 # room, so these need not hold the longest conversation.
 _TOKENS = 1536
@@ -28,7 +29,7 @@ class _Turn(BaseModel):
 
     # Lengths are bounded because a small model seldom ends a text by itself.
     user: str = Field(min_length=1, max_length=600)
-    assistant: str = Field(min_length=1, max_length=1600)
+    assistant: str = Field(min_length=1, max_length=3000)
 
 
 @dataclass
@@ -39,11 +40,12 @@ class Conversation(TaskTemplate):
     without the rest. `messages` holds all turns.
 
     Attributes:
-        turns: Questions with their answers in a conversation, 1 to 10. The paper has 1.
+        turns: Questions with their answers in a conversation, 1 to 10. `None` for 1 to 4, each
+            equally often. The paper has 1.
         temperature: 0 to 2. Sent if the model takes one.
     """
 
-    turns: int = 1
+    turns: int | None = None
     temperature: float = 0.8
 
     name: ClassVar[str] = "conversation"
@@ -56,33 +58,45 @@ class Conversation(TaskTemplate):
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_range(self, "turns", self.turns, 1, _MOST_TURNS)
+        if self.turns is not None:
+            check_range(self, "turns", self.turns, 1, _MOST_TURNS)
         check_temperature(self, self.temperature)
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         topic = context.subject()
-        # Each list is drawn from under its own name. Under one name, lists of equal length would
-        # always bring the same asker and register together.
-        asker = context.draw(language.facet("askers"), self.name, "asker")
-        register = context.draw(language.facet("registers"), self.name, "register")
+        turns = self._turns(context)
+        facets = {
+            **drawn(context, language, self.name),
+            "register": context.draw(language.facet("registers"), self.name, "register"),
+            "turns": str(turns),
+        }
         return Prompt(
             user=language.text(
-                "conversation", topic=topic, asker=asker, register=register, turns=self.turns
+                "conversation",
+                topic=topic,
+                asker=asker_line(context, language, self.name),
+                continued=language.text("conversation_continued") if turns > 1 else "",
+                **facets,
             ),
             system=language.persona,
             # `Fields` takes any number of turns: the prompt's schema asks for just as many.
-            schema=list_schema("turns", schema_of(_Turn), self.turns),
+            schema=list_schema("turns", schema_of(_Turn), turns),
             temperature=self.temperature,
-            max_tokens=min(_TOKENS * self.turns, _MOST_TOKENS),
+            max_tokens=min(_TOKENS * turns, _MOST_TOKENS),
             examples=self.examples(context, language),
             cue=topic,
+            facets=facets,
         )
 
+    def _turns(self, context: Context) -> int:
+        return self.turns or context.draw(_TURNS, self.name, "turns")
+
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:
-        if len(fields.turns) < self.turns:
-            raise ValueError(f"{len(fields.turns)} turns, {self.turns} were asked for")
+        asked = self._turns(context)
+        if len(fields.turns) < asked:
+            raise ValueError(f"{len(fields.turns)} turns, {asked} were asked for")
         # A provider that does not enforce the number may send more.
-        turns = fields.turns[: self.turns]
+        turns = fields.turns[:asked]
         messages = tuple(
             message
             for turn in turns

@@ -41,7 +41,7 @@ class Summarization(TaskTemplate):
         # The request comes first, so that the summary is written for it. Lengths are bounded
         # because a small model seldom ends a text by itself.
         instruction: str = Field(min_length=1, max_length=400)
-        output: str = Field(min_length=1, max_length=1600)
+        output: str = Field(min_length=1, max_length=3000)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -49,17 +49,20 @@ class Summarization(TaskTemplate):
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         # Each list is drawn from under its own name. Under one name, lists of equal length would
-        # always bring the same form and asker together.
-        form = context.draw(language.facet("summary_forms"), self.name, "form")
-        asker = context.draw(language.facet("askers"), self.name, "asker")
+        # always bring the same two together.
+        facets = {
+            "form": context.draw_share(language.shares("request_forms"), self.name, "request"),
+            "summary": context.draw(language.facet("summary_forms"), self.name, "form"),
+        }
         return Prompt(
-            user=language.text("summarization", context=context.block(), form=form, asker=asker),
+            user=language.text("summarization", context=context.block(), **facets),
             system=language.persona,
             schema=schema_of(self.Fields),
             temperature=self.temperature,
             max_tokens=2048,
             examples=self.examples(context, language),
             cue=context.cue(),
+            facets=facets,
         )
 
     def instructions(self, fields: Fields, context: Context) -> Iterator[Instruction]:

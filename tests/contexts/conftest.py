@@ -27,8 +27,10 @@ THAI = Language(
     wikipedia="th",
     end_sections=("ดูเพิ่ม", "อ้างอิง"),
     facets={"text_lengths": ("สั้น ๆ", "ยาว ๆ")},
-    prompts={"written": "$request ความยาว $length"},
-    styles=tuple(Style(f"แบบ {n}", f"แบบที่ {n} เรื่อง $topic ราคา $$5") for n in range(13)),
+    prompts={"written": "$kinds ความยาว $length", "made_up": "(แต่ง)"},
+    styles=tuple(
+        Style(f"แบบ {n}", f"แบบที่ {n} เรื่อง $topic ราคา $$5", fiction=n % 2 == 1) for n in range(13)
+    ),
     format_examples={
         "written": tuple(FormatExample(f"เรื่อง {n}", {"text": f"ข้อความ {n}"}) for n in range(3))
     },

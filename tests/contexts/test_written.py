@@ -27,31 +27,56 @@ def write(source, position=0, text="ขนมจีน"):
     return asyncio.run(source.contexts(Topic(text, position=position)))
 
 
+def offered(prompt):
+    """Returns the styles that a prompt offers, by number."""
+    lines = prompt.user.partition(" ความยาว")[0].splitlines()
+    parts = [line.partition(". แบบที่ ") for line in lines]
+    return {int(number): f"แบบ {rest.split()[0]}" for number, _, rest in parts}
+
+
 def test_the_prompt_is_the_language_s_own(session, thai):
     source, run = bind(session)
     (context,) = write(source)
     (prompt,) = run.prompts
-    assert context.text == TEXT.strip()
-    assert (context.source.kind, context.source.title) == (
-        "written",
-        prompt.user.split(" เรื่อง")[0].replace("ที่", ""),
-    )
-    assert "เรื่อง ขนมจีน ราคา $5 ความยาว " in prompt.user
+    assert context.text == TEXT.strip() and context.source.kind == "written"
+    assert context.source.title == offered(prompt)[1]
+    assert " เรื่อง ขนมจีน ราคา $5" in prompt.user
     assert prompt.user.split()[-2:] in ([word, "ๆ"] for word in ("สั้น", "ยาว"))
     assert (prompt.system, prompt.cue, prompt.temperature) == (thai.persona, "ขนมจีน", 0.8)
-    assert prompt.schema["properties"].keys() == {"text"}
+    assert list(prompt.schema["properties"]) == ["kind", "text"]
     assert len(prompt.examples) == 2
 
 
-def test_styles_are_balanced_by_position_and_seeded(session):
-    source, _ = bind(session)
-    drawn = [write(source, position)[0].source.title for position in range(26)]
-    assert set(Counter(drawn).values()) == {2}
-    assert drawn[:13] != drawn[13:]
-    again, _ = bind(session)
-    assert [write(again, position)[0].source.title for position in range(26)] == drawn
-    other, _ = bind(session, seed=1)
-    assert [write(other, position)[0].source.title for position in range(26)] != drawn
+def test_the_model_takes_the_style_that_fits(session):
+    for kind in (1, 2, 3):
+        reply = json.dumps({"kind": kind, "text": TEXT})
+        source, run = bind(session, lambda prompt, reply=reply: reply)
+        (context,) = write(source)
+        style = offered(run.prompts[0])[kind]
+        odd = int(style.split()[1]) % 2 == 1
+        assert (context.source.title, context.source.fictional) == (style, odd)
+        assert ("(แต่ง)" in run.prompts[0].user.splitlines()[kind - 1]) is odd
+
+
+def test_styles_are_offered_equally_often_and_seeded(session):
+    def drawn(**settings):
+        source, run = bind(session, **settings)
+        for position in range(26):
+            write(source, position)
+        return [offered(prompt) for prompt in run.prompts]
+
+    styles = drawn()
+    assert set(Counter(style[1] for style in styles).values()) == {2}
+    assert drawn() == styles and drawn(seed=1) != styles
+    assert all(len(set(each.values())) == len(each) for each in styles)
+
+
+def test_made_up_texts_may_be_left_out(session):
+    source, run = bind(session, fictional=False)
+    assert not any(write(source, position)[0].source.fictional for position in range(20))
+    assert not any("(แต่ง)" in prompt.user for prompt in run.prompts)
+    with pytest.raises(ConfigError, match="no styles left"):
+        bind(session, styles=["แบบ 3"], fictional=False)
 
 
 def test_chosen_styles_alone_are_used(session):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,15 @@ from seedfree.pipeline import Pipeline
 from seedfree.protocols import TaskTemplate
 from seedfree.records import Context, Topic
 from seedfree.tasks.brainstorming import Brainstorming
+from seedfree.tasks.classification import Classification
 from seedfree.tasks.closed_qa import ClosedQA
 from seedfree.tasks.conversation import Conversation
+from seedfree.tasks.creative_writing import CreativeWriting
+from seedfree.tasks.extract import Extract
 from seedfree.tasks.multiple_choice import MultipleChoice
+from seedfree.tasks.open_qa import OpenQA
+from seedfree.tasks.reverse_instruction import ReverseInstruction
+from seedfree.tasks.rewrite import Rewrite
 from seedfree.tasks.summarization import Summarization
 
 _OWN = Path(__file__).parents[2] / "examples" / "own_task.py"
@@ -46,6 +53,7 @@ def answer(task: TaskTemplate) -> dict[str, Any]:
         case ClosedQA(pairs=count):
             return {"pairs": [{**_PAIR, "instruction": f"ข้อ {i}"} for i in range(count)]}
         case Conversation(turns=count):
+            count = count or len(task.prompt(CONTEXT, THAI).facets["turns"]) * 4
             turn = {"user": "น้ำบูดูทำจากปลาอะไรครับ", "assistant": "ทำจากปลากะตักค่ะ"}
             return {"turns": [turn] * count}
         case MultipleChoice(choices=count):
@@ -54,9 +62,16 @@ def answer(task: TaskTemplate) -> dict[str, Any]:
                 "evidence": _PAIR["evidence"],
                 "question": "น้ำบูดูทำจากปลาอะไร",
                 "correct": "ปลากะตัก",
-                "wrong": wrong[: count - 1],
+                "wrong": wrong[: (count or 5) - 1],
                 "explanation": "น้ำบูดูหมักจากปลากะตักกับเกลือ",
             }
+        case Classification():
+            text = "น้ำบูดูร้านนี้หอม อร่อยมาก จะกลับมาซื้ออีก"
+            return {"instruction": "จำแนกรีวิวนี้", "text": text, "reason": "ชมรสชาติ"}
+        case Rewrite():
+            return {"instruction": "เขียนให้ง่าย", "text": "คนหมักปลากับเกลือไว้ในโอ่งหลายเดือน"}
+        case ReverseInstruction():
+            return {"stands_alone": True, "instruction": "วิธีทำน้ำบูดู"}
         case _ if task.name == "proverb":
             return {
                 "proverb": "น้ำขึ้นให้รีบตัก",
@@ -70,7 +85,8 @@ def answer(task: TaskTemplate) -> dict[str, Any]:
 TASKS: list[TaskTemplate] = [
     ClosedQA(), ClosedQA(pairs=5), Summarization(), Conversation(), Conversation(turns=3),
     MultipleChoice(), MultipleChoice(choices=2), MultipleChoice(choices=6), Brainstorming(),
-    own_task(),
+    CreativeWriting(), Classification(), OpenQA(), Rewrite(), Extract(), ReverseInstruction(),
+    ClosedQA(unanswerable=1.0), own_task(),
 ]  # fmt: skip
 every_task = pytest.mark.parametrize(
     "task", TASKS, ids=lambda task: repr(task).partition(" object")[0]
@@ -152,11 +168,12 @@ def test_no_text_leaves_its_delimiters(task: TaskTemplate, text: str) -> None:
     if not task.needs_context:
         assert "OWNED" not in prompt.user
         return
-    block = context.block()
-    opening, closing = block.partition("\n")[0], block.rpartition("\n")[2]
-    before, inside, after = prompt.user.partition(block)
+    # Some tasks show a part of the text, in a block of its own.
+    (opening,) = set(re.findall(r'<document id="[0-9a-f]{16}">', prompt.user))
+    closing = opening.replace("<", "</")
+    before, _, rest = prompt.user.partition(opening)
+    inside, _, after = rest.partition(closing)
     assert inside and "OWNED" not in before + after
-    assert closing == opening.replace("<", "</")
     assert prompt.user.count(opening) == prompt.user.count(closing) == 1
 
 

@@ -62,8 +62,8 @@ def test_a_list_of_diversity_filters_gives_the_same_bytes_at_any_concurrency(
     tmp_path: Path,
 ) -> None:
     def diversity() -> list[sf.DiversityFilter]:
-        semantic = sf.SemanticDiversityFilter(0.8, encoder=LetterEncoder())
-        lexical = sf.LexicalDiversityFilter(0.3, fields="output", size=2)
+        semantic = sf.SemanticDiversityFilter(0.9, encoder=LetterEncoder())
+        lexical = sf.LexicalDiversityFilter(0.5, fields="output", size=2)
         return [
             sf.ExactDiversityFilter(),
             lexical,

@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import json
 import logging
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from seedfree.filters.judge import JudgeFilter, families, model_name, related, w
 from seedfree.generators.claude import ClaudeGenerator
 from seedfree.generators.function import FunctionGenerator
 from seedfree.generators.openai_compatible import OpenAICompatibleGenerator
-from seedfree.languages import Language
+from seedfree.languages import Criterion, Language
 from seedfree.records import Instruction, Message, Reply
 from tests.fakes import small_pipeline
 
@@ -226,3 +227,61 @@ def test_a_judges_own_llm_may_be_bound_and_closed_by_coroutines(tmp_path):
     judge = JudgeFilter(generator=Own(lambda _: '{"reasons": "good", "score": 9}', name="judge"))
     small_pipeline(filters=[judge]).run(size=2, out=tmp_path)
     assert calls == ["bound", "closed"]
+
+
+def reading(wrong=(), missing=(), **settings):
+    rubric = Session.language.rubric_known
+    findings = [
+        {"name": each.name, "quotation": "-", "yes": each.name not in wrong}
+        for each in rubric
+        if each.name not in missing
+    ]
+    text = json.dumps({"findings": findings}, ensure_ascii=False)
+
+    class Reader(Session):
+        async def generate(self, prompt, *, sample=0, check=None, generator=None):
+            self.asked.append((prompt, generator))
+            try:
+                return replace(self.reply, value=check(self.reply.text))
+            except InvalidReplyError as error:
+                return Reply("", error=f"invalid: {error.message}")
+
+    session, each = Reader(Reply(text)), JudgeFilter(rubric="default", **settings)
+    each.bind(session)
+    return asyncio.run(each.check(ROW)), session.asked
+
+
+def test_a_rubric_asks_eight_questions_about_the_row():
+    reason, [(prompt, _)] = reading()
+    assert reason is None and len(Session.language.rubric_known) == 8
+    assert all(each.question in prompt.user for each in Session.language.rubric_known)
+    assert ROW.instruction in prompt.user and ROW.input in prompt.user and ROW.output in prompt.user
+
+
+def test_code_makes_the_marks_apart_for_request_and_answer():
+    grave = {side: [e.name for e in RUBRIC if e.grave and e.of == side] for side in SIDES}
+    small = {side: [e.name for e in RUBRIC if not e.grave and e.of == side] for side in SIDES}
+    for side in SIDES:
+        assert reading(grave[side][:1])[0] == f"judge: bad {side} ({grave[side][0]})"
+        assert reading(small[side][:1])[0] == f"judge: poor {side} ({small[side][0]})"
+        assert reading(small[side][:1], keep="poor")[0] is None
+        assert reading(grave[side][:1], keep="poor")[0].startswith(f"judge: bad {side}")
+
+
+def test_a_question_that_is_not_answered_is_no_verdict():
+    assert reading(missing=[RUBRIC[0].name])[0].startswith("judge: no verdict (invalid")
+
+
+def test_a_rubric_of_ones_own():
+    mine = Criterion("สุภาพ", "คำตอบสุภาพหรือไม่", "answer")
+    each = JudgeFilter(rubric=[mine])
+    session = Session(Reply("", error="refused"))
+    each.bind(session)
+    assert asyncio.run(each.check(ROW)) == "judge: no verdict (refused)"
+    assert "- สุภาพ: คำตอบสุภาพหรือไม่" in session.asked[0][0].user
+    with pytest.raises(ConfigError, match="asks nothing"):
+        JudgeFilter(rubric=[])
+
+
+RUBRIC = Session.language.rubric_known
+SIDES = ("request", "answer")

@@ -23,18 +23,37 @@ from seedfree.topics import Topics
 PLACEHOLDERS = {
     "topics_general": "count domain asker avoid",
     "topics_cultural": "count culture region avoid",
-    "written": "request length",
+    "topics_avoid": "avoid",
+    "asker": "askers",
+    "written": "kinds length",
+    "made_up": "",
     "title": "context",
-    "closed_qa": "context asker length",
+    "closed_qa": "context asker form length",
     "closed_qa_pairs": "context count",
-    "summarization": "context form asker",
-    "conversation": "topic asker register turns",
-    "multiple_choice": "context asker wrong",
-    "brainstorming": "topic asker kind length",
+    "closed_qa_unanswerable": "context asker form length",
+    "closed_qa_check": "context instruction",
+    "classification": "topic text scheme labels label form",
+    "classification_blind": "text labels",
+    "open_qa": "topic asker form length",
+    "open_qa_again": "instruction length",
+    "open_qa_agree": "instruction first second",
+    "rewrite": "context form rewriting",
+    "rewrite_mistakes": "context form rewriting",
+    "extract": "context form extract",
+    "reverse_instruction": "context form",
+    "summarization": "context form summary",
+    "conversation": "topic asker form length register turns continued",
+    "conversation_continued": "",
+    "multiple_choice": "context wrong others",
+    "multiple_choice_others": "",
+    "brainstorming": "topic asker form kind length",
     "multiple_choice_question": "question choices",
     "multiple_choice_answer": "explanation label choice",
+    "multiple_choice_answer_first": "explanation label choice",
+    "multiple_choice_blind": "question",
     "appeal": "doubts instruction output text",
     "repair": "faults row",
+    "rubric": "instruction input output questions",
     "judge": "instruction input output",
     "judge_pair": "instruction input first second",
     "judge_reference": "reference",
@@ -57,8 +76,10 @@ KEYS = {
     "brainstorming": "instruction output",
     "topics_general": "topics",
     "topics_cultural": "topics",
-    "written": "text",
+    "multiple_choice_blind": "label",
+    "written": "kind text",
     "appeal": "verdicts rule quotation supported",
+    "rubric": "findings name quotation yes",
     "judge": "rationale score",
     "judge_pair": "rationale verdict",
 }
@@ -68,10 +89,9 @@ FACETS = {
     "regions",
     "askers",
     "registers",
-    "lengths",
     "text_lengths",
     "summary_forms",
-    "creative_kinds",
+    "extract_forms",
 }
 every_language = pytest.mark.parametrize("code", list(languages()))
 
@@ -193,7 +213,7 @@ def test_thai_quotas_reach_every_part_of_the_country() -> None:
 
 def test_a_prompt_that_a_file_leaves_out_is_asked_in_english() -> None:
     language = Language(code="xx", name="Nowhere", native="Nirgends", script="Latin", persona="x")
-    text = language.text("brainstorming", topic="$asker", asker="b", kind="c", length="d")
+    text = language.text("brainstorming", topic="$asker", asker="b", kind="c", length="d", form="e")
     assert '"$asker"' in text and text.endswith("Write every value in Nowhere (Nirgends) only.")
     assert language.facet("domains") == Language.load("en").facet("domains")
 
@@ -285,7 +305,7 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
         "persona",
         "colour",
         "'Latin'",
-        "lacks $request",
+        "lacks $kinds",
         "$typo is unknown",
         "answers.say is",
         "answers.says.0: not a regular",

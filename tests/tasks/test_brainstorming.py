@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from seedfree.errors import ConfigError
@@ -5,15 +7,22 @@ from seedfree.languages import Language
 from seedfree.records import Context, Topic
 from seedfree.tasks import default_tasks, paper_tasks
 from seedfree.tasks.brainstorming import Brainstorming
+from seedfree.tasks.creative_writing import CreativeWriting
 
 
-def test_kinds_are_asked_for_equally_often() -> None:
+@pytest.mark.parametrize("task", [Brainstorming(), CreativeWriting()], ids=lambda t: t.name)
+def test_kinds_are_asked_for_equally_often_in_lengths_that_they_can_have(
+    task: Brainstorming,
+) -> None:
     language = Language.load("th")
-    kinds = language.facet("creative_kinds")
-    contexts = [Context(topic=Topic("ฝน"), position=i) for i in range(10 * len(kinds))]
-    users = [Brainstorming().prompt(context, language).user for context in contexts]
-    asked_for = [sum(f"ชนิดของงาน: {kind}\n" in user for user in users) for kind in kinds]
-    assert asked_for == [10] * len(kinds)
+    works = {work.name: work for work in language.works if work.creative == task.creative}
+    contexts = [Context(topic=Topic("ฝน"), position=i) for i in range(10 * len(works))]
+    prompts = [task.prompt(context, language) for context in contexts]
+    drawn = Counter(prompt.facets["kind"] for prompt in prompts)
+    assert drawn == dict.fromkeys(works, 10)
+    for prompt in prompts:
+        kind, length = prompt.facets["kind"], prompt.facets["length"]
+        assert length in works[kind].lengths and kind in prompt.user and length in prompt.user
 
 
 def test_the_task_stands_alone() -> None:

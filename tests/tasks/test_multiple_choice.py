@@ -1,4 +1,7 @@
+import asyncio
+import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +10,7 @@ import pytest
 
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
-from seedfree.records import Context, Instruction
+from seedfree.records import Context, Instruction, Prompt, Reply, Source
 from seedfree.tasks.multiple_choice import MultipleChoice
 
 ANSWER = {
@@ -19,32 +22,112 @@ ANSWER = {
 }
 
 
-def row(position: int = 0, seed: int = 0, language: str = "th", **changes: Any) -> Instruction:
-    task = MultipleChoice()
-    context = Context(text="แคนทำจากไม้ซาง", language=language, seed=seed, position=position)
+def row(
+    position: int = 0, seed: int = 0, language: str = "th", fictional: bool = False, **changes: Any
+) -> Instruction:
+    task = MultipleChoice(choices=4)
+    source = Source("written", fictional=fictional)
+    context = Context(
+        text="แคนทำจากไม้ซาง", language=language, seed=seed, position=position, source=source
+    )
     return next(task.instructions(task.Fields.model_validate({**ANSWER, **changes}), context))
 
 
+def choices_of(item: Instruction) -> dict[str, str]:
+    lines = item.instruction.split("\n\n")[1].splitlines()
+    return dict(line.split(". ") for line in lines)
+
+
+def place_of(item: Instruction) -> int:
+    """Where the right choice stands, which the answer names by its label."""
+    (label, _), *_ = [
+        (label, choice)
+        for label, choice in choices_of(item).items()
+        if f"{label}. {choice}" in item.output
+    ]
+    return list(choices_of(item)).index(label)
+
+
 def test_the_published_form() -> None:
-    item = row()
-    question, choices = item.instruction.split("\n\n")
-    explanation, answer = item.output.split("\n\n")
-    labelled = dict(line.split(". ") for line in choices.splitlines())
-    assert (question, explanation) == (ANSWER["question"], ANSWER["explanation"])
-    assert item.input == ""
-    assert list(labelled) == ["ก", "ข", "ค", "ง"]
-    assert sorted(labelled.values()) == sorted(["ไม้ซาง", "หวาย", "ใบตาล", "ไม้สัก"])
-    label = next(k for k, v in labelled.items() if v == "ไม้ซาง")
-    assert answer == f"คำตอบที่ถูกต้องคือ {label}. ไม้ซาง"
+    for item in map(row, range(12)):
+        labelled = choices_of(item)
+        assert item.instruction.startswith(ANSWER["question"]) and item.input == ""
+        assert ANSWER["explanation"] in item.output
+        assert sorted(labelled.values()) == sorted(["ไม้ซาง", "หวาย", "ใบตาล", "ไม้สัก"])
+        assert list(labelled.values())[place_of(item)] == "ไม้ซาง"
+
+
+def test_labels_and_the_order_of_the_answer_vary() -> None:
+    rows = [row(i) for i in range(80)]
+    labels = Counter("".join(choices_of(item)) for item in rows)
+    assert labels == {"กขคง": 40, "1234": 20, "ABCD": 20}
+    first = sum(item.output.startswith(ANSWER["explanation"]) for item in rows)
+    assert first == 40
+
+
+def test_the_number_of_choices_is_drawn() -> None:
+    task, language = MultipleChoice(), Language.load("th")
+    wrong = [
+        task.prompt(Context(text="แคน", position=i), language).json_schema["properties"]["wrong"]
+        for i in range(30)
+    ]
+    assert Counter(each["maxItems"] for each in wrong) == {2: 10, 3: 10, 4: 10}
+
+
+def test_what_is_made_up_stands_beside_the_question() -> None:
+    assert row(fictional=True).input == "แคนทำจากไม้ซาง"
+
+
+class Knows:
+    """Answers a blind question by a rule."""
+
+    language = Language.load("th")
+
+    def __init__(self, answer: Callable[[str], str]) -> None:
+        self.answer, self.asked = answer, list[Prompt]()
+
+    async def generate(self, prompt: Prompt, *, sample: int = 0) -> Reply:
+        self.asked.append(prompt)
+        value = {"label": self.answer(prompt.user)}
+        return Reply(json.dumps(value), value=value)
+
+
+def right(user: str) -> str:
+    line = next(line for line in user.splitlines() if line.endswith(". ไม้ซาง"))
+    return line.partition(".")[0]
+
+
+def confirmed(answer: Callable[[str], str], **settings: Any) -> tuple[Instruction, list[Prompt]]:
+    task, session = MultipleChoice(choices=4, **settings), Knows(answer)
+    context = Context(text="แคนทำจากไม้ซาง", language="th", position=5)
+    (item,) = task.instructions(task.Fields.model_validate(ANSWER), context)
+    item = replace(item, context=context)
+    return asyncio.run(task.confirm(item, session)), session.asked
+
+
+def test_a_question_that_the_model_can_answer_stands_alone() -> None:
+    item, asked = confirmed(right)
+    assert item.input == "" and len(asked) == 3
+    assert not any("แคนทำจากไม้ซาง" in prompt.user for prompt in asked)
+    # Three times in another order, so that a label is not knowledge.
+    assert len({prompt.user for prompt in asked}) > 1
+
+
+@pytest.mark.parametrize("answer", [lambda _: "-", lambda _: "ก"], ids=["unknown", "guessed"])
+def test_a_question_that_needs_its_text_carries_it(answer: Callable[[str], str]) -> None:
+    item, _ = confirmed(answer)
+    assert item.input == "แคนทำจากไม้ซาง" and item.input in item.messages[0].content
+
+
+def test_nothing_is_asked_where_it_is_not_wanted() -> None:
+    item, asked = confirmed(right, blind=False)
+    assert item.input == "" and not asked
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 def test_positions_are_balanced_and_repeatable(seed: int) -> None:
     rows = [row(i, seed) for i in range(400)]
-    places = [
-        r.instruction.split("\n\n")[1].splitlines().index(r.output.rpartition("คือ ")[2])
-        for r in rows
-    ]
+    places = [place_of(item) for item in rows]
     assert Counter(places) == {0: 100, 1: 100, 2: 100, 3: 100}
     for start in range(0, 400, 4):
         assert sorted(places[start : start + 4]) == [0, 1, 2, 3]
@@ -53,7 +136,7 @@ def test_positions_are_balanced_and_repeatable(seed: int) -> None:
 
 
 def test_wrong_choices_are_shuffled() -> None:
-    orders = Counter(row(i).instruction.split("\n\n")[1] for i in range(240))
+    orders = Counter(tuple(choices_of(row(i)).values()) for i in range(240))
     assert len(orders) == 24
 
 
@@ -85,20 +168,18 @@ def test_a_surplus_choice_is_left_out() -> None:
 
 
 def test_other_languages_and_a_language_of_ones_own() -> None:
-    assert row(language="en").instruction.split("\n\n")[1].startswith("A. ")
+    assert {"".join(choices_of(row(i, language="en"))) for i in range(4)} == {"ABCD", "1234"}
     own = replace(Language.load("th"), code="tha-x", labels=("๑", "๒", "๓", "๔"))
-    task = MultipleChoice()
+    task = MultipleChoice(choices=4)
     task.bind(SimpleNamespace(language=own))
-    (item,) = task.instructions(
-        task.Fields.model_validate(ANSWER), Context(text="แคน", language="tha-x")
-    )
-    assert "๑. " in item.instruction
+    contexts = [Context(text="แคน", language="tha-x", position=i) for i in range(4)]
+    fields = task.Fields.model_validate(ANSWER)
+    rows = [item for context in contexts for item in task.instructions(fields, context)]
+    assert sum("๑. " in item.instruction for item in rows) == 2
 
 
 def test_a_language_with_too_few_labels() -> None:
     few = replace(Language.load("th"), labels=("ก", "ข", "ค"))
-    with pytest.raises(ConfigError, match="3 labels"):
-        MultipleChoice().prompt(Context(text="แคน"), few)
     with pytest.raises(ConfigError, match="3 labels"):
         MultipleChoice().bind(SimpleNamespace(language=few))
 
