@@ -78,6 +78,6 @@ def test_a_ledger_that_could_not_be_tidied_up_is_whole(
     """A run ends with a long write-ahead log, and in the next the database itself cannot grow."""
     _lives(workers, folder / "cut", ("hasty", "shut:20"))
     (folder / "cut" / "out").chmod(0o700)
-    life = _lives(workers, folder / "cut", ("long", "full:80000"))
+    life = _lives(workers, folder / "cut", ("long", "full:60000"))
     assert life.result == "stopped" and life.asked <= CONCURRENCY
     _goes_on(workers, folder / "cut", whole, ends=2)
