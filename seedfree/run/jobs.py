@@ -135,7 +135,8 @@ async def rows_of(
         if getattr(generator, "shows_examples", False):
             items = [altered(item, examples=prompt.examples) for item in items]
         rows = [_row(job, prompt, i, item, generator, session) for i, item in enumerate(items)]
-        for row in rows:
+        # A base model continues texts, and cannot be asked.
+        for row in rows if not getattr(generator, "base", False) else []:
             await _confirm(row, task, session)
         return rows
     row = _row(job, prompt, 0, Instruction(task.name, "", ""), generator, session)

@@ -153,19 +153,19 @@ class MultipleChoice(LanguageTask):
             self.name,
             _question(fields.question, labels, ordered, language),
             answer,
-            # What is made up is no knowledge.
-            input=context.text if context.source.fictional else "",
+            # What is made up is no knowledge, and anything else only if the LLM knows it.
+            input=context.text if self.blind or context.source.fictional else "",
             evidence=fields.evidence,
         )
 
     async def confirm(self, item: Instruction, session: Session) -> Instruction:
-        """Returns a row with its text in `input`, if the LLM does not know the answer without it.
+        """Returns a row without its text in `input`, if the LLM knows the answer without it.
 
         Raises:
             StopRunError, RequestError: From the LLM.
         """
         context = item.context
-        if item.input or not self.blind or context is None:
+        if not self.blind or context is None or context.source.fictional:
             return item
         lines = item.instruction.splitlines()[-self._count(context) :]
         question = item.instruction.removesuffix("\n".join(lines)).strip()
@@ -186,8 +186,8 @@ class MultipleChoice(LanguageTask):
             reply = await session.generate(prompt, sample=order)
             label = labels[shuffled.index(right)]
             if reply.error or _folded(reply.value["label"]) != _folded(label):
-                return replace(item, input=context.text, messages=())
-        return item
+                return item
+        return replace(item, input="", messages=())
 
     def _count(self, context: Context) -> int:
         return self.choices or context.draw(_CHOICES, self.name, "choices")

@@ -12,6 +12,7 @@ from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Context, Instruction, Prompt, Reply, Source
 from seedfree.tasks.multiple_choice import MultipleChoice
+from tests.tasks.conftest import Confirm
 
 ANSWER = {
     "evidence": "แคนทำจากไม้ซาง",
@@ -51,7 +52,8 @@ def place_of(item: Instruction) -> int:
 def test_the_published_form() -> None:
     for item in map(row, range(12)):
         labelled = choices_of(item)
-        assert item.instruction.startswith(ANSWER["question"]) and item.input == ""
+        assert item.instruction.startswith(ANSWER["question"])
+        assert item.input == "แคนทำจากไม้ซาง"  # until the model is known to know it
         assert ANSWER["explanation"] in item.output
         assert sorted(labelled.values()) == sorted(["ไม้ซาง", "หวาย", "ใบตาล", "ไม้สัก"])
         assert list(labelled.values())[place_of(item)] == "ไม้ซาง"
@@ -74,8 +76,15 @@ def test_the_number_of_choices_is_drawn() -> None:
     assert Counter(each["maxItems"] for each in wrong) == {2: 10, 3: 10, 4: 10}
 
 
-def test_what_is_made_up_stands_beside_the_question() -> None:
-    assert row(fictional=True).input == "แคนทำจากไม้ซาง"
+def test_what_is_made_up_stands_beside_the_question(confirm: Confirm) -> None:
+    context = Context(TEXT, language="th", source=Source("written", fictional=True))
+    for blind in (True, False):
+        task = MultipleChoice(choices=4, blind=blind)
+        item, asked = confirm(task, ANSWER, lambda _: {"label": "ก"}, context)
+        assert item.input == TEXT and asked == []
+
+
+TEXT = "แคนทำจากไม้ซาง"
 
 
 class Knows:
