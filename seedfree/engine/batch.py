@@ -12,7 +12,7 @@ from typing import overload
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
 from seedfree.engine.loop import Clock, busy, run_sync, spread
-from seedfree.engine.progress import Display
+from seedfree.engine.progress import Display, heartbeat
 from seedfree.engine.session import RunSession, read, ready
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
@@ -109,7 +109,7 @@ def generate_all(
                 transport=transport,
                 folder=folder,
             )
-            return await _all(session, generator, prompts, folder, once, display)
+            return await _all(session, generator, prompts, folder, once, display, clock)
 
     total = len(prompts) if isinstance(prompts, Sized) else None
     display = Display("seedfree", "replies", total, show=progress, clock=clock)
@@ -126,6 +126,7 @@ async def _all(
     out: Path,
     once: bool,
     display: Display,
+    clock: Clock | None,
 ) -> Replies:
     entries, errors = array("q"), dict[int, Reply]()
     ask = session.first if once else session.generate
@@ -158,6 +159,9 @@ async def _all(
         # Replies that were kept before say nothing about the pace.
         if not session.requests:
             display.start(answered)
+        show()
+
+    def show() -> None:
         facts: dict[str, object] = {"failed": len(errors)} if errors else {}
         if session.tally.price_usd is not None:
             facts["usd"] = f"{session.tally.price_usd:.4f}"
@@ -171,7 +175,8 @@ async def _all(
 
     try:
         await session.bind(generator)
-        await spread(work, until_stopped(), session.workers)
+        async with heartbeat(show, clock):
+            await spread(work, until_stopped(), session.workers)
         if session.stopped is not None:
             raise session.stopped
     finally:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TextIO
 
 from seedfree.engine.loop import Clock
+from seedfree.errors import SeedfreeError
 
-__all__ = ["Display"]
+__all__ = ["Display", "heartbeat"]
 
 # Seconds between two lines: soon at first, for whoever waits, and rarely in a long piece of work.
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
@@ -174,6 +177,33 @@ class Display:
         except _BROKEN:
             # Else it would try once more when it is collected.
             bar.disable = True
+
+
+@asynccontextmanager
+async def heartbeat(
+    show: Callable[[], None], clock: Clock | None, seconds: float = 1.0
+) -> AsyncIterator[None]:
+    """Calls `show` now and again, so that the wait for a slow reply is no silence.
+
+    Args:
+        clock: One that was injected leaves time to whoever injected it.
+    """
+    if clock is not None:
+        yield
+        return
+
+    async def beat() -> None:
+        # A disk that is full stops the work itself, which says so.
+        with suppress(SeedfreeError):
+            while True:
+                await asyncio.sleep(seconds)
+                show()
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 def _terminal(stream: TextIO) -> bool:

@@ -24,6 +24,7 @@ from seedfree.engine.ledger import FILES, Entry, Ledger
 from seedfree.engine.loop import Clock, busy
 from seedfree.engine.places import published, published_values, url_of
 from seedfree.engine.pool import Pool
+from seedfree.engine.progress import heartbeat
 from seedfree.engine.salvage import readable_answers
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
@@ -225,7 +226,8 @@ class _Execution:
         self._log_most_rows()
         self._write_status("running", "")
         try:
-            status, message = await self._all_jobs()
+            async with heartbeat(self.show, self._options.clock):
+                status, message = await self._all_jobs()
         except RequestError as error:
             await self._session.call(self._select)
             status, message = "stopped", str(error)

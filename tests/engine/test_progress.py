@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import pty
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from seedfree.engine.batch import generate_all
-from seedfree.engine.progress import Display
+from seedfree.engine.loop import Clock
+from seedfree.engine.progress import Display, heartbeat
+from seedfree.errors import ConfigError
 from seedfree.generators.function import FunctionGenerator
 from seedfree.records import Prompt
 from tests.fakes import FakeClock
@@ -104,3 +107,34 @@ def test_a_terminal_shows_a_bar() -> None:
         os.close(inner)
         os.close(outer)
     assert "work: 100%|" in shown and "4/4" in shown
+
+
+def test_a_long_wait_is_no_silence() -> None:
+    beats: list[int] = []
+
+    async def wait(clock: Clock | None) -> int:
+        before = len(beats)
+        async with heartbeat(lambda: beats.append(1), clock, seconds=0):
+            for _ in range(5):
+                await asyncio.sleep(0)
+        during = len(beats) - before
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(beats) == before + during, "it ends with the work"
+        return during
+
+    assert asyncio.run(wait(None)) > 0
+    # An injected clock says when time passes, and nothing else does.
+    assert asyncio.run(wait(FakeClock())) == 0
+
+
+def test_what_cannot_be_shown_stops_no_work() -> None:
+    def fail() -> None:
+        raise ConfigError("The disk is full")
+
+    async def wait() -> None:
+        async with heartbeat(fail, None, seconds=0):
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    asyncio.run(wait())
