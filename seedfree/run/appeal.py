@@ -134,7 +134,7 @@ def _settles(
     """Checks that a verdict shows words that stand where they can settle the doubt."""
     if not verdict.supported:
         return False
-    lines = [line.strip() for line in verdict.quotation.splitlines() if line.strip()]
+    lines = [line for part in verdict.quotation.splitlines() for line in _steps(part)]
     operations = [line for line in lines if _OPERATION.fullmatch(line)]
     passages = [line for line in lines if line not in operations]
     sources = _sources(suspicion, item)
@@ -143,6 +143,12 @@ def _settles(
     if suspicion.rule != _NUMBERS:
         return True
     return _give_numbers(suspicion.words, passages, operations, language)
+
+
+def _steps(line: str) -> list[str]:
+    """Returns the operations of a line that has several, or the line itself."""
+    parts = re.split(r"[,;]\s+", line) if "=" in line else [line]
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _sources(suspicion: Suspicion, item: Instruction) -> list[str]:
