@@ -133,7 +133,8 @@ async def _all(
     answered = 0
 
     async def reply_to(prompt: Prompt, sample: int) -> Reply:
-        async with session.gate.piece("prompts") as piece:
+        # The first reply of a thousand would cost all others its latency.
+        async with session.gate.piece("prompts", hold=False) as piece:
             try:
                 reply = await ask(prompt, sample=sample)
             except StopRunError:

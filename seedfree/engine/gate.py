@@ -123,14 +123,18 @@ class Gate:
         self._stages.setdefault(name, _Stage()).end(Piece(name, got=not reason, reason=reason))
 
     @asynccontextmanager
-    async def piece(self, name: str) -> AsyncIterator[Piece]:
+    async def piece(self, name: str, *, hold: bool = True) -> AsyncIterator[Piece]:
         """Waits until a piece of a stage may begin.
+
+        Args:
+            hold: Whether to wait for the first success once 20 pieces are under way. If not, as
+                many as are under way may be paid for before the stage stops.
 
         Raises:
             StopRunError: The stage only loses.
         """
         stage = self._stages.setdefault(name, _Stage())
-        while stage.full and self._stopped is None:
+        while hold and stage.full and self._stopped is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             stage.waiting.append(waiting)
             await waiting

@@ -8,6 +8,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -160,6 +161,8 @@ def _without_secrets(url: str) -> str:
 
 
 @functools.lru_cache
+# A run asks for the name of its model with every request.
+@lru_cache(maxsize=256)
 def published(text: str, *servers: str) -> str:
     """Returns an identity or a message as strangers may see it.
 
