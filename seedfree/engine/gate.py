@@ -153,8 +153,10 @@ class Gate:
                 raise self._stopped
         except BaseException as error:
             # The run is over: what still waits must not begin.
-            message = f"{name} failed: {type(error).__name__}"
-            self._stopped = self._stopped or StopRunError(message)
+            stopped = StopRunError(f"{name} failed: {type(error).__name__}")
+            if isinstance(error, StopRunError):
+                stopped = error
+            self._stopped = self._stopped or stopped
             raise
         finally:
             _PIECE.reset(before)
