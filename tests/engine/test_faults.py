@@ -116,7 +116,8 @@ def test_many_requests_at_once_to_a_server_that_is_not_there_are_asked_three_tim
     with pytest.raises(StopRunError, match="no connection"):
         options = {"clock": FakeClock(), "transport": transport(nobody), "concurrency": 64}
         generate_all(LLM, prompts, tmp_path, **options)
-    assert max(attempts.values()) <= 3 and len(attempts) <= 20
+    # Those at once, and a few that take the places of those that wait.
+    assert max(attempts.values()) <= 3 and len(attempts) < len(prompts) / 2
 
 
 def test_a_request_under_way_goes_to_the_server_that_came_up_elsewhere(tmp_path: Path) -> None:
