@@ -5,11 +5,10 @@ Every answer and its stop token carry loss, and nothing else does.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction, Message
@@ -329,12 +328,20 @@ class Renderer:
             they are asked for.
         """
         text, answers = self._render(messages)
-        changed = 0
-        if not self._has_marks:
-            answers, changed = self._answers_by_prompts(messages, text)
+        places, changed = self._places(messages, text), 0
+        if self._has_marks:
+            self._check_marks(messages, places, answers)
+        else:
+            answers, changed = self._answers_by_prompts(messages, text, places)
         if self._writes_stop:
-            # No message holds the stop token (`_clean`), so the next one is the answer's own.
-            ends = [text.find(self.stop, start) for start, _ in answers]
+            # No message holds the stop token (`_clean`). One that comes after the next message's
+            # text is not this answer's own.
+            starts = sorted(place[0] for place in places)
+            limits = [next((at for at in starts if at >= end), len(text)) for _, end in answers]
+            ends = [
+                text.find(self.stop, start, limit)
+                for (start, _), limit in zip(answers, limits, strict=True)
+            ]
             answers = [
                 (start, at + len(self.stop) if at >= 0 else end)
                 for (start, end), at in zip(answers, ends, strict=True)
@@ -348,53 +355,88 @@ class Renderer:
             text += self.stop
         return text, [*earlier, (start, len(text))], changed
 
-    def _answers_by_prompts(self, messages: Sequence[Message], text: str) -> tuple[list[Span], int]:
+    def _answers_by_prompts(
+        self, messages: Sequence[Message], text: str, places: Sequence[Span]
+    ) -> tuple[list[Span], int]:
         """Finds the answers, each from where the prompt for it ends to where its turn ends.
 
         A template may look ahead, and write a turn otherwise when it is the last one. Then the
         whole conversation does not begin with the prompt or the turn, and the place is that of the
         answer's own text.
 
+        Args:
+            places: See `_places`.
+
         Returns:
             The places, and how many prompts the conversation does not hold as they are.
-
-        Raises:
-            ConfigError: The template looks ahead, and writes an answer otherwise than it is given.
         """
         answers, changed = [], 0
         for number, message in enumerate(messages):
             if message.role != "assistant":
                 continue
+            start, end = places[number]
             prompt = self._text(messages[:number], prompt=True)
             turn = self._text(messages[: number + 1])
-            start, end = len(prompt), len(turn)
-            if not (text.startswith(prompt) and text.startswith(turn)):
-                first, last = self._place(messages, number, text)
-                if not text.startswith(prompt):
-                    start, changed = first, changed + 1
-                if not text.startswith(turn):
-                    end = last
+            before = max((last for _, last in places if last <= start), default=0)
+            after = min((first for first, _ in places if first >= end), default=len(text))
+            if text.startswith(prompt):
+                # Not into the texts beside it, whatever the template makes of its prompts.
+                start = min(max(len(prompt), before), start)
+            else:
+                changed += 1
+            if text.startswith(turn):
+                end = max(min(len(turn), after), end)
             answers.append((start, end))
         return answers, changed
 
-    def _place(self, messages: Sequence[Message], number: int, text: str) -> Span:
-        """Finds what one message says in the text of its conversation.
+    def _places(self, messages: Sequence[Message], text: str) -> list[Span]:
+        """Finds what each message says in the text of its conversation.
 
-        The conversation is rendered once more with a strange character in the message's place: all
-        that the two texts have in common stands around it.
+        The conversation is rendered once more with a strange letter in the place of each message.
+        What stands around the letters must be what stands around the messages.
+
+        Raises:
+            ConfigError: The template leaves a message out, writes an answer twice, or changes more
+                of a message than the white space around it.
         """
-        # A letter for private use that the text does not hold.
-        mask = next(letter for letter in map(chr, range(0xE000, 0xF900)) if letter not in text)
-        message = messages[number]
-        masked = [*messages[:number], Message(message.role, mask), *messages[number + 1 :]]
-        other = self._text(masked)
-        start = _common_length(other, text)
-        end = len(text) - _common_length(other[::-1], text[::-1])
-        if mask not in other or text[start:end].strip() not in message.content:
-            hint = "Give another QLoRAConfig(chat_template=...), or mark it: {% generation %}."
-            reason = f"The chat template does not show where answer {number} stands"
-            raise ConfigError(reason, hint=hint)
-        return start, end
+        # Letters for private use that the text does not hold.
+        unused = (letter for letter in map(chr, range(0xE000, 0xF900)) if letter not in text)
+        letters = dict(zip(unused, range(len(messages)), strict=False))
+        strange = [Message(m.role, a) for m, a in zip(messages, letters, strict=True)]
+        parts = re.split(f"([{''.join(letters)}])", self._text(strange))
+        around, found = parts[::2], parts[1::2]
+        places: dict[int, Span] = {}
+        at = len(around[0])
+        for letter, following in zip(found, around[1:], strict=True):
+            number = letters[letter]
+            message = messages[number]
+            lengths = [
+                len(form)
+                for form in _trimmed(message.content)
+                if text.startswith(form + following, at)
+            ]
+            if not lengths or (number in places and message.role == "assistant"):
+                self._refuse(messages, "writes otherwise", number)
+            places.setdefault(number, (at, at + lengths[0]))
+            at += lengths[0] + len(following)
+        for number in range(len(messages)):
+            if number not in places:
+                self._refuse(messages, "leaves out", number)
+        return [places[number] for number in range(len(messages))]
+
+    def _check_marks(
+        self, messages: Sequence[Message], places: Sequence[Span], marks: Sequence[Span]
+    ) -> None:
+        for number, (first, last) in enumerate(places):
+            marked = any(start < last and end > first for start, end in marks)
+            if marked and messages[number].role != "assistant":
+                self._refuse(messages, "marks as generated", number)
+
+    def _refuse(self, messages: Sequence[Message], does: str, number: int) -> NoReturn:
+        role = messages[number].role
+        template = shown(self._tokenizer.chat_template[:60])
+        reason = f"The chat template {does} what message {number} ({role}) says: {template}..."
+        raise ConfigError(reason, hint="Give another QLoRAConfig(chat_template=...).")
 
     def _text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         return self._render(messages, prompt=prompt)[0]
@@ -449,6 +491,6 @@ def _broken(token: re.Match[str]) -> str:
     return f"{token[0][0]} {token[0][1:]}" if len(token[0]) > 1 else " "
 
 
-def _common_length(first: str, second: str) -> int:
-    # Made for paths, it compares any two strings character by character.
-    return len(os.path.commonprefix([first, second]))
+def _trimmed(text: str) -> list[str]:
+    """Returns the forms in which a template may write a message: many take white space away."""
+    return [text, text.strip(), text.lstrip(), text.rstrip()]

@@ -257,6 +257,10 @@ def test_a_template_that_looks_ahead_teaches_the_answers_alone(task, system, sto
     if system == "own":
         messages.insert(0, Message("system", "ตอบสั้น ๆ"))
     renderer = Renderer(tokenizer, system="พูดไทย" if system == "configured" else None)
+    if system and "loop.last and ns.s" in template:
+        with pytest.raises(ConfigError, match=r"leaves out what message 0 \(system\) says: \{%"):
+            renderer.row(messages, TaskTokens(), RenderReport())
+        return
     row = renderer.row(messages, TaskTokens(), RenderReport())
     runs = with_loss(tokenizer, row)
     assert len(runs) == len(answers(instruction))
@@ -273,12 +277,26 @@ def test_prompts_that_are_written_otherwise_are_counted():
     assert Renderer(tokenizer).rows([item("conversation", 0)])[1].merged == 0
 
 
-@pytest.mark.parametrize("writes", ["{{ m.content | upper }}", "", "{{ m.content * 2 }}"])
-def test_an_answer_that_cannot_be_found_in_the_text_is_an_error(writes):
-    tokenizer = make_tokenizer("{{ messages | length }}" + turns(writes + "</turn>\n"))
-    row = Instruction(task="t", instruction="q", output="an answer", id="r-1")
-    with pytest.raises(ConfigError, match=r"Row 0 \(r-1\): The chat template.*\{% generation %\}"):
-        Renderer(tokenizer).rows([row])
+UNFIT = {
+    "answers in capitals": (turns("{{ m.content | upper }}</turn>\n"), "writes otherwise"),
+    "no answer": (turns("</turn>\n"), "leaves out"),
+    "answers twice": (turns("{{ m.content * 2 }}</turn>\n"), "writes otherwise"),
+    "the last message alone": ("{{ messages[-1].content }}</turn>", "leaves out"),
+    "the user's words marked as generated": (
+        turns(MARK + "{{ m.content }}</turn>" + END + "\n"),
+        "marks as generated",
+    ),
+    "the beginning of a text": (turns("{{ m.content[:4] }}</turn>\n"), "writes otherwise"),
+}
+
+
+@pytest.mark.parametrize(("template", "does"), UNFIT.values(), ids=UNFIT)
+def test_a_template_that_loses_a_text_or_teaches_a_user_s_names_itself(template, does):
+    row = Instruction(task="t", instruction="question", output="an answer", id="r-1")
+    with pytest.raises(ConfigError) as caught:
+        Renderer(make_tokenizer(template)).rows([row])
+    assert f"Row 0 (r-1): The chat template {does} what message" in str(caught.value)
+    assert template[:10] in str(caught.value) and "chat_template=" in str(caught.value)
 
 
 def test_the_template_named_default_is_taken():
