@@ -29,7 +29,7 @@ def _goes_on(workers: Workers, folder: Path, whole: Undisturbed, ends: int = 1) 
     assert not why, why
 
 
-@pytest.mark.parametrize("room", [50_000, 150_000, 400_000])
+@pytest.mark.parametrize("room", [90_000, 150_000, 400_000])
 def test_nothing_is_sent_once_a_commit_has_failed(
     workers: Workers, folder: Path, whole: Undisturbed, room: int
 ) -> None:
@@ -79,5 +79,7 @@ def test_a_ledger_that_could_not_be_tidied_up_is_whole(
     _lives(workers, folder / "cut", ("hasty", "shut:20"))
     (folder / "cut" / "out").chmod(0o700)
     life = _lives(workers, folder / "cut", ("long", "full:60000"))
-    assert life.result == "stopped" and life.asked <= CONCURRENCY
+    # One entry or another may still fit.
+    assert life.result == "stopped" and life.asked_after_failure <= CONCURRENCY
+    assert life.asked < whole.calls - CONCURRENCY
     _goes_on(workers, folder / "cut", whole, ends=2)

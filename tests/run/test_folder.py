@@ -21,7 +21,7 @@ from seedfree.errors import (
 )
 from seedfree.records import Prompt, Reply
 from tests.engine.ledgers import execute
-from tests.fakes import LetterEncoder, published, small_pipeline, thai, thai_llm
+from tests.fakes import FakeClock, LetterEncoder, published, small_pipeline, thai, thai_llm
 
 SIZE = 12
 
@@ -108,11 +108,12 @@ def test_of_a_run_that_was_renamed_nothing_is_paid_for_again(tmp_path: Path) -> 
     intruding = _Intruding(lambda: out.rename(away))
     llm = sf.FunctionGenerator(intruding, name="thai")
     with pytest.raises(LedgerError):
-        small_pipeline(llm).run(SIZE * 2, out, concurrency=1)
+        small_pipeline(llm).run(SIZE * 2, out, concurrency=1, clock=FakeClock())
     before = thai_llm()
-    small_pipeline(before).run(SIZE * 2, tmp_path / "whole", concurrency=1)
+    small_pipeline(before).run(SIZE * 2, tmp_path / "whole", concurrency=1, clock=FakeClock())
     again = thai_llm()
-    assert small_pipeline(again).run(SIZE * 2, away, concurrency=1).status == "complete"
+    run = small_pipeline(again).run(SIZE * 2, away, concurrency=1, clock=FakeClock())
+    assert run.status == "complete"
     assert len(again.calls) == len(before.calls) - intruding.asked
     assert published(away) == published(tmp_path / "whole")
 
