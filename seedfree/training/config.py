@@ -96,6 +96,12 @@ class QLoRAConfig(BaseModel):
         description="None: the tokenizer's own. 'chatml': ChatML. Otherwise a template's Jinja "
         "text.",
     )
+    stop: str = Field(
+        "auto",
+        min_length=1,
+        description="Token that ends an answer. 'auto': the template's, or the base model's own "
+        "end token where the base never learnt that one.",
+    )
     system: str | None = Field(
         None, description="System prompt of rows that have none; also when it generates."
     )

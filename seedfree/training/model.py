@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seedfree._files import claim_folder
+from seedfree._files import claim_folder, write_atomic
 from seedfree._seeds import seeded
 from seedfree.card import public_name
 from seedfree.errors import ConfigError
@@ -106,6 +106,19 @@ class TrainedModel:
             self._loaded["model"] = self._with_adapter(config, find_device()).eval()
         return self._loaded["model"]
 
+    def take(self, model: Any) -> None:
+        """Takes a model that is loaded already, base and adapter, in place of loading it."""
+        model.config.use_cache = True
+        self._loaded["model"] = model.eval()
+
+    def _stop_ids(self, tokenizer: Any) -> list[int]:
+        """Returns the tokens that end an answer."""
+        stop = Renderer(tokenizer, system=self.info["config"]["system"]).stop
+        # A base model may say its own end token in place of the template's.
+        own = self.base.config.get_text_config().eos_token_id
+        ids = {tokenizer.convert_tokens_to_ids(stop), tokenizer.eos_token_id}
+        return sorted((ids | set(own if isinstance(own, list) else [own])) - {None})
+
     def _with_adapter(self, config: QLoRAConfig | None, device: str) -> Any:
         """Loads base and adapter. Without a `config` the base is not quantized."""
         from peft import PeftModel
@@ -183,14 +196,13 @@ class TrainedModel:
         tokenizer, model = self.tokenizer(), self.model()
         renderer = Renderer(tokenizer, system=self.info["config"]["system"])
         asked = [renderer.prompt(messages) for messages in prompts]
-        # A base model may say its own end token in place of the template's stop.
-        stops = {tokenizer.convert_tokens_to_ids(renderer.stop), tokenizer.eos_token_id} - {None}
+        stops = self._stop_ids(tokenizer)
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens,
             # The draw is in the logits already (`_Draw`); transformers takes the largest.
             do_sample=False,
             repetition_penalty=repetition_penalty,
-            eos_token_id=sorted(stops),
+            eos_token_id=stops,
             pad_token_id=tokenizer.pad_token_id,
         )
         # On the left, so that each answer begins where its prompt ends.
@@ -238,8 +250,14 @@ class TrainedModel:
         dtype = getattr(self.base.config, "dtype", None) or torch.bfloat16
         with quiet():
             model = self._with_adapter(None, "cpu").merge_and_unload()
+            tokenizer = self.tokenizer()
+            # Whatever serves the model ends its answers with what these files name.
+            stops = self._stop_ids(tokenizer)
+            tokenizer.eos_token = Renderer(tokenizer).stop
+            model.config.get_text_config().eos_token_id = tokenizer.eos_token_id
+            model.generation_config.eos_token_id = stops
             model.to(dtype).save_pretrained(str(folder))
-            self.tokenizer().save_pretrained(str(folder))
+            tokenizer.save_pretrained(str(folder))
         return folder
 
     def to_gguf(self, out: str | Path, *, kind: str = "f16") -> Path:
@@ -247,7 +265,7 @@ class TrainedModel:
 
         Args:
             out: The file. The merged model is put beside it, in a folder of the same name and
-                `-merged`.
+                `-merged`, with a `Modelfile` for Ollama.
             kind: What the converter calls `--outtype`: f32, f16, bf16, q8_0.
 
         Raises:
@@ -274,7 +292,18 @@ class TrainedModel:
             output = done.stderr.strip() or done.stdout.strip() or "it wrote nothing"
             hint = f"The merged model is in {merged}."
             raise ConfigError(f"{converter} failed: {output.splitlines()[-1]}", hint=hint)
+        write_atomic(merged / "Modelfile", [self._modelfile(path)])
         return path
+
+    def _modelfile(self, path: Path) -> str:
+        """Says what Ollama is to end answers with (`ollama create NAME -f Modelfile`)."""
+        tokenizer, system = self.tokenizer(), self.info["config"]["system"]
+        lines = [f"FROM ../{path.name}"]
+        for number in self._stop_ids(tokenizer):
+            lines.append(f"PARAMETER stop {json.dumps(tokenizer.convert_ids_to_tokens(number))}")
+        if system:
+            lines.append(f"SYSTEM {json.dumps(system, ensure_ascii=False)}")
+        return "\n".join(lines) + "\n"
 
     def push(self, repo_id: str, *, private: bool = True) -> str:
         """Uploads adapter, tokenizer, card and `training.json` to the Hugging Face hub.

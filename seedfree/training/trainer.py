@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from seedfree._files import claim_folder, write_atomic
 from seedfree.card import model_card
 from seedfree.dataset import Dataset
 from seedfree.diversity.contamination import overlaps
+from seedfree.engine.progress import Display
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.generators.prices import terms_of
 from seedfree.protocols import Benchmark
@@ -38,10 +39,11 @@ from seedfree.training.folder import (
     versions,
     write_info,
 )
-from seedfree.training.footprint import Footprint, footprint
+from seedfree.training.footprint import Footprint, footprint, full_modules
 from seedfree.training.model import TrainedModel
 from seedfree.training.render import Encoded, Renderer, RenderReport, add_template
 from seedfree.training.sft import TrainingProgress, in_effect, make_trainer, save_adapter
+from seedfree.training.stop import StopToken, choose_stop, replace_stop
 
 __all__ = ["QLoRATrainer"]
 
@@ -49,6 +51,10 @@ _LOG = logging.getLogger("seedfree")
 # Random numbers and the temporary files of `datasets` are the process's: two trainings at once
 # would draw each other's dropout, and delete each other's rows.
 _ALONE = threading.RLock()
+# Whether answers end is seen on so many rows held out, in batches, with so many tokens each.
+_STOP_ROWS, _STOP_BATCH, _STOP_TOKENS = 16, 8, 256
+# Fewer are a warning.
+_STOP_SHARE = 0.9
 
 
 @dataclass
@@ -56,6 +62,8 @@ class _Plan:
     """All that is known before a weight is read. `dataset` holds the validation rows too."""
 
     dataset: Dataset
+    rows: Dataset
+    held: Dataset
     base: BaseModel
     tokenizer: Any
     added_tokens: list[str]
@@ -154,13 +162,16 @@ class QLoRATrainer:
                 fields=["base_model"],
                 hint="Give that one, or a new folder.",
             )
+        stop = self._choose_stop(plan)
+        if stop.replaced:
+            plan = self._ended_with(plan, stop)
         if not main_process():
             # The main one holds the lock for all that a launcher started.
-            return self._run(plan, folder, identity, base_digest)
+            return self._run(plan, folder, identity, base_digest, stop)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / LOCK, timeout=0):
-                return self._run(plan, folder, identity, base_digest)
+                return self._run(plan, folder, identity, base_digest, stop)
         except Timeout as error:
             raise ConfigError(f"Another process trains in {folder}", hint="Wait for it.") from error
 
@@ -200,12 +211,11 @@ class QLoRATrainer:
         base = BaseModel.find(self.base_model)
         tokenizer = base.tokenizer()
         added_tokens = add_template(tokenizer, config.chat_template)
-        renderer = Renderer(tokenizer, system=config.system, max_length=config.max_length)
-        training, report = renderer.rows(rows)
+        training, report = self._renderer(tokenizer).rows(rows)
         held_out: list[Encoded] = []
         held_report = None
         if held:
-            held_out, held_report = renderer.rows(held)
+            held_out, held_report = self._renderer(tokenizer).rows(held)
         needed = footprint(
             base,
             config,
@@ -218,6 +228,8 @@ class QLoRATrainer:
         _log_report(report)
         return _Plan(
             dataset=Dataset([*dataset, *(validation or ())]),
+            rows=rows,
+            held=held,
             base=base,
             tokenizer=tokenizer,
             added_tokens=added_tokens,
@@ -229,8 +241,37 @@ class QLoRATrainer:
             overlaps=overlapping,
         )
 
+    def _renderer(self, tokenizer: Any) -> Renderer:
+        return Renderer(tokenizer, system=self.config.system, max_length=self.config.max_length)
+
+    def _choose_stop(self, plan: _Plan) -> StopToken:
+        full = full_modules(self.config, added=bool(plan.added_tokens))
+        tied = bool(getattr(plan.base.config.get_text_config(), "tie_word_embeddings", False))
+        learnt = "lm_head" in full or (tied and "embed_tokens" in full)
+        written = self._renderer(plan.tokenizer).stop
+        folder = None if learnt else plan.base.folder()
+        return choose_stop(self.config.stop, written, plan.tokenizer, folder)
+
+    def _ended_with(self, plan: _Plan, stop: StopToken) -> _Plan:
+        """Renders the rows once more, by a template that ends answers with another token."""
+        tokenizer = plan.tokenizer
+        tokenizer.chat_template = replace_stop(tokenizer.chat_template, stop.replaced, stop.text)
+        renderer = self._renderer(tokenizer)
+        training, report = renderer.rows(plan.rows)
+        if not plan.held:
+            return replace(plan, training=training, report=report)
+        held, held_report = renderer.rows(plan.held)
+        return replace(
+            plan, training=training, report=report, validation=held, validation_report=held_report
+        )
+
     def _run(
-        self, plan: _Plan, folder: Path, identity: Mapping[str, Any], base_digest: str
+        self,
+        plan: _Plan,
+        folder: Path,
+        identity: Mapping[str, Any],
+        base_digest: str,
+        stop: StopToken,
     ) -> TrainedModel:
         """Trains as planned. Every process computes, and the main one alone writes files."""
         info: dict[str, Any] = {
@@ -240,6 +281,7 @@ class QLoRATrainer:
             "config": identity["config"],
             "chat_template": plan.tokenizer.chat_template,
             "added_tokens": plan.added_tokens,
+            "stop": stop.to_dict(),
             "report": plan.report.to_dict(),
             "validation_report": plan.validation_report and plan.validation_report.to_dict(),
             "overlapping_rows": plan.overlaps,
@@ -263,6 +305,9 @@ class QLoRATrainer:
             if main_process():
                 save_adapter(trainer, plan.base, plan.tokenizer, folder / "adapter")
                 info["losses"] = [loss.to_dict() for loss in losses]
+                info["stop"] |= self._measure_stop(
+                    trainer, plan, TrainedModel(folder, plan.base, info)
+                )
                 info |= {"status": "complete", "ran": in_effect(trainer)}
                 try:
                     plot_losses(losses, folder / "loss.png")
@@ -274,6 +319,39 @@ class QLoRATrainer:
             # The others open what the main process has written.
             trainer.accelerator.wait_for_everyone()
         return TrainedModel.open(folder, base_model=self.base_model)
+
+    def _measure_stop(self, trainer: Any, plan: _Plan, model: TrainedModel) -> dict[str, int]:
+        """Asks what was held out, and counts the answers that end by themselves.
+
+        The rows with the shortest answers are asked, which any model that knows how to end does end
+        within the limit.
+
+        Returns:
+            `asked`, and `ended` of them. Nothing where no row is held out, or where the weights are
+            spread over several processes.
+        """
+        if not plan.held or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            return {}
+        rows = sorted(plan.held, key=lambda row: len(row.output))[:_STOP_ROWS]
+        model.take(trainer.accelerator.unwrap_model(trainer.model))
+        display = Display("answers held out", "answers", len(rows), show=self.show)
+        display.start(0)
+        ended = 0
+        for at in range(0, len(rows), _STOP_BATCH):
+            prompts = [row.messages[:-1] for row in rows[at : at + _STOP_BATCH]]
+            replies = model.replies(prompts, [0] * len(prompts), max_new_tokens=_STOP_TOKENS)
+            ended += sum(reply.stop_reason == "end" for reply in replies)
+            display.update(at + len(prompts), {"ended by themselves": ended}, None)
+        display.close()
+        if ended < _STOP_SHARE * len(rows):
+            _LOG.warning(
+                "%d of %d answers to rows held out do not end within %d tokens. Train for longer, "
+                "or on more rows.",
+                len(rows) - ended,
+                len(rows),
+                _STOP_TOKENS,
+            )
+        return {"asked": len(rows), "ended": ended}
 
     def _sft_trainer(self, plan: _Plan, folder: Path) -> Any:
         return make_trainer(
@@ -302,6 +380,11 @@ class QLoRATrainer:
         if held:
             figures["validation loss before"] = round(held[0], 3)
             figures["validation loss after"] = round(held[-1], 3)
+        figures["answers end with"] = info["stop"]["token"]
+        if "asked" in info["stop"]:
+            figures["answers to rows held out that end by themselves"] = (
+                f"{info['stop']['ended']} of {info['stop']['asked']}"
+            )
         known_terms = {terms_of(row.generator) for row in plan.dataset} - {""}
         return model_card(
             plan.dataset,

@@ -92,14 +92,19 @@ CHAT = (
 )
 
 
-def save_base(folder, *, template=CHAT, seed=0, tied=False, **sizes):
-    """A Llama of two layers with its tokenizer, as a folder that transformers reads."""
+def save_base(folder, *, template=CHAT, seed=0, tied=False, never=(), **sizes):
+    """A Llama of two layers with its tokenizer, as a folder that transformers reads.
+
+    Its output layer never learnt the tokens `never`, nor ten more that are kept for later.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from seedfree.training.base_model import quiet
 
     tokenizer = make_tokenizer(template)
+    unused = [f"<unused{number}>" for number in range(10)] if never else []
+    tokenizer.add_special_tokens({"additional_special_tokens": unused})
     torch.manual_seed(seed)
     sizes = {
         "hidden_size": 64,
@@ -110,6 +115,10 @@ def save_base(folder, *, template=CHAT, seed=0, tied=False, **sizes):
     sizes |= {"num_key_value_heads": 2, "initializer_range": 0.2, "tie_word_embeddings": tied}
     config = LlamaConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, **sizes)
     with quiet():
-        LlamaForCausalLM(config).save_pretrained(folder)
+        model = LlamaForCausalLM(config)
+        rows = model.lm_head.weight.data
+        for number in tokenizer.convert_tokens_to_ids([*never, *unused]):
+            rows[number] = rows[0] + 0.01 * rows[number]
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
