@@ -3,6 +3,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -274,8 +275,11 @@ def test_a_judge_that_is_no_generator_is_refused_and_not_a_verdict_missing():
 def test_prompts_that_a_language_lacks_are_refused_where_it_was_asked_for(
     language, references, lacking, tmp_path
 ):
+    known = Language.load("lo")
+    prompts = {name: text for name, text in known.prompts.items() if name != lacking}
+    asked = replace(known, prompts=prompts)
     with pytest.raises(ConfigError, match=f"Lao has no prompt '{lacking}'"):
-        Judge(llm(), language, "lo").mark(["q"], ["a"], tmp_path, references=references)
+        Judge(llm(), language, asked).mark(["q"], ["a"], tmp_path, references=references)
 
 
 def test_a_real_models_verdict_can_be_read(llama, tmp_path):
