@@ -10,8 +10,8 @@ To add a benchmark copy `belebele.py`: a class with `name`, `language`, `questio
   agreement (`statistics`), what predictions are worth (`scores`), closeness of meaning
   (`similarity`);
 - accuracy: which choice an answer means (`answers`), how often it is the right one (`choices`);
-- benchmarks: `belebele` and `wangchan`, from files or the hub (`loading`); any of them as a task of
-  lm-evaluation-harness (`lm_eval`);
+- benchmarks: `belebele` and `wangchan`, from files or the hub (`loading`); orders that code checks,
+  in every language (`orders`); any of them as a task of lm-evaluation-harness (`lm_eval`);
 - a model's answers: asked for (`evaluate`), read from files (`predictions`), summed up (`results`);
 - verdicts: an LLM's marks (`judge`) and preferences (`pairwise`); people's, on a sheet that is made
   and read (`review_sheet`) and summed up (`reviews`).
@@ -23,6 +23,7 @@ from seedfree.evaluation.choices import Accuracy, accuracy
 from seedfree.evaluation.evaluate import Decoding, evaluate
 from seedfree.evaluation.judge import Judge, Marks
 from seedfree.evaluation.lm_eval import export_lm_eval
+from seedfree.evaluation.orders import Orders, Passed
 from seedfree.evaluation.pairwise import Preferences, compare_answers
 from seedfree.evaluation.predictions import read_predictions
 from seedfree.evaluation.results import Evaluation
@@ -43,6 +44,8 @@ __all__ = [
     "Interval",
     "Judge",
     "Marks",
+    "Orders",
+    "Passed",
     "Preferences",
     "Reviews",
     "Scores",

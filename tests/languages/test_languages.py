@@ -21,6 +21,19 @@ from seedfree.tasks.summarization import Summarization
 from seedfree.topics import Topics
 
 PLACEHOLDERS = {
+    "order_points": "topic count",
+    "order_numbered": "topic count",
+    "order_line": "topic",
+    "order_first": "topic word",
+    "order_last": "topic word",
+    "order_no_digits": "topic",
+    "order_no_latin": "topic",
+    "order_json": "topic words",
+    "order_short": "topic count",
+    "order_contains": "topic word other",
+    "order_without": "topic word other",
+    "order_quoted": "topic",
+    "order_parts": "topic",
     "topics_general": "count domain asker avoid",
     "topics_cultural": "count culture region avoid",
     "topics_avoid": "avoid",
@@ -92,6 +105,7 @@ FACETS = {
     "text_lengths",
     "summary_forms",
     "extract_forms",
+    "order_words",
 }
 every_language = pytest.mark.parametrize("code", list(languages()))
 
