@@ -21,6 +21,7 @@ __all__ = [
     "Context",
     "Example",
     "Instruction",
+    "Likelihood",
     "Message",
     "Prompt",
     "Question",
@@ -370,6 +371,26 @@ class Question:
     part: Text = ""
     source: Text = ""
     license: Text = ""
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a model finds an answer.
+
+    Attributes:
+        nats: Minus the logarithm of the probability of its tokens. 0 or more.
+        tokens: How many were looked at.
+        size: Bytes (UTF-8) of them.
+    """
+
+    nats: float
+    tokens: int
+    size: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Returns what one byte of the text costs, whatever the tokenizer. NaN without a byte."""
+        return self.nats / math.log(2) / self.size if self.size else math.nan
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ To add a benchmark copy `belebele.py`: a class with `name`, `language`, `questio
 - benchmarks: `belebele` and `wangchan`, from files or the hub (`loading`); orders that code checks,
   in every language (`orders`); any of them as a task of lm-evaluation-harness (`lm_eval`);
 - a model's answers: asked for (`evaluate`), read from files (`predictions`), summed up (`results`);
+  or how likely it finds people's (`likelihood`);
 - verdicts: an LLM's marks (`judge`) and preferences (`pairwise`); people's, on a sheet that is made
   and read (`review_sheet`) and summed up (`reviews`).
 """
@@ -22,6 +23,7 @@ from seedfree.evaluation.belebele import Belebele
 from seedfree.evaluation.choices import Accuracy, accuracy
 from seedfree.evaluation.evaluate import Decoding, evaluate
 from seedfree.evaluation.judge import Judge, Marks
+from seedfree.evaluation.likelihood import Likelihoods, TaskLikelihood
 from seedfree.evaluation.lm_eval import export_lm_eval
 from seedfree.evaluation.orders import Orders, Passed
 from seedfree.evaluation.pairwise import Preferences, compare_answers
@@ -43,12 +45,14 @@ __all__ = [
     "Evaluation",
     "Interval",
     "Judge",
+    "Likelihoods",
     "Marks",
     "Orders",
     "Passed",
     "Preferences",
     "Reviews",
     "Scores",
+    "TaskLikelihood",
     "WangchanThaiInstruct",
     "accuracy",
     "bert_score",

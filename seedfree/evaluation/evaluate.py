@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from seedfree._files import claim_folder, json_line, write_atomic
 from seedfree._seeds import seeded
@@ -27,6 +27,8 @@ from seedfree.engine.loop import Clock
 from seedfree.engine.places import published, url_of
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, ConfigMismatchError
+from seedfree.evaluation.likelihood import Likelihoods, Likely
+from seedfree.evaluation.likelihood import measure as measured
 from seedfree.evaluation.loading import questions_of
 from seedfree.evaluation.results import FIXED, Evaluation, read_info
 from seedfree.evaluation.scores import Mode, score
@@ -140,11 +142,27 @@ class Decoding:
 _PAPER = Decoding.paper()
 
 
+@overload
+def evaluate(
+    model: Likely,
+    benchmark: Benchmark,
+    out: str | Path,
+    *,
+    measure: Literal["likelihood"],
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    progress: bool | None = None,
+) -> Likelihoods: ...
+
+
+@overload
 def evaluate(
     model: Generator | Model,
     benchmark: Benchmark,
     out: str | Path,
     *,
+    measure: Literal["answers"] = "answers",
     decoding: Decoding = _PAPER,
     concurrency: int = 64,
     limit: int | None = None,
@@ -154,7 +172,25 @@ def evaluate(
     progress: bool | None = None,
     clock: Clock | None = None,
     transport: Transport | None = None,
-) -> Evaluation:
+) -> Evaluation: ...
+
+
+def evaluate(
+    model: Generator | Model | Likely,
+    benchmark: Benchmark,
+    out: str | Path,
+    *,
+    measure: Literal["answers", "likelihood"] = "answers",
+    decoding: Decoding = _PAPER,
+    concurrency: int = 64,
+    limit: int | None = None,
+    seed: int = 0,
+    mode: Mode = "segmented",
+    batch_size: int = 8,
+    progress: bool | None = None,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+) -> Evaluation | Likelihoods:
     """Asks a model every question of a benchmark and scores its answers.
 
     Run again, it asks only what is missing.
@@ -163,6 +199,9 @@ def evaluate(
         model: A generator, or a model with `as_generator()`, such as a trained one.
         out: A folder for this evaluation alone. Every reply is kept there as it comes, in
             `ledger.sqlite`.
+        measure: `"likelihood"` asks for no answers: it measures how likely the model finds the
+            benchmark's own, after their question and after another one (see `Likelihoods`). The
+            model must tell likelihoods, as a `TrainedModel` does; how it decodes has no part in it.
         decoding: The paper's settings by default.
         concurrency: Requests under way at most. At least 1.
         limit: Number of questions to ask, drawn with `seed`. `None` for all. A larger limit asks
@@ -188,6 +227,11 @@ def evaluate(
     if not isinstance(decoding, Decoding):
         hint = "Give a Decoding, such as Decoding.greedy()."
         raise ConfigError(f"decoding is {type(decoding).__name__}", hint=hint)
+    if measure not in ("answers", "likelihood"):
+        raise ConfigError(f"measure is {measure!r}", hint='Give "answers" or "likelihood".')
+    if measure == "likelihood" and not isinstance(model, Likely):
+        hint = "Give a TrainedModel, or its untrained()."
+        raise ConfigError(f"{type(model).__name__} tells no likelihoods", hint=hint)
     generator = _generator_of(model, batch_size)
     questions = questions_of(benchmark)
     if not any(question.answer.strip() for question in questions):
@@ -199,11 +243,19 @@ def evaluate(
         "questions": _digest(questions),
         # The folder may be published.
         "model": published(identity(generator)),
-        "decoding": asdict(decoding),
+        "decoding": asdict(decoding) if measure == "answers" else {},
         "seed": seed,
+        "measure": measure,
     }
     claim_folder(folder, ["evaluation.json"])
     _check_same(read_info(folder), info, folder)
+    if isinstance(model, Likely) and measure == "likelihood":
+        fit = [each for each in _drawn(questions, limit, seed) if each.answer.strip()]
+        info |= {"limit": limit}
+        _write(folder / "evaluation.json", info)
+        return measured(
+            model, benchmark, fit, folder, info, seed=seed, batch_size=batch_size, show=progress
+        )
     # A text is scored now, so that a wrong mode or a missing package is an error before anything is
     # paid for.
     score(["ก a"], ["ก a"], benchmark.language, mode)
@@ -260,7 +312,8 @@ def _digest(questions: Iterable[Question]) -> str:
 def _check_same(was: Mapping[str, Any] | None, now: Mapping[str, Any], folder: Path) -> None:
     if was is None:
         return
-    was = {**was, "model": published(str(was["model"]))}  # of a version that wrote it as it is
+    # Versions before wrote the model as it is, and measured answers alone.
+    was = {"measure": "answers", **was, "model": published(str(was["model"]))}
     differing = [name for name in FIXED if was[name] != now[name]]
     if differing:
         raise ConfigMismatchError(

@@ -20,7 +20,7 @@ from seedfree.records import Question
 
 __all__ = ["FIXED", "Evaluation", "read_info"]
 
-FIXED = ("benchmark", "language", "questions", "model", "decoding", "seed")
+FIXED = ("benchmark", "language", "questions", "model", "decoding", "seed", "measure")
 """What must be equal for two evaluations to be the same one."""
 
 _LOG = logging.getLogger("seedfree")

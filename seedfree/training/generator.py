@@ -29,6 +29,9 @@ class _Model(Protocol):
     @property
     def info(self) -> dict[str, Any]: ...
 
+    @property
+    def adapted(self) -> bool: ...
+
     def replies(
         self,
         prompts: Sequence[Sequence[Message]],
@@ -74,7 +77,10 @@ class TrainedGenerator:
                 digest.update(f"\x1f{path.name}\x1f".encode())
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
-        return f"trained:{self._model.info['base']['digest']}:{digest.hexdigest()[:16]}"
+        base = self._model.info["base"]["digest"]
+        if not self._model.adapted:
+            return f"base:{base}:{digest.hexdigest()[:16]}"
+        return f"trained:{base}:{digest.hexdigest()[:16]}"
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Answers a prompt. The system prompt is the training's where the prompt has none."""

@@ -8,16 +8,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from seedfree._files import claim_folder, write_atomic
 from seedfree._seeds import seeded
 from seedfree.card import public_name
 from seedfree.errors import ConfigError
 from seedfree.protocols import Generator
-from seedfree.records import Message, Reply, Usage
+from seedfree.records import Likelihood, Message, Reply, Usage
 from seedfree.training.base_model import BaseModel, check_packages, find_device, load, quiet
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import Loss, read_info
@@ -39,11 +40,13 @@ class TrainedModel:
         folder: It holds `adapter/`, `training.json`, `loss.png`, `README.md` and `checkpoints/`.
         base: The base model that `generate` and `merge` load.
         info: What `training.json` says.
+        adapted: Whether the adapter has a part in what is computed. See `untrained`.
     """
 
     folder: Path
     base: BaseModel = field(repr=False)
     info: dict[str, Any] = field(repr=False)
+    adapted: bool = True
     # The class is frozen; what is loaded later stands in here.
     _loaded: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -211,7 +214,7 @@ class TrainedModel:
         padded = [[tokenizer.pad_token_id] * n + ids for n, ids in zip(padding, asked, strict=True)]
         mask = [[0] * n + [1] * len(ids) for n, ids in zip(padding, asked, strict=True)]
         draw = [_Draw(seeds, temperature, top_p)] if temperature else []
-        with torch.inference_mode(), quiet():
+        with torch.inference_mode(), quiet(), self._adapter(model):
             made = model.generate(
                 input_ids=torch.tensor(padded).to(model.device),
                 attention_mask=torch.tensor(mask).to(model.device),
@@ -228,6 +231,53 @@ class TrainedModel:
             else:
                 replies.append(Reply(text, Usage(len(ids), end + 1), "end"))
         return replies
+
+    def likelihoods(
+        self, asked: Sequence[tuple[Sequence[Message], str]], *, max_tokens: int = 200
+    ) -> list[Likelihood]:
+        """Tells how likely the model finds answers. Nothing is generated.
+
+        Args:
+            asked: Conversations that end with the user's turn, each with an answer to it.
+            max_tokens: Of an answer, from its beginning; the rest is not looked at.
+        """
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        tokenizer, model = self.tokenizer(), self.model()
+        renderer = Renderer(tokenizer, system=self.info["config"]["system"])
+        rendered = [renderer.answered(messages, text, max_tokens) for messages, text in asked]
+        longest = max((len(ids) for ids, _, _ in rendered), default=0)
+        # Padding on the right changes no place, and a causal model never looks at it.
+        padded = [ids + [tokenizer.pad_token_id] * (longest - len(ids)) for ids, _, _ in rendered]
+        mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids, _, _ in rendered]
+        first = max(0, min((start for _, start, _ in rendered), default=0) - 1)
+        with torch.inference_mode(), quiet(), self._adapter(model):
+            logits = model(
+                input_ids=torch.tensor(padded).to(model.device),
+                attention_mask=torch.tensor(mask).to(model.device),
+                # The output layer may be most of a small model.
+                logits_to_keep=longest - first,
+            ).logits[:, first - longest :]
+            made = []
+            for row, (ids, start, size) in zip(logits, rendered, strict=True):
+                # Each place says what comes after it.
+                said = row[start - 1 - first : len(ids) - 1 - first].float()
+                wanted = torch.tensor(ids[start:]).to(said.device)
+                nats = cross_entropy(said, wanted, reduction="sum") if len(wanted) else 0.0
+                made.append(Likelihood(float(nats), len(wanted), size))
+        return made
+
+    def untrained(self) -> TrainedModel:
+        """Returns the base model alone, to be asked in the same form: what was there before."""
+        alone = replace(self, adapted=False)
+        # Both are the same weights, loaded once.
+        object.__setattr__(alone, "_loaded", self._loaded)
+        return alone
+
+    def _adapter(self, model: Any) -> AbstractContextManager[Any]:
+        """Computes without the adapter as long as it is open, where the base alone is asked."""
+        return nullcontext() if self.adapted else cast(Any, model.disable_adapter())
 
     def as_generator(self, *, batch_size: int = 8) -> Generator:
         """Wraps the model as a generator, as `protocols.Model` says."""

@@ -243,6 +243,28 @@ class Renderer:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
+    def answered(
+        self, messages: Iterable[Message], answer: str, limit: int
+    ) -> tuple[list[int], int, int]:
+        """Renders a conversation that the model is to go on with, and an answer to it.
+
+        Args:
+            limit: Tokens of the answer, counted from its beginning.
+
+        Returns:
+            Token ids; the place of the answer's first one; bytes (UTF-8) of the answer's part.
+        """
+        text = self._text(self._clean(messages)[0], prompt=True)
+        given = self._special.sub(_broken, answer)
+        tokens = self._tokenizer(
+            text + given, add_special_tokens=False, return_offsets_mapping=True
+        )
+        places = tokens["offset_mapping"]
+        start = next((n for n, (_, end) in enumerate(places) if end > len(text)), len(places))
+        end = min(start + limit, len(places))
+        covered = given[: places[end - 1][1] - len(text)] if end > start else ""
+        return tokens["input_ids"][:end], start, len(covered.encode())
+
     def rows(self, items: Iterable[Instruction]) -> tuple[list[Encoded], RenderReport]:
         """Returns all rows that carry loss, in their order, and what became of every one.
 

@@ -173,3 +173,29 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == base.name
     with pytest.raises(ConfigError, match="The hub refused not/mine: 403 Forbidden more"):
         model.push("not/mine")
+
+
+def test_likelihoods_are_those_of_the_whole_text(trained):
+    import torch
+
+    model, rows = trained
+    row = rows[0]
+    answer = row.output
+    found = model.likelihoods([(row.messages[:-1], answer), (row.messages[:-1], answer * 3)])
+    base = model.untrained()
+    alone = base.likelihoods([(row.messages[:-1], answer)])[0]
+    tokenizer = model.tokenizer()
+    chat = [{"role": m.role, "content": m.content} for m in row.messages[:-1]]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    start = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = torch.tensor([tokenizer(text + answer, add_special_tokens=False)["input_ids"]])
+    with torch.no_grad():
+        logits = model.model()(ids).logits[0, start - 1 : -1].float()
+        said = logits.log_softmax(-1).gather(1, ids[0, start:, None]).sum()
+    assert found[0].nats == pytest.approx(-float(said), rel=1e-3)
+    assert found[0].tokens == ids.shape[1] - start and found[0].size == len(answer.encode())
+    assert found[1].nats > found[0].nats and alone.nats != found[0].nats
+    first = model.likelihoods([(row.messages[:-1], answer)], max_tokens=3)[0]
+    assert first.tokens == 3 and 0 < first.size < found[0].size and first.nats < found[0].nats
+    assert base.model() is model.model()
+    assert base.as_generator().identity.replace("base", "trained") == model.as_generator().identity
