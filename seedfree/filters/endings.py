@@ -39,6 +39,7 @@ _LABEL = re.compile(r"^\s*\(?\w{1,3}\)", re.MULTILINE)
 
 _STOP = re.compile(r"(?:\b(\w{3,})[.!?…]|[။។]|[\u0e80-\u0eff]\.)[\"'”’»)*_]*(?:\s|\Z)")
 _LIST_ITEM = re.compile(r"\s*(?:[-*•·|#>]|\(?\w{1,3}[.)]\s)")
+_FIELD, _EMPTY_FIELD = re.compile(r"[^:：\n]{1,60}[:：]\s*\S.*"), re.compile(r"[^:：\n]{1,60}[:：]")
 _ADDRESS = re.compile(r"(?:://|www\.|@)\S*\Z|[A-Za-z0-9_.~-]/[A-Za-z0-9_./~-]*\Z")
 # Shorter lines are titles, signatures and answers of a few words, which have no full stop.
 _SENTENCE, _LONG_SENTENCE = 40, 100
@@ -62,7 +63,7 @@ def cut_off(text: str, language: Language, given: str = "") -> str | None:
     plain = _QUOTATION.sub("`", _INTERVAL.sub("`", _FACE.sub("`", prose)))
     if _HALF.search(text):
         return "half a syllable"
-    if _OPEN_END.search(plain[-_TAIL:]):
+    if _OPEN_END.search(plain[-_TAIL:]) and not _ends_with_empty_field(plain):
         return "open punctuation"
     if _leaves_bracket_open(plain):
         return "unclosed bracket"
@@ -82,6 +83,13 @@ def _ends_word(ending: str, given: str) -> bool:
     """Tells whether a word or name ends somewhere as the text does."""
     _, *behind = given.split(ending)
     return any(unicodedata.category(rest[:1] or " ")[0] not in "LM" for rest in behind)
+
+
+def _ends_with_empty_field(text: str) -> bool:
+    """Tells whether the last line is a name without a value, after lines that have both."""
+    *before, last = text.split("\n")
+    filled = sum(bool(_FIELD.fullmatch(line)) for line in before)
+    return bool(_EMPTY_FIELD.fullmatch(last)) and 2 <= filled >= len(before) / 2
 
 
 def _has_open_ending(text: str, language: Language) -> bool:

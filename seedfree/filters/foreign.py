@@ -27,6 +27,8 @@ _NO_PROSE = re.compile(
     r"|</?[A-Za-z][^<>\n]{0,200}>"
     r"|\$\$[^$]{1,500}\$\$|\$[^$\n]{1,200}\$|\\[(\[][^\n]{1,300}?\\[)\]]|\\[A-Za-z]+"
     r"|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]+(?:[._/\\][A-Za-z0-9_-]+)+(?:\(\))?"
+    # Keys and constants of JSON.
+    r"|\"[A-Za-z0-9_ -]{1,60}\"(?=\s*:)|\b(?:null|true|false)\b(?=\s*[,}\]])"
 )
 _ASIDE = re.compile(
     r"\([^()\n]*\)|\[[^\[\]\n]*\]|（[^（）\n]*）"
@@ -83,7 +85,7 @@ def _blank(match: re.Match[str]) -> str:
 def own_share(prose: str, script: str) -> float:
     """Returns the share of the letters that are of a script, 0 to 1. It is 1 for no letters.
 
-    Quotations, names and units of another script do not count, unless there is nothing else.
+    Where that helps, quotations, names and units do not count.
     """
     own, total = _own_and_all(prose, script)
     if not own or own == total:
@@ -91,8 +93,9 @@ def own_share(prose: str, script: str) -> float:
     text = asides_left_out(prose)
     if script != "Latin":
         text = _names_left_out(text)
-    own, total = _own_and_all(text, script)
-    return own / total if total else 1.0
+    own_outside, outside = _own_and_all(text, script)
+    # What is quoted may be of another script, or nearly all that is said, as the values of JSON.
+    return max(own / total, own_outside / outside if outside else 0.0)
 
 
 def _names_left_out(text: str) -> str:

@@ -6,6 +6,7 @@ has them in other words. Numbers are read in words and figures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -84,7 +85,14 @@ class GroundingFilter:
         language = language_of(item, self._language)
         if numbers := list(unknown_numbers(item.output, allowed, language)):
             suspicions.append(_doubt("number not in the context", numbers, answer))
-        if names := list(unknown_names(item.output, allowed, language)):
+        # A choice that an explanation quotes is quoted from the question.
+        choices = {squeeze(choice) for choice in choices_of(item).values()}
+        names = [
+            name
+            for name in unknown_names(item.output, allowed, language)
+            if squeeze(name) not in choices
+        ]
+        if names:
             suspicions.append(_doubt("name not in the context", names, answer))
         return suspicions or None
 
@@ -118,14 +126,24 @@ def _excerpt(answer: str, source: str) -> str:
 
 
 def _wrong_choices(item: Instruction) -> list[str]:
-    """Lists the choices of a multiple-choice question but the one that the answer names last."""
-    choices = list(choices_of(item).values())
+    """Lists the choices of a multiple-choice question but the one that the answer takes.
+
+    That is the one that stands behind its label, or the one that is named last.
+    """
+    choices = choices_of(item)
     answer = fold(item.output)
-    # The last one is the answer. Of two that end at one place, the longer is meant.
-    ends = [
-        (answer.rfind(fold(choice)) + len(fold(choice)), len(choice), choice)
-        for choice in choices
-        if fold(choice) in answer
+    labelled = [
+        text for label, text in choices.items() if re.search(_labelled(label, text), answer)
     ]
-    right = max(ends)[2] if ends else ""
-    return [choice for choice in choices if choice != right]
+    # Of two that end at one place, the longer is meant.
+    ends = [
+        (answer.rfind(fold(text)) + len(fold(text)), len(text), text)
+        for text in choices.values()
+        if fold(text) in answer
+    ]
+    right = labelled[0] if len(labelled) == 1 else max(ends)[2] if ends else ""
+    return [text for text in choices.values() if text != right]
+
+
+def _labelled(label: str, text: str) -> str:
+    return rf"(?<!\w){re.escape(fold(label))}[.):]\s*{re.escape(fold(text))}"

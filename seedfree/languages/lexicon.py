@@ -78,7 +78,7 @@ def _thai() -> Lexicon:
     # Two ordinary words put together, such as "fragrance", are a given name too.
     compounds = {
         name
-        for name in people
+        for name in people | foreign
         if any(name[:i] in frequent and name[i:] in frequent for i in range(2, len(name) - 1))
     }
     return Lexicon(
@@ -87,7 +87,8 @@ def _thai() -> Lexicon:
         very_frequent=frozenset(word for word in frequent if times[word] >= _VERY_FREQUENT),
         surely=frozenset(
             name
-            for name in (places | people - compounds | foreign) - frequent
+            # "Conquer" and "demonstrate" are given names, too.
+            for name in (places | (people - words | foreign) - compounds) - frequent
             if len(name) >= _LONG
         )
         | {place for place in places if len(place) >= _LONG_PLACE},

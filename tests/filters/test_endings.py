@@ -15,6 +15,7 @@ WHOLE = {
         "He shrugged :-(", "Prof. Dr. Ahmad Dahlan, founder of a movement in Yogyakarta",
         "- the market at dawn\n- the boats from the villages upstream", "Tea. Then bread",
         "It is free to use. The form can be had at https://village.example/the/form",
+        "Name: Lantern Bridge\nLength: 57 metres\nCost:",
     ],
     "vi": ["Khuê Văn Các", "Có tiền mà vẫn tiếc của", "rau thì là"],
     "sw": ["Alama ya kikemia ya dhahabu ni Au", "Alama ya sodiamu ni Na"],

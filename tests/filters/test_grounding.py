@@ -200,11 +200,22 @@ QUESTION = "สะพานเปิดใช้ในปีใด\nก. พ.ศ
         ("เอกสารบอกว่าเปิดในปีนั้น ไม่ใช่ พ.ศ. 2465 หรือ พ.ศ. 2495\n\nคำตอบที่ถูกต้องคือ ข. พ.ศ. 2475", None),
         ("เอกสารบอกว่าเปิดใน พ.ศ. 2475\n\nคำตอบที่ถูกต้องคือ ค. พ.ศ. 2485", "2485"),
         ("เปิดในรัชกาลที่ 7 พ.ศ. 2477\n\nคำตอบที่ถูกต้องคือ ข. พ.ศ. 2475", "2477"),
+        ("คำตอบคือ ข. พ.ศ. 2475 เพราะเอกสารบอกไว้ ส่วน พ.ศ. 2465 กับ พ.ศ. 2495 ไม่มีในเอกสาร", None),
+        ("คำตอบคือ ค. พ.ศ. 2485 เพราะเอกสารบอกไว้ ไม่ใช่ พ.ศ. 2475", "2485"),
     ],
 )
 def test_wrong_choices_may_be_named(output, number):
     expected = number and f"grounding: number not in the context ({number})"
     assert check(output, task="multiple_choice", instruction=QUESTION) == expected
+
+
+def test_a_choice_that_an_explanation_quotes_is_no_unknown_name():
+    question = "ตลาดอยู่จังหวัดใด\nก. ราชบุรี\nข. สมุทรสงคราม\nค. นครปฐม"
+    answer = 'ข. สมุทรสงคราม ส่วน "นครปฐม" กับจังหวัดราชบุรีนั้น เอกสารไม่ได้กล่าวถึง'
+    text = "ตลาดแห่งนี้อยู่ในจังหวัดสมุทรสงคราม"
+    assert check(answer, text, task="multiple_choice", instruction=question) is None
+    other = answer.replace("ราชบุรี", "ระนอง")
+    assert "ระนอง" in check(other, text, task="multiple_choice", instruction=question)
 
 
 def test_only_tasks_that_promise_it_are_checked():

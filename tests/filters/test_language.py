@@ -145,6 +145,11 @@ def test_what_is_in_the_language_passes(code, text):
         ("th", "วัดโพธิ์ the reclining Buddha temple", "few Thai letters (17 % of the instruction)"),
         ("th", "ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ", "few Thai letters (0 % of the instruction)"),
         ("lo", THAI, "few Lao letters (0 % of the instruction)"),
+        (
+            "th",
+            '{"a": "An object of English values alone"}',
+            "few Thai letters (0 % of the instruction)",
+        ),
         ("vi", THAI, "few Latin letters (0 % of the instruction)"),
         ("my", "ျမန္မာႏိုင္ငံ၏ ၿမိဳ႕ေတာ္သည္ ေနျပည္ေတာ္ ျဖစ္သည္", "Zawgyi encoding (instruction)"),
         ("my", "မဂၤလာပါ ကၽြန္ေတာ္ ေနေကာင္းပါတယ္", "Zawgyi encoding (instruction)"),
@@ -239,6 +244,9 @@ CODE = (
         ("th", "หา $\\frac{first}{second}$ และ \\(x_{total}\\)"), ("th", "E = mc^2 คือ"),
         ("th", "เปิด settings/config.yaml ก่อน"), ("th", "<strong>วัด</strong>"),
         ("th", "ดู https://example.org/a/long/path"),
+        ("th", '{"length_km": 57.09, "country": "สวิตเซอร์แลนด์", "cost": null, "open": true}'),
+        ("th", '[{"สินค้า": "รองเท้าลุยน้ำ", "ราคา": 14, "ผู้ซื้อ": null}]'),
+        ("lo", '{"term_lo": "ການເອີ້ນຊ້ຳຂອງຄະນິດສາດ", "term_en": "recursion"}'),
     ],
 )  # fmt: skip
 def test_code_names_formulas_and_originals_do_not_count_against_the_script(code, text):
