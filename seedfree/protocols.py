@@ -258,6 +258,10 @@ class TaskTemplate(ABC):
     rows: int = 1
     visits: ClassVar[int] = 1
 
+    def suits(self, context: Context) -> bool:
+        """Tells whether the task asks about a context. Nothing is paid for one that it does not."""
+        return True
+
     @abstractmethod
     def prompt(self, context: Context, language: Language) -> Prompt:
         """Returns the request for one context. Without a `schema`, it gets that of `Fields`."""

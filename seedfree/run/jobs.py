@@ -107,6 +107,9 @@ async def rows_of(
         StopRunError, RequestError: From the LLM.
     """
     task, context = job.task, job.context
+    if not task.suits(context):
+        piece().lose("not a text for this task", context.title or context.text)
+        return []
     # The library's own tasks take less time than the way to a thread.
     if type(task).__module__.startswith("seedfree.tasks."):
         prompt = prompt_of(task, context, session.language)

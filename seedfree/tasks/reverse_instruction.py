@@ -26,8 +26,9 @@ class ReverseInstruction(TaskTemplate):
     """Asks for the request that a passage of the text answers. The passage is the answer.
 
     Where an LLM writes the language badly, this is the best data there is: the answer is a native's
-    word for word, and as long as natives write. The LLM also says whether the passage can be
-    understood without the page that it comes from; if not, there is no row.
+    word for word, and as long as natives write. Texts that an LLM wrote are left out. The LLM also
+    says whether the passage can be understood without the page that it comes from; if not, there is
+    no row.
 
     Attributes:
         temperature: 0 to 2. Sent if the model takes one.
@@ -48,6 +49,10 @@ class ReverseInstruction(TaskTemplate):
     def __post_init__(self) -> None:
         check_types(self)
         check_temperature(self, self.temperature)
+
+    def suits(self, context: Context) -> bool:
+        # A text that the LLM wrote is no native's.
+        return context.source.kind != "written"
 
     def prompt(self, context: Context, language: Language) -> Prompt:
         form = context.draw_share(language.shares("request_forms"), self.name, "form")

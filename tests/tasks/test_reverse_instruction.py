@@ -1,9 +1,14 @@
+import json
+from pathlib import Path
+
 import pytest
 
+import seedfree as sf
 from seedfree.languages import Language
 from seedfree.records import Context
 from seedfree.tasks.reverse_instruction import ReverseInstruction
 from seedfree.tasks.shared import passage
+from tests.fakes import FakeClock, small_pipeline
 
 PARAGRAPH = "ชาวบ้านเก็บเกลือในหน้าแล้ง แล้วหาบไปแลกข้าวกับหมู่บ้านในหุบเขา "
 PAGE = "\n\n".join(f"{i} {PARAGRAPH * 6}" for i in range(12))
@@ -39,3 +44,32 @@ def test_a_request_that_gives_its_answer_away_is_invalid(instruction: str) -> No
 
 def test_a_short_text_is_taken_whole() -> None:
     assert passage(Context(f"{PARAGRAPH}\n\nจบ")) == f"{PARAGRAPH}\n\nจบ"
+
+
+def test_a_text_that_the_llm_wrote_is_no_answer(tmp_path: Path) -> None:
+    class Notes:
+        def __init__(self, kind: str) -> None:
+            self.kind = kind
+
+        def contexts(self, topic: sf.Topic) -> list[sf.Context]:
+            text = f"{self.kind} {topic.text} {PARAGRAPH * 6}"
+            return [sf.Context(text, source=sf.Source(self.kind))]
+
+    def answer(prompt: sf.Prompt) -> str:
+        about = prompt.user[prompt.user.index(">") + 2 :][:20]
+        return json.dumps({"stands_alone": True, "instruction": f"ช่วยเล่าเรื่อง {about}"})
+
+    llm = sf.FunctionGenerator(answer, name="asker")
+    pipeline = small_pipeline(
+        llm,
+        contexts=[Notes("document"), Notes("written")],
+        tasks=[sf.ReverseInstruction()],
+        topics=[f"เรื่องที่ {i}" for i in range(60)],
+        filters=[],
+    )
+    run = pipeline.run(size=12, out=tmp_path / "run", clock=FakeClock())
+    assert len(run.dataset) == 12
+    assert {row.source.kind for row in run.dataset} == {"document"}
+    assert not any("written" in call.user for call in llm.calls), "it would be paid for nothing"
+    stages = json.loads((tmp_path / "run" / "status.json").read_text("utf-8"))["stats"]["stages"]
+    assert stages["reverse_instruction"]["lost"]["not a text for this task"] > 5
