@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import seedfree
+from seedfree.tasks import wide_tasks
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -68,6 +69,19 @@ def test_commands_exist(page: Path) -> None:
     command = re.compile(r"^\s*(?:\$ )?make ([a-z]+)|`make ([a-z]+)", re.MULTILINE)
     for alone, quoted in command.findall(page.read_text("utf-8")):
         assert (alone or quoted) in targets
+
+
+def test_the_prompts_shown_are_those_of_the_language() -> None:
+    thai = seedfree.Language.load("th")
+    shown = FENCE.findall((ROOT / "docs" / "prompts.md").read_text("utf-8"))
+    prompts = {"persona": thai.persona, **thai.prompts}
+    for name, prompt in shown:
+        if name != "json":
+            form = ".*?".join(map(re.escape, re.split(r"\$\w+", prompts[name].strip())))
+            assert re.fullmatch(form, prompt.strip(), re.DOTALL), name
+    # A creative work is asked for as brainstorming is.
+    tasks = {task.name for task in wide_tasks()} - {"creative_writing"}
+    assert not tasks - {name for name, _ in shown}
 
 
 def test_the_page_names_tests_that_exist() -> None:
