@@ -111,6 +111,7 @@ class _Source:
     """What an answer's names are looked up in.
 
     Attributes:
+        text: The text as it is.
         squeezed: The text, folded and without white space.
         heard: The same without tone marks and silent letters.
         words: Its words in cased scripts, folded, also without what follows an apostrophe.
@@ -120,6 +121,7 @@ class _Source:
         initials: The first letters of all words, and of those with a capital.
     """
 
+    text: str
     squeezed: str
     heard: str
     words: frozenset[str]
@@ -144,7 +146,14 @@ def _source(context: str) -> _Source:
     initials = "".join(one_case(word[0]) for word in written)
     capitals = "".join(one_case(word[0]) for word in written if word[0].isupper())
     squeezed = squeeze(context)
-    return _Source(squeezed, _heard(squeezed), words, small, beginnings, ends, (initials, capitals))
+    heard, both = _heard(squeezed), (initials, capitals)
+    return _Source(context, squeezed, heard, words, small, beginnings, ends, both)
+
+
+@lru_cache(maxsize=64)
+def _cut(context: str, segmenter: str) -> frozenset[str]:
+    """Returns the words of a text that is written without spaces."""
+    return frozenset(context[slice(*span)] for span in _spans(context, segmenter))
 
 
 def _parts(words: Iterator[str]) -> frozenset[str]:
@@ -312,6 +321,9 @@ def _spaceless(
             done = name[1]
         elif lists is not None:
             pieces = _pieces(text, words, i, lists)
+            # The other part of a name may be left out: "Song" for "Grandpa Song".
+            if text[slice(*words[i])] in _cut(source.text, segmenter):
+                continue
             if pieces and not any(_stands(text[slice(*pair)], source) for pair in pieces):
                 start, done = _grown(text, words, i, lists)
                 yield start, done

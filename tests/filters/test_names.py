@@ -58,6 +58,7 @@ def test_ordinary_thai_words_are_no_names(answer):
 @pytest.mark.parametrize(
     "answer, context, expected",
     [
+        ("เต็กกลัวซ้งจะลืมตน", "เม่ยหลิงพาอากงซ้งไปพบเต็ก", []),
         ("ผู้วาดคือโมเนต์ (Monet)", "ภาพนี้เป็นของ Monet", []),
         ("ผู้วาดคือโมเนต์ (Monet)", "ภาพนี้เป็นของโมเนต์", []),
         ("ผู้วาดคือมาแน็ง (Manin)", "ภาพนี้เป็นของโมเนต์", ["Manin", "แน็ง"]),
