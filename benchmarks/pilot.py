@@ -7,7 +7,7 @@ API_URL is the `api.php` of a MediaWiki with the Thai articles of iapp-wiki-qa. 
 topics, titles of those articles. A prompt without a reply stops the run and is printed: the prompts
 have changed.
 
-Prints one line of JSON: the rows by task, what was dropped and doubted, and the variety of the rows.
+Prints one line of JSON: the rows by task, what was dropped and doubted, and the rows' variety.
 `benchmarks/readers.py` has what readers say of them.
 """
 
