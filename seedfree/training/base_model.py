@@ -166,6 +166,14 @@ class BaseModel:
             raise ConfigError(f"{text} is quantized already", hint=hint)
         return cls(text, config)
 
+    def shape(self) -> Any:
+        """Returns the model without weights: layers that have a shape and take no memory."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(self.config, trust_remote_code=False)
+
     def tokenizer(self) -> Any:
         """Loads the tokenizer that stands beside the weights.
 
@@ -261,7 +269,7 @@ def _first_line(error: Exception) -> str:
 def load(
     base: BaseModel, device: str, *, config: QLoRAConfig | None = None, tokens: int | None = None
 ) -> Any:
-    """Loads the model with its weights, in NF4 where `config` says how.
+    """Loads the model with its weights, in NF4 where `config` says so.
 
     On a GPU it computes in bf16 (float32 on those that have none), on a CPU in float32.
 
@@ -281,7 +289,7 @@ def load(
         # FlashAttention computes in 16 bits only.
         if bf16 and is_flash_attn_2_available():
             settings["attn_implementation"] = "flash_attention_2"
-    if config is not None:
+    if config is not None and config.in_nf4(base.shape().num_parameters()):
         settings["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

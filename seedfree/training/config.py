@@ -11,6 +11,8 @@ from seedfree.errors import ConfigError
 
 __all__ = ["QLoRAConfig"]
 
+# A base model of fewer parameters is not quantized unless that is asked for.
+_SMALL = 1_000_000_000
 # An empty tuple would leave nothing to train.
 _Modules = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -19,6 +21,10 @@ _REASONS = {
     "alpha": (
         "a scale of 1, so that the learning rate alone says how large a step is; the paper's scale "
         "halves it"
+    ),
+    "quantize": (
+        "below a billion parameters the weights are small beside the activations, and to unpack "
+        "them costs time at every step"
     ),
     "modules_to_save": (
         "Llama-3-8B's embed_tokens and lm_head are 1.05 of its 8 billion parameters: trained in "
@@ -83,6 +89,11 @@ class QLoRAConfig(BaseModel):
         description="Layers trained in full. Where tokens are added, embed_tokens and lm_head are, "
         "named or not.",
     )
+    quantize: bool | None = Field(
+        None,
+        description="Base weights in NF4, or as they are (bf16; float32 on a CPU). None: in NF4 "
+        "from a billion parameters on.",
+    )
     double_quant: bool = Field(
         True, description="NF4's scales in 8 bits: 0.52 bytes a weight in place of 0.56."
     )
@@ -104,6 +115,9 @@ class QLoRAConfig(BaseModel):
     )
     system: str | None = Field(
         None, description="System prompt of rows that have none; also when it generates."
+    )
+    prompt_loss: bool = Field(
+        False, description="Loss on what the user says too, not on answers alone."
     )
     language: str | None = Field(
         None, description="Code that every row must have; None: the commonest one."
@@ -143,6 +157,12 @@ class QLoRAConfig(BaseModel):
     checkpoints: int = Field(
         10, ge=1, le=1000, description="How often in a run it is validated and saved."
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="The training ends after so many checkpoints in a row whose validation loss is "
+        "not the lowest, and the best one is kept; 0: it goes on to the end.",
+    )
     # numpy, which transformers seeds too, takes 32 bits.
     seed: int = Field(
         0, ge=0, lt=2**32, description="Of the split, the order, the adapter and the dropout."
@@ -163,6 +183,10 @@ class QLoRAConfig(BaseModel):
             raise ValueError("lm_head takes no adapter; name it in modules_to_save")
         return self
 
+    def in_nf4(self, parameters: int) -> bool:
+        """Tells whether a base model of so many parameters is quantized."""
+        return parameters >= _SMALL if self.quantize is None else self.quantize
+
     @classmethod
     def paper(cls, **changes: Any) -> QLoRAConfig:
         """Returns the paper's recipe (section 4.1 and its code), with `changes`.
@@ -171,6 +195,7 @@ class QLoRAConfig(BaseModel):
         """
         recipe: dict[str, Any] = {
             "rank": 32,
+            "quantize": True,
             "alpha": 16,
             "dropout": 0.05,
             "target_modules": "all-linear",

@@ -33,8 +33,16 @@ _MADE_HERE = "# Made by seedfree."
 _EMBEDDINGS = {"embed_tokens", "lm_head"}
 
 
+# The checkpoint that is kept where a training may end early.
+_BEST = {
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "eval_loss",
+    "greater_is_better": False,
+}
+
+
 class _Export(ABC):
-    """What both tools share.
+    """What both tools share. The base model is in NF4 unless `quantize` is `False`.
 
     Args:
         base_model: Folder, or name on the hub.
@@ -122,12 +130,8 @@ class AxolotlExport(_Export):
         c = self.config
         config: dict[str, Any] = {
             "base_model": self.base_model,
-            "adapter": "qlora",
-            "load_in_4bit": True,
-            "bnb_config_kwargs": {
-                "bnb_4bit_quant_type": "nf4",
-                "bnb_4bit_use_double_quant": c.double_quant,
-            },
+            "adapter": "qlora" if c.quantize is not False else "lora",
+            **self._quantization(),
             "lora_r": c.rank,
             "lora_alpha": _whole(c.alpha),
             "lora_dropout": c.dropout,
@@ -158,10 +162,14 @@ class AxolotlExport(_Export):
             "field_messages": "messages",
             "train_on_eos": "turn",
         }
+        if c.prompt_loss:
+            rows |= {"roles_to_train": ["system", "user", "assistant"], "train_on_eos": "all"}
         config["datasets"] = [{"path": "train.jsonl", **rows}]
         if validated:
             config["test_datasets"] = [{"path": "validation.jsonl", "split": "train", **rows}]
             config["eval_steps"] = _share_of_steps(c.checkpoints)
+            if c.patience:
+                config |= {"early_stopping_patience": c.patience, **_BEST}
         return config | {
             "save_steps": _share_of_steps(c.checkpoints),
             "sequence_len": c.max_length,
@@ -185,6 +193,13 @@ class AxolotlExport(_Export):
             "dataset_prepared_path": "prepared",
             "output_dir": "adapter",
         }
+
+    def _quantization(self) -> dict[str, Any]:
+        if self.config.quantize is False:
+            return {}
+        double = self.config.double_quant
+        settings = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": double}
+        return {"load_in_4bit": True, "bnb_config_kwargs": settings}
 
 
 class LlamaFactoryExport(_Export):
@@ -241,10 +256,7 @@ class LlamaFactoryExport(_Export):
             "stage": "sft",
             "do_train": True,
             "finetuning_type": "lora",
-            "quantization_method": "bnb",
-            "quantization_bit": 4,
-            "quantization_type": "nf4",
-            "double_quantization": c.double_quant,
+            **self._quantization(),
             "lora_rank": c.rank,
             "lora_alpha": _whole(c.alpha),
             "lora_dropout": c.dropout,
@@ -259,6 +271,10 @@ class LlamaFactoryExport(_Export):
                 "eval_steps": _share_of_steps(c.checkpoints),
                 "per_device_eval_batch_size": c.batch_size,
             }
+            if c.patience:
+                config |= {"early_stopping_steps": c.patience, **_BEST}
+        if c.prompt_loss:
+            config["train_on_prompt"] = True
         if template:
             config["template"] = template
         return config | {
@@ -284,6 +300,16 @@ class LlamaFactoryExport(_Export):
             "report_to": "none",
             "seed": c.seed,
             "output_dir": "adapter",
+        }
+
+    def _quantization(self) -> dict[str, Any]:
+        if self.config.quantize is False:
+            return {}
+        return {
+            "quantization_method": "bnb",
+            "quantization_bit": 4,
+            "quantization_type": "nf4",
+            "double_quantization": self.config.double_quant,
         }
 
 

@@ -32,7 +32,7 @@ class Shape:
     """A base model's size, in numbers of parameters unless said otherwise.
 
     Attributes:
-        linear: Of layers that NF4 quantizes.
+        linear: Of layers that NF4 quantizes, where it does.
         other: Of the rest: embeddings, norms, the output layer.
         adapter: Of the adapters.
         full: Of the layers that are trained in full.
@@ -185,11 +185,8 @@ def shape(base: BaseModel, config: QLoRAConfig, *, tokens: int) -> Shape:
         tokens: That the tokenizer knows.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    # On this device tensors have a shape and no memory: 8 billion parameters take none.
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(base.config, trust_remote_code=False)
+    model = base.shape()
     text = base.config.get_text_config()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     linear = {
@@ -267,7 +264,8 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
     trained = 4 if config.adapter_dtype == "float32" else number
     # 4 bits a weight, and a float32 scale for 64 of them; double quantization makes the scale 8
     # bits, with a float32 one more for 256 scales.
-    quantized = 0.5 + (1 / 64 + 4 / (64 * 256) if config.double_quant else 4 / 64)
+    stored = 0.5 + (1 / 64 + 4 / (64 * 256) if config.double_quant else 4 / 64)
+    nf4 = config.in_nf4(size.total)
     # AdamW's two states: in float32, or in a byte each with a float32 scale for 256.
     state = 8 if config.optimizer == "adamw_torch" else 2 + 8 / 256
     tokens = length * config.batch_size
@@ -280,10 +278,11 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
     if config.packing:
         # The mask that keeps rows apart: a byte for each token and each that it could see.
         activations += tokens * length
-    # The largest layer stands in full numbers while it computes.
-    activations += 2 * size.largest * number
+    if nf4:
+        # The largest layer stands in full numbers while it computes.
+        activations += 2 * size.largest * number
     return {
-        "weights": size.linear * quantized + size.other * number,
+        "weights": size.linear * (stored if nf4 else number) + size.other * number,
         "adapter": float(size.trained * trained),
         "gradients": float(size.trained * trained),
         "optimizer": size.trained * state,

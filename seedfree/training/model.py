@@ -100,12 +100,13 @@ class TrainedModel:
         return AutoTokenizer.from_pretrained(str(self.folder / "adapter"), trust_remote_code=False)
 
     def model(self) -> Any:
-        """Returns the quantized base with the adapter, a peft model ready to generate.
+        """Returns the base as it was trained on with the adapter, a peft model ready to generate.
 
         It is loaded once.
         """
         if "model" not in self._loaded:
-            config = QLoRAConfig(**self.info["config"])
+            # Trainings of before this setting were all quantized.
+            config = QLoRAConfig(**{"quantize": True, **self.info["config"]})
             self._loaded["model"] = self._with_adapter(config, find_device()).eval()
         return self._loaded["model"]
 

@@ -202,6 +202,7 @@ class Renderer:
         tokenizer: See `add_template`.
         system: Put before the messages of rows that have no system prompt.
         max_length: Tokens at which a row is cut.
+        prompt_loss: Whether all that is not the answer carries loss, too.
 
     Attributes:
         stop: The text that ends an answer: the first special token that the template writes after
@@ -213,9 +214,15 @@ class Renderer:
     """
 
     def __init__(
-        self, tokenizer: Any, *, system: str | None = None, max_length: int | None = None
+        self,
+        tokenizer: Any,
+        *,
+        system: str | None = None,
+        max_length: int | None = None,
+        prompt_loss: bool = False,
     ) -> None:
         self._tokenizer, self._system, self._max_length = tokenizer, system, max_length
+        self._prompt_loss = prompt_loss
         self._has_marks = bool(_GENERATION_MARK.search(tokenizer.chat_template))
         self._special = _special_tokens(tokenizer)
         written = self._written_stop()
@@ -322,6 +329,8 @@ class Renderer:
         if not any(loss):
             counts.masked += 1
             return None
+        if self._prompt_loss:
+            loss = [True] * len(ids)
         counts.tokens += len(ids)
         counts.loss_tokens += sum(loss)
         if self._tokenizer.unk_token_id is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def make_trainer(
         show: See `Display`.
     """
     import torch
-    from transformers import PrinterCallback, set_seed
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
     # Now, as loading the model may take minutes.
     display = Display("training", "steps", None, show=show if main_process() else False)
@@ -96,6 +97,8 @@ def make_trainer(
     arguments.save_steps = arguments.eval_steps = max(1, math.ceil(steps / config.checkpoints))
     # Without its bar, transformers prints every line of the log instead.
     trainer.remove_callback(PrinterCallback)
+    if config.patience:
+        trainer.add_callback(EarlyStoppingCallback(config.patience))
     trainer.add_callback(_make_callback(progress, display))
     return trainer
 
@@ -105,6 +108,18 @@ def _trainer_class() -> Any:
 
     class Trainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
         """Saves the adapter and what resuming needs: no card, nothing that is pickled."""
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kept: Any) -> Any:
+            # On a GPU, TRL computes the output layer where a token carries loss. On a CPU it does
+            # so for every token, and that layer is most of a small model.
+            if self.model.device.type != "cpu":
+                return super().compute_loss(model, inputs, *args, **kept)
+            labels = inputs["labels"][:, 1:]
+            places = (labels != -100).any(dim=0)
+            causal = self.accelerator.unwrap_model(model).get_base_model()
+            shortened = {**inputs, "shift_labels": labels[:, places]}
+            with _only(causal.base_model, places):
+                return super().compute_loss(model, shortened, *args, **kept)
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """Writes none: TRL would with every checkpoint, and ours is written at the end."""
@@ -117,6 +132,25 @@ def _trainer_class() -> Any:
             _save_weights(self, output_dir or self.args.output_dir, state_dict=state_dict)
 
     return Trainer
+
+
+@contextmanager
+def _only(backbone: Any, places: Any) -> Iterator[None]:
+    """Has a model's layers give their output for some places of a sequence alone.
+
+    Args:
+        places: One truth value for each place but the last.
+    """
+
+    def shorten(_module: Any, _given: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[:, :-1][:, places]
+        return output
+
+    hook = backbone.register_forward_hook(shorten)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _save_weights(trainer: Any, folder: str | Path, *, state_dict: Any = None) -> None:
@@ -166,6 +200,8 @@ def _arguments(config: QLoRAConfig, device: str, checkpoints: Path, *, validated
         eval_strategy="steps" if validated else "no",
         # A training that goes on has measured the base model already.
         eval_on_start=validated and last_checkpoint(checkpoints) is None,
+        load_best_model_at_end=bool(config.patience),
+        metric_for_best_model="eval_loss" if config.patience else None,
         # Otherwise the logits of all rows held out would be kept.
         prediction_loss_only=True,
         # Every adapter has a part in every step; to look for idle ones breaks checkpointing.

@@ -207,6 +207,9 @@ class QLoRATrainer:
         check_language(dataset, config.language)
         overlapping = overlaps(dataset, self.benchmarks, silent=self.allow_contamination)
         rows, held = split(dataset, validation, config)
+        if config.patience and not held:
+            hint = "Give validation rows, or a validation_share."
+            raise ConfigError(f"patience={config.patience} has no rows to validate on", hint=hint)
         device = find_device()
         base = BaseModel.find(self.base_model)
         tokenizer = base.tokenizer()
@@ -242,7 +245,13 @@ class QLoRATrainer:
         )
 
     def _renderer(self, tokenizer: Any) -> Renderer:
-        return Renderer(tokenizer, system=self.config.system, max_length=self.config.max_length)
+        config = self.config
+        return Renderer(
+            tokenizer,
+            system=config.system,
+            max_length=config.max_length,
+            prompt_loss=config.prompt_loss,
+        )
 
     def _choose_stop(self, plan: _Plan) -> StopToken:
         full = full_modules(self.config, added=bool(plan.added_tokens))
@@ -379,7 +388,9 @@ class QLoRATrainer:
         held = [loss["validation"] for loss in losses if loss["validation"] is not None]
         if held:
             figures["validation loss before"] = round(held[0], 3)
-            figures["validation loss after"] = round(held[-1], 3)
+            # With patience it is the best checkpoint that is kept.
+            kept = min(held) if self.config.patience else held[-1]
+            figures["validation loss after"] = round(kept, 3)
         figures["answers end with"] = info["stop"]["token"]
         if "asked" in info["stop"]:
             figures["answers to rows held out that end by themselves"] = (

@@ -92,7 +92,7 @@ def test_parameters_are_those_of_the_trained_model(rows, tmp_path, one_thread, t
     pytest.importorskip("trl")
     base = save_base(tmp_path / "base", template=None, tied=tied)
     trainer = QLoRATrainer(
-        base, QLoRAConfig(rank=3, chat_template="chatml", max_length=64), show=False
+        base, QLoRAConfig(rank=3, chat_template="chatml", max_length=64, quantize=True)
     )
     plan = trainer._plan(rows, None)
     with quiet():

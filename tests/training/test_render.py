@@ -51,6 +51,13 @@ def with_loss(tokenizer, row):
     return [tokenizer.decode(run) for run in runs]
 
 
+def test_loss_on_the_prompt_is_on_every_token():
+    renderer = Renderer(make_tokenizer(TEMPLATES["no markers"]), prompt_loss=True)
+    (row,), report = renderer.rows([item("closed_qa", 0)])
+    assert row.labels == row.input_ids
+    assert report.total.loss_tokens == report.total.tokens > report.total.answer_tokens
+
+
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 @pytest.mark.parametrize("task", TASKS)
 def test_answers_and_their_stop_tokens_carry_loss_and_nothing_else(task, template):

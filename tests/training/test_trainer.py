@@ -14,9 +14,11 @@ from seedfree.training.config import QLoRAConfig
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import TASKS, item
 
+WEIGHTS = "adapter_model.safetensors"
 QUICK = {
     "rank": 4,
     "alpha": 8,
+    "quantize": True,
     "max_length": 256,
     "learning_rate": 2e-2,
     "epochs": 3,
@@ -36,7 +38,7 @@ def trained(base, rows, tmp_path_factory):
 def weights(model):
     from safetensors.torch import load_file
 
-    return load_file(model.folder / "adapter" / "adapter_model.safetensors")
+    return load_file(model.folder / "adapter" / WEIGHTS)
 
 
 def test_trainings_in_two_threads_are_as_each_alone(base, rows, tmp_path):
@@ -57,6 +59,59 @@ def test_only_the_process_that_saves_writes_a_checkpoint(base, rows, tmp_path, m
             monkeypatch.setattr(type(sft.args), "should_save", main)
             sft._save(str(tmp_path / "saved"))
             assert (tmp_path / "saved").exists() == main
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_the_output_layer_is_spared_where_there_is_no_loss(base, rows, tmp_path, packing):
+    import torch
+
+    config = QLoRAConfig(**QUICK | {"packing": packing, "batch_size": 3, "dropout": 0})
+    trainer = QLoRATrainer(base, config, show=False)
+    with quiet():
+        sft = trainer._sft_trainer(trainer._plan(rows, None), tmp_path / "out")
+        batch = next(iter(sft.get_train_dataloader()))
+        labels = batch["labels"][:, 1:]
+        assert 0 < (labels != -100).sum() < labels.numel()
+        logits = sft.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
+        plain = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        loss = sft.compute_loss(sft.model, dict(batch))
+    assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
+    weights = [weight for weight in sft.model.parameters() if weight.requires_grad]
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, weights), torch.autograd.grad(plain, weights), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_a_training_that_gets_no_better_ends_with_its_best_checkpoint(base, rows, tmp_path):
+    from safetensors.torch import load_file
+
+    settings = QUICK | {"epochs": 20, "checkpoints": 20, "learning_rate": 0.2, "patience": 2}
+    config = QLoRAConfig(**settings | {"scheduler": "constant_with_warmup"})
+    model = QLoRATrainer(base, config, show=False).train(rows, tmp_path / "out")
+    held = {loss.step: loss.validation for loss in model.losses if loss.validation is not None}
+    best = min(held, key=held.get)
+    assert sorted(held).index(best) == len(held) - 3, "two checkpoints without a better one"
+    kept = load_file(tmp_path / "out" / "checkpoints" / f"checkpoint-{best}" / WEIGHTS)
+    assert all((kept[name] == tensor).all() for name, tensor in weights(model).items())
+    card = (model.folder / "README.md").read_text("utf-8")
+    assert f"validation loss after | {round(held[best], 3)}" in card.replace("\\", "")
+
+
+def test_patience_needs_rows_to_validate_on(base, rows, tmp_path):
+    config = QLoRAConfig(**QUICK | {"patience": 2, "validation_share": 0})
+    with pytest.raises(ConfigError, match="no rows to validate on"):
+        QLoRATrainer(base, config).train(rows, tmp_path / "out")
+
+
+@pytest.mark.parametrize("quantize, stored", [(None, "float32"), (True, "uint8")])
+def test_a_small_base_is_quantized_where_that_is_asked_for(base, rows, tmp_path, quantize, stored):
+    config = QLoRAConfig(**QUICK | {"quantize": quantize})
+    trainer = QLoRATrainer(base, config, show=False)
+    with quiet():
+        sft = trainer._sft_trainer(trainer._plan(rows, None), tmp_path / "out")
+    types = {str(w.dtype) for n, w in sft.model.named_parameters() if "base_layer" in n}
+    assert types == {f"torch.{stored}"}
 
 
 def validation_losses(model):
