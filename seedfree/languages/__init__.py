@@ -182,7 +182,7 @@ class Language:
         same_names: Words for one name that do not look alike (`["France", "French"]`).
         facets: Named lists that steer the prompts: `domains`, `culture`, `regions`, `askers`,
             `registers`, `text_lengths`, `summary_forms`.
-        answer_lengths: How long answers are, with the share of each.
+        answer_lengths: How long answers are, with the share of each, the shortest first.
         request_forms: How users put what they want, with the share of each.
         works: Kinds of work that can be asked for.
         schemes: Ways to classify texts.

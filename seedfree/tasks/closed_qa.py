@@ -102,6 +102,8 @@ class ClosedQA(TaskTemplate):
             name = "closed_qa"
             if self._is_unanswerable(context):
                 name, facets["answerable"] = "closed_qa_unanswerable", "no"
+                # There is little to say about what a text does not say.
+                facets["length"] = language.shares("answer_lengths")[0].text
             user = language.text(
                 name,
                 context=context.block(),

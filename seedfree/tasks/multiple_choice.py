@@ -49,7 +49,7 @@ class MultipleChoice(LanguageTask):
 
     A question is knowledge only if it can be answered without the text. So the LLM is asked it
     three times without the text, each time with the choices in another order. Where it is wrong
-    once, and where the text is made up, the row's `input` carries the text.
+    once, and where the text was written for the run, the row's `input` carries the text.
 
     Attributes:
         choices: 2 to 6, and no more than the language has labels. `None` for 3 to 5, each equally
@@ -165,7 +165,8 @@ class MultipleChoice(LanguageTask):
             StopRunError, RequestError: From the LLM.
         """
         context = item.context
-        if not self.blind or context is None or context.source.fictional:
+        # Nobody knows a text that was written for the run, be it fiction or not.
+        if not self.blind or context is None or context.source.kind == "written":
             return item
         lines = item.instruction.splitlines()[-self._count(context) :]
         question = item.instruction.removesuffix("\n".join(lines)).strip()

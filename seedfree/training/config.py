@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seedfree.dataset import ALPACA_SYSTEM
+from seedfree.dataset import ALPACA_SYSTEM, Dataset
 from seedfree.errors import ConfigError
 
 __all__ = ["QLoRAConfig"]
@@ -23,8 +24,8 @@ _REASONS = {
         "halves it"
     ),
     "quantize": (
-        "below a billion parameters the weights are small beside the activations, and to unpack "
-        "them costs time at every step"
+        "NF4 saves little memory below a billion parameters, and costs a small model much: 0.27 "
+        "nats a token on Gemma 3 270M"
     ),
     "modules_to_save": (
         "Llama-3-8B's embed_tokens and lm_head are 1.05 of its 8 billion parameters: trained in "
@@ -219,9 +220,27 @@ class QLoRAConfig(BaseModel):
         return cls(**recipe | changes)
 
     @classmethod
-    def recommended(cls, **changes: Any) -> QLoRAConfig:
-        """Returns the defaults, with `changes`. `differences` gives the reason for each."""
-        return cls(**changes)
+    def recommended(
+        cls,
+        dataset: Dataset | None = None,
+        base_model: str | Path | None = None,
+        **changes: Any,
+    ) -> QLoRAConfig:
+        """Returns the defaults, with `changes`. `differences` gives the reason for each.
+
+        With rows and a base model, length and number of steps fit them, and the log says why.
+
+        Raises:
+            ConfigError: The base model cannot be found, or rows come without one.
+        """
+        if dataset is None or base_model is None:
+            if dataset is not None or base_model is not None:
+                hint = "Give both, or neither."
+                raise ConfigError("recommended() fits rows to a base model", hint=hint)
+            return cls(**changes)
+        from seedfree.training.schedule import schedule
+
+        return cls(**schedule(dataset, base_model) | changes)
 
     @classmethod
     def differences(cls) -> str:

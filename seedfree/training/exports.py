@@ -156,7 +156,7 @@ class AxolotlExport(_Export):
         if self.stop:
             config["eot_tokens"] = [self.stop]
         # axolotl trains on the assistant's turns unless it is told otherwise.
-        rows = {
+        rows: dict[str, Any] = {
             "ds_type": "json",
             "type": "chat_template",
             "field_messages": "messages",

@@ -44,11 +44,18 @@ def test_a_single_pair_is_accepted_where_five_were_asked_for() -> None:
 
 def test_forms_and_lengths_are_drawn_in_their_shares() -> None:
     language = Language.load("th")
-    prompts = [ClosedQA().prompt(Context(text="ก", position=i), language) for i in range(100)]
+    task = ClosedQA(unanswerable=0.0)
+    prompts = [task.prompt(Context(text="ก", position=i), language) for i in range(100)]
     for name, shares in (("form", language.request_forms), ("length", language.answer_lengths)):
         drawn = Counter(prompt.facets[name] for prompt in prompts)
         assert drawn == {each.text: each.share for each in shares}
     assert all(f": {p.facets[name]}" in p.user for p in prompts for name in ("form", "length"))
+
+
+def test_what_a_text_does_not_say_is_said_briefly() -> None:
+    task, language = ClosedQA(unanswerable=1.0), Language.load("th")
+    prompts = [task.prompt(Context(text="ก", position=i), language) for i in range(20)]
+    assert {p.facets["length"] for p in prompts} == {language.answer_lengths[0].text}
 
 
 def test_nobody_in_particular_asks_about_an_encyclopedia() -> None:

@@ -76,9 +76,12 @@ def test_the_number_of_choices_is_drawn() -> None:
     assert Counter(each["maxItems"] for each in wrong) == {2: 10, 3: 10, 4: 10}
 
 
-def test_what_is_made_up_stands_beside_the_question(confirm: Confirm) -> None:
-    context = Context(TEXT, language="th", source=Source("written", fictional=True))
-    for blind in (True, False):
+@pytest.mark.parametrize("fictional, blinds", [(True, (True, False)), (False, (True,))])
+def test_what_was_written_for_the_run_stands_beside_the_question(
+    confirm: Confirm, fictional: bool, blinds: tuple[bool, ...]
+) -> None:
+    context = Context(TEXT, language="th", source=Source("written", fictional=fictional))
+    for blind in blinds:
         task = MultipleChoice(choices=4, blind=blind)
         item, asked = confirm(task, ANSWER, lambda _: {"label": "ก"}, context)
         assert item.input == TEXT and asked == []
