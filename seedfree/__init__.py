@@ -55,6 +55,9 @@ if TYPE_CHECKING:
         OpenAICompatibleGenerator as OpenAICompatibleGenerator,
     )
     from seedfree.languages import Language as Language
+    from seedfree.native import NativeTest as NativeTest
+    from seedfree.native import Without as Without
+    from seedfree.native import native_test as native_test
     from seedfree.pipeline import Pipeline as Pipeline
     from seedfree.protocols import Benchmark as Benchmark
     from seedfree.protocols import ContextSource as ContextSource

@@ -27,7 +27,7 @@ card engine
 topics contexts tasks generators filters diversity
 run training evaluation
 pipeline
-config
+config native
 cli
 """
 
@@ -38,12 +38,13 @@ CreativeWriting Dataset DiversityFilter DocumentSource Encoder EncoderError Esti
 ExactDiversityFilter Example Extract Filter FunctionGenerator Generator GroundingFilter
 HTTPGenerator Instruction InvalidReplyError JudgeFilter Language LanguageFilter
 LedgerDamagedError LedgerError LedgerLockedError LexicalDiversityFilter LlamaCppGenerator
-LlamaFactoryExport Message Model MultipleChoice OpenAICompatibleEncoder
+LlamaFactoryExport Message Model MultipleChoice NativeTest OpenAICompatibleEncoder
 OpenAICompatibleGenerator OpenQA Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
 RequestError RetryableError ReverseInstruction Rewrite RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source StopRunError Summarization
 Suspicion TaskTemplate Topic TopicsExhaustedError TrainedModel Trainer USEEncoder Usage
-WikipediaSource WrittenContexts __version__ calibrate_threshold generate_all greedy_select mix
+WikipediaSource Without WrittenContexts __version__ calibrate_threshold generate_all greedy_select
+mix native_test
 """
 
 MAX_LINES = 600

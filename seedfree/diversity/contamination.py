@@ -26,7 +26,7 @@ from seedfree.protocols import Benchmark, Encoder
 from seedfree.records import Instruction, Question
 from seedfree.text import shown, squeeze
 
-__all__ = ["Contamination", "Hit", "contamination", "overlaps"]
+__all__ = ["Contamination", "Hit", "Overlaps", "contamination", "overlaps"]
 
 _LOG = logging.getLogger("seedfree")
 _LEAST = 0.5  # Share of a text's shingles that a row holds, from which it counts.
@@ -142,9 +142,8 @@ def contamination(
     check_rows(dataset)
     threshold = check_threshold(threshold)
     name, asked = _asked(benchmark)
-    pages = _questions_by_page(asked)
-    texts = _Texts(asked, shingle)
-    hits = [[*texts.hits(item), *_page_hits(item, pages)] for item in dataset]
+    overlapping = Overlaps(asked, shingle)
+    hits = [overlapping.hits(item) for item in dataset]
     if encoder is not None and len(dataset) and asked:
         for number, hit in _semantic_hits(dataset, asked, encoder, threshold):
             hits[number].append(hit)
@@ -199,6 +198,22 @@ class _Asks(Protocol):
     """All that is needed here of a `Benchmark`."""
 
     def questions(self) -> Sequence[Question]: ...
+
+
+class Overlaps:
+    """Finds what single rows share with questions.
+
+    Args:
+        shingle: Characters, at least 12.
+    """
+
+    def __init__(self, asked: Sequence[Question], shingle: int = 30) -> None:
+        self._pages = _questions_by_page(asked)
+        self._texts = _Texts(asked, shingle)
+
+    def hits(self, item: Instruction) -> list[Hit]:
+        """Returns what a row shares: exact texts, then parts of texts, then its page."""
+        return [*self._texts.hits(item), *_page_hits(item, self._pages)]
 
 
 class _Texts:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seedfree.dataset import ALPACA_SYSTEM, Dataset
+from seedfree.dataset import ALPACA_SYSTEM
 from seedfree.errors import ConfigError
 
 __all__ = ["QLoRAConfig"]
@@ -220,27 +219,12 @@ class QLoRAConfig(BaseModel):
         return cls(**recipe | changes)
 
     @classmethod
-    def recommended(
-        cls,
-        dataset: Dataset | None = None,
-        base_model: str | Path | None = None,
-        **changes: Any,
-    ) -> QLoRAConfig:
+    def recommended(cls, **changes: Any) -> QLoRAConfig:
         """Returns the defaults, with `changes`. `differences` gives the reason for each.
 
-        With rows and a base model, length and number of steps fit them, and the log says why.
-
-        Raises:
-            ConfigError: The base model cannot be found, or rows come without one.
+        `QLoRATrainer.recommended` fits them to rows and a base model.
         """
-        if dataset is None or base_model is None:
-            if dataset is not None or base_model is not None:
-                hint = "Give both, or neither."
-                raise ConfigError("recommended() fits rows to a base model", hint=hint)
-            return cls(**changes)
-        from seedfree.training.schedule import schedule
-
-        return cls(**schedule(dataset, base_model) | changes)
+        return cls(**changes)
 
     @classmethod
     def differences(cls) -> str:

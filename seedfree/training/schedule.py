@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seedfree.dataset import Dataset
-from seedfree.training.base_model import BaseModel, check_packages
+from seedfree.training.base_model import BaseModel
 from seedfree.training.config import QLoRAConfig
 
 __all__ = ["schedule"]
@@ -36,14 +35,12 @@ class _Choice:
     why: str
 
 
-def schedule(dataset: Dataset, base_model: str | Path) -> dict[str, Any]:
+def schedule(dataset: Dataset, base: BaseModel) -> dict[str, Any]:
     """Returns settings of `QLoRAConfig` for some rows and a base model, and logs why.
 
     Raises:
-        ConfigError: The base model has no tokenizer, or cannot be found.
+        ConfigError: The base model has no tokenizer.
     """
-    check_packages()
-    base = BaseModel.find(base_model)
     tokenizer = base.tokenizer()
     texts = [[message.content for message in row.messages] for row in dataset]
     lengths = sorted(

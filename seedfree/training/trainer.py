@@ -42,6 +42,7 @@ from seedfree.training.folder import (
 from seedfree.training.footprint import Footprint, footprint, full_modules
 from seedfree.training.model import TrainedModel
 from seedfree.training.render import Encoded, Renderer, RenderReport, add_template
+from seedfree.training.schedule import schedule
 from seedfree.training.sft import TrainingProgress, in_effect, make_trainer, save_adapter
 from seedfree.training.stop import StopToken, choose_stop, replace_stop
 
@@ -104,6 +105,23 @@ class QLoRATrainer:
     terms: str = ""
     benchmarks: Sequence[Benchmark] = ()
     allow_contamination: bool = False
+
+    @classmethod
+    def recommended(cls, base_model: str | Path, dataset: Dataset, **changes: Any) -> QLoRATrainer:
+        """Returns a trainer whose settings fit some rows and a base model; the log says why.
+
+        Args:
+            changes: Settings of `QLoRAConfig` that are to be otherwise.
+
+        Raises:
+            ConfigError: The base model cannot be found, or a setting is wrong.
+        """
+        trainer = cls(base_model)
+        trainer._check(dataset, None)
+        check_packages()
+        settings = schedule(dataset, BaseModel.find(base_model))
+        trainer.config = QLoRAConfig.recommended(**settings | changes)
+        return trainer
 
     def estimate(self, dataset: Dataset, *, validation: Dataset | None = None) -> Footprint:
         """Counts rows, tokens, memory and time, before any weight is read.

@@ -8,7 +8,6 @@ from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 from seedfree.training.config import QLoRAConfig
-from seedfree.training.schedule import schedule
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import item
 
@@ -24,7 +23,7 @@ def rows(count, times=1):
 def test_few_rows_make_steps_enough(base, caplog):
     caplog.set_level(logging.INFO, "seedfree")
     few = rows(200)
-    config = QLoRAConfig.recommended(few, base, validation_share=0)
+    config = QLoRATrainer.recommended(base, few, validation_share=0).config
     assert 80 <= QLoRATrainer(base, config).estimate(few).steps
     assert QLoRATrainer(base, QLoRAConfig(validation_share=0)).estimate(few).steps < 10
     assert not config.packing and config.learning_rate > QLoRAConfig().learning_rate
@@ -34,18 +33,17 @@ def test_few_rows_make_steps_enough(base, caplog):
 
 def test_many_rows_are_packed(base):
     many = rows(4000, times=20)
-    chosen = schedule(many, base)
-    assert "packing" not in chosen
-    config = QLoRAConfig.recommended(many, base, validation_share=0)
+    config = QLoRATrainer.recommended(base, many, validation_share=0).config
+    assert config.packing
     assert QLoRATrainer(base, config).estimate(many).steps >= 140
 
 
 def test_what_is_asked_for_stands(base):
-    assert QLoRAConfig.recommended(rows(40), base, accumulation=7).accumulation == 7
+    assert QLoRATrainer.recommended(base, rows(40), accumulation=7).config.accumulation == 7
 
 
-def test_rows_and_base_model_come_together(base):
-    with pytest.raises(ConfigError, match="rows to a base model"):
-        QLoRAConfig.recommended(rows(1))
-    with pytest.raises(ConfigError, match="rows to a base model"):
-        QLoRAConfig.recommended(base_model=base)
+def test_what_cannot_be_trained_is_refused(base, tmp_path):
+    with pytest.raises(ConfigError, match="The data set is list"):
+        QLoRATrainer.recommended(base, [1])
+    with pytest.raises(ConfigError, match="no folder"):
+        QLoRATrainer.recommended(tmp_path / "none", rows(1))
