@@ -18,6 +18,7 @@ from seedfree._files import file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
 from seedfree.engine.progress import Display
 from seedfree.errors import ConfigError
+from seedfree.evaluation.results import read_info
 from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.protocols import Benchmark, Generator
 from seedfree.records import Likelihood, Message, Question
@@ -76,6 +77,24 @@ class Likelihoods:
     folder: Path
     info: Mapping[str, Any] = field(repr=False)
     rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Likelihoods:
+        """Opens a finished measurement, and measures nothing.
+
+        Raises:
+            ConfigError: The folder holds none, or one that is not finished.
+        """
+        folder = Path(folder)
+        info, path = read_info(folder), folder / _FILE
+        if info is None or not path.exists():
+            hint = 'Give the out folder of evaluate(..., measure="likelihood").'
+            raise ConfigError(f"{folder} holds no likelihoods", hint=hint)
+        rows = tuple(row for _, row in json_rows(path, file_text(path)))
+        if len(rows) < info.get("asked", 1):
+            hint = "Run it again; it goes on."
+            raise ConfigError(f"The measurement in {folder} is not finished", hint=hint)
+        return cls(folder, info, rows)
 
     @cached_property
     def own(self) -> tuple[float, ...]:

@@ -70,6 +70,24 @@ def test_what_a_question_tells_of_its_answer(tmp_path):
     assert paired_p(deaf.own, found.own) < 0.01
 
 
+def test_a_measurement_is_opened_without_a_model(tmp_path):
+    with pytest.raises(ConfigError, match="holds no likelihoods"):
+        Likelihoods.open(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(
+            Echo(most=4),
+            Quiz(OPEN),
+            tmp_path,
+            measure="likelihood",
+            batch_size=2,
+            progress=False,
+        )
+    with pytest.raises(ConfigError, match="not finished"):
+        Likelihoods.open(tmp_path)
+    found = evaluate(Echo(), Quiz(OPEN), tmp_path, measure="likelihood", progress=False)
+    assert Likelihoods.open(tmp_path).tasks == found.tasks
+
+
 def test_the_other_question_is_of_the_same_task_and_each_is_taken_once(tmp_path):
     model = Echo()
     evaluate(model, Quiz(OPEN + CHOICE), tmp_path, measure="likelihood", progress=False)
