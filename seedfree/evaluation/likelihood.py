@@ -18,6 +18,8 @@ from seedfree._files import file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
 from seedfree.engine.progress import Display
 from seedfree.errors import ConfigError
+from seedfree.evaluation.answers import meant_choice
+from seedfree.evaluation.choices import offered
 from seedfree.evaluation.results import read_info
 from seedfree.evaluation.statistics import Interval, mean_interval
 from seedfree.protocols import Benchmark, Generator
@@ -177,13 +179,14 @@ def _measured(
     model: Likely, benchmark: Benchmark, asked: Sequence[tuple[Question, Question]]
 ) -> Iterator[dict[str, Any]]:
     pairs: list[tuple[list[Message], str]] = []
-    for question, another in asked:
+    chances = [_choices(question, benchmark.language) for question, _ in asked]
+    for (question, another), (choices, _) in zip(asked, chances, strict=True):
         for given in (question, another):
             pairs.append((_messages(benchmark, given), question.answer))
-        for choice in question.choices:
+        for choice in choices:
             pairs += [(_messages(benchmark, question), choice), ([Message("user", "")], choice)]
     found = iter(model.likelihoods(pairs))
-    for question, _ in asked:
+    for (question, _), (choices, right) in zip(asked, chances, strict=True):
         own, other = next(found), next(found)
         row = {
             "id": question.id,
@@ -192,13 +195,22 @@ def _measured(
             "other": other.bits_per_byte,
             "size": own.size,
         }
-        if question.choices:
+        if choices:
             # What a choice gains by the question: a common word is likely after anything.
-            after = [(next(found), next(found)) for _ in question.choices]
+            after = [(next(found), next(found)) for _ in choices]
             gains = [without.nats - asked_for.nats for asked_for, without in after]
             row["chosen"] = gains.index(max(gains))
-            row["right"] = question.choices.index(question.answer)
+            row["right"] = right
         yield row
+
+
+def _choices(question: Question, language: str) -> tuple[tuple[str, ...], int]:
+    """Returns a question's choices and the place of the right one; none where that is unknown."""
+    if question.choices:
+        return question.choices, question.choices.index(question.answer)
+    choices = offered(question, language)
+    right = meant_choice(question.answer, choices, language, reference=True) if choices else None
+    return (choices, right) if isinstance(right, int) else ((), 0)
 
 
 def _messages(benchmark: Benchmark, question: Question) -> list[Message]:

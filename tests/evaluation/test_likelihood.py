@@ -70,6 +70,21 @@ def test_what_a_question_tells_of_its_answer(tmp_path):
     assert paired_p(deaf.own, found.own) < 0.01
 
 
+def test_choices_that_stand_in_the_question_are_compared_too(tmp_path):
+    asked = [
+        Question(
+            f"m{i}", "multiple_choice", f"{a * 4}?", f"2. {a * 4}", context=f"1. zz\n2. {a * 4}"
+        )
+        for i, a in enumerate("klmn")
+    ]
+    unknown = [
+        Question("u0", "multiple_choice", "kk?", "kk", context="1. zz"),
+        Question("u1", "multiple_choice", "kk?", "-", context="1. zz\n2. kk"),
+    ]
+    found = evaluate(Echo(), Quiz(asked + unknown), tmp_path, measure="likelihood", progress=False)
+    assert found.hits == (True,) * 4
+
+
 def test_a_measurement_is_opened_without_a_model(tmp_path):
     with pytest.raises(ConfigError, match="holds no likelihoods"):
         Likelihoods.open(tmp_path)
