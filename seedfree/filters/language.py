@@ -29,6 +29,7 @@ __all__ = ["LanguageFilter"]
 
 # Scripts that many languages share. In the others the script alone decides.
 _SHARED = frozenset({"Latin", "Cyrillic", "Arabic", "Devanagari", "Hebrew", "Ethiopic", "Han"})
+_SCRIPT_RULES = ("a passage in another script", "letters of another script")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
 
 
@@ -41,7 +42,8 @@ class LanguageFilter:
 
     Attributes:
         min_share: More than this share of the letters (0 to 1) must be of the language's script, in
-            the instruction and in the output each.
+            the instruction and in the output each. A question with some of them is only doubted:
+            people ask about a foreign title in three words.
     """
 
     min_share: float = 0.5
@@ -75,17 +77,27 @@ class LanguageFilter:
         suspicions = [
             Suspicion(f"language: {rule}", detail, tuple(words))
             for where, text in texts
-            for rule, detail, words in _doubts(text, where, language)
+            for rule, detail, words in self._all_doubts(text, where, language)
         ]
         return suspicions or None
 
     def _fact(self, text: str, where: str, language: Language) -> str | None:
         share = own_share(prose_of(text), language.script)
-        if share <= self.min_share:
+        if share <= self.min_share and (share == 0 or where == "output"):
             return f"few {language.script} letters ({int(100 * share)} % of the {where})"
         if language.script == "Myanmar" and is_zawgyi(text):
             return f"Zawgyi encoding ({where})"
         return None
+
+    def _all_doubts(
+        self, text: str, where: str, language: Language
+    ) -> Iterator[tuple[str, str, list[str]]]:
+        found = list(_doubts(text, where, language))
+        if own_share(prose_of(text), language.script) <= self.min_share:
+            # The whole is doubted in place of its parts.
+            found = [each for each in found if each[0] not in _SCRIPT_RULES]
+            yield _SCRIPT_RULES[0], where, [text.strip()]
+        yield from found
 
 
 def _doubts(text: str, where: str, language: Language) -> Iterator[tuple[str, str, list[str]]]:
@@ -96,9 +108,9 @@ def _doubts(text: str, where: str, language: Language) -> Iterator[tuple[str, st
     if language.script != "Latin":
         passages += _words(text, foreign_passages(prose))
     if passages:
-        yield "a passage in another script", where, passages
+        yield _SCRIPT_RULES[0], where, passages
     if letters := [words for words in strange if words not in passages]:
-        yield "letters of another script", where, letters
+        yield _SCRIPT_RULES[1], where, letters
     if language.script not in _SHARED:
         return
     if other := other_language(prose, language):

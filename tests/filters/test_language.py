@@ -6,7 +6,7 @@ from seedfree.errors import ConfigError
 from seedfree.filters.language import LanguageFilter
 from seedfree.languages import Language
 from seedfree.languages.identification import identifier
-from seedfree.records import Instruction, Message
+from seedfree.records import Instruction, Message, Suspicion
 
 SENTENCES = {
     "vi": [
@@ -142,7 +142,7 @@ def test_what_is_in_the_language_passes(code, text):
             "The reclining Buddha is 46 metres long.",
             "few Thai letters (0 % of the instruction)",
         ),
-        ("th", "วัดโพธิ์ the reclining Buddha temple", "few Thai letters (17 % of the instruction)"),
+        ("th", "วัดโพธิ์ the reclining Buddha temple", "few Thai letters (17 % of the output)"),
         ("th", "ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ", "few Thai letters (0 % of the instruction)"),
         ("lo", THAI, "few Lao letters (0 % of the instruction)"),
         (
@@ -183,6 +183,21 @@ def test_what_is_in_the_language_passes(code, text):
 )
 def test_what_is_not_in_the_language_is_dropped_or_doubted(code, text, expected):
     assert reason(check(code, text)) == f"language: {expected}"
+
+
+@pytest.mark.parametrize(
+    "code, question, answer",
+    [
+        ("th", "fear the walking dead เรื่องย่อ กี่ซีซัน", "ซีรีส์นี้มีแปดซีซัน"),
+        ("lo", "machine learning ແມ່ນຫຍັງ", "ແມ່ນການໃຫ້ຄອມພິວເຕີຮຽນຈາກຂໍ້ມູນ"),
+        ("my", "machine learning ဆိုတာ ဘာလဲ", "ကွန်ပျူတာက ဒေတာမှ သင်ယူခြင်း ဖြစ်သည်"),
+    ],
+)
+def test_a_question_with_a_foreign_title_is_only_doubted(code, question, answer):
+    found = check(code, answer, question)
+    assert all(isinstance(each, Suspicion) for each in found or [])
+    # In another script from end to end, it is a fact.
+    assert isinstance(check(code, answer, "What is machine learning about?"), str)
 
 
 def rules(answer):
