@@ -172,6 +172,7 @@ class Language:
         slips: Mistakes of writing that no careful answer has: regular expressions.
         joint_choices: Choices that speak of the other choices ("all of the above"), in lower case.
         label_names: What a choice is called by its label ("option $label"), in lower case.
+        text_names: What the text beside a question is called ("the document").
         introductions: Words with which users begin to introduce themselves ("I am a").
         name_markers: Words before a name, for scripts without capitals.
         doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
@@ -217,6 +218,7 @@ class Language:
     slips: tuple[str, ...] = ()
     joint_choices: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    text_names: tuple[str, ...] = ()
     introductions: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -25,11 +25,12 @@ NUMBER_KEY = re.compile(r"(x?)(0|[1-9]\d{0,20}|0\.\d{1,4})(x?)", re.ASCII)
 _ENGLISH = Path(__file__).parent / "en.toml"
 _PATTERNS = ("refusals", "self_references", "open_endings", "slips")
 _WORDS = (
-    "joint_choices", "label_names", "introductions", "name_markers", "no_names", "labels",
+    "joint_choices", "label_names", "text_names", "introductions", "name_markers", "no_names",
+    "labels",
 )  # fmt: skip
 _PHRASES = ("end_sections", *_PATTERNS, *_WORDS)
 # What is compared with a text in one case.
-_SMALL = ("refusals", "self_references", "joint_choices", "label_names")
+_SMALL = ("refusals", "self_references", "joint_choices", "label_names", "text_names")
 
 
 def faults(data: Mapping[str, Any]) -> Iterator[str]:

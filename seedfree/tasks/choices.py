@@ -10,7 +10,7 @@ from functools import cache
 from seedfree.languages import Language
 from seedfree.text import fold
 
-__all__ = ["names_label", "speaks_of_others", "without_labels"]
+__all__ = ["names_label", "speaks_of_others", "speaks_of_text", "without_labels"]
 
 # A label in front of a choice, but not the initials of a name (`A. P. J. Kalam`).
 _LABEL = re.compile(r"\(?(\w)[.):]\s+(?!\w\.)")
@@ -40,6 +40,12 @@ def speaks_of_others(choice: str, language: Language) -> bool:
             return True
     joint = _patterns(language.labels, language.label_names)[2]
     return joint.fullmatch(choice.strip().rstrip(".")) is not None
+
+
+def speaks_of_text(text: str, language: Language) -> bool:
+    """Finds words for the text that a question was made from ("the document says")."""
+    folded = fold(text)
+    return any(fold(name) in folded for name in language.text_names)
 
 
 def names_label(text: str, language: Language) -> bool:

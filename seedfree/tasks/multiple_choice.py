@@ -13,7 +13,12 @@ from seedfree.errors import ConfigError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session
 from seedfree.records import Context, Instruction, Prompt, schema_of
-from seedfree.tasks.choices import names_label, speaks_of_others, without_labels
+from seedfree.tasks.choices import (
+    names_label,
+    speaks_of_others,
+    speaks_of_text,
+    without_labels,
+)
 from seedfree.tasks.shared import VISITS, LanguageTask, check_range, check_temperature
 from seedfree.text import squeeze
 
@@ -49,7 +54,8 @@ class MultipleChoice(LanguageTask):
 
     A question is knowledge only if it can be answered without the text. So the LLM is asked it
     three times without the text, each time with the choices in another order. Where it is wrong
-    once, and where the text was written for the run, the row's `input` carries the text.
+    once, and where the text was written for the run or the row speaks of it, the row's `input`
+    carries the text.
 
     Attributes:
         choices: 2 to 6, and no more than the language has labels. `None` for 3 to 5, each equally
@@ -167,6 +173,9 @@ class MultipleChoice(LanguageTask):
         context = item.context
         # Nobody knows a text that was written for the run, be it fiction or not.
         if not self.blind or context is None or context.source.kind == "written":
+            return item
+        # "The document says" makes no sense without the document.
+        if speaks_of_text(f"{item.instruction}\n{item.output}", session.language):
             return item
         lines = item.instruction.splitlines()[-self._count(context) :]
         question = item.instruction.removesuffix("\n".join(lines)).strip()

@@ -125,6 +125,13 @@ def test_a_question_that_the_model_can_answer_stands_alone() -> None:
     assert len({prompt.user for prompt in asked}) > 1
 
 
+def test_a_question_that_speaks_of_its_text_carries_it(confirm: Confirm) -> None:
+    context = Context(TEXT, language="th", source=Source("wikipedia"))
+    answer = {**ANSWER, "explanation": f"เอกสารบอกว่า{ANSWER['explanation']}"}
+    item, asked = confirm(MultipleChoice(choices=4), answer, lambda _: {"label": "ก"}, context)
+    assert item.input == TEXT and asked == []
+
+
 @pytest.mark.parametrize("answer", [lambda _: "-", lambda _: "ก"], ids=["unknown", "guessed"])
 def test_a_question_that_needs_its_text_carries_it(answer: Callable[[str], str]) -> None:
     item, _ = confirmed(answer)
