@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -248,26 +248,33 @@ class TrainedModel:
         tokenizer, model = self.tokenizer(), self.model()
         renderer = Renderer(tokenizer, system=self.info["config"]["system"])
         rendered = [renderer.answered(messages, text, max_tokens) for messages, text in asked]
-        longest = max((len(ids) for ids, _, _ in rendered), default=0)
-        # Padding on the right changes no place, and a causal model never looks at it.
-        padded = [ids + [tokenizer.pad_token_id] * (longest - len(ids)) for ids, _, _ in rendered]
-        mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids, _, _ in rendered]
-        first = max(0, min((start for _, start, _ in rendered), default=0) - 1)
+        vocabulary = self.base.config.get_text_config().vocab_size
+        made: dict[int, Likelihood] = {}
         with torch.inference_mode(), quiet(), self._adapter(model):
-            logits = model(
-                input_ids=torch.tensor(padded).to(model.device),
-                attention_mask=torch.tensor(mask).to(model.device),
-                # The output layer may be most of a small model.
-                logits_to_keep=longest - first,
-            ).logits[:, first - longest :]
-            made = []
-            for row, (ids, start, size) in zip(logits, rendered, strict=True):
-                # Each place says what comes after it.
-                said = row[start - 1 - first : len(ids) - 1 - first].float()
-                wanted = torch.tensor(ids[start:]).to(said.device)
-                nats = cross_entropy(said, wanted, reduction="sum") if len(wanted) else 0.0
-                made.append(Likelihood(float(nats), len(wanted), size))
-        return made
+            for places in _groups(rendered, vocabulary, alone=model.device.type == "cpu"):
+                group = [rendered[place] for place in places]
+                longest = max(len(ids) for ids, _, _ in group)
+                # Padding on the right changes no place, and a causal model never looks at it.
+                padding = [longest - len(ids) for ids, _, _ in group]
+                padded = [
+                    ids + [tokenizer.pad_token_id] * n
+                    for n, (ids, _, _) in zip(padding, group, strict=True)
+                ]
+                first = min(start for _, start, _ in group) - 1
+                mask = [[1] * (longest - n) + [0] * n for n in padding]
+                logits = model(
+                    input_ids=torch.tensor(padded).to(model.device),
+                    attention_mask=torch.tensor(mask).to(model.device),
+                    # The output layer may be most of a small model.
+                    logits_to_keep=longest - first,
+                ).logits[:, first - longest :]
+                for place, row, (ids, start, size) in zip(places, logits, group, strict=True):
+                    # Each place says what comes after it.
+                    said = row[start - 1 - first : len(ids) - 1 - first].float()
+                    wanted = torch.tensor(ids[start:]).to(said.device)
+                    nats = cross_entropy(said, wanted, reduction="sum") if len(wanted) else 0.0
+                    made[place] = Likelihood(float(nats), len(wanted), size)
+        return [made[place] for place in range(len(rendered))]
 
     def untrained(self) -> TrainedModel:
         """Returns the base model alone, to be asked in the same form: what was there before."""
@@ -397,6 +404,31 @@ def _without_paths(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value.get(key), str):
             value[key] = public_name(value[key])
     return value
+
+
+# Bytes of the logits of one group, in float32.
+_LOGITS = 2**30
+
+
+def _groups(
+    rendered: Sequence[tuple[list[int], int, int]], vocabulary: int, *, alone: bool
+) -> Iterator[list[int]]:
+    """Puts texts of like length together, as many as the memory for their logits allows.
+
+    Args:
+        alone: Each by itself: a CPU gains nothing by a group, and loses what is padded.
+    """
+    order = sorted(range(len(rendered)), key=lambda place: len(rendered[place][0]))
+    group: list[int] = []
+    for place in order:
+        both = [*group, place]
+        kept = len(rendered[place][0]) - min(rendered[each][1] for each in both) + 1
+        if group and (alone or len(both) * kept * vocabulary * 4 > _LOGITS):
+            yield group
+            both = [place]
+        group = both
+    if group:
+        yield group
 
 
 class _Draw:

@@ -175,6 +175,30 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
         model.push("not/mine")
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_likelihoods_do_not_hang_on_what_is_beside_them(trained, monkeypatch, alone):
+    from seedfree.training import model as module
+
+    groups = module._groups
+    seen = []
+
+    def grouped(rendered, vocabulary, **_):
+        made = list(groups(rendered, vocabulary, alone=alone))
+        seen.extend(made)
+        return made
+
+    monkeypatch.setattr(module, "_groups", grouped)
+    # Room for some of the rows' logits at a time.
+    monkeypatch.setattr(module, "_LOGITS", 200 * 400 * 4)
+    model, rows = trained
+    asked = [(row.messages[:-1], row.output) for row in list(rows)[:6]]
+    together = model.likelihoods(asked)
+    assert sorted(place for group in seen for place in group) == list(range(len(asked)))
+    assert (max(map(len, seen)) == 1) == alone and len(seen) > 1
+    for one, found in zip(asked, together, strict=True):
+        assert model.likelihoods([one])[0].nats == pytest.approx(found.nats, rel=1e-4)
+
+
 def test_likelihoods_are_those_of_the_whole_text(trained):
     import torch
 
