@@ -37,7 +37,7 @@ def mark(yes: Sequence[int]) -> str:
     return min(marks(wrong).values(), key=MARKS.index)
 
 
-SETS = ("old", "first", "second", "old again")
+SETS = ("old", "first", "now", "tried", "old again")
 
 
 def difference(good: Sequence[Any], sets: Sequence[Any]) -> float:
@@ -92,7 +92,7 @@ def main() -> None:
             task: compared([row for row in rows if task in ("all", row["task"])], name)
             for task in tasks
         }
-        for name in ("first", "second")
+        for name in ("first", "now")
     }
     first, second = ([row["given"][i] == "good" for row in rows] for i in (0, 1))
     report["agreement"] = {
