@@ -176,8 +176,9 @@ def measure(
         sys.stdout.write(f"{found}\n")
         return
     evaluate(model, parts["test"], folder / "likelihood", measure="likelihood")
-    evaluate(model, Orders("th"), folder / "orders", decoding=ANSWER)
-    evaluate(model, parts["test"], folder / "answers", decoding=ANSWER, limit=100)
+    # On a CPU, reading the weights takes longer than computing: many answers at a time.
+    evaluate(model, Orders("th"), folder / "orders", decoding=ANSWER, batch_size=32)
+    evaluate(model, parts["test"], folder / "answers", decoding=ANSWER, limit=96, batch_size=32)
 
 
 def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
