@@ -18,6 +18,7 @@ from typing import Any
 from seedfree._seeds import digest
 from seedfree.dataset import Dataset
 from seedfree.diversity.contamination import Overlaps
+from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.pipeline import Pipeline
 from seedfree.protocols import Benchmark, ContextSource, Generator
@@ -40,7 +41,10 @@ class NativeTest:
 
     def __init__(self, folder: str | Path) -> None:
         self._run = Run(Path(folder))
-        self.language: str = self._run.dataset[0].language if self._run.dataset else ""
+        if not self._run.dataset:
+            hint = "See its dropped.jsonl, and give other texts or another model."
+            raise ConfigError(f"{folder} holds no passages to ask for", hint=hint)
+        self.language: str = self._run.dataset[0].language
         self.name = f"native-{self.language}"
 
     def questions(self) -> list[Question]:
@@ -68,6 +72,9 @@ class Without:
 
     def __init__(self, source: ContextSource, apart_from: Benchmark | Dataset) -> None:
         self.source = source
+        if not isinstance(apart_from, Dataset | Benchmark):
+            what = f"Without(..., {type(apart_from).__name__}) leaves out nothing that is known"
+            raise ConfigError(what, hint="Give a benchmark, or a data set.")
         if isinstance(apart_from, Dataset):
             self._asked = _questions(apart_from, "")
         else:
@@ -83,10 +90,13 @@ class Without:
 
     async def contexts(self, topic: Topic) -> list[Context]:
         """Returns the source's texts that are not asked about."""
+        given: Any
         if inspect.iscoroutinefunction(self.source.contexts):
-            given = await self.source.contexts(topic)
+            given = self.source.contexts(topic)
         else:
             given = await asyncio.to_thread(self.source.contexts, topic)
+        if inspect.isawaitable(given):
+            given = await given
         return [context for context in given if not self._is_asked(context)]
 
     @cached_property
@@ -124,7 +134,7 @@ def native_test(
         options: Of `Pipeline.run`, such as `budget_usd`.
 
     Raises:
-        ConfigError: As in `Pipeline` and `Pipeline.run`.
+        ConfigError: As in `Pipeline` and `Pipeline.run`; or no passage was found.
     """
     pipeline = Pipeline(
         language,

@@ -31,7 +31,7 @@ from seedfree.protocols import (
     HTTPGenerator,
     TaskTemplate,
 )
-from seedfree.records import Context, Topic
+from seedfree.records import Context, Source, Topic
 from seedfree.run.estimate import Estimate, Preview, estimated
 from seedfree.run.execution import execute
 from seedfree.run.folder import Run
@@ -96,6 +96,19 @@ class Pipeline:
     appeal: Literal["same"] | Generator | None = "same"
     repair: int = 0
 
+    def _has_texts_for(self, task: object) -> bool:
+        """Tells whether a task could ask about the texts that there will be, as far as is known."""
+        from seedfree.contexts.written import WrittenContexts
+
+        sources = self.contexts or ()
+        if not isinstance(task, TaskTemplate) or not isinstance(sources, Sequence):
+            return True
+        if not task.needs_context or not sources:
+            return True
+        if not all(isinstance(source, WrittenContexts) for source in sources):
+            return True
+        return task.suits(Context("-", source=Source("written")))
+
     def __post_init__(self) -> None:
         from seedfree.contexts.written import WrittenContexts
         from seedfree.tasks import default_tasks, wangchan_tasks, wide_tasks
@@ -107,7 +120,7 @@ class Pipeline:
             if self.tasks not in presets:
                 hint = 'Pass "wide", "wangchan" or a list of tasks.'
                 raise ConfigError(f"tasks is {self.tasks!r}", hint=hint)
-            self.tasks = presets[self.tasks]()
+            self.tasks = [task for task in presets[self.tasks]() if self._has_texts_for(task)]
         self.filters = default_filters() if self.filters == "default" else self.filters
         if isinstance(self.filters, str):
             hint = 'Pass "default", a list of filters, or [].'
@@ -124,6 +137,10 @@ class Pipeline:
         _check_tasks(self.tasks)
         self._check_appeal()
         _check_models(self._stages().generators())
+        for task in self.tasks:
+            if not self._has_texts_for(task):
+                what = f"{type(task).__name__} has no texts: the LLM writes all there are"
+                raise ConfigError(what, hint="Pass sf.WikipediaSource(...) or your own texts.")
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
             raise ConfigError("contexts is empty", hint=hint)

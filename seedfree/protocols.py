@@ -259,7 +259,7 @@ class TaskTemplate(ABC):
     visits: ClassVar[int] = 1
 
     def suits(self, context: Context) -> bool:
-        """Tells whether the task asks about a context. Nothing is paid for one that it does not."""
+        """Tells whether the task asks about a context. It is not asked about the others."""
         return True
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import seedfree as sf
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, small_pipeline
 
 TOPICS = [f"บึงที่ {i}" for i in range(12)]
 
@@ -78,10 +78,46 @@ def test_a_test_is_made_from_what_rows_left(tmp_path: Path) -> None:
     assert second.questions() and not {each.source for each in second.questions()} & taken
 
 
-def test_another_benchmark_is_another_run(tmp_path: Path) -> None:
-    one, two = made(tmp_path / "one"), made(tmp_path / "two", n=4)
-    both = [sf.Without(Encyclopedia(), each) for each in (one, two)]
-    assert both[0].apart_from != both[1].apart_from
+def test_with_another_benchmark_a_run_does_not_go_on(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two")):
+        pipeline = small_pipeline(
+            sf.FunctionGenerator(reverse, name="asker"),
+            contexts=[sf.Without(Encyclopedia(), made(tmp_path / name, n=4 + number))],
+            tasks=[sf.ReverseInstruction()],
+            topics=TOPICS,
+        )
+        if number == 0:
+            pipeline.run(size=3, out=tmp_path / "rows", clock=FakeClock())
+        else:
+            with pytest.raises(sf.ConfigMismatchError, match="contexts"):
+                pipeline.run(size=3, out=tmp_path / "rows", clock=FakeClock())
+
+
+def test_documents_are_left_out_in_a_run(tmp_path: Path) -> None:
+    test, texts = made(tmp_path / "test"), tmp_path / "texts"
+    texts.mkdir()
+    for number, topic in enumerate(TOPICS):
+        (context,) = Encyclopedia().contexts(sf.Topic(topic))
+        (texts / f"{number}.txt").write_text(context.text, "utf-8")
+    run = small_pipeline(
+        sf.FunctionGenerator(reverse, name="asker"),
+        contexts=[sf.Without(sf.DocumentSource(texts), test)],
+        tasks=[sf.ReverseInstruction()],
+    ).run(size=12, out=tmp_path / "rows", clock=FakeClock())
+    answers = {question.answer for question in test.questions()}
+    assert len(run.dataset) == len(TOPICS) - len(answers)
+    assert not answers & {row.output for row in run.dataset}
+
+
+def test_a_test_without_passages_is_an_error(tmp_path: Path) -> None:
+    def refuse(prompt: sf.Prompt) -> str:
+        return json.dumps({"stands_alone": False, "instruction": ""})
+
+    llm = sf.FunctionGenerator(refuse, name="asker")
+    with pytest.raises(sf.ConfigError, match="no passages"):
+        sf.native_test("th", Encyclopedia(), llm, tmp_path, topics=TOPICS, clock=FakeClock())
+    with pytest.raises(sf.ConfigError, match="a benchmark, or a data set"):
+        sf.Without(Encyclopedia(), "test")  # type: ignore[arg-type]
 
 
 def test_a_folder_without_a_test_is_refused(tmp_path: Path) -> None:

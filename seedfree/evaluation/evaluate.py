@@ -251,7 +251,7 @@ def evaluate(
     _check_same(read_info(folder), info, folder)
     if isinstance(model, Likely) and measure == "likelihood":
         fit = [each for each in _drawn(questions, limit, seed) if each.answer.strip()]
-        info |= {"limit": limit, "asked": len(fit)}
+        info |= {"limit": limit, "asked": [each.id for each in fit]}
         _write(folder / "evaluation.json", info)
         return measured(
             model, benchmark, fit, folder, info, seed=seed, batch_size=batch_size, show=progress

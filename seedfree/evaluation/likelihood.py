@@ -92,11 +92,11 @@ class Likelihoods:
         if info is None or not path.exists():
             hint = 'Give the out folder of evaluate(..., measure="likelihood").'
             raise ConfigError(f"{folder} holds no likelihoods", hint=hint)
-        rows = tuple(row for _, row in json_rows(path, file_text(path)))
-        if len(rows) < info.get("asked", 1):
+        known, asked = _known(path), info.get("asked") or ()
+        if not asked or not set(asked) <= set(known):
             hint = "Run it again; it goes on."
             raise ConfigError(f"The measurement in {folder} is not finished", hint=hint)
-        return cls(folder, info, rows)
+        return cls(folder, info, tuple(known[name] for name in asked))
 
     @cached_property
     def own(self) -> tuple[float, ...]:
@@ -152,11 +152,7 @@ def measure(
         show: See `Display`.
     """
     path = folder / _FILE
-    known = {}
-    if path.exists():
-        # A kill may have left half a line, which is measured again.
-        whole = file_text(path).rpartition("\n")[0]
-        known = {row["id"]: row for _, row in json_rows(path, whole)}
+    known = _known(path)
     others = _others(questions, seed)
     left = [place for place, question in enumerate(questions) if question.id not in known]
     display = Display("likelihoods", "questions", len(questions), show=show)
@@ -173,6 +169,15 @@ def measure(
             display.update(len(known), {}, None)
     display.close()
     return Likelihoods(folder, info, tuple(known[question.id] for question in questions))
+
+
+def _known(path: Path) -> dict[str, Mapping[str, Any]]:
+    """Reads what is measured, by question."""
+    if not path.exists():
+        return {}
+    # A kill may have left half a line, which is measured again.
+    whole = file_text(path).rpartition("\n")[0]
+    return {row["id"]: row for _, row in json_rows(path, whole)}
 
 
 def _measured(

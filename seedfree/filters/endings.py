@@ -47,13 +47,14 @@ _SENTENCE, _LONG_SENTENCE = 40, 100
 _STOPPED_SCRIPTS = frozenset({"Latin", "Cyrillic", "Greek", "Myanmar", "Khmer", "Lao"})
 
 
-def cut_off(text: str, language: Language, given: str = "") -> str | None:
+def cut_off(text: str, language: Language, given: str = "", *, fields: bool = False) -> str | None:
     """Names how a text ends in the middle.
 
     Most cuts between two words are not found here. The LLM's own stop reason names those.
 
     Args:
         given: What the text was written from. A name that stands whole there is not half a word.
+        fields: Whether the text may list names with values, of which the last has none.
     """
     text = unicodedata.normalize("NFC", text.rstrip())
     if len(text) < 2:
@@ -63,7 +64,7 @@ def cut_off(text: str, language: Language, given: str = "") -> str | None:
     plain = _QUOTATION.sub("`", _INTERVAL.sub("`", _FACE.sub("`", prose)))
     if _HALF.search(text):
         return "half a syllable"
-    if _OPEN_END.search(plain[-_TAIL:]) and not _ends_with_empty_field(plain):
+    if _OPEN_END.search(plain[-_TAIL:]) and not (fields and _ends_with_empty_field(plain)):
         return "open punctuation"
     if _leaves_bracket_open(plain):
         return "unclosed bracket"

@@ -85,8 +85,8 @@ class GroundingFilter:
         language = language_of(item, self._language)
         if numbers := list(unknown_numbers(item.output, allowed, language)):
             suspicions.append(_doubt("number not in the context", numbers, answer))
-        # A choice that an explanation quotes is quoted from the question.
-        choices = {squeeze(choice) for choice in choices_of(item).values()}
+        # A wrong choice that an explanation quotes is quoted from the question.
+        choices = {squeeze(choice) for choice in _wrong_choices(item)}
         names = [
             name
             for name in unknown_names(item.output, allowed, language)

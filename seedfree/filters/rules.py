@@ -144,7 +144,9 @@ def _doubts_of_answer(text: str, language: Language, item: Instruction) -> Itera
     given = "\n".join([*item.questions, item.input, context])
     # An answer that ends with one of the choices ends as the choice does.
     ends_with_choice = text.rstrip().endswith(tuple(choices_of(item).values()))
-    if not ends_with_choice and (ending := cut_off(text, language, given)):
+    # What a text does not say is an empty field of what is extracted from it.
+    ending = cut_off(text, language, given, fields=item.task == "extract")
+    if ending and not ends_with_choice:
         yield Suspicion("rules: cut off", f"{ending}, output", (text.rstrip()[-_END:],))
     if slips := _slips(language.slips, text):
         yield Suspicion("rules: wrong particle", "output", slips)

@@ -44,8 +44,10 @@ def speaks_of_others(choice: str, language: Language) -> bool:
 
 def speaks_of_text(text: str, language: Language) -> bool:
     """Finds words for the text that a question was made from ("the document says")."""
-    folded = fold(text)
-    return any(fold(name) in folded for name in language.text_names)
+    # Where spaces part words, "the text" is not in "the texture".
+    edge = r"\b" if language.segmenter == "space" else ""
+    names = "|".join(re.escape(fold(name)) for name in language.text_names)
+    return bool(names) and re.search(f"{edge}(?:{names}){edge}", fold(text)) is not None
 
 
 def names_label(text: str, language: Language) -> bool:

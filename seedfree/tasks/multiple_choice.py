@@ -171,8 +171,10 @@ class MultipleChoice(LanguageTask):
             StopRunError, RequestError: From the LLM.
         """
         context = item.context
+        if not self.blind or context is None:
+            return item
         # Nobody knows a text that was written for the run, be it fiction or not.
-        if not self.blind or context is None or context.source.kind == "written":
+        if context.source.fictional or context.source.kind == "written":
             return item
         # "The document says" makes no sense without the document.
         if speaks_of_text(f"{item.instruction}\n{item.output}", session.language):

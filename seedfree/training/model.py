@@ -406,8 +406,8 @@ def _without_paths(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-# Bytes of the logits of one group, in float32.
-_LOGITS = 2**30
+# Bytes of the logits of one group, in float32, and its tokens.
+_LOGITS, _TOKENS = 2**30, 2**15
 
 
 def _groups(
@@ -423,7 +423,8 @@ def _groups(
     for place in order:
         both = [*group, place]
         kept = len(rendered[place][0]) - min(rendered[each][1] for each in both) + 1
-        if group and (alone or len(both) * kept * vocabulary * 4 > _LOGITS):
+        many = len(both) * len(rendered[place][0]) > _TOKENS
+        if group and (alone or many or len(both) * kept * vocabulary * 4 > _LOGITS):
             yield group
             both = [place]
         group = both

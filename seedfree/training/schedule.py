@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,11 @@ class _Choice:
     why: str
 
 
-def schedule(dataset: Dataset, base: BaseModel) -> dict[str, Any]:
+def schedule(dataset: Dataset, base: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings of `QLoRAConfig` for some rows and a base model, and logs why.
+
+    Args:
+        changes: Settings that the user asks for. Others are chosen to go with them.
 
     Raises:
         ConfigError: The base model has no tokenizer.
@@ -47,32 +51,35 @@ def schedule(dataset: Dataset, base: BaseModel) -> dict[str, Any]:
         sum(len(ids) + _MARKS for ids in tokenizer(each, add_special_tokens=False)["input_ids"])
         for each in texts
     )
-    choices = _choices(lengths, base.shape().num_parameters())
+    choices = _choices(lengths, base.shape().num_parameters(), changes)
     for name, choice in choices.items():
         _LOG.info("%s=%s: %s", name, choice.value, choice.why)
     return {name: choice.value for name, choice in choices.items()}
 
 
-def _choices(lengths: list[int], parameters: int) -> dict[str, _Choice]:
+def _choices(lengths: list[int], parameters: int, changes: Mapping[str, Any]) -> dict[str, _Choice]:
     count, tokens = len(lengths), sum(lengths)
+    epochs, batch = changes.get("epochs", _EPOCHS), changes.get("batch_size", 1)
     longest = lengths[int(count * _WHOLE)] if lengths else 0
     whole = 2 ** math.ceil(math.log2(max(longest, 1)))
-    length = min(max(whole, _SHORTEST), _LONGEST)
+    length = changes.get("max_length", min(max(whole, _SHORTEST), _LONGEST))
     choices = {"max_length": _Choice(length, f"99 of 100 rows have at most {longest:,} tokens")}
-    wanted = min(max(tokens * _EPOCHS / _STEPS, _LEAST), _MOST)
+    wanted = min(max(tokens * epochs / _STEPS, _LEAST), _MOST)
     packed = f"packed, {count:,} rows of {tokens:,} tokens"
-    steps = math.ceil(tokens / length) * _EPOCHS
-    if steps >= _STEPS:
-        accumulation = max(1, round(wanted / length))
-        why = f"{packed} are {steps / accumulation:,.0f} steps of {length * accumulation:,} tokens"
+    steps = math.ceil(tokens / (length * batch)) * epochs
+    if changes.get("packing", steps >= _STEPS):
+        accumulation = max(1, round(wanted / (length * batch)))
+        why = f"{packed} are {steps / accumulation:,.0f} steps; about {_STEPS} are wanted"
     else:
         choices["packing"] = _Choice(False, f"{packed} would be {steps:,.0f} steps")
-        accumulation = max(1, round(wanted * count / max(tokens, 1)))
-        steps = math.ceil(count / accumulation) * _EPOCHS
-        why = f"{steps:,.0f} steps of {accumulation} rows; about {_STEPS} are wanted"
+        fitting = round(wanted * count / max(tokens, 1) / batch)
+        accumulation = min(max(1, fitting), max(1, count // batch))
+        rows = accumulation * batch
+        steps = math.ceil(count / rows) * epochs
+        why = f"{steps:,.0f} steps of {rows} rows; about {_STEPS} are wanted"
     choices["accumulation"] = _Choice(accumulation, why)
     if not QLoRAConfig().in_nf4(parameters):
         size = f"the base model has {parameters / 1e6:,.0f} million parameters"
         choices["learning_rate"] = _Choice(1e-3, f"{size}; a few hundred steps have to be large")
         choices["gradient_checkpointing"] = _Choice(False, f"{size}; memory is not short")
-    return choices
+    return {name: choice for name, choice in choices.items() if name not in changes}

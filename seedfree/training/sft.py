@@ -201,6 +201,8 @@ def _arguments(config: QLoRAConfig, device: str, checkpoints: Path, *, validated
         # A training that goes on has measured the base model already.
         eval_on_start=validated and last_checkpoint(checkpoints) is None,
         load_best_model_at_end=bool(config.patience),
+        # How often in a row it was not the best.
+        restore_callback_states_from_checkpoint=bool(config.patience),
         metric_for_best_model="eval_loss" if config.patience else None,
         # Otherwise the logits of all rows held out would be kept.
         prediction_loss_only=True,

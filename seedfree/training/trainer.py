@@ -119,7 +119,7 @@ class QLoRATrainer:
         trainer = cls(base_model)
         trainer._check(dataset, None)
         check_packages()
-        settings = schedule(dataset, BaseModel.find(base_model))
+        settings = schedule(dataset, BaseModel.find(base_model), changes)
         trainer.config = QLoRAConfig.recommended(**settings | changes)
         return trainer
 
@@ -406,8 +406,8 @@ class QLoRATrainer:
         held = [loss["validation"] for loss in losses if loss["validation"] is not None]
         if held:
             figures["validation loss before"] = round(held[0], 3)
-            # With patience it is the best checkpoint that is kept.
-            kept = min(held) if self.config.patience else held[-1]
+            # With patience it is the best checkpoint that is kept; step 0 is none.
+            kept = min(held[1:] or held) if self.config.patience else held[-1]
             figures["validation loss after"] = round(kept, 3)
         figures["answers end with"] = info["stop"]["token"]
         if "asked" in info["stop"]:

@@ -100,7 +100,21 @@ def test_a_measurement_is_opened_without_a_model(tmp_path):
     with pytest.raises(ConfigError, match="not finished"):
         Likelihoods.open(tmp_path)
     found = evaluate(Echo(), Quiz(OPEN), tmp_path, measure="likelihood", progress=False)
-    assert Likelihoods.open(tmp_path).tasks == found.tasks
+    assert Likelihoods.open(tmp_path).rows == found.rows
+
+
+def test_what_is_opened_is_what_was_asked_for_last_and_in_its_order(tmp_path):
+    few, whole = (
+        evaluate(Echo(), Quiz(OPEN), tmp_path, measure="likelihood", limit=n, progress=False)
+        for n in (4, None)
+    )
+    assert len(few.rows) == 4 and [row["id"] for row in whole.rows] == [q.id for q in OPEN]
+    assert Likelihoods.open(tmp_path).rows == whole.rows
+    evaluate(Echo(), Quiz(OPEN), tmp_path, measure="likelihood", limit=4, progress=False)
+    assert Likelihoods.open(tmp_path).rows == few.rows
+    with (tmp_path / "likelihoods.jsonl").open("a") as file:
+        file.write('{"id": "o')
+    assert Likelihoods.open(tmp_path).rows == few.rows
 
 
 def test_the_other_question_is_of_the_same_task_and_each_is_taken_once(tmp_path):

@@ -15,7 +15,6 @@ WHOLE = {
         "He shrugged :-(", "Prof. Dr. Ahmad Dahlan, founder of a movement in Yogyakarta",
         "- the market at dawn\n- the boats from the villages upstream", "Tea. Then bread",
         "It is free to use. The form can be had at https://village.example/the/form",
-        "Name: Lantern Bridge\nLength: 57 metres\nCost:",
     ],
     "vi": ["Khuê Văn Các", "Có tiền mà vẫn tiếc của", "rau thì là"],
     "sw": ["Alama ya kikemia ya dhahabu ni Au", "Alama ya sodiamu ni Na"],
@@ -79,6 +78,13 @@ def test_whole_texts_pass(code: str, text: str) -> None:
 @pytest.mark.parametrize("code, text", [(code, t) for code in CUT for t in CUT[code]])
 def test_cut_texts_are_found(code: str, text: str) -> None:
     assert cut_off(text, Language.load(code))
+
+
+def test_a_field_without_a_value_is_no_cut_where_fields_are_listed() -> None:
+    text, english = "Name: Lantern Bridge\nLength: 57 metres\nCost:", Language.load("en")
+    assert cut_off(text, english, fields=True) is None
+    assert cut_off(text, english) == "open punctuation"
+    assert cut_off("The reasons are as follows:", english, fields=True) == "open punctuation"
 
 
 WORDS = [

@@ -214,6 +214,8 @@ def test_a_choice_that_an_explanation_quotes_is_no_unknown_name():
     answer = 'ข. สมุทรสงคราม ส่วน "นครปฐม" กับจังหวัดราชบุรีนั้น เอกสารไม่ได้กล่าวถึง'
     text = "ตลาดแห่งนี้อยู่ในจังหวัดสมุทรสงคราม"
     assert check(answer, text, task="multiple_choice", instruction=question) is None
+    taken = "คำตอบที่ถูกต้องคือ ก. ราชบุรี"
+    assert "ราชบุรี" in check(taken, text, task="multiple_choice", instruction=question)
     other = answer.replace("ราชบุรี", "ระนอง")
     assert "ระนอง" in check(other, text, task="multiple_choice", instruction=question)
 

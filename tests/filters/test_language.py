@@ -195,7 +195,9 @@ def test_what_is_not_in_the_language_is_dropped_or_doubted(code, text, expected)
 )
 def test_a_question_with_a_foreign_title_is_only_doubted(code, question, answer):
     found = check(code, answer, question)
-    assert all(isinstance(each, Suspicion) for each in found or [])
+    assert found is None or all(isinstance(each, Suspicion) for each in found)
+    mixed = check(code, answer, f"machine learning deep learning {question}")
+    assert mixed and all(isinstance(each, Suspicion) for each in mixed)
     # In another script from end to end, it is a fact.
     assert isinstance(check(code, answer, "What is machine learning about?"), str)
 

@@ -73,3 +73,13 @@ def test_a_text_that_the_llm_wrote_is_no_answer(tmp_path: Path) -> None:
     assert not any("written" in call.user for call in llm.calls), "it would be paid for nothing"
     stages = json.loads((tmp_path / "run" / "status.json").read_text("utf-8"))["stats"]["stages"]
     assert stages["reverse_instruction"]["lost"]["not a text for this task"] > 5
+
+
+def test_a_run_that_has_only_texts_of_the_llm_does_without_the_task() -> None:
+    llm = sf.FunctionGenerator(str, name="asker")
+    names = {task.name for task in sf.Pipeline("th", llm, tasks="wide", diversity=None).tasks or ()}
+    assert "reverse_instruction" not in names and "rewrite" in names
+    with pytest.raises(sf.ConfigError, match="ReverseInstruction has no texts"):
+        sf.Pipeline("th", llm, tasks=[sf.ReverseInstruction()], diversity=None)
+    mixed = [sf.WrittenContexts(), sf.WikipediaSource(contact="me@uni.example")]
+    sf.Pipeline("th", llm, tasks=[sf.ReverseInstruction()], contexts=mixed, diversity=None)

@@ -38,7 +38,15 @@ def test_many_rows_are_packed(base):
     assert QLoRATrainer(base, config).estimate(many).steps >= 140
 
 
-def test_what_is_asked_for_stands(base):
+def test_what_is_asked_for_stands_and_the_rest_goes_with_it(base, caplog):
+    caplog.set_level(logging.INFO, "seedfree")
+    few = rows(200)
+    for changes in ({"batch_size": 4}, {"epochs": 4}, {"max_length": 64, "packing": True}):
+        caplog.clear()
+        trainer = QLoRATrainer.recommended(base, few, validation_share=0, **changes)
+        assert {name: getattr(trainer.config, name) for name in changes} == changes
+        assert 80 <= trainer.estimate(few).steps <= 200
+        assert not any(line.startswith(tuple(changes)) for line in caplog.messages)
     assert QLoRATrainer.recommended(base, rows(40), accumulation=7).config.accumulation == 7
 
 

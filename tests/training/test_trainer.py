@@ -94,8 +94,27 @@ def test_a_training_that_gets_no_better_ends_with_its_best_checkpoint(base, rows
     assert sorted(held).index(best) == len(held) - 3, "two checkpoints without a better one"
     kept = load_file(tmp_path / "out" / "checkpoints" / f"checkpoint-{best}" / WEIGHTS)
     assert all((kept[name] == tensor).all() for name, tensor in weights(model).items())
+    assert best > 0
     card = (model.folder / "README.md").read_text("utf-8")
     assert f"validation loss after | {round(held[best], 3)}" in card.replace("\\", "")
+
+
+def test_patience_counts_on_after_a_stop(base, rows, tmp_path):
+    settings = QUICK | {"epochs": 20, "checkpoints": 20, "learning_rate": 0.2, "patience": 3}
+    config = QLoRAConfig(**settings | {"scheduler": "constant_with_warmup"})
+    whole = QLoRATrainer(base, config, show=False).train(rows, tmp_path / "whole")
+    last = max(loss.step for loss in whole.losses)
+
+    def stop(now):
+        # After two checkpoints that are not the best one.
+        if now.step > last - 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        QLoRATrainer(base, config, progress=stop, show=False).train(rows, tmp_path / "out")
+    again = QLoRATrainer(base, config, show=False).train(rows, tmp_path / "out")
+    assert max(loss.step for loss in again.losses) == last
+    assert all((weights(again)[name] == tensor).all() for name, tensor in weights(whole).items())
 
 
 def test_patience_needs_rows_to_validate_on(base, rows, tmp_path):
