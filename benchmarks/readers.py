@@ -6,9 +6,10 @@ python benchmarks/readers.py
 task and source, and for each question of the rubric 1 for yes. Two readers read every row; a third
 one read those whose marks (good, poor, bad) differ, and the middle one of the three marks counts.
 
-The sets: `old` (75 rows of a run of before), `first` (the pilot), `second` (the pilot once more,
-after the prompts were mended by what the readers of the first had seen; rows whose text did not
-change keep their readings), and `old again` (old rows that were mixed under the second).
+The sets: `old` (75 rows of a run of before), `first` (the pilot), `now` (the pilot once more, after
+the prompts were mended by what the readers of the first had seen; rows whose text did not change
+keep their readings), `tried` (rows of prompts and rules that were tried between the two and given
+up), and `old again` (old rows that were mixed under the later ones).
 
 Prints the marks by set and task, the differences to the old rows, how far the first two readers
 agree, how often each question was answered with no, and one line of JSON. Intervals (95 %) are

@@ -41,8 +41,6 @@ from seedfree.evaluation import (
     score,
 )
 
-# What speaks of an article.
-ARTICLE = ("บทความ", "ข้างต้น", "เนื้อหานี้", "ข้อความนี้", "ข้อมูลนี้")
 HUMAN, RECIPE = 240, 60
 # Tokens of a row, and of all rows of an arm: what 240 rows of 320 tokens have.
 LONGEST, TOKENS = 512, 76_800
@@ -75,7 +73,9 @@ class Part:
 
 def parts_of(path: str) -> dict[str, Part]:
     whole = WangchanThaiInstruct(path, noncommercial=True)
-    asked = [q for q in whole.questions() if q.context or not any(w in q.question for w in ARTICLE)]
+    # Questions about an article that is not given.
+    names = sf.Language.load("th").text_names
+    asked = [q for q in whole.questions() if q.context or not any(n in q.question for n in names)]
     Random(0).shuffle(asked)
     human, recipe, test = (
         asked[:HUMAN],
@@ -96,6 +96,8 @@ def exchanged(rows: Sequence[sf.Instruction]) -> Iterator[sf.Instruction]:
     for row in rows:
         tasks.setdefault(row.task, []).append(row)
     for same in tasks.values():
+        if len(same) < 2:
+            continue
         for row, other in zip(same, [*same[1:], same[0]], strict=True):
             answers = [m.content for m in other.messages if m.role == "assistant"]
             turns = iter(answers * len(row.messages))
@@ -133,6 +135,8 @@ def training_set(rows: Iterable[sf.Instruction], seed: int) -> sf.Dataset:
         if size <= LONGEST and tokens + size <= TOKENS:
             taken.append(row)
             tokens += size
+    if tokens < 0.9 * TOKENS:
+        sys.exit(f"{tokens:,} tokens of rows that fit are too few; every arm has {TOKENS:,}")
     return sf.Dataset(taken)
 
 
@@ -183,9 +187,14 @@ def measure(
 
 def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
     out = Path(options.out)
-    names = sorted(path.parent.name for path in out.glob("*/likelihood"))
-    questions = parts["test"].questions()
-    likely = {name: Likelihoods.open(out / name / "likelihood") for name in names}
+    likely, questions = {}, parts["test"].questions()
+    for name in sorted(path.parent.name for path in out.glob("*/likelihood")):
+        try:
+            likely[name] = Likelihoods.open(out / name / "likelihood")
+        except sf.ConfigError as error:
+            sys.stdout.write(f"{name} is left out: {error}\n")
+    if "base-0" not in likely:
+        sys.exit("The base model is measured with --arm rows --seed 0; run that first.")
     base, human = likely["base-0"], likely.get("human-0")
     sys.stdout.write(f"{len(questions)} questions; bits a byte, and p beside the base model\n")
     sys.stdout.write("| arm | own | p | gained | p | choices right |\n|---|---|---|---|---|---|\n")
@@ -204,8 +213,8 @@ def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
     sys.stdout.write("\n| arm | orders passed | p | answers that end | chrF | ROUGE-L |\n")
     sys.stdout.write("|---|---|---|---|---|---|\n")
     before = orders.passed(Evaluation.open(out / "base-0" / "orders"))
-    for name in names:
-        if not (out / name / "answers").exists():
+    for name in likely:
+        if not (out / name / "answers" / "predictions.jsonl").exists():
             continue
         passed = orders.passed(Evaluation.open(out / name / "orders"))
         answers = Evaluation.open(out / name / "answers")

@@ -15,6 +15,7 @@ same on questions that people wrote, beside trainings that should teach nothing.
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import seedfree as sf
@@ -48,7 +49,7 @@ def base_model() -> Path:
     file = Path(assemble(CACHE / "gemma-3-270m-q4_k_m.gguf"))
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     AutoTokenizer.from_pretrained(**place, trust_remote_code=False).save_pretrained(partial)
-    # The weights come out of the GGUF as plain ones, which the trainer then puts into NF4.
+    # The weights come out of the GGUF as plain ones.
     plain = GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(
         **place, quantization_config=plain, dtype=torch.bfloat16, trust_remote_code=False
@@ -84,6 +85,9 @@ def main() -> int:
     options = parser.parse_args()
     path = options.rows / "dataset.jsonl" if options.rows.is_dir() else options.rows
     rows, held = sf.Dataset.from_jsonl(path)[: options.first].split(0.15)
+    # An answer is also measured after another question of its task.
+    often = Counter(row.task for row in held)
+    held = sf.Dataset(row for row in held if often[row.task] > 1)
     trainer = sf.QLoRATrainer.recommended(
         base_model(), rows, language="th", chat_template=TEMPLATE, epochs=options.epochs
     )

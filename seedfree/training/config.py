@@ -238,7 +238,9 @@ class QLoRAConfig(BaseModel):
         for name in cls.model_fields:
             old, new = getattr(paper, name), getattr(better, name)
             if old != new:
-                lines.append(f"| `{name}` | {_cell(old)} | {_cell(new)} | {_REASONS[name]} |")
+                # What is chosen by size is chosen when the base model is known.
+                better_cell = "from 10⁹ parameters on" if name == "quantize" else _cell(new)
+                lines.append(f"| `{name}` | {_cell(old)} | {better_cell} | {_REASONS[name]} |")
         return "\n".join(lines) + "\n"
 
 

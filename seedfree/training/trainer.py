@@ -78,7 +78,7 @@ class _Plan:
 
 @dataclass
 class QLoRATrainer:
-    """Trains an adapter on a base model that is quantized to 4 bits (QLoRA, Dettmers et al. 2023).
+    """Trains an adapter on a base model that does not change (QLoRA, Dettmers et al. 2023).
 
     It runs on a CPU, a GPU, or several with `accelerate launch script.py`.
 
