@@ -43,7 +43,7 @@ from seedfree.evaluation import (
 
 HUMAN, RECIPE = 240, 60
 # Tokens of a row, and of all rows of an arm: what 240 rows of 320 tokens have.
-LONGEST, TOKENS = 512, 76_800
+LONGEST, TOKENS = 1024, 76_800
 ANSWER = Decoding.greedy(max_tokens=256)
 # Both sides of a score of overlap are cut to so many characters.
 CUT = 300
@@ -148,7 +148,7 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
         rank=16,
         alpha=16,
         # Packed, an equal number of tokens is an equal number of steps.
-        max_length=512,
+        max_length=LONGEST,
         accumulation=1,
         learning_rate=options.rate,
         epochs=2,
@@ -176,8 +176,9 @@ def measure(
     model: sf.TrainedModel, folder: Path, parts: dict[str, Part], *, recipe: bool = False
 ) -> None:
     if recipe:
-        found = evaluate(model, parts["recipe"], folder / "recipe", measure="likelihood")
-        sys.stdout.write(f"{found}\n")
+        for name, each in (("base", model.untrained()), ("trained", model)):
+            found = evaluate(each, parts["recipe"], folder / name, measure="likelihood")
+            sys.stdout.write(f"{name}\n{found}\n")
         return
     evaluate(model, parts["test"], folder / "likelihood", measure="likelihood")
     # On a CPU, reading the weights takes longer than computing: many answers at a time.
