@@ -162,7 +162,8 @@ def footprint(
     # As `accelerate launch` and `torchrun` set it: each process takes its part of the rows.
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     batch = config.batch_size * config.accumulation * processes
-    epoch = seconds(size, config, tokens=computed, length=longest, device=device)
+    answered = report.total.loss_tokens / (report.total.tokens or 1)
+    epoch = seconds(size, config, tokens=computed, answered=answered, length=longest, device=device)
     return Footprint(
         base_model=base.name,
         shape=size,
@@ -311,8 +312,14 @@ def _logits_memory(size: Shape, tokens: int, number: int, *, cpu: bool) -> float
 _REACHED = 0.5
 
 
-def seconds(size: Shape, config: QLoRAConfig, *, tokens: int, length: int, device: str) -> float:
-    """Estimates the time of an epoch of `tokens`, after timing a product of matrices there."""
+def seconds(
+    size: Shape, config: QLoRAConfig, *, tokens: int, answered: float, length: int, device: str
+) -> float:
+    """Estimates the time of an epoch of `tokens`, after timing a product of matrices there.
+
+    Args:
+        answered: Share of them that carry loss. The output layer is computed for these alone.
+    """
     import torch
 
     dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
@@ -336,7 +343,7 @@ def seconds(size: Shape, config: QLoRAConfig, *, tokens: int, length: int, devic
     passes = 3 if config.gradient_checkpointing else 2
     # Scores and weighted values, each with every token of the sequence.
     attention = 2 * size.layers * size.hidden * length
-    forward = size.linear + size.vocabulary * size.hidden + attention
+    forward = size.linear + size.vocabulary * size.hidden * answered + attention
     # Weights that are trained in full want a product more, for their own gradient.
     per_token = 2 * passes * forward + 2 * size.full
     return tokens * per_token / speed
