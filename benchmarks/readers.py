@@ -9,7 +9,8 @@ one read those whose marks (good, poor, bad) differ, and the middle one of the t
 The sets: `old` (75 rows of a run of before), `first` (the pilot), `now` (the pilot once more, after
 the prompts were mended by what the readers of the first had seen; rows whose text did not change
 keep their readings), `tried` (rows of prompts and rules that were tried between the two and given
-up), and `old again` (old rows that were mixed under the later ones).
+up), `old again` (old rows that were mixed under the later ones), and `wide` (five rows or fewer of
+each of the other tasks).
 
 Prints the marks by set and task, the differences to the old rows, how far the first two readers
 agree, how often each question was answered with no, and one line of JSON. Intervals (95 %) are
@@ -38,7 +39,7 @@ def mark(yes: Sequence[int]) -> str:
     return min(marks(wrong).values(), key=MARKS.index)
 
 
-SETS = ("old", "first", "now", "tried", "old again")
+SETS = ("old", "first", "now", "tried", "old again", "wide")
 
 
 def difference(good: Sequence[Any], sets: Sequence[Any]) -> float:
