@@ -116,8 +116,9 @@ def test_a_test_without_passages_is_an_error(tmp_path: Path) -> None:
     llm = sf.FunctionGenerator(refuse, name="asker")
     with pytest.raises(sf.ConfigError, match="no passages"):
         sf.native_test("th", Encyclopedia(), llm, tmp_path, topics=TOPICS, clock=FakeClock())
+    no_benchmark: Any = "test"
     with pytest.raises(sf.ConfigError, match="a benchmark, or a data set"):
-        sf.Without(Encyclopedia(), "test")  # type: ignore[arg-type]
+        sf.Without(Encyclopedia(), no_benchmark)
 
 
 def test_a_folder_without_a_test_is_refused(tmp_path: Path) -> None:
