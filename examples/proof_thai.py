@@ -153,6 +153,7 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
         learning_rate=options.rate,
         epochs=2,
         gradient_checkpointing=False,
+        prompt_loss=options.prompt_loss,
         validation_share=0.05,
         checkpoints=4,
         seed=seed,
@@ -176,9 +177,9 @@ def measure(
     model: sf.TrainedModel, folder: Path, parts: dict[str, Part], *, recipe: bool = False
 ) -> None:
     if recipe:
-        for name, each in (("base", model.untrained()), ("trained", model)):
-            found = evaluate(each, parts["recipe"], folder / name, measure="likelihood")
-            sys.stdout.write(f"{name}\n{found}\n")
+        for each, out in ((model.untrained(), folder.parent / "base-0"), (model, folder)):
+            found = evaluate(each, parts["recipe"], out / "recipe", measure="likelihood")
+            sys.stdout.write(f"{out.name}\n{found}\n")
         return
     evaluate(model, parts["test"], folder / "likelihood", measure="likelihood")
     # On a CPU, reading the weights takes longer than computing: many answers at a time.
@@ -248,6 +249,7 @@ def main() -> int:
     parser.add_argument("--arm", choices=["rows", "exchanged", "plain", "human"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=5e-4, help="the learning rate")
+    parser.add_argument("--prompt-loss", action="store_true", help="loss on the requests, too")
     parser.add_argument("--recipe", action="store_true", help="measure on the recipe's questions")
     parser.add_argument("--out", default="runs/proof")
     options = parser.parse_args()

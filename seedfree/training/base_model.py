@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -23,6 +23,7 @@ __all__ = [
     "find_device",
     "load",
     "main_process",
+    "output_at",
     "quiet",
 ]
 
@@ -107,11 +108,15 @@ def find_device() -> str:
 
 
 def computes_in_bf16(device: str) -> bool:
-    """Tells whether matrices are multiplied in bf16 there. A CPU and older GPUs take float32."""
+    """Tells whether matrices are multiplied in bf16 there. Older CPUs and GPUs take float32."""
     import torch
 
-    # Older GPUs only imitate bf16, more slowly than they compute in float32.
-    return device != "cpu" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Others only imitate bf16, more slowly than they compute in float32.
+    if device == "cpu":
+        # Older versions of torch do not tell.
+        able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @dataclass(frozen=True)
@@ -271,9 +276,10 @@ def load(
 ) -> Any:
     """Loads the model with its weights, in NF4 where `config` says so.
 
-    On a GPU it computes in bf16 (float32 on those that have none), on a CPU in float32.
+    It computes in bf16 where the device does, else in float32.
 
     Args:
+        config: Without one, the weights are float32.
         device: See `find_device`.
         tokens: Size of the vocabulary, where the tokenizer knows more tokens than the model.
     """
@@ -281,7 +287,7 @@ def load(
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import is_flash_attn_2_available
 
-    bf16 = computes_in_bf16(device)
+    bf16 = config is not None and computes_in_bf16(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     if device != "cpu":
@@ -307,3 +313,27 @@ def load(
     if tokens is not None and tokens > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(tokens)
     return model
+
+
+@contextmanager
+def output_at(backbone: Any, places: Any) -> Iterator[None]:
+    """Has a model's layers give their output for some places of a sequence alone.
+
+    The output layer that comes after them may be most of a small model.
+
+    Args:
+        backbone: `base_model` of a transformers model.
+        places: Their numbers, of shape (places,).
+    """
+
+    def pick(_module: Any, _given: Any, output: Any) -> Any:
+        # A copy: of a part of a larger tensor, torch makes one product a row and copies the output
+        # layer for it.
+        output.last_hidden_state = output.last_hidden_state[:, places]
+        return output
+
+    hook = backbone.register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -91,8 +91,8 @@ class QLoRAConfig(BaseModel):
     )
     quantize: bool | None = Field(
         None,
-        description="Base weights in NF4, or as they are (bf16; float32 on a CPU). None: in NF4 "
-        "from a billion parameters on.",
+        description="Base weights in NF4, or as they are (bf16, or float32 where the device has "
+        "none). None: in NF4 from a billion parameters on.",
     )
     double_quant: bool = Field(
         True, description="NF4's scales in 8 bits: 0.52 bytes a weight in place of 0.56."

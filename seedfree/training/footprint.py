@@ -251,6 +251,9 @@ _GPU_CONTEXT = 0.7 * _GIB
 _CPU_PACKAGES = 0.5 * _GIB
 # TRL makes the logits in tiles of so many tokens and words (trl/kernels/chunked_logprob.py).
 _TILE = (4096, 32768)
+# Logits that a CPU computes at once. Of more it makes TRL's tiles, which take several times as
+# long.
+LOGITS = 2**28
 
 
 def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dict[str, float]:
@@ -260,7 +263,7 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
         length: Tokens of a sequence, padding included.
     """
     cpu = device == "cpu"
-    # Bytes of a number: bf16, or float32 on a CPU and on GPUs without bf16.
+    # Bytes of a number: bf16, or float32 where the device has none.
     number = 2 if computes_in_bf16(device) else 4
     trained = 4 if config.adapter_dtype == "float32" else number
     # 4 bits a weight, and a float32 scale for 64 of them; double quantization makes the scale 8
@@ -295,7 +298,10 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
 
 def _logits_memory(size: Shape, tokens: int, number: int, *, cpu: bool) -> float:
     tall, wide = min(tokens, _TILE[0]), min(size.vocabulary, _TILE[1])
-    if cpu:
+    if cpu and tokens * size.vocabulary <= LOGITS:
+        # Logits and their gradient, each as they are and in float32.
+        logits = tokens * size.vocabulary * 2 * (number + 4.0)
+    elif cpu:
         # Without Triton a float32 tile is held a dozen times over in the backward pass.
         logits = 12 * tall * wide * 4.0
     else:

@@ -19,7 +19,14 @@ from seedfree.card import public_name
 from seedfree.errors import ConfigError
 from seedfree.protocols import Generator
 from seedfree.records import Likelihood, Message, Reply, Usage
-from seedfree.training.base_model import BaseModel, check_packages, find_device, load, quiet
+from seedfree.training.base_model import (
+    BaseModel,
+    check_packages,
+    find_device,
+    load,
+    output_at,
+    quiet,
+)
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import Loss, read_info
 from seedfree.training.generator import TrainedGenerator
@@ -262,12 +269,12 @@ class TrainedModel:
                 ]
                 first = min(start for _, start, _ in group) - 1
                 mask = [[1] * (longest - n) + [0] * n for n in padding]
-                logits = model(
-                    input_ids=torch.tensor(padded).to(model.device),
-                    attention_mask=torch.tensor(mask).to(model.device),
-                    # The output layer may be most of a small model.
-                    logits_to_keep=longest - first,
-                ).logits[:, first - longest :]
+                answers = torch.arange(first, longest)
+                with output_at(model.get_base_model().base_model, answers):
+                    logits = model(
+                        input_ids=torch.tensor(padded).to(model.device),
+                        attention_mask=torch.tensor(mask).to(model.device),
+                    ).logits
                 for place, row, (ids, start, size) in zip(places, logits, group, strict=True):
                     # Each place says what comes after it.
                     said = row[start - 1 - first : len(ids) - 1 - first].float()

@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seedfree.engine.progress import Display
-from seedfree.training.base_model import BaseModel, computes_in_bf16, load, main_process
+from seedfree.training.base_model import BaseModel, computes_in_bf16, load, main_process, output_at
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import last_checkpoint
-from seedfree.training.footprint import full_modules
+from seedfree.training.footprint import LOGITS, full_modules
 from seedfree.training.render import Encoded
 
 __all__ = ["TrainingProgress", "in_effect", "make_trainer", "save_adapter"]
@@ -84,7 +83,7 @@ def make_trainer(
         processing_class=tokenizer,
         peft_config=_lora(config, model, added=added),
     )
-    # TRL has made the trained weights bf16; a CPU computes in float32 all through.
+    # TRL has made the trained weights bf16.
     wanted = torch.float32
     if config.adapter_dtype == "bfloat16" and computes_in_bf16(device):
         wanted = torch.bfloat16
@@ -104,22 +103,48 @@ def make_trainer(
 
 
 def _trainer_class() -> Any:
+    from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
         """Saves the adapter and what resuming needs: no card, nothing that is pickled."""
 
-        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kept: Any) -> Any:
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
             # On a GPU, TRL computes the output layer where a token carries loss. On a CPU it does
             # so for every token, and that layer is most of a small model.
             if self.model.device.type != "cpu":
-                return super().compute_loss(model, inputs, *args, **kept)
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             labels = inputs["labels"][:, 1:]
-            places = (labels != -100).any(dim=0)
+            places = (labels != -100).any(dim=0).nonzero().flatten()
+            labels = labels[:, places]
             causal = self.accelerator.unwrap_model(model).get_base_model()
-            shortened = {**inputs, "shift_labels": labels[:, places]}
-            with _only(causal.base_model, places):
-                return super().compute_loss(model, shortened, *args, **kept)
+            size = labels.numel() * causal.get_output_embeddings().weight.shape[0]
+            with output_at(causal.base_model, places):
+                if return_outputs or self.aux_loss_enabled or size > LOGITS:
+                    # TRL's tiles take less memory, and several times as long.
+                    return super().compute_loss(
+                        model,
+                        {**inputs, "shift_labels": labels},
+                        return_outputs,
+                        num_items_in_batch,
+                    )
+                asked = {name: each for name, each in inputs.items() if name != "labels"}
+                logits = model(**asked, use_cache=False).logits
+            summed = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum")
+            if model.training:
+                # What TRL counts where it computes the loss.
+                self._total_train_tokens += inputs["input_ids"].numel()
+                self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+            if num_items_in_batch is None:
+                return summed / (labels != -100).sum().clamp(min=1)
+            # The gradients of several processes are averaged, and the items are those of all.
+            return summed / num_items_in_batch * self.accelerator.num_processes
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """Writes none: TRL would with every checkpoint, and ours is written at the end."""
@@ -132,25 +157,6 @@ def _trainer_class() -> Any:
             _save_weights(self, output_dir or self.args.output_dir, state_dict=state_dict)
 
     return Trainer
-
-
-@contextmanager
-def _only(backbone: Any, places: Any) -> Iterator[None]:
-    """Has a model's layers give their output for some places of a sequence alone.
-
-    Args:
-        places: One truth value for each place but the last.
-    """
-
-    def shorten(_module: Any, _given: Any, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state[:, :-1][:, places]
-        return output
-
-    hook = backbone.register_forward_hook(shorten)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _save_weights(trainer: Any, folder: str | Path, *, state_dict: Any = None) -> None:
@@ -241,7 +247,7 @@ def _columns(rows: Sequence[Encoded]) -> Any:
 
 
 def in_effect(trainer: Any) -> dict[str, Any]:
-    """Tells what the device made of the settings: a CPU pages nothing and computes in float32."""
+    """Tells what the device made of the settings: a CPU pages nothing, some have no bf16."""
     dtypes = {
         str(weight.dtype).removeprefix("torch.")
         for weight in trainer.model.parameters()

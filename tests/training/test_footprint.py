@@ -84,7 +84,18 @@ def test_a_gpu_that_only_imitates_bf16_has_none(monkeypatch, native):
         return including_emulation or native
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert computes_in_bf16("cuda:0") is native and not computes_in_bf16("cpu")
+    assert computes_in_bf16("cuda:0") is native
+
+
+@pytest.mark.parametrize("able", [{}, {"avx512_bf16": True}, {"amx_bf16": True, "avx2": True}])
+def test_a_cpu_computes_in_bf16_where_it_has_instructions_for_it(monkeypatch, able):
+    import torch
+
+    known = {"avx512_bf16": False, "amx_bf16": False, "avx2": True} | able
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert computes_in_bf16("cpu") is bool(able)
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert computes_in_bf16("cpu") is False, "an older torch"
 
 
 @pytest.mark.parametrize("tied", [False, True])
