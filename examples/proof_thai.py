@@ -161,27 +161,21 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
     sys.stdout.write(f"{arm}, seed {seed}: {len(rows)} rows\n")
     folder = Path(options.out) / f"{arm}-{seed}"
     model = sf.QLoRATrainer(base_model(), config).train(rows, folder / "model")
-    measure(model, folder, parts, recipe=options.recipe)
-    if arm == "rows" and seed == 0 and not options.recipe:
-        alone = model.untrained()
-        measure(alone, Path(options.out) / "base-0", parts)
-        evaluate(
-            alone,
-            parts["shown"],
-            Path(options.out) / "shown-0" / "likelihood",
-            measure="likelihood",
-        )
-
-
-def measure(
-    model: sf.TrainedModel, folder: Path, parts: dict[str, Part], *, recipe: bool = False
-) -> None:
-    if recipe:
+    if options.recipe:
         for each, out in ((model.untrained(), folder.parent / "base-0"), (model, folder)):
             found = evaluate(each, parts["recipe"], out / "recipe", measure="likelihood")
             sys.stdout.write(f"{out.name}\n{found}\n")
         return
     evaluate(model, parts["test"], folder / "likelihood", measure="likelihood")
+    if (arm, seed) == ("rows", 0):
+        base, out = model.untrained(), Path(options.out)
+        evaluate(base, parts["test"], out / "base-0" / "likelihood", measure="likelihood")
+        answers(model, folder, parts)
+        answers(base, out / "base-0", parts)
+        evaluate(base, parts["shown"], out / "shown-0" / "likelihood", measure="likelihood")
+
+
+def answers(model: sf.TrainedModel, folder: Path, parts: dict[str, Part]) -> None:
     # On a CPU, reading the weights takes longer than computing: many answers at a time.
     evaluate(model, Orders("th"), folder / "orders", decoding=ANSWER, batch_size=32)
     evaluate(model, parts["test"], folder / "answers", decoding=ANSWER, limit=96, batch_size=32)
