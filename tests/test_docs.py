@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import seedfree
+from seedfree import evaluation
 from seedfree.tasks import wide_tasks
 
 ROOT = Path(__file__).parent.parent
@@ -100,3 +101,12 @@ def test_the_pinned_versions_cover_every_dependency() -> None:
     pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
     assert not names - set(re.findall(r"^([\w.-]+)==[\w.]+$", pins, re.MULTILINE))
     assert "+" not in pins, "a local version such as +cpu is not on the index"
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    named = [name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)]
+    public = {f"seedfree.{name}" for name in seedfree.__all__ if name != "__version__"}
+    # What both offer stands where the whole library's names do.
+    own = set(evaluation.__all__) - set(seedfree.__all__)
+    assert sorted(named) == sorted(public | {f"seedfree.evaluation.{name}" for name in own})
