@@ -548,6 +548,12 @@ def test_entities_are_neither_expanded_nor_loaded(tmp_path):
         DocumentSource(tmp_path).ready()
 
 
+def test_a_page_that_is_nested_without_end_is_read_as_a_whole(tmp_path):
+    links = '<a href="/x">Home</a> ' * 10_000
+    (tmp_path / "a.html").write_text("<div>" * 200 + f"{links}<p>{BREAD}</p>")
+    assert BREAD in "\n".join(context.text for context in contexts(tmp_path, max_chars=10**6))
+
+
 def test_a_page_of_a_thousand_levels_is_read(tmp_path):
     (tmp_path / "a.html").write_text("<div>" * 5000 + f"<p>{BREAD}</p>")
     (tmp_path / "b.txt").write_text(f"Rye\n\n{BREAD}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -37,11 +38,10 @@ _BLOCKS = frozenset(
     "address article blockquote body caption center dd details div dl dt fieldset figure "
     "form header hr html li main ol p pre section summary table tbody tfoot thead tr ul".split()
 )
-# Three links or more, and no other word.
-_MENU = (
-    "//*[self::ul or self::ol or self::div or self::p or self::td][count(.//a) > 2]"
-    "[not(.//text()[normalize-space() and not(ancestor::a)])]"
-)
+# Links side by side that make a menu.
+_MENU = 3
+# The depths of all elements of a page, added up: above, Trafilatura takes minutes.
+_DEEPEST = 300_000
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 
@@ -66,7 +66,7 @@ def read_html(data: bytes, name: str) -> Parsed:
     url = next((str(link) for link in links if urlsplit(link).scheme in ("http", "https")), "")
     blocks = list(blocks_of(tree))
     # Of a page without menus, Trafilatura would leave out short texts and headings.
-    if tree.xpath(_MENU):
+    if _has_menu(tree) and _depth(tree) <= _DEEPEST:
         config = use_config()
         for key in ("MIN_EXTRACTED_SIZE", "MIN_OUTPUT_SIZE"):
             config.set("DEFAULT", key, "1")
@@ -75,6 +75,26 @@ def read_html(data: bytes, name: str) -> Parsed:
         )
         blocks = list(blocks_of(tree_of(main))) if main else blocks
     return Parsed(title, blocks, url)
+
+
+def _has_menu(tree: _Element) -> bool:
+    """Tells whether links stand side by side, or in a list, with no words between them."""
+    counts: Counter[_Element | None] = Counter()
+    for link in tree.iter("a"):
+        box = link.getparent()
+        if box is not None and not any(map(str.isalpha, f"{box.text or ''}{link.tail or ''}")):
+            counts[box.getparent() if box.tag == "li" and len(box) == 1 else box] += 1
+    return any(count >= _MENU for count in counts.values())
+
+
+def _depth(tree: _Element) -> int:
+    from lxml import etree
+
+    level = total = 0
+    for event, _ in etree.iterwalk(tree, events=("start", "end")):
+        level += 1 if event == "start" else -1
+        total += level
+    return total // 2
 
 
 def _decoded(data: bytes, name: str) -> str:
