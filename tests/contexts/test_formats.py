@@ -241,6 +241,14 @@ def test_marks_that_are_drawn_aside_neither_double_nor_move_letters(tmp_path):
     assert context.text == RICE
 
 
+def test_thai_forms_of_old_fonts_are_read_as_the_letters_that_they_are(tmp_path):
+    forms = {0x0E38: 0xF718, 0x0E39: 0xF719, 0x0E49: 0xF70B, 0x0E48: 0xF705, 0x0E34: 0xF701}
+    lines = broken(SILK, "จังหวัด", "ย้อมสี ", "ผืนหนึ่งใช้")
+    (tmp_path / "a.pdf").write_bytes(spans([line.translate(forms) for line in lines]))
+    (context,) = contexts(tmp_path)
+    assert context.text == SILK
+
+
 def test_running_heads_and_page_numbers_go_away(tmp_path):
     body = "Bakers of the {} street rise at {} and knead the dough for a long while, they say."
     pages = [

@@ -29,10 +29,10 @@ _ONE_AT_A_TIME = Lock()
 _DEPTH = 15
 # Thai fonts of before OpenType have forms of marks at code points of their own.
 _THAI_FORMS = dict(
-    zip(
-        range(0xF700, 0xF71B),
-        "ฐิีึื่้๊๋์่้๊๋์ญัํ็่้๊๋์ฺุู",
-        strict=True,
+    enumerate(
+        "\u0e10\u0e34\u0e35\u0e36\u0e37\u0e48\u0e49\u0e4a\u0e4b\u0e4c\u0e48\u0e49\u0e4a\u0e4b\u0e4c"
+        "\u0e0d\u0e31\u0e4d\u0e47\u0e48\u0e49\u0e4a\u0e4b\u0e4c\u0e38\u0e39\u0e3a",
+        start=0xF700,
     )
 )
 # PDFium's sign for a hyphen at a line's end, and letters that the file has no code point for.
