@@ -205,7 +205,7 @@ def _pages_and_licences(dataset: Dataset) -> str:
     for row in dataset:
         source = row.source
         if source.kind not in ("written", "topic") and (source.title or source.url):
-            page = (source.title, source.url, source.revision, source.license)
+            page = (source.title, source.document, source.revision, source.license)
             pages.setdefault(tuple(value or "" for value in page), []).append(source)
     if pages:
         lines = "\n".join(_page(pages[page]) for page in sorted(pages))

@@ -377,7 +377,7 @@ def _by_page(items: Iterable[Instruction]) -> dict[tuple[object, ...], list[int]
     """Groups row numbers by page, or topic. A row with neither is a group of its own."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, item in enumerate(items):
-        page = item.source.url or item.topic
+        page = item.source.document or item.topic
         # A topic that reads like an address is still no page.
         key = (item.source.url is None, page) if page else (number,)
         groups.setdefault(key, []).append(number)

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, cast
@@ -38,6 +39,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+# The place in a document of several pages or chapters.
+_PLACE = re.compile(r"(?<=\.pdf)#page=\d+$|(?<=\.epub)#[^#]*$", re.IGNORECASE)
 # Prompts name a topic between quotes; a title that brings its own must not end them.
 _QUOTES = str.maketrans(dict.fromkeys('"“”', "'"))
 
@@ -76,6 +79,8 @@ class Source:
     Attributes:
         kind: `"wikipedia"`, `"document"`, `"written"` (by the LLM), `"topic"` (no text at all), or
             a user's own word.
+        url: An address, or the name of a file in its folder. It may lead to a place within the
+            document: `a.pdf#page=3`, `b.epub#ch2.xhtml`.
         revision: Revision id of a wiki page, or content hash of a document.
         license: SPDX identifier, where it is known.
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
@@ -89,6 +94,11 @@ class Source:
     license: Text | None = None
     retrieved_at: Text | None = None
     fictional: bool = False
+
+    @property
+    def document(self) -> str | None:
+        """Returns the `url` of the whole document, whatever place in it the text is from."""
+        return self.url and _PLACE.sub("", self.url)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""Contexts from a folder of the user's own texts: `.txt`, `.md` and `.jsonl` files."""
+"""Contexts from a folder of the user's own texts, in the formats that people write in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -14,7 +15,19 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel, Field
 
 from seedfree.contexts.condition import cleaned, fault
-from seedfree.contexts.sections import Section, check_lengths, fit, markdown_sections, opening
+from seedfree.contexts.formats import Parsed
+from seedfree.contexts.formats.docx import read_docx
+from seedfree.contexts.formats.epub import read_epub
+from seedfree.contexts.formats.pdf import read_pdf
+from seedfree.contexts.formats.web import read_html
+from seedfree.contexts.sections import (
+    Section,
+    block_sections,
+    check_lengths,
+    fit,
+    markdown_sections,
+    opening,
+)
 from seedfree.engine.http import check_positive
 from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError, check_types
@@ -24,7 +37,7 @@ from seedfree.text import is_code, letters_and_digits
 
 __all__ = ["DocumentSource"]
 
-_SUFFIXES = (".jsonl", ".md", ".txt")
+_LOG = logging.getLogger("seedfree")
 _FRONT_MATTER = "---"
 # Bytes of a file at most: it is read into memory as a whole, and its text takes up to five times as
 # much there.
@@ -63,12 +76,14 @@ class DocumentSource:
 
     A `.txt` file is one document. A `.md` file is cut at its headings. Both may begin with front
     matter (`title`, `url`, `license`). Each line of a `.jsonl` file is a document, an object with
-    `text` and optionally `title`, `url` and `license`. Documents come in the order of the files'
-    names.
+    `text` and optionally `title`, `url` and `license`. Files that end in `.pdf`, `.docx`, `.html`,
+    `.htm`, `.xhtml` or `.epub` need `seedfree[documents]` and are cut at their headings, too; the
+    source of a section names its page (`a.pdf#page=3`) or chapter (`b.epub#ch2.xhtml`). Documents
+    come in the order of the files' names.
 
-    A document's title is the one it is given, else its first heading (Markdown, HTML), else a short
-    first line with a blank line behind it. A file's name is none. For a text without a title the
-    run's LLM is asked for one, just before its instructions are.
+    A document's title is the one it is given, else its first heading, else a short first line with
+    a blank line behind it. A file's name is none. For a text without a title the run's LLM is asked
+    for one, just before its instructions are.
 
     The source brings a topic for every section, so a run over documents alone generates none. The
     topic of a row is the title of its text. For another topic the source gives the sections that
@@ -116,19 +131,17 @@ class DocumentSource:
         folder = Path(self.folder)
         if not folder.is_dir():
             raise ConfigError(
-                f"There is no folder {folder}", hint="Give a folder of .txt, .md or .jsonl files."
+                f"There is no folder {folder}", hint=f"Give a folder of {_KINDS} files."
             )
         self._files = _readable(folder)
         if not self._files:
-            raise ConfigError(
-                f"{folder} holds no .txt, .md or .jsonl file", hint="Put documents there."
-            )
+            raise ConfigError(f"{folder} holds no {_KINDS} file", hint="Put documents there.")
 
     def ready(self) -> None:
         """Reads the documents.
 
         Raises:
-            ConfigError: A file cannot be read, or none holds a text.
+            ConfigError: A file cannot be read, a package for it is missing, or none holds a text.
         """
         self._load()
 
@@ -197,27 +210,42 @@ class DocumentSource:
         library: dict[str, Context] = {}
         taken: set[str] = set()
         numbers: dict[str, int] = {}
-        for document in self._documents():
+        unread: list[str] = []
+        for document in self._documents(unread):
             for section in fit(document.sections, self.min_chars, self.max_chars):
                 title = section.titled(document.title)
-                context = Context(section.text, title or None, source=document.source)
+                source = document.source
+                if section.place:
+                    source = replace(source, url=f"{source.url}#{section.place}")
+                context = Context(section.text, title or None, source=source)
                 name = title or _beginning(section.text)
                 library[_unused(name, taken, numbers)] = context
+        if not library and unread:
+            raise ConfigError("; ".join(unread), hint=_RECOGNIZE)
         if not library:
             raise ConfigError(
                 f"No file in {self.folder} holds a text of at least {self.min_chars} characters",
                 hint="Lower min_chars, or add documents.",
             )
+        for what in unread:
+            _LOG.warning("%s. %s", what, _RECOGNIZE)
         return library
 
-    def _documents(self) -> Iterator[_Document]:
+    def _documents(self, unread: list[str]) -> Iterator[_Document]:
+        """Yields the documents, and adds to `unread` what they hold beside text."""
         for path in self._files:
-            name = path.relative_to(self.folder).as_posix()
-            data, text = _content(path, name)
+            name, suffix = path.relative_to(self.folder).as_posix(), path.suffix.lower()
+            data = _content(path, name)
             revision = hashlib.sha256(data).hexdigest()[:16]
             # Attribution may name the file, if there is nothing better; a topic never does.
             source = Source("document", path.stem, name, revision, self.license)
-            yield from _READERS[path.suffix.lower()](text, path, source)
+            if suffix in _TEXTS:
+                yield from _TEXTS[suffix](_text(data, name), source)
+                continue
+            parsed = _FORMATS[suffix](data, name)
+            if parsed.unread:
+                unread.append(f"{name}: {parsed.unread}")
+            yield _parsed(parsed, source)
 
     def _resembling(self, text: str) -> list[Context]:
         folded = letters_and_digits(text)
@@ -253,7 +281,7 @@ def _readable(folder: Path) -> list[Path]:
     names = [
         path.relative_to(folder)
         for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
+        if path.suffix.lower() in {**_TEXTS, **_FORMATS} and path.is_file()
     ]
     shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     inside = folder.resolve()
@@ -266,23 +294,31 @@ def _readable(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(shown, key=Path.as_posix)]
 
 
-def _content(path: Path, name: str) -> tuple[bytes, str]:
-    """Returns the bytes of a file and their text.
+def _content(path: Path, name: str) -> bytes:
+    """Returns the bytes of a file.
 
     Raises:
-        ConfigError: It cannot be read, is too large, or is not UTF-8.
+        ConfigError: It cannot be read, or is too large.
     """
     try:
         if path.stat().st_size > _LARGEST:
             raise ConfigError(f"{name} is larger than 1 GiB", hint="Divide it into several files.")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"Cannot read {name}: {error.strerror}", hint="Mend or remove the file."
         ) from error
+
+
+def _text(data: bytes, name: str) -> str:
+    """Returns the text of a file.
+
+    Raises:
+        ConfigError: It is not UTF-8.
+    """
     try:
         # Editors on Windows write a byte order mark and two characters at the end of a line.
-        return data, data.decode("utf-8-sig").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
@@ -351,7 +387,7 @@ def _own_title(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _read_text(text: str, path: Path, source: Source) -> Iterator[_Document]:
+def _read_text(text: str, source: Source) -> Iterator[_Document]:
     about, text = _front_matter(text)
     title, text = _title(about.get("title")), text.strip()
     if not title:
@@ -359,7 +395,7 @@ def _read_text(text: str, path: Path, source: Source) -> Iterator[_Document]:
     yield _Document(title, [Section("", cleaned(text).strip())], _named(source, title, about))
 
 
-def _read_markdown(text: str, path: Path, source: Source) -> Iterator[_Document]:
+def _read_markdown(text: str, source: Source) -> Iterator[_Document]:
     about, text = _front_matter(text)
     title, text = _title(about.get("title")), text.strip()
     first = text.split("\n", 1)[0]
@@ -367,15 +403,37 @@ def _read_markdown(text: str, path: Path, source: Source) -> Iterator[_Document]
         title = _title(first[2:])
     if not title:
         title, text = _own_title(text)
-    # A section under the document's own title needs no second one.
-    sections = [
-        Section("" if section.title == title else section.title, section.text)
-        for section in markdown_sections(cleaned(text))
-    ]
+    sections = _untitled(markdown_sections(cleaned(text)), title)
     yield _Document(title, sections, _named(source, title, about))
 
 
-def _read_lines(text: str, path: Path, source: Source) -> Iterator[_Document]:
+def _untitled(sections: Sequence[Section], title: str) -> list[Section]:
+    """Takes the headings away that say the document's title once more."""
+    return [
+        section._replace(title="") if section.title == title else section for section in sections
+    ]
+
+
+def _parsed(parsed: Parsed, source: Source) -> _Document:
+    blocks = [
+        block._replace(text=_title(block.text) if block.level else cleaned(block.text).strip())
+        for block in parsed.blocks
+    ]
+    blocks = [block for block in blocks if block.text or block.level]
+    first = next((block.text for block in blocks if block.level and block.text), "")
+    title = _title(parsed.title)
+    # Web pages add the name of the site to their titles.
+    if not title or (first and (first in title or title in first)):
+        title = first
+    sections = _untitled(block_sections(blocks), title)
+    if not title and sections:
+        title, rest = _own_title(sections[0].text)
+        if title:
+            sections[0] = sections[0].part(len(sections[0].text) - len(rest.lstrip()), rest.strip())
+    return _Document(title, sections, _named(source, title, {"url": parsed.url}))
+
+
+def _read_lines(text: str, source: Source) -> Iterator[_Document]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -396,7 +454,17 @@ def _read_lines(text: str, path: Path, source: Source) -> Iterator[_Document]:
         yield _Document(title, [Section("", cleaned(body).strip())], _named(source, title, value))
 
 
-_READERS = {".txt": _read_text, ".md": _read_markdown, ".jsonl": _read_lines}
+_TEXTS = {".jsonl": _read_lines, ".md": _read_markdown, ".txt": _read_text}
+_FORMATS: dict[str, Callable[[bytes, str], Parsed]] = {
+    ".docx": read_docx,
+    ".epub": read_epub,
+    ".htm": read_html,
+    ".html": read_html,
+    ".pdf": read_pdf,
+    ".xhtml": read_html,
+}
+_KINDS = ".txt, .md, .jsonl, .pdf, .docx, .html or .epub"
+_RECOGNIZE = "Recognize their text (OCR), for example with OCRmyPDF, and put the result there."
 
 
 def _front_matter(text: str) -> tuple[dict[str, str], str]:

@@ -16,7 +16,9 @@ from seedfree.contexts.condition import is_end_heading
 from seedfree.errors import ConfigError
 
 __all__ = [
+    "Block",
     "Section",
+    "block_sections",
     "check_lengths",
     "cut_point",
     "fit",
@@ -40,14 +42,46 @@ _LONGEST_HEADING = 300
 
 
 class Section(NamedTuple):
-    """A piece of a page. `title` is its heading, empty for what stands before the first one."""
+    """A piece of a page.
+
+    Attributes:
+        title: Its heading, empty for what stands before the first one.
+        places: Where its parts stand in the document, as (offset in `text`, fragment of an
+            address), in order.
+    """
 
     title: str
     text: str
+    places: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Returns where it begins, if that is known."""
+        return self.places[0][1] if self.places else ""
+
+    def part(self, start: int, text: str) -> Section:
+        """Returns a part of it, which begins at an offset of its text."""
+        before = [place for offset, place in self.places if offset <= start] or [self.place]
+        return Section(self.title, text, ((0, before[-1]),) if before[-1] else ())
 
     def titled(self, page: str) -> str:
         """Returns the title of the page, if it has one, and of the section, if it has one."""
         return ": ".join(filter(None, [page, self.title]))
+
+
+class Block(NamedTuple):
+    """A heading or a piece of text of a format that tells them apart.
+
+    Attributes:
+        glue: What stands between the text before it and this one.
+        level: Of a heading, 1 to 6; 0 for text.
+        place: Where it stands in its document, as the fragment of an address.
+    """
+
+    text: str
+    glue: str = "\n\n"
+    level: int = 0
+    place: str = ""
 
 
 def check_lengths(min_chars: int, max_chars: int) -> None:
@@ -74,6 +108,40 @@ def wiki_sections(text: str, end: Collection[str] = ()) -> list[Section]:
 def markdown_sections(text: str) -> list[Section]:
     """Cuts a Markdown text at `#` and `##`. What looks like a heading in a code fence is none."""
     return _sections(text, _markdown_headings(text), frozenset())
+
+
+def block_sections(blocks: Iterable[Block]) -> list[Section]:
+    """Cuts a text at the headings of its first two levels, as `markdown_sections` does.
+
+    A heading without words begins a section without a title.
+    """
+    sections = [_Growing("")]
+    for block in blocks:
+        if 1 <= block.level <= 2:
+            sections.append(_Growing(block.text))
+        else:
+            sections[-1].add(block)
+    return [section.grown() for section in sections if section.parts]
+
+
+class _Growing:
+    """A section that is being put together."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.parts: list[str] = []
+        self.places: list[tuple[int, str]] = []
+        self.length = 0
+
+    def add(self, block: Block) -> None:
+        parts = [block.glue, block.text] if self.parts else [block.text]
+        self.parts += parts
+        self.length += sum(map(len, parts))
+        if block.place and block.place != (self.places[-1][1] if self.places else ""):
+            self.places.append((self.length - len(block.text), block.place))
+
+    def grown(self) -> Section:
+        return Section(self.title, "".join(self.parts), tuple(self.places))
 
 
 def _wiki_heading(line: str) -> tuple[int, str] | None:
@@ -146,22 +214,23 @@ def fit(sections: Iterable[Section], min_chars: int, max_chars: int) -> list[Sec
             continue
         # The heading stays with its text: inside another section nothing else would say it.
         text = f"{section.title}\n{section.text}" if section.title else section.text
-        joined[-1] = Section(joined[-1].title, f"{joined[-1].text}\n\n{text}")
-    pieces = (
-        Section(section.title, piece)
-        for section in joined
-        for piece in _pieces(section.text, max_chars)
-    )
+        last = joined[-1]
+        whole = f"{last.text}\n\n{text}"
+        by = len(whole) - len(section.text)
+        moved = tuple((offset + by, place) for offset, place in section.places)
+        joined[-1] = Section(last.title, whole, last.places + moved)
+    pieces = (piece for section in joined for piece in _pieces(section, max_chars))
     # Again: the first section has none before it, and the end of a long one may be short.
     return [piece for piece in pieces if len(piece.text) >= min_chars]
 
 
-def _pieces(text: str, max_chars: int) -> Iterator[str]:
+def _pieces(section: Section, max_chars: int) -> Iterator[Section]:
+    text = section.text
     while len(text) > max_chars:
         point = cut_point(text, max_chars)
-        yield text[:point].rstrip()
+        yield section.part(len(section.text) - len(text), text[:point].rstrip())
         text = text[point:].lstrip()
-    yield text
+    yield section.part(len(section.text) - len(text), text)
 
 
 def cut_point(text: str, limit: int) -> int:

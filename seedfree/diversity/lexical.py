@@ -211,7 +211,7 @@ def _page(item: Instruction) -> tuple[str, ...]:
     # A written text has its style for a title, which is no page.
     if source.kind != "written" and (source.url or source.title):
         # Both: the documents of a .jsonl file share its name as their URL.
-        return "page", source.kind, source.url or "", source.title or ""
+        return "page", source.kind, source.document or "", source.title or ""
     return ("context", context.id) if context is not None and context.text else ()
 
 

@@ -447,7 +447,7 @@ def _place_of_origin(item: Instruction) -> str:
     """
     source = item.source
     # A written text has its style for a title, which is no page.
-    page = (source.url or source.title) if source.kind != "written" else ""
+    page = (source.document or source.title) if source.kind != "written" else ""
     return page or (item.context.text if item.context else "")
 
 

@@ -311,7 +311,7 @@ def _judged_question(i: int, item: object, language: Language) -> JudgedQuestion
             shown["instruction"],
             shown["input"],
             item.task,
-            item.source.url or item.source.title or alone,
+            item.source.document or item.source.title or alone,
             shown["output"],
             item.generator,
         )

@@ -35,7 +35,7 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     put(tmp_path, "ข/01.txt", titled("ผ้าไหม", SILK))
     put(tmp_path, "ก.TXT", titled("ข้าว", RICE))
     put(tmp_path, ".hidden/x.txt", RICE)
-    put(tmp_path, "ค.pdf", RICE)
+    put(tmp_path, "ค.csv", RICE)
     source = DocumentSource(tmp_path)
     assert source.topics() == [Topic("ข้าว", "given", 0), Topic("ผ้าไหม", "given", 1)]
     (context,) = source.contexts(Topic("ผ้าไหม"))
@@ -248,7 +248,7 @@ def test_an_empty_or_missing_folder_is_refused_at_once(tmp_path):
         DocumentSource(tmp_path / "none")
     with pytest.raises(ConfigError, match=r"holds no \.txt"):
         DocumentSource(tmp_path)
-    put(tmp_path, "a.txt/b.pdf", "x")
+    put(tmp_path, "a.txt/b.csv", "x")
     with pytest.raises(ConfigError, match=r"holds no \.txt"):
         DocumentSource(tmp_path)
 

@@ -75,9 +75,15 @@ def _documents(folder):
     return DocumentSource(folder)
 
 
+def _pages(folder):
+    (folder / "bread.html").write_text(f"<h1>Bread</h1><p>{TEXT}</p>", encoding="utf-8")
+    return DocumentSource(folder)
+
+
 SOURCES = {
     "wikipedia": _wikipedia,
     "documents": _documents,
+    "web pages": _pages,
     "written": lambda folder: WrittenContexts(),
 }
 
