@@ -207,7 +207,11 @@ class Pipeline(Shown):
 
     def _view(self, full: bool) -> View:
         stages = self._stages()
-        topics = "generated" if self.topics is None else f"{len(self.topics):,} given"
+        topics = "generated"
+        if self.topics is not None:
+            topics = f"{len(self.topics):,} given"
+        elif stages.contexts and all(hasattr(source, "topics") for source in stages.contexts):
+            topics = "titles of the contexts"
         facts = {
             "language": f"{stages.language.name} ({stages.language.code})",
             "generator": _label(stages.generator),

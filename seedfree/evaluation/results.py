@@ -116,8 +116,12 @@ class Evaluation(Shown):
         return "\n".join([self._title(), *aligned(lines, words=2), signature])
 
     def _view(self, full: bool) -> View:
-        title = f"Evaluation({self._title()})"
-        facts = {"folder": str(self.folder), "questions": f"{len(self.questions):,}"}
+        title = f"Evaluation({self.info['model']} on {self.info['benchmark']})"
+        facts = {
+            "folder": str(self.folder),
+            "questions": f"{len(self.questions):,}",
+            "decoding": self._decoding(),
+        }
         try:
             lines = self._cells(self._metrics() if full else [self.scores.leading])
         except ConfigError as error:
@@ -166,16 +170,18 @@ class Evaluation(Shown):
         }
 
     def _title(self) -> str:
+        return f"{self.info['model']} on {self.info['benchmark']} ({self._decoding()})"
+
+    def _decoding(self) -> str:
         # A system prompt may be as long as a page. It is in `evaluation.json`.
-        settings = [
+        settings = ", ".join(
             f"{name} {value}"
             for name, value in self.info["decoding"].items()
             if value is not None and name != "system"
-        ]
-        title = f"{self.info['model']} on {self.info['benchmark']} ({', '.join(settings)}"
+        )
         if left_out := self.info.get("left_out"):
-            title += f"; the backend leaves out {', '.join(left_out)}"
-        return title + ")"
+            settings += f"; the backend leaves out {', '.join(left_out)}"
+        return settings
 
     def _lines(
         self, part: str, scores: Scores, places: Sequence[int], metrics: Sequence[str]
