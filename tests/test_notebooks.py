@@ -26,7 +26,7 @@ def kinds(notebook: Any) -> list[list[str]]:
         [
             kind
             for output in cell.get("outputs", [])
-            for kind in (output.output_type, *output.get("data", ()))
+            for kind in (output.output_type, *sorted(output.get("data", ())))
         ]
         for cell in notebook.cells
     ]
