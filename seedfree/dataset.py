@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from seedfree._files import csv_line, file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
+from seedfree._views import Shown, Table, View, Words
 from seedfree.errors import ConfigError, missing_extra
 from seedfree.readers import read
 from seedfree.records import Instruction, Source
@@ -23,6 +24,7 @@ from seedfree.text import shown
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
 
 __all__ = [
     "ALPACA_SYSTEM",
@@ -33,6 +35,7 @@ __all__ = [
     "apportion",
     "check_rows",
     "from_row",
+    "row_table",
     "to_row",
 ]
 
@@ -117,8 +120,25 @@ def check_rows(rows: object) -> None:
             raise ConfigError(f"The data set holds {type(row).__name__}", hint=hint)
 
 
-class Dataset(Sequence[Instruction]):
-    """Instructions in the run's order. It never changes, and a slice is a `Dataset` again."""
+def row_table(rows: Iterable[Instruction], *, texts: bool = True) -> Table:
+    """Shows rows as a table.
+
+    Args:
+        texts: Also what an instruction is about: its input, else the title of its source.
+    """
+    lines: list[list[str | Words]] = [["task", *["about"] * texts, "instruction", "output"]]
+    for row in rows:
+        said = [row.input or row.source.title or row.topic] * texts + [row.instruction, row.output]
+        lines.append([row.task, *(Words(text, row.language) for text in said)])
+    return Table(lines, words=len(lines[0]))
+
+
+class Dataset(Shown, Sequence[Instruction]):
+    """Instructions in the run's order. It never changes, and a slice is a `Dataset` again.
+
+    `a + b` has the rows of both, in this order. None is left out, of equal ids either, and they may
+    be in different languages.
+    """
 
     __slots__ = ("_items",)
 
@@ -216,10 +236,17 @@ class Dataset(Sequence[Instruction]):
     def __hash__(self) -> int:
         return hash(tuple(i.id for i in self._items))
 
-    def __repr__(self) -> str:
-        rows = "1 row" if len(self) == 1 else f"{len(self)} rows"
-        tasks = ", ".join(f"{shown(task)} {n}" for task, n in self.by_task.items())
-        return f"Dataset({rows}: {tasks})" if tasks else f"Dataset({rows})"
+    def __add__(self, other: Dataset) -> Dataset:
+        return Dataset((*self, *other)) if isinstance(other, Dataset) else NotImplemented
+
+    def _view(self, full: bool) -> View:
+        rows = "1 row" if len(self) == 1 else f"{len(self):,} rows"
+        languages = ", ".join(sorted({item.language for item in self} - {""}))
+        tasks = ", ".join(f"{task} {n:,}" for task, n in self.by_task.items())
+        title = f"Dataset({' in '.join(filter(None, [rows, languages]))}{tasks and f': {tasks}'})"
+        if not len(self):
+            return View(title)
+        return View(title, tables=[row_table(self[: 5 if full else 2], texts=full)])
 
     @property
     def by_task(self) -> dict[str, int]:
@@ -313,6 +340,29 @@ class Dataset(Sequence[Instruction]):
             lines.append(csv_line(map(_cell, cells)))
         # Without the mark, spreadsheets take a file for the encoding of their own country.
         write_atomic(path, ["\ufeff", *lines])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Returns a `pandas.DataFrame`: a line for each row, a column for each key of its form.
+
+        The source has a column for each of its values (`source.kind`, `source.title`). Messages and
+        checks are lists of dictionaries, facets a dictionary.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise missing_extra("pandas", "hub") from error
+        rows = []
+        for item, row in zip(self, self.to_rows(), strict=True):
+            source, facets = row.pop("source"), dict(item.facets)
+            rows.append(
+                {**row, "facets": facets, **{f"source.{k}": source[k] for k in SOURCE_KEYS}}
+            )
+        columns = [key for key in KEYS if key != "source"]
+        # Named, or a data set without rows would have no columns.
+        return pandas.DataFrame(rows, columns=[*columns, *(f"source.{key}" for key in SOURCE_KEYS)])
 
     def to_hf(self) -> datasets.Dataset:
         """Returns a `datasets.Dataset` of the published rows. Every value but `fictional` is text.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import seedfree
+from seedfree._views import Shown, View
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
@@ -34,7 +35,7 @@ from seedfree.protocols import (
 from seedfree.records import Context, Source, Topic
 from seedfree.run.estimate import Estimate, Preview, estimated
 from seedfree.run.execution import execute
-from seedfree.run.folder import Run
+from seedfree.run.folder import Run, after_interrupt
 from seedfree.run.jobs import prompt_of
 from seedfree.run.planning import Balance
 from seedfree.run.previews import is_ours, preview_folders
@@ -48,8 +49,8 @@ _LOG = logging.getLogger("seedfree")
 _MODES = (None, 0o700, 0o750, 0o770)
 
 
-@dataclass
-class Pipeline:
+@dataclass(repr=False)
+class Pipeline(Shown):
     """From a language and an LLM to an instruction data set.
 
     Args:
@@ -204,6 +205,24 @@ class Pipeline:
             topic_limit=2000,
         )
 
+    def _view(self, full: bool) -> View:
+        stages = self._stages()
+        topics = "generated"
+        if self.topics is not None:
+            topics = f"{len(self.topics):,} given"
+        elif stages.contexts and all(hasattr(source, "topics") for source in stages.contexts):
+            topics = "titles of the contexts"
+        facts = {
+            "language": f"{stages.language.name} ({stages.language.code})",
+            "generator": _label(stages.generator),
+            "topics": topics,
+            "contexts": ", ".join(map(_label, stages.contexts)),
+            "tasks": ", ".join(task.name for task in stages.tasks),
+            "filters": ", ".join(map(_label, stages.filters)),
+            "diversity": ", ".join(map(_label, stages.diversity)),
+        }
+        return View("Pipeline", {name: value or "none" for name, value in facts.items()})
+
     def settings(self) -> dict[str, Any]:
         """Returns everything that decides what a run's data are, as JSON values without secrets."""
         return {name: describe(getattr(self, name)) for name in self.__dataclass_fields__}
@@ -264,6 +283,8 @@ class Pipeline:
             ConfigError: A setting is wrong, before anything is sent.
             LedgerError: The folder is in use or damaged, or it is moved or removed meanwhile.
             TopicsExhaustedError: Not a single topic could be had.
+            KeyboardInterrupt: Ctrl-C, or the stop button of a notebook. Its message says how many
+                rows are safe and how to go on; `Run.open(out)` has them.
         """
         options: dict[str, Any] = {
             "seed": seed,
@@ -272,7 +293,11 @@ class Pipeline:
             "reuse": reuse,
         }
         options |= {"progress": progress, "shrink": shrink, "mode": mode}
-        return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
+        try:
+            return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
+        except KeyboardInterrupt:
+            # Its own frames are those of a wait, of which nobody learns anything.
+            raise KeyboardInterrupt(after_interrupt(out)) from None
 
     async def arun(
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
@@ -378,6 +403,20 @@ class Pipeline:
         _check_size(size)
         preview = self.preview(sample, seed=seed, **options)
         return estimated(preview, size, self._stages().most_rows())
+
+
+def _label(component: object) -> str:
+    """Names a component by its class and, where it has them, its model, folder or threshold."""
+    # Plain attributes alone: a property may load a model to say what it is.
+    given = getattr(component, "__dict__", {})
+    parts = [given.get(name) for name in ("model", "name", "folder", "threshold")]
+    # A model may be a path with the user's name in it, or stand in a URL with a key.
+    texts = [
+        published(str(part))
+        for part in parts
+        if isinstance(part, (str, Path, int, float)) and part != ""
+    ]
+    return " ".join([type(component).__name__, *texts])
 
 
 def _folder(path: object, setting: str) -> Path:

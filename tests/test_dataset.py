@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedfree._files import json_line, write_atomic
-from seedfree.dataset import KEYS, Dataset, check_rows, from_row, to_row
+from seedfree.dataset import KEYS, SOURCE_KEYS, Dataset, check_rows, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.records import Context, Instruction, Message, Source
 
@@ -85,13 +85,39 @@ def test_sequence():
     assert (
         data == Dataset(list(data)) and hash(data) == hash(Dataset(list(data))) and data != data[:3]
     )
-    assert (
-        repr(data) == "Dataset(4 rows: closed_qa 3, summarization 1)"
-        and repr(Dataset()) == "Dataset(0 rows)"
-    )
+    assert repr(data).startswith("Dataset(4 rows: closed_qa 3, summarization 1)\n")
+    assert repr(Dataset()) == "Dataset(0 rows)"
     assert data.by_task == {"closed_qa": 3, "summarization": 1} and data.by_topic_kind == {"": 4}
     with pytest.raises(IndexError):
         data[4]
+
+
+def test_two_data_sets_add_up_to_all_rows_of_both():
+    thai, lao = Dataset(rows(2, language="th")), Dataset(rows(1, "open_qa", language="lo"))
+    both = thai + lao
+    assert isinstance(both, Dataset) and list(both) == [*thai, *lao]
+    # As lists do, it keeps what stands in both.
+    assert [row.id for row in thai + thai] == [row.id for row in thai] * 2
+    assert sum([thai, lao], Dataset()) == both and len(thai) == 2
+    with pytest.raises(TypeError):
+        thai + list(lao)
+
+
+def test_a_pandas_table_has_a_column_for_each_key():
+    table = Dataset([FULL, *rows(1)]).to_pandas()
+    keys = [key for key in KEYS if key != "source"]
+    assert list(table.columns) == [*keys, *(f"source.{key}" for key in SOURCE_KEYS)]
+    assert table["instruction"].tolist() == [FULL.instruction, "i0"]
+    assert table["source.kind"].tolist() == [FULL.source.kind, "topic"]
+    assert table["facets"][0] == dict(FULL.facets)
+    assert table["messages"][1][0] == {"role": "user", "content": "i0"}
+    assert list(Dataset().to_pandas().columns) == list(table.columns)
+
+
+def test_without_pandas_the_error_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigError, match=r"pip install 'seedfree\[hub\]'"):
+        Dataset(rows(1)).to_pandas()
 
 
 def test_row_has_the_published_keys_in_order_and_no_context():

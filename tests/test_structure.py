@@ -21,7 +21,7 @@ FLOORS = """
 _version _seeds text
 errors
 records _files
-readers languages _plots
+readers languages _plots _views
 dataset protocols
 card engine
 topics contexts tasks generators filters diversity

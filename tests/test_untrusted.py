@@ -297,7 +297,7 @@ def _hostile_run(folder: Path, size: int = 8, most: int = 60) -> Run:
 def test_what_is_shown_of_a_run_is_escaped(tmp_path: Path) -> None:
     run = _hostile_run(tmp_path)
     assert len(run.dataset) == 8 and len(run.dropped) > 2
-    preview, page = repr(Preview(run)), (tmp_path / "README.md").read_text("utf-8")
+    preview, page = str(Preview(run)), (tmp_path / "README.md").read_text("utf-8")
     for text in (repr(run), repr(run.dataset), repr(run.dataset[0]), preview, page):
         assert not UNSEEN.search(text), text
     # A row's own line that looks like a count of dropped rows does not stand at the margin.

@@ -41,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SeedfreeError as error:
         sys.stderr.write(f"seedfree: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("seedfree: interrupted; run the same command again to go on\n")
+    except KeyboardInterrupt as error:
+        # A run says what is safe of it.
+        what = str(error) or "run the same command again to go on"
+        sys.stderr.write(f"seedfree: interrupted; {what}\n")
         return 130  # what shells give for SIGINT
 
 
@@ -134,7 +136,7 @@ def _preview(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
     config = Config.load(options.config)
-    _print(repr(config.pipeline.preview(options.n, seed=config.run.get("seed", 0))))
+    _print(str(config.pipeline.preview(options.n, seed=config.run.get("seed", 0))))
     return 0
 
 

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from seedfree._plots import new_figure, save_figure
 from seedfree._seeds import seeded
+from seedfree._views import aligned
 from seedfree.diversity.index import check_threshold
 from seedfree.diversity.vectors import Fault, Floats, Ints, Singles, UnitRows, parts, unit_fault
 from seedfree.engine.places import published
@@ -44,7 +45,6 @@ from seedfree.text import squeeze
 __all__ = [
     "ALTERNATIVES",
     "Calibration",
-    "aligned",
     "calibrate_threshold",
     "identity_of",
     "judge_tokens",
@@ -258,14 +258,7 @@ class Calibration:
         data = f"{self.rows:,} rows of each of {self.tasks} task(s)"
         head = f"{self.encoder} on {self.texts:,} texts; {data}"
         last = f"false drops of at most 1 % from {self.recommend():.3f}"
-        return "\n".join([head, aligned(lines), last])
-
-
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Returns a table as text, its columns set to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+        return "\n".join([head, *aligned(lines), last])
 
 
 def _nearest(vectors: Singles) -> Floats:

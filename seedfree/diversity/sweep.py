@@ -5,7 +5,6 @@ All of it from the vectors that the run keeps: nothing is encoded or asked for a
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections import Counter
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from seedfree._plots import new_figure, save_figure
 from seedfree._seeds import seeded
-from seedfree.diversity.calibration import aligned
+from seedfree._views import Shown, Table, View, aligned
 from seedfree.diversity.index import greedy_select, held_vectors
 from seedfree.diversity.semantic import Threshold, as_threshold, limits_of
 from seedfree.diversity.store import VectorStore
@@ -150,7 +149,7 @@ _DIGITS = {"mean_nearest": 4, "vendi": 1, "distinct_1": 4, "distinct_2": 4}
 
 
 @dataclass(frozen=True, repr=False)
-class ThresholdSweep(Sequence[SweepRow]):
+class ThresholdSweep(Shown, Sequence[SweepRow]):
     """A list of `SweepRow`, in the order of the thresholds asked for; print it for a table.
 
     Attributes:
@@ -180,11 +179,17 @@ class ThresholdSweep(Sequence[SweepRow]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __repr__(self) -> str:
-        return "\n\n".join([*map(aligned, self._tables()), self._note()])
+    def __str__(self) -> str:
+        tables = ["\n".join(aligned(table)) for table in self._tables()]
+        return "\n\n".join([*tables, self._note()])
 
-    def _repr_html_(self) -> str:
-        return "".join([*map(_html, self._tables()), f"<p>{html.escape(self._note())}</p>"])
+    def _view(self, full: bool) -> View:
+        counts, measures = self._tables()
+        # By task and kind of topic there are too many columns for a terminal.
+        kept = [line[1:3] for line in counts]
+        short = [[line[0], *n, *line[1:]] for line, n in zip(measures, kept, strict=True)]
+        tables = [Table(counts), Table(measures)] if full else [Table(short)]
+        return View(f"ThresholdSweep({len(self)} thresholds)", tables=tables, notes=[self._note()])
 
     def to_json(self) -> str:
         """Returns all of it as a JSON object; null for what is NaN."""
@@ -276,13 +281,6 @@ def _number(value: float, digits: int) -> str:
 def _plain(text: str) -> str:
     # Between two dollar signs matplotlib reads a formula.
     return text.replace("$", r"\$")
-
-
-def _html(table: list[list[str]]) -> str:
-    head, *body = [[html.escape(cell) for cell in row] for row in table]
-    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 _BLOCK = 2048  # Rows whose cosines are held at a time, with as many others.

@@ -9,13 +9,14 @@ of the language and its style; what the two differ by, only with what is learnt 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from seedfree._files import file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
+from seedfree._views import Shown, Table, View
 from seedfree.engine.progress import Display
 from seedfree.errors import ConfigError
 from seedfree.evaluation.answers import meant_choice
@@ -65,8 +66,8 @@ class TaskLikelihood:
     gained_interval: Interval
 
 
-@dataclass(frozen=True)
-class Likelihoods:
+@dataclass(frozen=True, repr=False)
+class Likelihoods(Shown):
     """A model's likelihoods of the answers of a benchmark, from the folder of `evaluate`.
 
     Attributes:
@@ -77,8 +78,8 @@ class Likelihoods:
     """
 
     folder: Path
-    info: Mapping[str, Any] = field(repr=False)
-    rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+    info: Mapping[str, Any]
+    rows: tuple[Mapping[str, Any], ...]
 
     @classmethod
     def open(cls, folder: str | Path) -> Likelihoods:
@@ -120,19 +121,19 @@ class Likelihoods:
         parts = {name: [row for row in self.rows if row["task"] == name] for name in names}
         return {name: _summed_up(rows) for name, rows in [*parts.items(), ("all", self.rows)]}
 
-    def __str__(self) -> str:
-        lines = [f"{'task':20} {'n':>5} {'own':>7} {'other':>7} {'gained':>7}  (bits a byte)"]
+    def _view(self, full: bool) -> View:
+        lines = [["task", "n", "own", "other", "gained", "95 %"]]
         for name, task in self.tasks.items():
             low, high = task.gained_interval
-            lines.append(
-                f"{name:20} {task.n:5,} {task.own:7.3f} {task.other:7.3f} {task.gained:7.3f}  "
-                f"({low:.3f} to {high:.3f})"
-            )
+            values = [f"{value:.3f}" for value in (task.own, task.other, task.gained)]
+            lines.append([name, f"{task.n:,}", *values, f"{low:.3f} to {high:.3f}"])
+        notes = ["in bits a byte"]
         if self.hits:
             low, high = mean_interval(self.hits)
-            right = f"{sum(self.hits)} of {len(self.hits)} choices right"
-            lines.append(f"{right} ({low:.0%} to {high:.0%})")
-        return "\n".join(lines)
+            right = f"{sum(self.hits):,} of {len(self.hits):,} choices right"
+            notes.append(f"{right} ({low:.0%} to {high:.0%})")
+        title = f"Likelihoods({self.info['model']} on {self.info['benchmark']})"
+        return View(title, {"folder": str(self.folder)}, [Table(lines)], notes)
 
 
 def measure(

@@ -6,12 +6,13 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from os.path import exists
 from pathlib import Path
 from typing import Any
 
 from seedfree._files import file_text, json_rows, read_json
+from seedfree._views import Shown, Table, View, aligned
 from seedfree.errors import ConfigError
 from seedfree.evaluation.choices import CHOSEN, Accuracy, accuracy_in_any, offered
 from seedfree.evaluation.scores import Scores, score
@@ -26,8 +27,8 @@ FIXED = ("benchmark", "language", "questions", "model", "decoding", "seed", "mea
 _LOG = logging.getLogger("seedfree")
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """A model's answers to a benchmark, from the folder that `evaluate` wrote.
 
     Attributes:
@@ -41,10 +42,10 @@ class Evaluation:
     """
 
     folder: Path
-    info: Mapping[str, Any] = field(repr=False)
-    questions: tuple[Question, ...] = field(repr=False)
-    predictions: tuple[str, ...] = field(repr=False)
-    stop_reasons: tuple[str, ...] = field(repr=False)
+    info: Mapping[str, Any]
+    questions: tuple[Question, ...]
+    predictions: tuple[str, ...]
+    stop_reasons: tuple[str, ...]
 
     @classmethod
     def open(cls, folder: str | Path) -> Evaluation:
@@ -110,8 +111,34 @@ class Evaluation:
         Raises:
             ConfigError: There is no such metric.
         """
-        if metrics is None:
-            metrics = list(dict.fromkeys((self.scores.leading, "chrf", "bleu", "rougeL")))
+        lines = self._cells(metrics or self._metrics())
+        signature = f"Signature: {self.scores.signature}"
+        return "\n".join([self._title(), *aligned(lines, words=2), signature])
+
+    def _view(self, full: bool) -> View:
+        title = f"Evaluation({self.info['model']} on {self.info['benchmark']})"
+        facts = {
+            "folder": str(self.folder),
+            "questions": f"{len(self.questions):,}",
+            "decoding": self._decoding(),
+        }
+        try:
+            lines = self._cells(self._metrics() if full else [self.scores.leading])
+        except ConfigError as error:
+            # A package that scores is missing, and the answers are there all the same.
+            return View(title, facts, notes=[str(error)])
+        if not full:
+            names = lines[0]
+            wanted = [i for i, name in enumerate(names) if name not in ("unparsed", "length")]
+            lines = [[line[i] for i in wanted] for line in lines]
+        notes = [f"Signature: {self.scores.signature}"] if full else []
+        return View(title, facts, [Table(lines, words=2)], notes)
+
+    def _metrics(self) -> list[str]:
+        return list(dict.fromkeys((self.scores.leading, "chrf", "bleu", "rougeL")))
+
+    def _cells(self, metrics: Sequence[str]) -> list[list[str]]:
+        """Returns the head and the lines of the table."""
         if unknown := [name for name in metrics if name not in self.scores.metrics]:
             hint = f"Known: {', '.join(self.scores.metrics)}."
             raise ConfigError(f"Unknown metric {', '.join(unknown)}", hint=hint)
@@ -125,7 +152,7 @@ class Evaluation:
             parts["all"] = self.scores, list(range(len(self.questions)))
         for part, (scores, places) in parts.items():
             lines += self._lines(part, scores, places, metrics)
-        return "\n".join([self._title(), *_aligned(lines), f"Signature: {self.scores.signature}"])
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Returns scores with intervals, by part and task, and the accuracy, as JSON values."""
@@ -143,16 +170,18 @@ class Evaluation:
         }
 
     def _title(self) -> str:
+        return f"{self.info['model']} on {self.info['benchmark']} ({self._decoding()})"
+
+    def _decoding(self) -> str:
         # A system prompt may be as long as a page. It is in `evaluation.json`.
-        settings = [
+        settings = ", ".join(
             f"{name} {value}"
             for name, value in self.info["decoding"].items()
             if value is not None and name != "system"
-        ]
-        title = f"{self.info['model']} on {self.info['benchmark']} ({', '.join(settings)}"
+        )
         if left_out := self.info.get("left_out"):
-            title += f"; the backend leaves out {', '.join(left_out)}"
-        return title + ")"
+            settings += f"; the backend leaves out {', '.join(left_out)}"
+        return settings
 
     def _lines(
         self, part: str, scores: Scores, places: Sequence[int], metrics: Sequence[str]
@@ -310,14 +339,3 @@ def _with_interval(value: float, interval: Interval) -> str:
     if interval.low == interval.high:
         return f"{value:.{digits}f} [?]"
     return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Returns lines with columns of equal width: two columns of words, then numbers."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = []
-    for line in lines:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        cells[:2] = [cell.ljust(width) for cell, width in zip(line[:2], widths, strict=False)]
-        aligned.append("  ".join(cells).rstrip())
-    return aligned

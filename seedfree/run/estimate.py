@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+from seedfree._views import Shown, View, one_line, price
+from seedfree.dataset import row_table
 from seedfree.errors import ConfigError
 from seedfree.records import Instruction
 from seedfree.run.folder import Run
@@ -75,12 +77,14 @@ def health(rows: int, drops: Mapping[str, int]) -> Health:
     )
 
 
+# Columns of the text that a question is about.
+_ABOUT = 300
 # Requests that a reply takes whose text cannot be read.
 _SAMPLES = 3
 
 
-@dataclass(frozen=True)
-class Preview:
+@dataclass(frozen=True, repr=False)
+class Preview(Shown):
     """A small run: iterate over it for its rows, print it to look at them."""
 
     run: Run
@@ -91,22 +95,42 @@ class Preview:
     def __iter__(self) -> Iterator[Instruction]:
         return iter(self.run.dataset)
 
-    def __repr__(self) -> str:
-        stats = self.run.stats
-        price = "price unknown" if stats.price_usd is None else f"{stats.price_usd:.4f} USD"
-        state = ": ".join(filter(None, [self.run.status, self.run.message]))
-        tokens = stats.input_tokens + stats.output_tokens
-        head = f"{state}; {stats.requests} requests paid for ({tokens} tokens, {price})"
-        rows = [f"[{r.task}] {r.topic}\n{r.instruction}\n-> {r.output}" for r in self.run.dataset]
-        drops = Counter(d.reason for d in self.run.dropped)
-        lost = [f"dropped {n}: {why}" for why, n in drops.most_common()]
+    def __str__(self) -> str:
+        rows = []
+        for row in self.run.dataset:
+            about = [one_line(row.input, _ABOUT)] if row.input else []
+            rows.append(
+                "\n".join(
+                    [f"[{row.task}] {row.topic}", *about, row.instruction, f"-> {row.output}"]
+                )
+            )
         # Only the first line of each part stands at the margin, so that no text looks like a part
         # of its own.
-        return "\n".join(shown(part).replace("\n", "\n  ") for part in [head, *rows, *lost])
+        parts = [self._head, *rows, *self._lost()]
+        return "\n".join(shown(part).replace("\n", "\n  ") for part in parts)
+
+    def _view(self, full: bool) -> View:
+        rows = self.run.dataset[: None if full else 4]
+        lost = self._lost()[: None if full else 2]
+        return View(f"Preview({self._head})", tables=[row_table(rows)] * bool(rows), notes=lost)
+
+    @property
+    def _head(self) -> str:
+        stats, run = self.run.stats, self.run
+        state = ": ".join(filter(None, [run.status, run.message]))
+        tokens = stats.input_tokens + stats.output_tokens
+        paid = (
+            f"{stats.requests:,} requests paid for ({tokens:,} tokens, {price(stats.price_usd, 4)})"
+        )
+        return f"{len(self)} rows; {state}; {paid}"
+
+    def _lost(self) -> list[str]:
+        drops = Counter(dropped.reason for dropped in self.run.dropped)
+        return [f"dropped {n}: {why}" for why, n in drops.most_common()]
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Shown):
     """Expected requests, tokens and price of a run of `size` rows.
 
     Attributes:
@@ -131,16 +155,20 @@ class Estimate:
     def tokens_per_row(self) -> tuple[float, float]:
         return self.input_tokens / self.size, self.output_tokens / self.size
 
-    def __repr__(self) -> str:
-        price = "price unknown (pass price=(input, output) to the generator)"
+    def _view(self, full: bool) -> View:
+        money = "unknown; pass price=(input, output) to the generator"
         if self.price_usd is not None:
-            price = f"{self.price_usd:.2f} USD ({self.low_usd:.2f} to {self.high_usd:.2f})"
+            money = f"{price(self.price_usd)} ({self.low_usd:,.2f} to {self.high_usd:,.2f})"
         each = " and ".join(f"{n:,.0f}" for n in self.tokens_per_row)
-        tokens = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out ({each} a row)"
-        about = f"{self.size:,} rows: about {self.requests:,} requests, {tokens}, {price}"
-        most = self.most_rows
-        short = f"; the topics give at most {most:,} rows" if most is not None else ""
-        return f"{about}; measured on {self.sample} rows{short}"
+        facts = {
+            "requests": f"about {self.requests:,}",
+            "tokens": f"{self.input_tokens:,} in, {self.output_tokens:,} out ({each} a row)",
+            "price": money,
+            "measured on": f"{self.sample:,} rows",
+        }
+        if self.most_rows is not None:
+            facts["most"] = f"the topics give at most {self.most_rows:,} rows"
+        return View(f"Estimate({self.size:,} rows)", facts)
 
 
 def estimated(preview: Preview, size: int, most_rows: int | None = None) -> Estimate:
@@ -166,16 +194,16 @@ def estimated(preview: Preview, size: int, most_rows: int | None = None) -> Esti
         return (1 + each * (1 / kept - 1)) / (1 + each * (1 / share - 1))
 
     factor = size / made
-    price = low_usd = high_usd = None
+    usd = low_usd = high_usd = None
     if stats.price_usd is not None:
-        price = stats.price_usd * factor
-        low_usd, high_usd = 0.9 * price * relative(high), 1.1 * price * relative(low)
+        usd = stats.price_usd * factor
+        low_usd, high_usd = 0.9 * usd * relative(high), 1.1 * usd * relative(low)
     return Estimate(
         size=size,
         requests=math.ceil(stats.requests * factor),
         input_tokens=math.ceil(stats.input_tokens * factor),
         output_tokens=math.ceil(stats.output_tokens * factor),
-        price_usd=price,
+        price_usd=usd,
         low_usd=low_usd,
         high_usd=high_usd,
         sample=rows,

@@ -33,7 +33,7 @@ from seedfree.languages import Language
 from seedfree.protocols import DiversityFilter, TaskTemplate
 from seedfree.records import Selection
 from seedfree.run.estimate import health
-from seedfree.run.folder import Run, Stats, code
+from seedfree.run.folder import Run, Stats, code, rows_kept
 from seedfree.run.jobs import Job, Row, mark_duplicates, mark_same_points, rows_of
 from seedfree.run.judging import Judge, counted, mistaken
 from seedfree.run.planning import Plan
@@ -245,9 +245,11 @@ class _Execution:
             _LOG.info("Monotonous: %s", line)
         for line in mistaken(counted(row.item for row in self._rows)):
             _LOG.warning("A rule is wrong more often than right; leave it out: %s", line)
+        run = Run(self._options.out)
         if status != "complete":
-            _LOG.warning("%s: %s", status, message)
-        return Run(self._options.out)
+            rows = f"{rows_kept(run)} rows are safe in {run.path}"
+            _LOG.warning("%s: %s (%s)", status, message, rows)
+        return run
 
     def _log_most_rows(self) -> None:
         most, size = self._stages.most_rows(), self._options.size

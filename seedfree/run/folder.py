@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedfree._files import file_text, is_file, json_rows
+from seedfree._views import Shown, View, price
 from seedfree.dataset import Dataset, from_row, to_row
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
@@ -21,10 +22,17 @@ from seedfree.text import shown
 if TYPE_CHECKING:
     from seedfree.diversity.sweep import Threshold, ThresholdSweep
 
-__all__ = ["Dropped", "Run", "Stats", "code", "dropped_row"]
+__all__ = ["Dropped", "Run", "Stats", "after_interrupt", "code", "dropped_row", "rows_kept"]
 
 # What a dropped row has beside the keys of a kept one.
 _WHY = ("reason", "duplicate_of", "similarity", "repaired_by")
+# What to do about a run that is not complete, by its status.
+_NEXT = {
+    "stopped": "run it again to go on; nothing is paid for twice",
+    "running": "it is under way, or was killed: then run it again to go on",
+    "failed": "mend what failed, and run it again to go on",
+    "short": "give more topics or contexts, or ask for fewer rows",
+}
 
 
 @dataclass(frozen=True)
@@ -102,13 +110,14 @@ class Stats:
         return self.rows / self.seconds if self.seconds else 0.0
 
 
-class Run:
+class Run(Shown):
     """A finished or stopped run: `Run.open("runs/th")`.
 
     Attributes:
         path: Its folder.
         status: `"complete"`, `"short"` (topics or tasks ran dry) or `"stopped"` (run it again to go
             on).
+        size: Rows wanted; `None` where a version before did not say.
         message: Why it is short or stopped; empty for a complete one.
         stats: See `Stats`.
     """
@@ -122,6 +131,8 @@ class Run:
             raise self._unreadable("status.json")
         self.status: str = state["status"]
         self.message: str = str(state.get("message", ""))
+        size = state.get("size")
+        self.size: int | None = size if isinstance(size, int) else None
         # Other versions counted other things, too.
         names = Stats.__dataclass_fields__
         self.stats = Stats(**{name: stats[name] for name in names if name in stats})
@@ -230,13 +241,39 @@ class Run:
             self.path / "vectors", rows, thresholds, language=language, seed=seed
         )
 
-    def __repr__(self) -> str:
-        drops = ", ".join(f"{n} {why}" for why, n in Counter(self.stats.drops).most_common(4))
-        why = f" ({self.message})" if self.message else ""
-        rows = f"{self.stats.rows} rows from {self.stats.requests} requests"
-        return shown(
-            f"Run({str(self.path)!r}: {self.status}{why}, {rows}; dropped: {drops or 'none'})"
-        )
+    def _view(self, full: bool) -> View:
+        stats = self.stats
+        drops = Counter(stats.drops)
+        why = ", ".join(f"{n:,} {reason}" for reason, n in drops.most_common(10 if full else 3))
+        facts = {
+            "folder": str(self.path),
+            "rows": f"{rows_kept(self)} kept, {drops.total():,} dropped"
+            + (f" ({why})" if why else ""),
+            "price": f"{price(stats.price_usd)} for {stats.requests:,} requests",
+        }
+        if self.message:
+            facts["why"] = self.message
+        if self.status in _NEXT:
+            facts["next"] = _NEXT[self.status]
+        return View(f"Run({self.status})", facts)
+
+
+def rows_kept(run: Run) -> str:
+    """Says how many rows a run has of those that were wanted, such as `"120 of 5,000"`."""
+    return f"{run.stats.rows:,}" if run.size is None else f"{run.stats.rows:,} of {run.size:,}"
+
+
+def after_interrupt(path: str | Path) -> str:
+    """Says in one line what is safe of a run that was interrupted, and how to go on."""
+    again = "run it again to go on"
+    try:
+        run = Run.open(path)
+    except ConfigError:  # it had not begun
+        return f"nothing was asked yet; {again}"
+    safe = f"{rows_kept(run)} rows are safe"
+    if run.status == "running":  # a second interrupt ended the wait
+        safe = "all replies are safe"
+    return shown(f"{safe} in {str(path)!r} (sf.Run.open); {again}")
 
 
 def code(reason: str) -> str:

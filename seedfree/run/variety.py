@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from seedfree._seeds import seeded
+from seedfree._views import Shown, Table, View
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.records import Instruction
@@ -30,8 +31,8 @@ _MOST_OPENING, _MOST_INTRODUCED, _MOST_BAND, _LEAST_QUESTIONS = 0.1, 0.1, 0.6, 0
 _MOST_CELL, _LARGE = 0.03, 1000
 
 
-@dataclass(frozen=True)
-class Variety:
+@dataclass(frozen=True, repr=False)
+class Variety(Shown):
     """Shares lie between 0 and 1.
 
     Attributes:
@@ -64,6 +65,26 @@ class Variety:
     duplicates: float
     repeated: Mapping[int, float]
     monotonous: Sequence[str]
+
+    def _view(self, full: bool) -> View:
+        opening, share = self.commonest_opening
+        repeated = ", ".join(f"{part:.0%} of {n} in a row" for n, part in self.repeated.items())
+        facts = {
+            "openings": f"{self.openings:.0%} are different; {share:.0%} begin {opening!r}",
+            "questions": f"{self.question_marks:.0%} of the instructions have a question mark",
+            "introductions": f"in {self.introductions:.0%} of them users introduce themselves",
+            "topics": f"{self.cells:,} cells of the facets; {self.largest_cell:.0%} are of one",
+            "near-duplicates": f"{self.duplicates:.0%} as many rows were dropped as were kept",
+            "repeated words": repeated or "not counted",
+        }
+        notes = [f"monotonous: {line}" for line in self.monotonous]
+        if not full:
+            return View(f"Variety({self.rows:,} rows)", facts, notes=notes[:3])
+        wanted = {"wanted": self.length_targets} if self.length_targets else {}
+        lines = [["length of the answers", *_BAND_NAMES]]
+        for name, bands in {**self.lengths, **wanted}.items():
+            lines.append([name, *(f"{bands.get(band, 0):.0%}" for band in _BAND_NAMES)])
+        return View(f"Variety({self.rows:,} rows)", facts, [Table(lines)], notes)
 
 
 def variety(

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from seedfree._files import claim_folder, write_atomic
 from seedfree._seeds import seeded
+from seedfree._views import Shown, View
 from seedfree.card import public_name
 from seedfree.errors import ConfigError
 from seedfree.protocols import Generator
@@ -39,8 +40,8 @@ _RANGES = "generate takes temperature >= 0, 0 < top_p <= 1 and counts of at leas
 _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-gguf.py")
 
 
-@dataclass(frozen=True)
-class TrainedModel:
+@dataclass(frozen=True, repr=False)
+class TrainedModel(Shown):
     """A base model with its adapter, from the folder that `QLoRATrainer.train` wrote.
 
     Attributes:
@@ -51,11 +52,11 @@ class TrainedModel:
     """
 
     folder: Path
-    base: BaseModel = field(repr=False)
-    info: dict[str, Any] = field(repr=False)
+    base: BaseModel
+    info: dict[str, Any]
     adapted: bool = True
     # The class is frozen; what is loaded later stands in here.
-    _loaded: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _loaded: dict[str, Any] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path, *, base_model: str | Path | None = None) -> TrainedModel:
@@ -85,6 +86,20 @@ class TrainedModel:
                 hint=hint,
             )
         return cls(folder, base, info)
+
+    def _view(self, full: bool) -> View:
+        facts = {"folder": str(self.folder), "base": self.base.name}
+        if not self.adapted:
+            return View("TrainedModel(without its adapter)", facts)
+        tasks = self.info.get("report", {}).get("tasks", {})
+        facts["rows"] = ", ".join(f"{name} {task['rows']:,}" for name, task in tasks.items())
+        if losses := self.losses:
+            held_out = [loss.validation for loss in losses if loss.validation is not None]
+            validation = f", {held_out[-1]:.3f} on rows held out" if held_out else ""
+            trained = [loss.training for loss in losses if loss.training is not None]
+            facts["steps"] = f"{losses[-1].step:,}"
+            facts["loss"] = f"{trained[-1]:.3f}{validation}" if trained else validation[2:]
+        return View("TrainedModel", facts)
 
     @property
     def losses(self) -> tuple[Loss, ...]:

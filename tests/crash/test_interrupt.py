@@ -159,9 +159,10 @@ def test_ctrl_c_in_a_terminal_ends_the_command_and_the_next_one_goes_on(
     assert server.held.wait(LIMIT)
     terminal.press(CTRL_C)
     assert terminal.end() == 130, terminal.shown
-    assert "run the same command again to go on" in terminal.shown
     assert "Traceback" not in terminal.shown
     stopped = sf.Run.open(tmp_path / "cut")
+    assert f"interrupted; {len(stopped.dataset)} of 12 rows are safe in" in terminal.shown
+    assert "run it again to go on" in terminal.shown
     assert stopped.status == "stopped" and 0 < len(stopped.dataset) < 12
     assert stopped.manifest["rows"] == len(stopped.dataset)
 

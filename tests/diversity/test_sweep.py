@@ -124,7 +124,7 @@ def test_the_measures_are_by_another_encoder_where_one_is_kept(tmp_path):
     rows, vectors = items(60), clustered(60)
     sweep = folder_of(tmp_path, rows, vectors, other=np.eye(60)).threshold_sweep([0.8, 0.95])
     assert sweep.encoder == "own" and sweep.measured_by == "other"
-    assert "another, other" in repr(sweep)
+    assert "another, other" in str(sweep)
     assert sweep[0].kept == len(naive(vectors, [0.8] * 60))
     for row in sweep:
         assert row.mean_nearest == 0 and row.vendi == pytest.approx(sweep.measured)
@@ -135,7 +135,7 @@ def test_an_encoder_that_has_not_seen_all_rows_measures_nothing(tmp_path):
     run = folder_of(tmp_path, rows, vectors)
     store(tmp_path / "vectors", "other", np.eye(20), [row.id for row in rows[:-1]], range(19))
     sweep = run.threshold_sweep([0.9])
-    assert sweep.measured_by == "own" and "no other's vectors are there" in repr(sweep)
+    assert sweep.measured_by == "own" and "no other's vectors are there" in str(sweep)
 
 
 def test_of_two_filters_the_first_is_swept(tmp_path):
@@ -164,10 +164,10 @@ def test_rows_that_were_there_already(tmp_path):
     np.savez(name, keys=np.frombuffer(keys, np.uint8).reshape(3, 32), held=np.array(2))
     sweep = run.threshold_sweep([0.9])
     assert sweep[0].kept == 4 and sweep.against == 2
-    assert "with 2 that were there already" in repr(sweep)
+    assert "with 2 that were there already" in str(sweep)
     name.write_bytes(b"not an index")
     sweep = run.threshold_sweep([0.9])
-    assert sweep[0].kept == 6 and sweep.against == 0 and "already" not in repr(sweep)
+    assert sweep[0].kept == 6 and sweep.against == 0 and "already" not in str(sweep)
 
 
 def test_distinct_words_are_of_equally_many_words(tmp_path):
@@ -197,12 +197,12 @@ def test_the_language_may_be_given(tmp_path):
 def test_the_table_is_aligned_and_harmless(tmp_path):
     rows = items(8, task="<script>alert(1)</script>\x1b[31m")
     sweep = folder_of(tmp_path, rows, clustered(8)).threshold_sweep([0.5, 0.95, {"*": 0.9}])
-    tables = repr(sweep).split("\n\n")
+    tables = str(sweep).split("\n\n")
     assert len(tables) == 3 and [len(table.splitlines()) for table in tables] == [4, 4, 1]
     for table in tables[:2]:
         assert len({len(line) for line in table.splitlines()}) == 1
     assert [line.split()[0] for line in tables[0].splitlines()] == ["threshold", "0.5", "0.95", "*"]
-    assert "\x1b" not in repr(sweep)
+    assert "\x1b" not in f"{sweep} {sweep!r}" and len(repr(sweep).splitlines()) == 7
     shown = sweep._repr_html_()
     assert "<script>" not in shown and html.escape("<script>") in shown and shown.count("<tr>") == 8
 
