@@ -79,7 +79,8 @@ function line(row) {
   says.dir = "auto";
   says.lang = row.lang ?? "";
   const tags = made("span", head, undefined, "tags");
-  for (const tag of [row.task, row.kind, row.source[0]]) if (tag) made("span", tags, plain(tag));
+  const source = row.source[0] === "topic" ? "" : row.source[0];
+  for (const tag of [row.task, row.kind && `${row.kind} topic`, source]) if (tag) made("span", tags, plain(tag));
   if (row.reason) made("span", tags, `dropped: ${plain(row.reason)}`, "lost").dir = "auto";
   if (row.checks) made("span", tags, row.checks.length === 1 ? "1 doubt" : `${row.checks.length} doubts`);
   head.addEventListener("click", () => toggle(item, row));
@@ -230,8 +231,9 @@ choose("task", [["", "all tasks"], ...counted((row) => row.task)]);
 choose("kind", [["", "all topics"], ...counted((row) => row.kind ?? "none")]);
 const lost = rows.filter((row) => row.code !== undefined).length;
 choose("reason", [["", "kept and dropped"], ...counted(fate), ...(lost ? [["dropped", `dropped, for any reason (${lost.toLocaleString("en")})`]] : [])]);
-choose("finding", [["", "any"], ...findings.map((name, i) => [String(i), name])]);
-$("finding").parentElement.hidden = !findings.length;
+const named = new Set(rows.flatMap((row) => row.findings ?? []));
+choose("finding", [["", "any"], ...findings.map((name, i) => [String(i), name]).filter((_, i) => named.has(i))]);
+$("finding").parentElement.hidden = !named.size;
 let waiting = 0;
 $("query").addEventListener("input", () => {
   clearTimeout(waiting);

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["bar", "curves", "dots", "histogram", "quantile", "stacked"]
 
-_WIDTH, _HEIGHT = 320, 150
+_WIDTH, _HEIGHT = 240, 130
 # What lies around a plot: left for nothing, top for a label, bottom for the axis.
 _TOP, _BOTTOM = 14, 20
 _BINS = 24
@@ -115,24 +115,27 @@ def dots(
     highlighted: Iterable[tuple[float, float]] = (),
     links: Iterable[tuple[str, tuple[float, float], tuple[float, float]]] = (),
     size: int = 640,
+    dot: int = 6,
     said: str = "",
 ) -> str:
     """Draws points of the unit square, as a figure.
 
     Args:
         points: Pale where others are highlighted.
+        size, dot: Units of the picture's width, and of a dot's.
         links: Row ids with the row's place and that of the row which it duplicates: a line leads
             from one to the other, and a click to the row.
     """
-    drawn = [f'<path class="dots" d="{_dots(points, size)}"/>']
-    drawn.append(f'<path class="dots accent" d="{_dots(highlighted, size)}"/>')
+    shape = f'stroke-width="{dot}"'
+    drawn = [f'<path class="dots" {shape} d="{_dots(points, size)}"/>']
+    drawn.append(f'<path class="dots accent" {shape} d="{_dots(highlighted, size)}"/>')
     for name, (x, y), (to_x, to_y) in links:
         # Out of the tab order, which thousands of them would fill: the browser lists them, too.
         drawn.append(
             f'<a href="#row-{html.escape(name)}" tabindex="-1">'
             f'<path class="link" d="M{_at(x, size)} {_at(y, size)}L{_at(to_x, size)} '
             f'{_at(to_y, size)}"/><circle class="warn" cx="{_at(x, size)}" cy="{_at(y, size)}" '
-            'r="4"/></a>'
+            'r="6"/></a>'
         )
     body = "".join(drawn)
     return _figure(title, said, _svg(title, said, body, (size, size), f"map{size}"))
@@ -156,7 +159,7 @@ def curves(title: str, series: Mapping[str, Sequence[tuple[float, float]]], unit
     last = max(x for x, _ in values) or 1.0
     # Single steps may jump; the axis holds all but the highest hundredth.
     top = quantile([y for _, y in values], 0.99) or 1.0
-    wide, tall = 2 * _WIDTH, 2 * _HEIGHT
+    wide, tall = 3 * _WIDTH, 2 * _HEIGHT
 
     def place(x: float, y: float) -> tuple[float, float]:
         return wide * x / last, tall - _BOTTOM - (tall - _BOTTOM - _TOP) * min(y / top, 1.05)

@@ -21,6 +21,8 @@ _MOST_POINTS = 5_000
 # rows takes seconds.
 _MOST_COMPARED = 2_000
 _BLOCK = 256
+# Columns and rounds of the subspace iteration.
+_SKETCH, _ROUNDS = 12, 12
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,32 @@ def _drawn(ids: Sequence[str], wanted: set[str]) -> list[int]:
 def _plane(vectors: Singles) -> tuple[Floats, float]:
     """Returns principal components scaled to 0 to 1, shape [n, 2], and the variance they hold."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    values, directions = np.linalg.eigh(centred.T @ centred)
-    directions = directions[:, :-3:-1]
+    directions = _directions(centred)
     # A direction and its opposite are the same component: the largest number decides the sign.
     largest = np.abs(directions).argmax(axis=0)
     directions = directions * np.sign(directions[largest, range(directions.shape[1])])
     places = centred @ directions
     if places.shape[1] < 2:
         places = np.hstack([places, np.zeros_like(places)])
+    held, total = (places**2).sum(), (centred**2).sum()
     span = np.ptp(places, axis=0)
     places = (places - places.min(axis=0)) / np.where(span > 0, span, 1)
-    total = values.sum()
-    return places, float(values[-2:].sum() / total) if total > 0 else 0.0
+    return places, float(held / total) if total > 0 else 0.0
+
+
+def _directions(centred: Floats) -> Floats:
+    """Returns the two principal directions, shape [d, 2], by subspace iteration.
+
+    To take the whole d x d matrix apart would take a minute at 4,096 dimensions. Source: Halko,
+    Martinsson and Tropp, Finding Structure with Randomness, SIAM Review 2011 (arXiv 0909.4061).
+    """
+    n, d = centred.shape
+    sketch = np.random.default_rng(0).standard_normal((d, min(_SKETCH, n, d)))
+    for _ in range(_ROUNDS):
+        sketch, _ = np.linalg.qr(centred.T @ (centred @ sketch))
+    _, _, rotation = np.linalg.svd(centred @ sketch, full_matrices=False)
+    found: Floats = sketch @ rotation[:2].T
+    return found
 
 
 def _nearest(vectors: Singles) -> list[float]:

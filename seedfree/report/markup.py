@@ -29,20 +29,27 @@ def filtered(name: str, value: str, label: str) -> str:
 
 
 def table(
-    caption: str, head: Sequence[str], lines: Iterable[Sequence[str]], *, words: int = 1
+    caption: str,
+    head: Sequence[str],
+    lines: Iterable[Sequence[str]],
+    *,
+    words: int = 1,
+    quiet: bool = False,
 ) -> str:
     """Writes a table.
 
     Args:
         lines: Cells that are HTML. The first of each names the line.
         words: Columns, from the left, that are no numbers.
+        quiet: Leaves the caption to screen readers, where a heading above says the same.
     """
     top = "".join(
         f'<th scope="col"{_kind(cell, i, words)}>{cell}</th>' for i, cell in enumerate(head)
     )
     body = "".join(f"<tr>{_cells(line, words)}</tr>" for line in lines)
+    unseen = ' class="unseen"' if quiet else ""
     return (
-        f'<div class="table"><table><caption>{text(caption)}</caption>'
+        f'<div class="table"><table><caption{unseen}>{text(caption)}</caption>'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

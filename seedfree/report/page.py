@@ -96,7 +96,6 @@ def _headline(facts: Facts) -> str:
     stats = facts.stats
     tokens = stats.input_tokens + stats.output_tokens
     shown = {
-        "rows": f"{len(facts.kept):,}",
         "kept of all rows": share(len(facts.kept), len(facts.rows)),
         "price": f"{stats.price_usd:,.2f} USD" if stats.price_usd else "",
         "tokens in and out": short(tokens) if tokens else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from seedfree.outcome import code
@@ -64,7 +65,7 @@ def funnel(facts: Facts) -> Section:
         lost = f"−{before - n:,}" if name in dict(steps[-4:]) and 0 < n < before else ""
         lines.append([name, f"{n:,}", bar(n / most), lost])
         before = n
-    body = table("From topics to rows", ["stage", "number", "", "lost"], lines)
+    body = table("From topics to rows", ["stage", "number", "", "lost"], lines, quiet=True)
     lead = "How much of each stage was left for the next. One text serves several prompts."
     return Section("funnel", "From topics to rows", lead, body)
 
@@ -253,11 +254,12 @@ def _map(facts: Facts, known: Embeddings) -> str:
     ]
     kept = [point for each in by_task.values() for point in each]
     said = f"{len(kept):,} kept rows"
-    said += f", {len(links):,} near-duplicates with a line to the row that they resemble"
+    if links:
+        said += f", {len(links):,} near-duplicates with a line to the row that they resemble"
     said += f"; two directions hold {known.explained:.0%} of the variance"
-    whole = dots("Map of the rows", [], highlighted=kept, links=links, said=said)
+    whole = dots("Map of the rows", [], highlighted=kept, links=links, dot=9, said=said)
     small = "".join(
-        dots(f"{task}: {len(by_task[task]):,}", kept, highlighted=by_task[task], size=200)
+        dots(f"{task}: {len(by_task[task]):,}", kept, highlighted=by_task[task], size=200, dot=6)
         for task in sorted(by_task)
     )
     note = f'<p class="note">Vectors by {text(known.encoder)}. Press a dot to open its row.</p>'
@@ -275,13 +277,13 @@ def cost(facts: Facts) -> Section:
     body = ""
     if lines:
         caption = "By stage; seconds are from the record of a request to that of its reply"
-        body += table(caption, [*head, "median s", "90% s"], lines)
+        body += table(caption, *_without_nothing([*head, "median s", "90% s"], lines))
     models = [
         [f'<span dir="auto">{text(name)}</span>', *_used(counts)]
         for name, counts in facts.stats.models.items()
     ]
     if models:
-        body += table("By model", ["model", *head[3:]], models)
+        body += table("By model", *_without_nothing(["model", *head[3:]], models))
     return Section("cost", "Cost and time", "What was asked, and what it took.", body)
 
 
@@ -305,10 +307,17 @@ def pages(facts: Facts) -> Section:
         # So high that the keys have to scroll it.
         body = (
             '<div class="scroll" tabindex="0" role="region" aria-label="Source pages">'
-            f"{table(caption, head, lines, words=2)}</div>"
+            f"{table(caption, head, lines, words=2, quiet=True)}</div>"
         )
     lead = f"{len(by_page):,} pages; their texts stay under their licences."
     return Section("pages", "Source pages", lead, body)
+
+
+def _without_nothing(head: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leaves out columns without a number, such as the prices of a model that runs here."""
+    there = [any(cell.strip("0.") for cell in column) for column in zip(*lines, strict=True)]
+    head, *lines = [list(compress(line, there)) for line in (head, *lines)]
+    return head, lines
 
 
 def _numbers(counts: Mapping[str, Any], *names: str) -> list[str]:
