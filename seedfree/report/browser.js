@@ -94,7 +94,7 @@ function toggle(item, row) {
 }
 function part(parent, kind, title, body, lang, evidence) {
   const box = made("div", parent, undefined, `part ${kind}`);
-  made("h4", box, title);
+  made("h3", box, title);
   const said = made("div", box, undefined, "said");
   said.dir = "auto";
   said.lang = lang ?? "";
@@ -142,6 +142,10 @@ function inside(row) {
   if (row.prompt) prompt(side, row);
   return box;
 }
+// An address in letters; one that cannot be decoded stays as it is.
+function readable(url) {
+  try { return decodeURI(url); } catch { return url; }
+}
 function facts(parent, row) {
   const list = made("dl", parent, undefined, "facts");
   const fact = (name, value) => {
@@ -172,9 +176,9 @@ function facts(parent, row) {
   for (const number of row.findings ?? []) fact("Finding", findings[number]);
   fact("Topic", row.topic);
   fact("Source", row.fictional ? `${kind}, made up` : kind);
-  fact("Page", title);
-  const address = fact("Address", url);
-  if (address && row.web) link(address, url, row.web, true);
+  fact(url ? "Page" : "Title", title);
+  const address = fact("Address", readable(url));
+  if (address && row.web) link(address, readable(url), row.web, true);
   fact("Licence", licence);
   for (const [name, value] of row.facets ?? []) fact(name[0].toUpperCase() + name.slice(1), value);
   fact("Model", row.model);

@@ -97,7 +97,9 @@ def histogram(
     axis = f'<path class="axis" d="M0 {_HEIGHT - _BOTTOM}.5H{_WIDTH}"/>'
     found = [f"{quantile(both, share):,.{digits}f}" for share in (0.5, 0.05, 0.95)]
     said = f"median {found[0]}, nine in ten from {found[1]} to {found[2]}"
-    what = f"{said}; {len(values):,} kept rows{f', {len(lost):,} dropped' if lost else ''}"
+    if lost:
+        said += f"; in orange {len(lost):,} dropped rows"
+    what = f"{said}; {len(both):,} rows in all"
     return _figure(title, said, _svg(title, what, "".join(bars) + axis))
 
 
@@ -115,18 +117,20 @@ def dots(
     highlighted: Iterable[tuple[float, float]] = (),
     links: Iterable[tuple[str, tuple[float, float], tuple[float, float]]] = (),
     size: int = 640,
-    dot: int = 6,
     said: str = "",
 ) -> str:
     """Draws points of the unit square, as a figure.
 
     Args:
         points: Pale where others are highlighted.
-        size, dot: Units of the picture's width, and of a dot's.
+        size: Units of the picture's width.
         links: Row ids with the row's place and that of the row which it duplicates: a line leads
             from one to the other, and a click to the row.
     """
-    shape = f'stroke-width="{dot}"'
+    points, highlighted = list(points), list(highlighted)
+    # Thousands of dots would be one blot if they were as large as a hundred are.
+    dot = max(min(size / 64, size / (2 * math.sqrt(len(points) + len(highlighted) + 1))), 4)
+    shape = f'stroke-width="{dot:.0f}"'
     drawn = [f'<path class="dots" {shape} d="{_dots(points, size)}"/>']
     drawn.append(f'<path class="dots accent" {shape} d="{_dots(highlighted, size)}"/>')
     for name, (x, y), (to_x, to_y) in links:

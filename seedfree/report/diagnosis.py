@@ -100,7 +100,7 @@ class Finding:
 
 
 def diagnose(run: Reported) -> list[Finding]:
-    """Lists what is weak in a run, what costs most first; nothing for a healthy one.
+    """Lists what is weak in a run, in the order in which to mend it; nothing for a healthy one.
 
     Raises:
         ConfigError: The run's files cannot be read.

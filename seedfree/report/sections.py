@@ -218,8 +218,8 @@ def likeness(facts: Facts) -> Section:
     if known is not None:
         body += _map(facts, known)
     lead = (
-        "How long texts are, and how near each row lies to its nearest other row: kept rows, "
-        "and on top of them the dropped ones."
+        "How long the kept rows' texts are, how near each row lies to its nearest other row, and "
+        "where rows lie to each other: near dots are rows alike in meaning."
     )
     return Section("lengths", "Lengths and likeness", lead, body)
 
@@ -253,13 +253,15 @@ def _map(facts: Facts, known: Embeddings) -> str:
         if row.id in points and (of := row.duplicate_of) is not None and of in points
     ]
     kept = [point for each in by_task.values() for point in each]
-    said = f"{len(kept):,} kept rows"
+    said = f"{len(kept):,} of {len(facts.kept):,} kept rows"
     if links:
-        said += f", {len(links):,} near-duplicates with a line to the row that they resemble"
+        said += (
+            f"; in orange {len(links):,} near-duplicates, each with a line to the row it is like"
+        )
     said += f"; two directions hold {known.explained:.0%} of the variance"
-    whole = dots("Map of the rows", [], highlighted=kept, links=links, dot=9, said=said)
+    whole = dots("Map of the rows", [], highlighted=kept, links=links, said=said)
     small = "".join(
-        dots(f"{task}: {len(by_task[task]):,}", kept, highlighted=by_task[task], size=200, dot=6)
+        dots(f"{task}: {len(by_task[task]):,}", kept, highlighted=by_task[task], size=200)
         for task in sorted(by_task)
     )
     note = f'<p class="note">Vectors by {text(known.encoder)}. Press a dot to open its row.</p>'

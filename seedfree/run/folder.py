@@ -153,7 +153,7 @@ class Run:
         )
 
     def diagnose(self) -> list[Finding]:
-        """Lists what is weak in the run, what costs most first; nothing for a healthy one.
+        """Lists what is weak in the run, in the order to mend it; nothing for a healthy one.
 
         Each finding names the property, the rows that it shows in and a remedy. The limits stand,
         with their reasons, in `seedfree/report/diagnosis.py`.
