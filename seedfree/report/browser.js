@@ -43,7 +43,7 @@ function matches(row, values) {
     && (!values.kind || (row.kind ?? "none") === values.kind)
     && (!values.reason || fate(row) === values.reason || values.reason === "dropped" && row.code !== undefined)
     && (!values.finding || (row.findings ?? []).includes(Number(values.finding)))
-    && (!pageName || row.source[2] === pageName || !row.source[2] && row.source[1] === pageName);
+    && (!pageName || (row.source[2] || row.source[1]).startsWith(pageName));
 }
 function search(first = 0) {
   const values = Object.fromEntries(SELECTS.map((name) => [name, $(name).value]));

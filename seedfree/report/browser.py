@@ -17,8 +17,9 @@ __all__ = ["MOST_ROWS", "as_json", "browser_rows", "chosen", "web_address"]
 
 # Rows in the page: 5,000 are some 30 MB, which a phone still opens.
 MOST_ROWS = 5_000
-# Characters of one text. Longer ones are degenerate, and their end says nothing more.
-_LONGEST = 20_000
+# Characters of one text, and of a name, an address or a reason. Longer ones are degenerate: their
+# end says nothing more, and a browser takes minutes to break a line of 100,000 Thai letters.
+_LONGEST, _LONGEST_NAME = 20_000, 2_000
 # What ends a script element or a line of JavaScript, wherever it stands.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
@@ -36,7 +37,7 @@ def web_address(url: str | None) -> str:
         web = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
     except ValueError:
         return ""
-    return url if url and web else ""
+    return url if url and web and len(url) <= _LONGEST_NAME else ""
 
 
 def chosen(rows: Sequence[Instruction], first: set[str]) -> list[Instruction]:
@@ -101,17 +102,17 @@ def _row(
         "task": row.task,
         "lang": row.language,
         "kind": row.topic_kind,
-        "topic": row.topic,
+        "topic": _name(row.topic),
         "turns": [[turn.role, _cut(_turn(row, turn.content))] for turn in row.messages],
         "input": texts.place(row.input),
         "text": texts.place(document if document != row.input else ""),
         "evidence": _cut(row.evidence),
-        "source": [source.kind, source.title or "", source.url or "", source.license or ""],
+        "source": [_name(part) for part in (source.kind, source.title, source.url, source.license)],
         "web": web_address(source.url),
         "fictional": source.fictional,
-        "checks": [[check.rule, check.detail, check.verdict] for check in row.checks],
-        "facets": [[name, value] for name, value in row.facets.items()],
-        "model": row.generator,
+        "checks": [[check.rule, _name(check.detail), check.verdict] for check in row.checks],
+        "facets": [[_name(name), _name(value)] for name, value in row.facets.items()],
+        "model": _name(row.generator),
         "findings": findings.get(row.id, []),
     }
     if prompt:
@@ -120,7 +121,7 @@ def _row(
     if row.id in points:
         shown["at"] = [round(share, 3) for share in points[row.id]]
     if isinstance(row, Dropped):
-        shown["reason"], shown["code"] = row.reason, code(row.reason)
+        shown["reason"], shown["code"] = _name(row.reason), _name(code(row.reason))
         shown["of"], shown["similarity"] = row.duplicate_of, row.similarity
         shown["repaired"] = row.repaired_by
     return {name: value for name, value in shown.items() if not _is_nothing(value)}
@@ -135,7 +136,11 @@ def _turn(row: Instruction, text: str) -> str:
     return row.instruction if row.input and text == f"{row.instruction}\n\n{row.input}" else text
 
 
-def _cut(text: str) -> str:
-    if len(text) <= _LONGEST:
+def _name(text: str | None) -> str:
+    return _cut(text or "", _LONGEST_NAME)
+
+
+def _cut(text: str, longest: int = _LONGEST) -> str:
+    if len(text) <= longest:
         return text
-    return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters)"
+    return f"{text[:longest]}… ({len(text) - longest:,} more characters)"

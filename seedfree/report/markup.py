@@ -10,10 +10,16 @@ from seedfree.text import shown
 
 __all__ = ["code", "duration", "filtered", "share", "short", "table", "text"]
 
+_LONGEST = 500
+
 
 def text(value: object) -> str:
-    """Escapes a text of unknown origin. What would turn its direction is shown as an escape."""
-    return html.escape(shown(str(value)))
+    """Escapes a text of unknown origin, and cuts it at 500 characters.
+
+    What would turn its direction is shown as an escape.
+    """
+    line = shown(str(value))
+    return html.escape(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
 
 
 def code(sentence: str) -> str:
@@ -23,9 +29,7 @@ def code(sentence: str) -> str:
 
 def filtered(name: str, value: str, label: str) -> str:
     """Links to the rows that have a value. Without the script it leads to the browser."""
-    return (
-        f'<a href="#rows" data-filter="{name}" data-value="{html.escape(value)}">{text(label)}</a>'
-    )
+    return f'<a href="#rows" data-filter="{name}" data-value="{html.escape(value[:2_000])}">{text(label)}</a>'
 
 
 def table(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
+from html import escape
 from pathlib import Path
 
 from seedfree._files import claim_file, write_atomic
@@ -118,7 +119,7 @@ def _diagnosis(facts: Facts) -> str:
 
 
 def _finding(number: int, finding: Finding) -> str:
-    links = [f'<a href="#row-{text(name)}">{text(name[:8])}</a>' for name in finding.rows]
+    links = [f'<a href="#row-{escape(name)}">{text(name[:8])}</a>' for name in finding.rows]
     if len(links) > _MOST_LINKS:
         every = filtered("finding", str(number), f"all {len(links):,} rows")
         links = [every, *links[:_MOST_LINKS], "…"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from itertools import compress
 from typing import Any
 
@@ -300,7 +301,7 @@ def pages(facts: Facts) -> Section:
         source = rows[0].source
         title = f"<bdi>{text(source.title or name)}</bdi>"
         if address := web_address(source.url):
-            title = f'<a href="{text(address)}" rel="noopener noreferrer">{title}</a>'
+            title = f'<a href="{escape(address)}" rel="noopener noreferrer">{title}</a>'
         licence = text(source.license or "not on record")
         lines.append([title, licence, filtered("page", name, f"{len(rows):,}")])
     body = ""
