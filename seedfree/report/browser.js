@@ -17,7 +17,9 @@ const made = (tag, parent, text, name) => {
 const text = (place) => texts[place] ?? "";
 // Case, compatibility forms, white space and invisible marks make no difference to a search.
 const fold = (value) =>
-  value.normalize("NFKD").toLowerCase().replace(/[\s\u00ad\u200b-\u200f\u2060\ufeff]+/gu, "");
+  value.normalize("NFKD").toLowerCase().replace(/[\s\u00ad\u200b-\u200f\u2060\ufeff]+/gu, "")
+    // The vowel "am" of Thai and Lao is typed before its tone or behind it.
+    .replace(/([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])(?=[\u0e32\u0eb2])/g, "$2$1");
 // What turns the direction of a text, or is not seen at all, is shown as an escape.
 const plain = (value) => value.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g,
   (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
@@ -43,7 +45,7 @@ function matches(row, values) {
     && (!values.kind || (row.kind ?? "none") === values.kind)
     && (!values.reason || fate(row) === values.reason || values.reason === "dropped" && row.code !== undefined)
     && (!values.finding || (row.findings ?? []).includes(Number(values.finding)))
-    && (!pageName || (row.source[2] || row.source[1]).startsWith(pageName));
+    && (!pageName || (row.source[2] || row.source[1]).slice(0, 2000) === pageName);
 }
 function search(first = 0) {
   const values = Object.fromEntries(SELECTS.map((name) => [name, $(name).value]));

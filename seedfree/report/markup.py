@@ -29,7 +29,8 @@ def code(sentence: str) -> str:
 
 def filtered(name: str, value: str, label: str) -> str:
     """Links to the rows that have a value. Without the script it leads to the browser."""
-    return f'<a href="#rows" data-filter="{name}" data-value="{html.escape(value[:2_000])}">{text(label)}</a>'
+    wanted = html.escape(value[:2_000])
+    return f'<a href="#rows" data-filter="{name}" data-value="{wanted}">{text(label)}</a>'
 
 
 def table(
