@@ -97,7 +97,8 @@ def _write_vectors(folder: Path, rows: Sequence[Instruction]) -> None:
         of = getattr(each, "duplicate_of", None)
         vector = known[of] + random.standard_normal(16) * 0.1 if of else centre
         known[each.id] = vector / np.linalg.norm(vector)
-    reached = [each for each in rows if getattr(each, "reason", "").startswith(("", "diversity"))]
+    # A row that a filter dropped has no vector; a kept one has no reason.
+    reached = [row for row in rows if getattr(row, "reason", "diversity").startswith("diversity")]
     places = {each.id: number for number, each in enumerate(reached)}
     array = np.array([known[each.id] for each in reached], np.float32)
     texts = list(places)
