@@ -24,6 +24,7 @@ from seedfree.text import clean
 __all__ = [
     "absent",
     "begins_with",
+    "claim_file",
     "claim_folder",
     "csv_line",
     "csv_rows",
@@ -204,6 +205,19 @@ def begins_with(path: Path, text: str) -> bool:
             return file.read(len(text.encode())) == text.encode()
     except OSError:
         return False
+
+
+def claim_file(path: Path, mark: str) -> None:
+    """Makes sure that a file written there lies over none but one of our own.
+
+    Args:
+        mark: The text with which ours begin.
+
+    Raises:
+        ConfigError: Another file stands there, or a link, a folder, a pipe or a device.
+    """
+    if is_file(path) and not begins_with(path, mark):
+        raise ConfigError(f"{path} is there already, and is not ours", hint="Give another out.")
 
 
 def claim_folder(folder: Path, marks: Iterable[str] = ()) -> None:

@@ -23,8 +23,9 @@ errors
 records _files
 readers languages _plots _views
 dataset protocols
-card engine
+card engine outcome
 topics contexts tasks generators filters diversity
+report
 run training evaluation
 pipeline
 config native

@@ -1,4 +1,4 @@
-"""The command line: `seedfree demo | run | preview | estimate | doctor | salvage`.
+"""The command line: `seedfree demo | run | preview | estimate | report | doctor | salvage`.
 
 To add a command, enter it in `_parser` and write its function below: it gets the parsed options and
 returns the exit code.
@@ -82,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--size", type=int, help="rows, in place of the file's")
     estimate.set_defaults(command=_estimate)
 
+    report = commands.add_parser("report", help="write one HTML page that shows a whole run")
+    report.add_argument("folder", metavar="FOLDER")
+    report.add_argument("--out", help="the file (default: report.html in the folder)")
+    report.set_defaults(command=_report)
+
     doctor = commands.add_parser(
         "doctor", help="what is installed, which keys are set, which servers answer"
     )
@@ -146,6 +151,17 @@ def _estimate(options: argparse.Namespace) -> int:
     config = Config.load(options.config)
     file = _given(size=config.run.get("size"), seed=config.run.get("seed"))
     _print(repr(config.pipeline.estimate(**{**file, **_given(size=options.size)})))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from seedfree.run.folder import Run
+
+    run = Run.open(options.folder)
+    path = run.report(options.out)
+    for finding in run.diagnose():
+        _print(str(finding))
+    _print(f"The report: {path}")
     return 0
 
 

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "RunVectors",
     "SweepRow",
     "Threshold",
     "ThresholdSweep",
     "distinct",
     "mean_nearest",
     "threshold_sweep",
+    "vectors_in",
     "vendi",
 ]
 
@@ -62,7 +64,7 @@ def threshold_sweep(
     """
     wanted = _checked(thresholds)
     known = {row.id: row for row in rows}
-    own, other = _vectors_in(folder)
+    own, other = vectors_in(folder)
     if not own.ids or not known.keys() >= set(own.ids):
         raise ConfigError(
             f"The vectors in {folder} are not those of the published rows",
@@ -380,7 +382,7 @@ def distinct(texts: Sequence[Sequence[str]], n: int, budget: int, seed: int = 0)
 
 
 @dataclass(frozen=True)
-class _RunVectors:
+class RunVectors:
     """One encoder's vectors of a run.
 
     Attributes:
@@ -395,8 +397,12 @@ class _RunVectors:
     held: Singles
 
 
-def _vectors_in(folder: Path) -> tuple[_RunVectors, _RunVectors]:
-    """Returns the filter's vectors, and those to measure by: another encoder's if there are any."""
+def vectors_in(folder: Path) -> tuple[RunVectors, RunVectors]:
+    """Returns the filter's vectors, and those to measure by: another encoder's if there are any.
+
+    Raises:
+        ConfigError: The folder holds none.
+    """
     stores = VectorStore.open_all(folder)
     # Only a filter's own vectors have an index. Of several filters the first saw the most rows.
     stores.sort(key=lambda store: (not store.path("index.npz").exists(), -len(store.rows()[0])))
@@ -405,7 +411,7 @@ def _vectors_in(folder: Path) -> tuple[_RunVectors, _RunVectors]:
         if store.path("rows.json").exists():
             ids, vectors = store.rows()
             held = held_vectors(store)
-            known.append(_RunVectors(store.identity, ids, vectors[:], held[:]))
+            known.append(RunVectors(store.identity, ids, vectors[:], held[:]))
     if not known:
         raise ConfigError(
             f"{folder} holds no vectors",

@@ -38,7 +38,7 @@ from seedfree.engine.loop import run_sync
 from seedfree.engine.names import upgraded
 from seedfree.errors import ConfigError, LedgerError, SeedfreeError
 
-__all__ = ["Salvaged", "readable_answers", "salvage"]
+__all__ = ["Salvaged", "readable_answers", "readable_entries", "salvage"]
 
 _LOG = logging.getLogger("seedfree")
 # The first byte of a page that holds rows of a table.
@@ -105,7 +105,13 @@ def salvage(folder: str | Path, out: str | Path) -> Salvaged:
 
 
 def readable_answers(folder: Path) -> list[Entry]:
-    """Returns the replies and fetched values that can be read, and logs where some cannot.
+    """Returns the replies and fetched values that can be read; see `readable_entries`."""
+    answers = readable_entries(folder, "reply", "fetch")
+    return [replace(entry, key=upgraded(entry.key)) for entry in answers]
+
+
+def readable_entries(folder: Path, *kinds: str) -> list[Entry]:
+    """Returns the entries of some kinds that can be read, and logs where some cannot.
 
     Neither the folder's lock is needed nor that its ledger is sound, and nothing in it changes.
     """
@@ -118,10 +124,10 @@ def readable_answers(folder: Path) -> list[Entry]:
             return []
         with tempfile.TemporaryDirectory() as scratch:
             entries, whole = _read_copy(folder, names, Path(scratch), length or 0, chain)
-    answers = [entry for entry in entries if entry.kind in ("reply", "fetch")]
+    wanted = [entry for entry in entries if entry.kind in kinds]
     if not whole:
-        _LOG.warning("%s is damaged; %d of its replies can be read", folder, len(answers))
-    return [replace(entry, key=upgraded(entry.key)) for entry in answers]
+        _LOG.warning("%s is damaged; %d of its replies can be read", folder, len(wanted))
+    return wanted
 
 
 def _names(folder: Path) -> list[str]:

@@ -30,10 +30,11 @@ from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
 from seedfree.generators.prices import price_of
 from seedfree.languages import Language
+from seedfree.outcome import Stats, code
 from seedfree.protocols import DiversityFilter, TaskTemplate
 from seedfree.records import Selection
 from seedfree.run.estimate import health
-from seedfree.run.folder import Run, Stats, code, rows_kept
+from seedfree.run.folder import Run, rows_kept
 from seedfree.run.jobs import Job, Row, mark_duplicates, mark_same_points, rows_of
 from seedfree.run.judging import Judge, counted, mistaken
 from seedfree.run.planning import Plan

@@ -5,27 +5,25 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedfree._files import file_text, is_file, json_rows
 from seedfree._views import Shown, View, price
-from seedfree.dataset import Dataset, from_row, to_row
+from seedfree.dataset import Dataset
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
-from seedfree.records import Instruction
-from seedfree.run.variety import Variety, variety
+from seedfree.outcome import Dropped, Stats, Variety, from_dropped_row
+from seedfree.run.variety import variety
 from seedfree.text import shown
 
 if TYPE_CHECKING:
     from seedfree.diversity.sweep import Threshold, ThresholdSweep
+    from seedfree.report.diagnosis import Finding
 
-__all__ = ["Dropped", "Run", "Stats", "after_interrupt", "code", "dropped_row", "rows_kept"]
+__all__ = ["Run", "after_interrupt", "rows_kept"]
 
-# What a dropped row has beside the keys of a kept one.
-_WHY = ("reason", "duplicate_of", "similarity", "repaired_by")
 # What to do about a run that is not complete, by its status.
 _NEXT = {
     "stopped": "run it again to go on; nothing is paid for twice",
@@ -33,81 +31,6 @@ _NEXT = {
     "failed": "mend what failed, and run it again to go on",
     "short": "give more topics or contexts, or ask for fewer rows",
 }
-
-
-@dataclass(frozen=True)
-class Dropped(Instruction):
-    """A row that was dropped, and why.
-
-    Attributes:
-        reason: The filter's word, a colon, what it found; details in brackets.
-        duplicate_of: Id of the row that it resembles most, of those that this diversity filter
-            kept.
-        similarity: Of the two, in the diversity filter's measure (a cosine, -1 to 1, for the
-            semantic one); `None` where it measures none.
-        repaired_by: Id of the row that was asked for in its place and passed the filters.
-    """
-
-    reason: str = ""
-    duplicate_of: str | None = None
-    similarity: float | None = None
-    repaired_by: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        item: Instruction,
-        reason: str,
-        duplicate_of: str | None = None,
-        similarity: float | None = None,
-        repaired_by: str | None = None,
-    ) -> Dropped:
-        """Makes a dropped row of a row that is known to be valid, without checking it again."""
-        dropped = object.__new__(cls)
-        why = dict(zip(_WHY, (reason, duplicate_of, similarity, repaired_by), strict=True))
-        dropped.__dict__.update(vars(item), **why)
-        return dropped
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What a run took.
-
-    Requests, tokens and price count every reply that the ledger holds, whenever it was paid for,
-    and failures that were billed.
-
-    Attributes:
-        rows: Published rows.
-        jobs: Prompts of tasks that were answered.
-        price_usd: `None` where the price of a model is not known.
-        drops: Dropped rows by reason, without the details in brackets.
-        checks: By rule, how often a row was doubted (`raised`), and how many of these doubts the
-            LLM did not settle (`upheld`) and settled (`overturned`).
-        stages: By stage, pieces of work `asked`, `got` and `lost` (by reason), and the requests,
-            tokens and `usd` that the ledger holds of it. `reused`: those of other runs.
-        models: By model, requests, tokens and `usd`.
-        retries, seconds: Of the last process that worked on it.
-    """
-
-    rows: int = 0
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    price_usd: float | None = None
-    topics: int = 0
-    contexts: int = 0
-    jobs: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    drops: Mapping[str, int] = field(default_factory=dict)
-    checks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    @property
-    def rows_per_second(self) -> float:
-        """Returns the published rows over the seconds of the last process."""
-        return self.rows / self.seconds if self.seconds else 0.0
 
 
 class Run(Shown):
@@ -182,7 +105,7 @@ class Run(Shown):
         rows = []
         for line, row in json_rows(path, file_text(path)):
             try:
-                rows.append(_dropped(row))
+                rows.append(from_dropped_row(row))
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise ConfigError(f"{path}, line {line}: not a dropped row") from error
         return rows
@@ -241,6 +164,46 @@ class Run(Shown):
             self.path / "vectors", rows, thresholds, language=language, seed=seed
         )
 
+    def diagnose(self) -> list[Finding]:
+        """Lists what is weak in the run, in the order to mend it; nothing for a healthy one.
+
+        Each finding names the property, the rows that it shows in and a remedy. The limits stand,
+        with their reasons, in `seedfree/report/diagnosis.py`.
+
+        Raises:
+            ConfigError: The run's files cannot be read.
+        """
+        from seedfree.report.diagnosis import diagnose
+
+        return diagnose(self)
+
+    def report(
+        self,
+        out: str | Path | None = None,
+        *,
+        model: str | Path | None = None,
+        evaluation: str | Path | None = None,
+    ) -> Path:
+        """Writes one HTML file that shows the whole run: figures, charts and every row.
+
+        The file works offline. Nothing is encoded and no request is sent.
+
+        Args:
+            out: The file; `None` for `report.html` in the run's folder.
+            model: The folder of a model that was trained on the rows, for its losses.
+            evaluation: The folder of its evaluation, for the scores.
+
+        Returns:
+            The file.
+
+        Raises:
+            ConfigError: The run's files or a given folder cannot be read, the file cannot be
+                written, or another one that is no report stands there.
+        """
+        from seedfree.report.page import write_report
+
+        return write_report(self, out, model=model, evaluation=evaluation)
+
     def _view(self, full: bool) -> View:
         stats = self.stats
         drops = Counter(stats.drops)
@@ -274,22 +237,3 @@ def after_interrupt(path: str | Path) -> str:
     if run.status == "running":  # a second interrupt ended the wait
         safe = "all replies are safe"
     return shown(f"{safe} in {str(path)!r} (sf.Run.open); {again}")
-
-
-def code(reason: str) -> str:
-    """Returns the part of a reason by which drops are counted: without the details in brackets."""
-    return reason.partition(" (")[0]
-
-
-def dropped_row(dropped: Dropped) -> dict[str, Any]:
-    """Returns the published form of a dropped row: that of a row, then why it was dropped."""
-    why = {name: getattr(dropped, name) for name in _WHY}
-    return {**to_row(dropped), **why}
-
-
-def _dropped(data: dict[str, Any]) -> Dropped:
-    extra = {name: data.pop(name, None) for name in _WHY}
-    kept = from_row(data)
-    return Dropped(
-        **{name: getattr(kept, name) for name in Instruction.__dataclass_fields__}, **extra
-    )

@@ -17,8 +17,8 @@ from pydantic_core import from_json
 from seedfree._files import is_file, json_line, write_atomic, write_json
 from seedfree.dataset import to_row
 from seedfree.errors import ConfigError
+from seedfree.outcome import Dropped, Stats, code, dropped_row
 from seedfree.records import Instruction
-from seedfree.run.folder import Dropped, Stats, code, dropped_row
 from seedfree.run.jobs import Row
 
 __all__ = ["Publication", "known_verdicts", "publish", "published_rows", "pure", "write_status"]

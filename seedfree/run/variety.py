@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from seedfree._seeds import seeded
-from seedfree._views import Shown, Table, View
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
+from seedfree.outcome import Variety
 from seedfree.records import Instruction
 from seedfree.text import squeeze
 
-__all__ = ["Variety", "variety"]
+__all__ = ["variety"]
 
 # Characters of an opening, white space aside: two or three words.
 _OPENING = 12
@@ -29,62 +28,6 @@ _ENOUGH = 20
 _MOST_OPENING, _MOST_INTRODUCED, _MOST_BAND, _LEAST_QUESTIONS = 0.1, 0.1, 0.6, 0.2
 # No cell of the facets should hold more than this share of a large run.
 _MOST_CELL, _LARGE = 0.03, 1000
-
-
-@dataclass(frozen=True, repr=False)
-class Variety(Shown):
-    """Shares lie between 0 and 1.
-
-    Attributes:
-        rows: Rows that it was measured on.
-        openings: Different openings (the first 12 characters of an instruction) by rows.
-        commonest_opening: The opening that most rows have, and their share.
-        question_marks: Share of instructions with a question mark.
-        introductions: Share of instructions in which users introduce themselves.
-        lengths: By task, the share of answers in each band of characters.
-        length_targets: The shares that the language's file wants.
-        facets: By facet, how often each value was drawn: forms of requests, labels, kinds of work.
-        cells: Different cells of the topics' facets.
-        largest_cell: Share of the rows in the cell that has most.
-        duplicates: Rows dropped as near-duplicates, by rows.
-        repeated: By n (2 and 3), share of the n-grams of words in the outputs that occur before.
-            Empty where the language's segmenter is not installed.
-        monotonous: What lacks variety, a line each.
-    """
-
-    rows: int
-    openings: float
-    commonest_opening: tuple[str, float]
-    question_marks: float
-    introductions: float
-    lengths: Mapping[str, Mapping[str, float]]
-    length_targets: Mapping[str, float]
-    facets: Mapping[str, Mapping[str, int]]
-    cells: int
-    largest_cell: float
-    duplicates: float
-    repeated: Mapping[int, float]
-    monotonous: Sequence[str]
-
-    def _view(self, full: bool) -> View:
-        opening, share = self.commonest_opening
-        repeated = ", ".join(f"{part:.0%} of {n} in a row" for n, part in self.repeated.items())
-        facts = {
-            "openings": f"{self.openings:.0%} are different; {share:.0%} begin {opening!r}",
-            "questions": f"{self.question_marks:.0%} of the instructions have a question mark",
-            "introductions": f"in {self.introductions:.0%} of them users introduce themselves",
-            "topics": f"{self.cells:,} cells of the facets; {self.largest_cell:.0%} are of one",
-            "near-duplicates": f"{self.duplicates:.0%} as many rows were dropped as were kept",
-            "repeated words": repeated or "not counted",
-        }
-        notes = [f"monotonous: {line}" for line in self.monotonous]
-        if not full:
-            return View(f"Variety({self.rows:,} rows)", facts, notes=notes[:3])
-        wanted = {"wanted": self.length_targets} if self.length_targets else {}
-        lines = [["length of the answers", *_BAND_NAMES]]
-        for name, bands in {**self.lengths, **wanted}.items():
-            lines.append([name, *(f"{bands.get(band, 0):.0%}" for band in _BAND_NAMES)])
-        return View(f"Variety({self.rows:,} rows)", facts, [Table(lines)], notes)
 
 
 def variety(

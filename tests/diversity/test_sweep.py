@@ -13,8 +13,8 @@ import seedfree as sf
 from seedfree._files import json_line
 from seedfree.diversity.sweep import mean_nearest, vendi
 from seedfree.errors import ConfigError
+from seedfree.outcome import Dropped, dropped_row
 from seedfree.records import Instruction
-from seedfree.run.folder import Dropped, dropped_row
 from tests.fakes import LetterEncoder, sentence, thai_llm
 
 WORDS = ["one", "two three", "four five six seven", "eight nine ten one two three"]

@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -15,17 +14,10 @@ import pytest
 from seedfree.evaluation.review_sheet import _FORMULA, read_reviews, review_sheet
 from seedfree.records import Instruction
 from seedfree.text import clean
+from tests.chromium import needs_chromium, started
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium with its driver: make browser"
-)
+pytestmark = needs_chromium
 
-FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-sync
---disable-background-networking --disable-component-update --no-first-run""".split()
 HOSTILE = [
     "</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>",
     "</script ><!-- <script ",
@@ -136,15 +128,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    with webdriver.Chrome(options=options, service=Service(executable_path=DRIVER)) as driver:
+    with started(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
 

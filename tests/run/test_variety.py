@@ -9,8 +9,9 @@ import pytest
 
 import seedfree as sf
 from seedfree.languages import Language
+from seedfree.outcome import Variety
 from seedfree.records import Instruction
-from seedfree.run.variety import Variety, variety
+from seedfree.run.variety import variety
 from tests.fakes import WORDS, sentence, small_pipeline
 
 ENGLISH = Language.load("en")
