@@ -163,6 +163,14 @@ class QLoRAConfig(BaseModel):
         description="The training ends after so many checkpoints in a row whose validation loss is "
         "not the lowest, and the best one is kept; 0: it goes on to the end.",
     )
+    keep: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of what the adapter learnt that is kept: after the training its scale "
+        "is multiplied by it. Between the base model and the trained one, answers to other "
+        "people's questions may be better than at both ends (Wortsman et al. 2022).",
+    )
     # numpy, which transformers seeds too, takes 32 bits.
     seed: int = Field(
         0, ge=0, lt=2**32, description="Of the split, the order, the adapter and the dropout."

@@ -69,6 +69,9 @@ class _Export(ABC):
             ConfigError: A row or a setting is one that the tool would skip or misread. The folder
                 holds files of something else, or nothing can be written.
         """
+        if self.config.keep < 1:
+            hint = "Multiply lora_alpha in the trained adapter's adapter_config.json by it instead."
+            raise ConfigError(f"keep={self.config.keep} is a step that the tool lacks", hint=hint)
         check_language(dataset, self.config.language)
         folder, rows = Path(out), _fit(dataset, self.config.system)
         train, validation = split(rows, None, self.config)

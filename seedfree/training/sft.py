@@ -20,7 +20,7 @@ from seedfree.training.folder import last_checkpoint
 from seedfree.training.footprint import LOGITS, full_modules
 from seedfree.training.render import Encoded
 
-__all__ = ["TrainingProgress", "in_effect", "make_trainer", "save_adapter"]
+__all__ = ["TrainingProgress", "in_effect", "make_trainer", "save_adapter", "scale_adapter"]
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,17 @@ def in_effect(trainer: Any) -> dict[str, Any]:
         "trained_in": sorted(dtypes),
         "bf16": trainer.args.bf16,
     }
+
+
+def scale_adapter(trainer: Any, keep: float) -> None:
+    """Multiplies the adapter's scale, where it computes and where its configuration names it."""
+    from peft.tuners.lora import LoraLayer
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.peft_config["default"].lora_alpha *= keep
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.scale_layer(keep)
 
 
 def save_adapter(trainer: Any, base: BaseModel, tokenizer: Any, adapter: Path) -> None:

@@ -43,7 +43,13 @@ from seedfree.training.footprint import Footprint, footprint, full_modules
 from seedfree.training.model import TrainedModel
 from seedfree.training.render import Encoded, Renderer, RenderReport, add_template
 from seedfree.training.schedule import schedule
-from seedfree.training.sft import TrainingProgress, in_effect, make_trainer, save_adapter
+from seedfree.training.sft import (
+    TrainingProgress,
+    in_effect,
+    make_trainer,
+    save_adapter,
+    scale_adapter,
+)
 from seedfree.training.stop import StopToken, choose_stop, replace_stop
 
 __all__ = ["QLoRATrainer"]
@@ -232,6 +238,12 @@ class QLoRATrainer:
         base = BaseModel.find(self.base_model)
         tokenizer = base.tokenizer()
         added_tokens = add_template(tokenizer, config.chat_template)
+        if config.keep < 1 and (full := full_modules(config, added=bool(added_tokens))):
+            hint = (
+                "Give keep=1, or a chat template that needs no new tokens and no modules_to_save."
+            )
+            reason = f"keep={config.keep} scales an adapter, and {full[0]} would be trained in full"
+            raise ConfigError(reason, hint=hint)
         training, report = self._renderer(tokenizer).rows(rows)
         held_out: list[Encoded] = []
         held_report = None
@@ -324,9 +336,10 @@ class QLoRATrainer:
         with quiet():
             trainer = self._sft_trainer(plan, folder)
             trainer.train(resume_from_checkpoint=last and str(last))
+            scale_adapter(trainer, self.config.keep)
             losses = read_log(trainer.state.log_history)
-            if plan.validation and losses[-1].validation is None:
-                # The last step need not be one at which a checkpoint is due.
+            # The last step need not be one at which a checkpoint is due.
+            if plan.validation and (losses[-1].validation is None or self.config.keep < 1):
                 trainer.evaluate()
                 losses = read_log(trainer.state.log_history)
             if main_process():
@@ -407,7 +420,8 @@ class QLoRATrainer:
         if held:
             figures["validation loss before"] = round(held[0], 3)
             # With patience it is the best checkpoint that is kept; step 0 is none.
-            kept = min(held[1:] or held) if self.config.patience else held[-1]
+            best = self.config.patience and self.config.keep == 1
+            kept = min(held[1:] or held) if best else held[-1]
             figures["validation loss after"] = round(kept, 3)
         figures["answers end with"] = info["stop"]["token"]
         if "asked" in info["stop"]:

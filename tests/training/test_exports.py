@@ -235,6 +235,13 @@ def test_llama_factory_refuses_what_it_cannot_do(rows, tmp_path, config, says):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", [AxolotlExport, LlamaFactoryExport])
+def test_a_step_after_the_training_is_refused(rows, tmp_path, kind):
+    with pytest.raises(ConfigError, match=r"keep=0.5.*lora_alpha"):
+        kind("base", QLoRAConfig(keep=0.5)).write(rows, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_bad_rows_are_refused_before_anything_is_written(rows, tmp_path, kind):
     last = Instruction("t", "q", "a", id="no-end", messages=(Message("user", "q"),))

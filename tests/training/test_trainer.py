@@ -12,6 +12,7 @@ from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.training import sft as sft_module
 from seedfree.training.base_model import computes_in_bf16, quiet
 from seedfree.training.config import QLoRAConfig
+from seedfree.training.model import TrainedModel
 from seedfree.training.trainer import QLoRATrainer
 from tests.training.tiny import TASKS, item
 
@@ -119,6 +120,33 @@ def test_a_training_that_gets_no_better_ends_with_its_best_checkpoint(base, rows
     assert best > 0
     card = (model.folder / "README.md").read_text("utf-8")
     assert f"validation loss after | {round(held[best], 3)}" in card.replace("\\", "")
+
+
+def test_a_part_of_what_was_learnt_is_kept(base, rows, trained, tmp_path):
+    whole, _ = trained
+    config = QLoRAConfig(**QUICK | {"keep": 0.5})
+    half = QLoRATrainer(base, config, show=False).train(rows, tmp_path / "half")
+    for name, tensor in weights(whole).items():
+        assert (weights(half)[name] == tensor).all(), "the same training"
+    scales = [
+        json.loads((model.folder / "adapter" / "adapter_config.json").read_text())["lora_alpha"]
+        for model in (whole, half)
+    ]
+    assert scales == [8, 4]
+    # The last loss is that of what is kept, here as it is loaded anew.
+    held = validation_losses(half)
+    assert validation_losses(whole)[-1] < held[-1] < held[0]
+    opened = TrainedModel.open(half.folder)
+    assert math.isclose(measured(opened, rows, config), held[-1], rel_tol=2e-3)
+
+
+def test_what_is_trained_in_full_cannot_be_kept_in_part(rows, tmp_path):
+    from tests.training.tiny import save_base
+
+    folder = save_base(tmp_path / "base", template=None)
+    config = QLoRAConfig(**QUICK | {"chat_template": "chatml", "keep": 0.5})
+    with pytest.raises(ConfigError, match=r"keep=0.5.*embed_tokens"):
+        QLoRATrainer(folder, config, show=False).train(rows, tmp_path / "out")
 
 
 def test_patience_counts_on_after_a_stop(base, rows, tmp_path):
