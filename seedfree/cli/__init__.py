@@ -66,11 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--size", type=int, help="rows, in place of the file's")
     run.add_argument("--out", help="the run folder, in place of the file's")
     run.add_argument("--budget-usd", type=float, help="stop when this much is spent")
+    _add_model(run)
     run.set_defaults(command=_run)
 
     preview = commands.add_parser("preview", help="make and show a few rows")
     preview.add_argument("config", metavar="CONFIG.yaml")
     preview.add_argument("-n", type=int, default=4, help="rows (default: 4)")
+    _add_model(preview)
     preview.set_defaults(command=_preview)
 
     estimate = commands.add_parser(
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     estimate.add_argument("config", metavar="CONFIG.yaml")
     estimate.add_argument("--size", type=int, help="rows, in place of the file's")
+    _add_model(estimate)
     estimate.set_defaults(command=_estimate)
 
     doctor = commands.add_parser(
@@ -89,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--language", help="make 20 rows in this language and say how good the model is at it"
     )
+    _add_model(doctor)
     doctor.set_defaults(command=_doctor)
 
     salvage = commands.add_parser(
@@ -98,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     salvage.add_argument("out", metavar="OUT")
     salvage.set_defaults(command=_salvage)
     return parser
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    help = "in place of the file's generator, such as ollama/qwen3:8b"
+    command.add_argument("--model", metavar="PROVIDER/MODEL", help=help)
 
 
 # Each command imports what it needs, so that `--help` and a mistyped word answer at once.
@@ -118,7 +127,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
-    config = Config.load(options.config)
+    config = Config.load(options.config, generator=options.model)
     given = _given(size=options.size, out=options.out, budget_usd=options.budget_usd)
     settings = {**config.run, **given}
     # Python's default is a data set of full size, which nobody should pay for by an oversight.
@@ -133,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
 def _preview(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
-    config = Config.load(options.config)
+    config = Config.load(options.config, generator=options.model)
     _print(repr(config.pipeline.preview(options.n, seed=config.run.get("seed", 0))))
     return 0
 
@@ -141,7 +150,7 @@ def _preview(options: argparse.Namespace) -> int:
 def _estimate(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
-    config = Config.load(options.config)
+    config = Config.load(options.config, generator=options.model)
     file = _given(size=config.run.get("size"), seed=config.run.get("seed"))
     _print(repr(config.pipeline.estimate(**{**file, **_given(size=options.size)})))
     return 0
@@ -150,10 +159,10 @@ def _estimate(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from seedfree.cli.doctor import checkup, language_checkup
 
-    lines, good = checkup(options.config)
+    lines, good = checkup(options.config, options.model)
     _print("\n".join(lines))
     if options.language and good:
-        lines, good = language_checkup(options.language, options.config)
+        lines, good = language_checkup(options.language, options.config, options.model)
         _print("\n".join(lines))
     return int(not good)
 
