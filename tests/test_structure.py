@@ -20,10 +20,10 @@ from seedfree import errors
 FLOORS = """
 _version _seeds text
 errors
-records _files
+records _files _hub
 readers languages _plots
-dataset protocols
-card engine
+card protocols
+dataset engine
 topics contexts tasks generators filters diversity
 run training evaluation
 pipeline

@@ -25,7 +25,7 @@ from seedfree.engine.places import host_of
 from seedfree.errors import ConfigError, did_you_mean
 from seedfree.protocols import Generator
 
-__all__ = ["Provider", "Structured", "named_generator", "provider_at", "providers"]
+__all__ = ["Provider", "Structured", "named_generator", "provider_at", "providers", "terms_page"]
 
 Structured = Literal["json_schema", "json_object", "prompt"]
 
@@ -89,6 +89,12 @@ def provider_at(url: str) -> Provider | None:
     """Returns the provider that a URL leads to; `None` for servers that could be anything."""
     host = host_of(url)
     return next((each for each in providers().values() if host in each.hosts), None)
+
+
+def terms_page(url: str) -> str:
+    """Returns the page with the terms of the provider that a URL leads to; empty if none is known."""
+    provider = provider_at(url)
+    return provider.terms_page if provider else ""
 
 
 @overload
