@@ -92,7 +92,7 @@ def provider_at(url: str) -> Provider | None:
 
 
 def terms_page(url: str) -> str:
-    """Returns the page with the terms of the provider that a URL leads to; empty if none is known."""
+    """Returns the page with the terms of the provider that a URL leads to; empty if unknown."""
     provider = provider_at(url)
     return provider.terms_page if provider else ""
 

@@ -59,8 +59,9 @@ def tracker_arguments(tracker: Tracker | None, folder: Path) -> dict[str, Any]:
 def tracked(tracker: Tracker | None, folder: Path) -> Iterator[None]:
     """Names, while a training goes on, what callbacks read from the environment alone.
 
-    What the user has set there stays.
+    What the user has set there stays, and so does a run of Weights & Biases that the user began.
     """
+    own_run = tracker == "wandb" and _wandb_run() is not None
     names = {
         "tensorboard": {"TENSORBOARD_LOGGING_DIR": str(folder.absolute() / "tensorboard")},
         "wandb": {"WANDB_PROJECT": _PROJECT, "WANDB_DIR": str(folder.absolute())},
@@ -70,5 +71,14 @@ def tracked(tracker: Tracker | None, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        # Its callback leaves the run open, and the next training would go on in it.
+        if tracker == "wandb" and not own_run and (run := _wandb_run()) is not None:
+            run.finish()
         for name in added:
             os.environ.pop(name, None)
+
+
+def _wandb_run() -> Any:
+    import wandb
+
+    return wandb.run
