@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from urllib.parse import quote, urlsplit
 
-from seedfree.dataset import KEYS, SOURCE_KEYS, Dataset
 from seedfree.languages import Language
-from seedfree.records import Source
+from seedfree.records import KEYS, SOURCE_KEYS, Instruction, Source
 from seedfree.text import shown
 
 __all__ = ["dataset_card", "model_card", "plain", "public_name", "table"]
@@ -25,6 +24,8 @@ _CATEGORIES = {
     "closed_qa": "question-answering",
     "summarization": "summarization",
     "multiple_choice": "multiple-choice",
+    "open_qa": "question-answering",
+    "classification": "text-classification",
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Columns that are no text by themselves, but hold texts by name.
@@ -37,7 +38,10 @@ _NESTED = {
 # The one value that is no text.
 _TYPES = {"fictional": "bool"}
 _CC_BY_SA = "CC-BY-SA-4.0"
+# Sources that are no text from elsewhere.
+_WITHOUT_TEXT = frozenset({"written", "topic"})
 _STATUS = {
+    "": "",
     "complete": "The run reached the size that was asked for.",
     "short": "Topics ran dry before the run reached the size that was asked for.",
     "stopped": "The run was stopped before it reached the size that was asked for; it can be "
@@ -53,12 +57,13 @@ that compete with their own."""
 
 
 def dataset_card(
-    dataset: Dataset,
+    dataset: Sequence[Instruction],
     *,
     language: Language,
     generator: str,
     terms: str = "",
-    status: str = "complete",
+    terms_page: str = "",
+    status: str = "",
     counts: Mapping[str, object] | None = None,
     drops: Mapping[str, int] | None = None,
     checks: Mapping[str, Mapping[str, int]] | None = None,
@@ -72,26 +77,25 @@ def dataset_card(
     Args:
         generator: Identity of the model that wrote the rows.
         terms: What its provider says about the use of its outputs, in a sentence or two.
-        status: `"complete"`, `"short"` or `"stopped"`.
+        terms_page: Where the provider says so.
+        status: `"complete"`, `"short"` or `"stopped"`; empty where the rows are not a whole run.
         counts: Figures of the run in the order to show them, such as requests and tokens.
-        drops: Dropped rows by reason.
+        drops: Dropped rows by reason; `None` where nothing is known of them.
         checks: By rule, doubts `raised`, `upheld` and `overturned`.
         monotonous: What lacks variety, a line each.
         losses: For each stage, requests and lookups that gave nothing, by reason.
     """
-    name = f"{plain(language.name)} ({plain(language.native)})"
+    name = plain(language.name) + (f" ({plain(language.native)})" if language.native else "")
     parts = [
-        _dataset_front_matter(dataset, language),
+        _dataset_front_matter(dataset, language, terms_page),
         f"# Instructions in {name}",
-        f"{len(dataset):,} instruction-tuning rows in {name}, written by a language model and made "
-        "with seedfree: topics were generated or given, a text was found or written for each, "
-        "instructions were asked for about it, and rows that broke a rule or resembled an earlier "
-        "row were dropped. No existing instruction data was used as a seed. "
-        + _STATUS.get(status, f"Status of the run: {plain(status)}."),
+        _summary(dataset, name, status),
         "## Rows",
         _rows_by_topic_kind(dataset) + _list("What lacks variety:", monotonous),
-        "## Dropped rows",
-        _drops(drops or {}) + _checks(checks or {}) + _losses(losses or {}),
+    ]
+    if drops is not None:
+        parts += ["## Dropped rows", _drops(drops) + _checks(checks or {}) + _losses(losses or {})]
+    parts += [
         "## Generator",
         _generator(dataset, generator, terms, counts or {}),
         "## Sources and licence",
@@ -102,23 +106,62 @@ def dataset_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _dataset_front_matter(dataset: Dataset, language: Language) -> str:
-    wikipedia = any(
-        row.source.kind == "wikipedia" or (row.source.license or "").upper() == _CC_BY_SA
-        for row in dataset
+def _summary(dataset: Sequence[Instruction], name: str, status: str) -> str:
+    people = _by_people(dataset)
+    text = (
+        f"{len(dataset):,} instruction-tuning rows in {name}, written by a language model and made "
+        "with seedfree: topics were generated or given, a text was found or written for each, "
+        "instructions were asked for about it, and rows that broke a rule or resembled an earlier "
+        "row were dropped. "
     )
-    tasks = sorted({_CATEGORIES.get(task, "text-generation") for task in dataset.by_task})
+    if people:
+        text += f"{people:,} of them are not: people wrote these. "
+    else:
+        text += "No existing instruction data was used as a seed. "
+    return (text + _STATUS.get(status, f"Status of the run: {plain(status)}.")).rstrip()
+
+
+def _by_people(dataset: Sequence[Instruction]) -> int:
+    return sum(row.source.kind == "human" for row in dataset)
+
+
+def _dataset_front_matter(
+    dataset: Sequence[Instruction], language: Language, terms_page: str
+) -> str:
+    kinds = {row.source.kind for row in dataset}
+    sharealike = any((row.source.license or "").upper() == _CC_BY_SA for row in dataset)
     size = next((word for limit, word in _SIZES if len(dataset) < limit), "n>1M")
-    lines = ["---", "language:", f"- {_yaml(language.code)}"]
+    codes = sorted({row.language for row in dataset} - {""}) or [language.code]
+    lines = ["---", f"pretty_name: {_yaml(f'Instructions in {language.name}')}"]
+    lines += _entries("language", map(_yaml, codes))
     # One row under a share-alike licence binds the whole set. For other texts none is claimed.
-    lines += [f"license: {'cc-by-sa-4.0' if wikipedia else 'other'}"]
-    if tasks:
-        lines += ["task_categories:", *(f"- {task}" for task in tasks)]
-    lines += ["size_categories:", f"- {size}"]
-    lines += ["tags:", "- synthetic", "- instruction-tuning", "- seedfree"]
+    if "wikipedia" in kinds or sharealike:
+        lines += ["license: cc-by-sa-4.0"]
+    else:
+        # What is left is what binds those who use the generator's words.
+        lines += ["license: other", "license_name: terms-of-the-generator"]
+        lines += [f"license_link: {_yaml(terms_page)}"] * bool(terms_page)
+    written = ["machine-generated"] * (_by_people(dataset) < len(dataset))
+    found = ["found"] * bool(kinds - _WITHOUT_TEXT)
+    lines += _entries("annotations_creators", written + ["found"] * ("human" in kinds))
+    lines += _entries("language_creators", written + found)
+    from_wikipedia = ["extended|wikipedia"] * ("wikipedia" in kinds)
+    lines += _entries("source_datasets", ["original"] * (kinds != {"wikipedia"}) + from_wikipedia)
+    tasks = {_CATEGORIES.get(row.task, "text-generation") for row in dataset}
+    lines += _entries("task_categories", sorted(tasks))
+    lines += _entries("size_categories", [size])
+    lines += _entries("tags", ["synthetic", "instruction-tuning", "seedfree"])
     # The folder holds dropped.jsonl too, which the hub's viewer would otherwise take for rows.
-    lines += ["configs:", "- config_name: default", "  data_files: dataset.jsonl"]
-    return "\n".join([*lines, *_column_types(), "---"])
+    lines += ["configs:", "- config_name: default", "  data_files:"]
+    lines += ["  - split: train", "    path: dataset.jsonl"]
+    lines += [*_column_types(), "  splits:", "  - name: train"]
+    return "\n".join([*lines, f"    num_examples: {len(dataset)}", "---"])
+
+
+def _entries(name: str, values: Iterable[str]) -> list[str]:
+    """Returns the lines of a list in YAML; none for an empty one."""
+    lines = [f"- {value}" for value in values]
+    return [f"{name}:", *lines] if lines else []
 
 
 def _column_types() -> list[str]:
@@ -140,14 +183,19 @@ def _column_types() -> list[str]:
     return lines
 
 
-def _rows_by_topic_kind(dataset: Dataset) -> str:
+def _rows_by_topic_kind(dataset: Sequence[Instruction]) -> str:
     cells = Counter((row.task, row.topic_kind) for row in dataset)
-    kinds = list(dataset.by_topic_kind)
+    by_kind = _counted(row.topic_kind for row in dataset)
+    kinds = list(by_kind)
     lines = [["task", *(kind or "no kind" for kind in kinds), "all"]]
-    for task, n in dataset.by_task.items():
+    for task, n in _counted(row.task for row in dataset).items():
         lines.append([task, *(f"{cells[task, kind]:,}" for kind in kinds), f"{n:,}"])
-    lines.append(["all", *(f"{n:,}" for n in dataset.by_topic_kind.values()), f"{len(dataset):,}"])
+    lines.append(["all", *(f"{n:,}" for n in by_kind.values()), f"{len(dataset):,}"])
     return table(lines)
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
 
 
 def _list(head: str, lines: Sequence[str]) -> str:
@@ -182,7 +230,9 @@ def _losses(losses: Mapping[str, Mapping[str, int]]) -> str:
     return head + table([["stage", "reason", "times"], *lines])
 
 
-def _generator(dataset: Dataset, generator: str, terms: str, counts: Mapping[str, object]) -> str:
+def _generator(
+    dataset: Sequence[Instruction], generator: str, terms: str, counts: Mapping[str, object]
+) -> str:
     names = sorted({generator, *(row.generator for row in dataset)} - {""})
     unknown = "Its terms are not on record here; read them before you use the rows."
     text = f"{', '.join(map(plain, names)) or 'Unknown'}. {_terms_text(terms) or unknown}"
@@ -191,7 +241,7 @@ def _generator(dataset: Dataset, generator: str, terms: str, counts: Mapping[str
     return f"{text}\n\n{_facts('of the run', 'count', counts)}"
 
 
-def _pages_and_licences(dataset: Dataset) -> str:
+def _pages_and_licences(dataset: Sequence[Instruction]) -> str:
     kinds = Counter(row.source.kind for row in dataset)
     parts = [table([["source", "rows"], *([kind, f"{n:,}"] for kind, n in sorted(kinds.items()))])]
     if kinds["wikipedia"]:
@@ -204,13 +254,13 @@ def _pages_and_licences(dataset: Dataset) -> str:
     pages: dict[tuple[str, ...], list[Source]] = {}
     for row in dataset:
         source = row.source
-        if source.kind not in ("written", "topic") and (source.title or source.url):
+        if source.kind not in _WITHOUT_TEXT and (source.title or source.url):
             page = (source.title, source.document, source.revision, source.license)
             pages.setdefault(tuple(value or "" for value in page), []).append(source)
     if pages:
         lines = "\n".join(_page(pages[page]) for page in sorted(pages))
         parts.append(f"Rows were made from these texts, each changed by a model:\n\n{lines}")
-    others = sorted(set(kinds) - {"wikipedia", "written", "topic"})
+    others = sorted(set(kinds) - _WITHOUT_TEXT - {"wikipedia"})
     if others:
         names = ", ".join(map(plain, others))
         parts.append(f"Rows from other sources ({names}) stay under the licence of their text.")
@@ -270,7 +320,7 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=256)[0]))
 
 
 def model_card(
-    dataset: Dataset,
+    dataset: Sequence[Instruction],
     *,
     base_model: str,
     recipe: Mapping[str, object],
@@ -297,7 +347,7 @@ def model_card(
         curve: File name of a picture of the losses, beside the card.
     """
     base = public_name(base_model)
-    people = sum(row.source.kind == "human" for row in dataset)
+    people = _by_people(dataset)
     parts = [
         _model_front_matter(dataset, base, license),
         f"# {plain(base)}, trained on {len(dataset):,} instructions",
@@ -332,7 +382,7 @@ def public_name(base_model: str) -> str:
     return base_model if _ON_THE_HUB.fullmatch(base_model) else PurePath(base_model).name
 
 
-def _model_front_matter(dataset: Dataset, base: str, license: str) -> str:
+def _model_front_matter(dataset: Sequence[Instruction], base: str, license: str) -> str:
     # https://huggingface.co/docs/hub/model-cards
     languages = sorted({row.language for row in dataset} - {""})
     lines = ["---"]
@@ -346,23 +396,23 @@ def _model_front_matter(dataset: Dataset, base: str, license: str) -> str:
     return "\n".join(lines)
 
 
-def _rows_by_author(dataset: Dataset) -> str:
+def _rows_by_author(dataset: Sequence[Instruction]) -> str:
     people = Counter(row.task for row in dataset if row.source.kind == "human")
     lines = [["task", "by a model", "by people", "all"]]
-    for task, n in dataset.by_task.items():
+    for task, n in _counted(row.task for row in dataset).items():
         lines.append([task, f"{n - people[task]:,}", f"{people[task]:,}", f"{n:,}"])
     n, by_people = len(dataset), people.total()
     lines.append(["all", f"{n - by_people:,}", f"{by_people:,}", f"{n:,}"])
     return table(lines)
 
 
-def _sources_by_author(dataset: Dataset) -> str:
+def _sources_by_author(dataset: Sequence[Instruction]) -> str:
     counts = Counter(
         (row.source.kind, row.generator or "unknown", row.source.license or "") for row in dataset
     )
     lines = [["source", "written by", "licence of the text", "rows"]]
     for (kind, generator, license), n in sorted(counts.items()):
-        unlicensed = "no outside text" if kind in ("written", "topic") else "not on record"
+        unlicensed = "no outside text" if kind in _WITHOUT_TEXT else "not on record"
         lines.append([kind, generator, license or unlicensed, f"{n:,}"])
     return f"{table(lines)}\n\nThe data set's own card names every page that rows were made from."
 

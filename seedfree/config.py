@@ -1,12 +1,13 @@
 """A pipeline from a YAML file: the same words as in Python.
 
     language: th
-    generator: {use: ClaudeGenerator, model: claude-haiku-5-5}
+    generator: anthropic/claude-haiku-5-5
     contexts: [{use: WikipediaSource, contact: me@uni.example}, WrittenContexts]
     tasks: [ClosedQA, {use: Conversation, turns: 3}]
     run: {size: 5000, out: runs/th, budget_usd: 20}
 
 A component is the name of a class of `seedfree`, or a mapping with `use` and the class's settings.
+A generator may also be a word for a model, or `{use: OpenAICompatibleGenerator, ...}` for more.
 No other code is imported, so that a file from somebody else can be run. API keys belong into the
 environment.
 """
@@ -50,8 +51,11 @@ class Config:
     run: Mapping[str, Any]
 
     @classmethod
-    def load(cls, path: str | Path) -> Config:
+    def load(cls, path: str | Path, *, generator: str | None = None) -> Config:
         """Reads a YAML file.
+
+        Args:
+            generator: A word for a model that takes the place of the file's.
 
         Raises:
             ConfigError: No such file, not YAML, an unknown word, or a secret in it.
@@ -68,6 +72,8 @@ class Config:
             run["out"] = str(run["out"])  # YAML reads 2026 as a number
         if "mode" in run:
             run["mode"] = _mode(run["mode"])
+        if generator is not None:
+            data["generator"] = generator
         return cls(_pipeline(data, path), run)
 
 

@@ -1,4 +1,4 @@
-"""The rows of a run: reading, splitting and export. `card.py` describes them.
+"""The rows of a run: reading, splitting, export and upload. `card.py` describes them.
 
 A published row is a JSON object with the keys of `KEYS`, in that order. `to_row` makes one of an
 instruction, and `from_row` reads it back.
@@ -7,6 +7,7 @@ instruction, and `from_row` reads it back.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pydantic import ValidationError
 
+from seedfree import _hub
 from seedfree._files import csv_line, file_text, json_line, json_rows, write_atomic
 from seedfree._seeds import seeded
 from seedfree._views import Shown, Table, View, Words
+from seedfree.card import dataset_card
 from seedfree.errors import ConfigError, missing_extra
+from seedfree.languages import language_or_bare
 from seedfree.readers import read
-from seedfree.records import Instruction, Source
+from seedfree.records import KEYS, SOURCE_KEYS, Instruction, Source
 from seedfree.text import shown
 
 if TYPE_CHECKING:
@@ -44,23 +48,6 @@ ALPACA_SYSTEM = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request."
 )
-KEYS = (
-    "id",
-    "task",
-    "language",
-    "instruction",
-    "input",
-    "output",
-    "messages",
-    "topic",
-    "topic_kind",
-    "source",
-    "generator",
-    "evidence",
-    "facets",
-    "checks",
-)
-SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at", "fictional")
 Form = Literal["rows", "alpaca", "messages", "sharegpt"]
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -138,12 +125,16 @@ class Dataset(Shown, Sequence[Instruction]):
 
     `a + b` has the rows of both, in this order. None is left out, of equal ids either, and they may
     be in different languages.
+
+    Args:
+        card: The text that describes these very rows on the hub. Without it, `push_to_hub` makes
+            one of the rows alone.
     """
 
-    __slots__ = ("_items",)
+    __slots__ = ("_card", "_items")
 
-    def __init__(self, items: Iterable[Instruction] = ()) -> None:
-        self._items = tuple(items)
+    def __init__(self, items: Iterable[Instruction] = (), *, card: str = "") -> None:
+        self._items, self._card = tuple(items), card
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> Dataset:
@@ -322,6 +313,34 @@ class Dataset(Shown, Sequence[Instruction]):
         if form not in forms:
             raise ConfigError(f"Unknown form {form!r}", hint=f"Known: {', '.join(forms)}.")
         write_atomic(path, map(json_line, forms[form]()))
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
+        """Uploads the rows, as `dataset.jsonl`, and their card to the Hugging Face hub.
+
+        Nothing else of a run's folder is uploaded.
+
+        Args:
+            repo_id: `name/data-set`. What is there already is replaced, in a commit of its own.
+
+        Returns:
+            The address.
+
+        Raises:
+            ConfigError: There are no rows, the hub refused, or the repository is public and
+                `private` is not `False`.
+        """
+        if not self:
+            raise ConfigError("The data set has no rows", hint="Upload one that has.")
+        codes = Counter(item.language for item in self)
+        card = self._card or dataset_card(
+            self,
+            language=language_or_bare(max(codes, key=lambda code: (codes[code], code))),
+            generator="",
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            self.to_jsonl(Path(folder, "dataset.jsonl"))
+            Path(folder, "README.md").write_text(card, encoding="utf-8")
+            return _hub.push(Path(folder), repo_id, kind="dataset", private=private)
 
     def to_csv(self, path: str | Path) -> None:
         """Writes a table for review in a spreadsheet: UTF-8 with a byte order mark, all or nothing.

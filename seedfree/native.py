@@ -111,7 +111,7 @@ class Without:
 def native_test(
     language: str | Language,
     source: ContextSource,
-    generator: Generator,
+    generator: str | Generator,
     out: str | Path,
     *,
     n: int = 200,

@@ -17,6 +17,7 @@ from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.places import published
+from seedfree.engine.providers import named_generator
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, LedgerDamagedError, LedgerLockedError, did_you_mean
@@ -55,7 +56,7 @@ class Pipeline(Shown):
 
     Args:
         language: A code (`"th"`), an English name, or a `Language`.
-        generator: The LLM.
+        generator: The LLM: an object, or a word such as `"ollama/qwen3:8b"`.
         contexts: Where texts come from; each source may carry a `share`. Default: texts that the
             LLM writes.
         tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization,
@@ -70,9 +71,9 @@ class Pipeline(Shown):
         topics_per_request: Generated topics that one request asks for, 1 to 20. The paper's code
             asks for 20, all of one cell of the facets; a few of each keep the first rows varied.
         topic_limit: Generated topics at most; `None` for as many as the rows need.
-        appeal: The LLM that is asked about rows that a filter doubts (`Suspicion`). `"same"` is the
-            one that wrote them, and none where that is a base model. With `None`, a doubt drops the
-            row.
+        appeal: The LLM that is asked about rows that a filter doubts (`Suspicion`), also by a word.
+            `"same"` is the one that wrote them, and none where that is a base model. With `None`, a
+            doubt drops the row.
         repair: How often, 0 or 1, a row is asked for again whose doubts are upheld.
         balance: `"fill"`: where a task gives less than its share, good rows of the others fill up.
             `"strict"`: every task gives its share and no more.
@@ -82,7 +83,7 @@ class Pipeline(Shown):
     """
 
     language: str | Language
-    generator: Generator
+    generator: str | Generator
     contexts: Sequence[ContextSource] | None = None
     tasks: Sequence[TaskTemplate] | Literal["wide", "wangchan"] | None = None
     filters: Literal["default"] | Sequence[Filter] = "default"
@@ -94,7 +95,7 @@ class Pipeline(Shown):
     topics_per_request: int = 5
     topic_limit: int | None = None
     balance: Balance = "fill"
-    appeal: Literal["same"] | Generator | None = "same"
+    appeal: str | Generator | None = "same"
     repair: int = 0
 
     def _has_texts_for(self, task: object) -> bool:
@@ -115,6 +116,7 @@ class Pipeline(Shown):
         from seedfree.tasks import default_tasks, wangchan_tasks, wide_tasks
 
         self.language = Language.load(self.language)
+        self.generator = named_generator(self.generator)
         self.contexts = [WrittenContexts()] if self.contexts is None else self.contexts
         presets = {None: default_tasks, "wide": wide_tasks, "wangchan": wangchan_tasks}
         if self.tasks is None or isinstance(self.tasks, str):
@@ -159,8 +161,10 @@ class Pipeline(Shown):
             raise ConfigError(f"topic_limit is {limit!r}", hint="It is at least 1, or None.")
 
     def _check_appeal(self) -> None:
+        if isinstance(self.appeal, str) and "/" in self.appeal:
+            self.appeal = named_generator(self.appeal)
         if isinstance(self.appeal, str) and self.appeal != "same":
-            hint = 'Use "same", None or a generator.'
+            hint = 'Use "same", None, provider/model or a generator.'
             raise ConfigError(f"appeal is {self.appeal!r}", hint=hint)
         if self.appeal not in ("same", None):
             _needs(self.appeal, Generator, "appeal", "sf.ClaudeGenerator()")
@@ -171,7 +175,7 @@ class Pipeline(Shown):
     def paper(
         cls,
         language: str | Language,
-        generator: Generator,
+        generator: str | Generator,
         *,
         contact: str | None = None,
         api_url: str | None = None,

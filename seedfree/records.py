@@ -18,6 +18,8 @@ from seedfree._seeds import balanced, digest, seeded
 from seedfree.text import clean, shown, unmarked
 
 __all__ = [
+    "KEYS",
+    "SOURCE_KEYS",
     "Check",
     "Context",
     "Example",
@@ -36,6 +38,25 @@ __all__ = [
     "altered",
     "schema_of",
 ]
+
+# The columns of a published row, in order.
+KEYS = (
+    "id",
+    "task",
+    "language",
+    "instruction",
+    "input",
+    "output",
+    "messages",
+    "topic",
+    "topic_kind",
+    "source",
+    "generator",
+    "evidence",
+    "facets",
+    "checks",
+)
+SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at", "fictional")
 
 T = TypeVar("T")
 

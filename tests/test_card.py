@@ -49,11 +49,53 @@ def test_front_matter():
         head["task_categories"] == ["question-answering", "summarization"]
         and "synthetic" in head["tags"]
     )
-    assert head["configs"] == [{"config_name": "default", "data_files": "dataset.jsonl"}]
-    assert front(made([row(Source("written"))]))["license"] == "other"
+    files = [{"split": "train", "path": "dataset.jsonl"}]
+    assert head["configs"] == [{"config_name": "default", "data_files": files}]
+    assert head["dataset_info"]["splits"] == [{"name": "train", "num_examples": 2}]
+    assert head["pretty_name"] == "Instructions in Thai" and "license_name" not in head
     assert front(made([row()] * 1_000))["size_categories"] == ["1K<n<10K"]
     norwegian = Language(code="no", name="Norwegian", native="norsk", script="Latin", persona="")
     assert front(made([], language=norwegian))["language"] == ["no"], "not a boolean"
+
+
+def test_front_matter_says_where_the_rows_are_from():
+    found = front(made([row()]))
+    assert found["annotations_creators"] == ["machine-generated"]
+    assert found["language_creators"] == ["machine-generated", "found"]
+    assert found["source_datasets"] == ["extended|wikipedia"]
+    page = "https://p.example/terms"
+    written = front(made([row(Source("written"))], terms_page=page))
+    assert written["license"] == "other" and written["license_link"] == page
+    assert written["license_name"] == "terms-of-the-generator"
+    assert written["language_creators"] == ["machine-generated"]
+    assert written["source_datasets"] == ["original"]
+    assert "license_link" not in front(made([row(Source("written"))]))
+    mixed = front(made([row(), row(Source("written")), row(Source("human"))]))
+    assert mixed["source_datasets"] == ["original", "extended|wikipedia"]
+    assert mixed["annotations_creators"] == ["machine-generated", "found"]
+    people = front(made([row(Source("human"))]))
+    assert people["annotations_creators"] == people["language_creators"] == ["found"]
+
+
+def test_rows_by_people_are_not_called_a_models():
+    assert "No existing instruction data" in made([row()])
+    mixed = made([row(), row(Source("human"))])
+    assert "1 of them are not: people wrote these." in mixed
+    assert "No existing instruction data" not in mixed
+
+
+@pytest.mark.parametrize("rows", [[], [row()], [row(Source("written")), row(Source("human"))]])
+def test_the_hubs_own_library_reads_the_front_matter(rows):
+    hub = pytest.importorskip("huggingface_hub")
+    card = hub.DatasetCard(made(rows, terms_page="https://p.example/terms"))
+    data = card.data.to_dict()
+    assert data == front(card.content) and "dataset_info" in data
+    again = hub.DatasetCardData(**data)
+    assert again.license == data["license"] and again.pretty_name == data["pretty_name"]
+    # What the hub's documentation lists (docs/hub/datasets-cards, datasetcard.md).
+    creators = {"crowdsourced", "found", "expert-generated", "machine-generated"}
+    for name in ("annotations_creators", "language_creators"):
+        assert set(data.get(name, ())) <= creators
 
 
 def test_any_two_runs_load_with_the_same_types(tmp_path, monkeypatch):
@@ -66,7 +108,7 @@ def test_any_two_runs_load_with_the_same_types(tmp_path, monkeypatch):
         Dataset(rows).to_jsonl(folder / "dataset.jsonl")
         (folder / "README.md").write_text(made(rows), "utf-8")
         loaded = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "hub"))
-        assert loaded.features == Dataset(rows).to_hf().features
+        assert loaded.features == Dataset(rows).to_hf().features and len(loaded) == len(rows)
         loaded.to_json(tmp_path / "again.jsonl", force_ascii=False)
         again = Dataset.from_jsonl(tmp_path / "again.jsonl")
         assert [each.instruction for each in again] == [each.instruction for each in rows]
@@ -142,3 +184,8 @@ def test_any_title_is_one_line_without_markup(title):
 def test_an_empty_data_set_has_a_card():
     text = made([], drops={})
     assert text.startswith("---\n") and "## Dropped rows\n\nNone." in text
+
+
+def test_of_rows_that_are_no_whole_run_nothing_is_made_up():
+    text = made([row()])
+    assert "## Dropped rows" not in text and "Status" not in text and "size that was" not in text

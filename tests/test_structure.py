@@ -20,11 +20,11 @@ from seedfree import errors
 FLOORS = """
 _version _seeds text
 errors
-records _files
+records _files _hub
 readers languages _plots _views
-dataset protocols
-card engine outcome
-topics contexts tasks generators filters diversity
+card protocols
+dataset engine
+topics contexts tasks generators filters diversity outcome
 report
 run training evaluation
 pipeline

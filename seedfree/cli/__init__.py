@@ -68,11 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--size", type=int, help="rows, in place of the file's")
     run.add_argument("--out", help="the run folder, in place of the file's")
     run.add_argument("--budget-usd", type=float, help="stop when this much is spent")
+    _add_model(run)
     run.set_defaults(command=_run)
 
     preview = commands.add_parser("preview", help="make and show a few rows")
     preview.add_argument("config", metavar="CONFIG.yaml")
     preview.add_argument("-n", type=int, default=4, help="rows (default: 4)")
+    _add_model(preview)
     preview.set_defaults(command=_preview)
 
     estimate = commands.add_parser(
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     estimate.add_argument("config", metavar="CONFIG.yaml")
     estimate.add_argument("--size", type=int, help="rows, in place of the file's")
+    _add_model(estimate)
     estimate.set_defaults(command=_estimate)
 
     report = commands.add_parser("report", help="write one HTML page that shows a whole run")
@@ -96,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--language", help="make 20 rows in this language and say how good the model is at it"
     )
+    _add_model(doctor)
     doctor.set_defaults(command=_doctor)
 
     salvage = commands.add_parser(
@@ -105,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     salvage.add_argument("out", metavar="OUT")
     salvage.set_defaults(command=_salvage)
     return parser
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    help = "in place of the file's generator, such as ollama/qwen3:8b"
+    command.add_argument("--model", metavar="PROVIDER/MODEL", help=help)
 
 
 # Each command imports what it needs, so that `--help` and a mistyped word answer at once.
@@ -125,7 +134,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
-    config = Config.load(options.config)
+    config = Config.load(options.config, generator=options.model)
     given = _given(size=options.size, out=options.out, budget_usd=options.budget_usd)
     settings = {**config.run, **given}
     # Python's default is a data set of full size, which nobody should pay for by an oversight.
@@ -140,7 +149,7 @@ def _run(options: argparse.Namespace) -> int:
 def _preview(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
-    config = Config.load(options.config)
+    config = Config.load(options.config, generator=options.model)
     _print(str(config.pipeline.preview(options.n, seed=config.run.get("seed", 0))))
     return 0
 
@@ -148,7 +157,7 @@ def _preview(options: argparse.Namespace) -> int:
 def _estimate(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
-    config = Config.load(options.config)
+    config = Config.load(options.config, generator=options.model)
     file = _given(size=config.run.get("size"), seed=config.run.get("seed"))
     _print(repr(config.pipeline.estimate(**{**file, **_given(size=options.size)})))
     return 0
@@ -168,10 +177,10 @@ def _report(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from seedfree.cli.doctor import checkup, language_checkup
 
-    lines, good = checkup(options.config)
+    lines, good = checkup(options.config, options.model)
     _print("\n".join(lines))
     if options.language and good:
-        lines, good = language_checkup(options.language, options.config)
+        lines, good = language_checkup(options.language, options.config, options.model)
         _print("\n".join(lines))
     return int(not good)
 

@@ -13,8 +13,9 @@ import httpx
 from seedfree._version import __version__
 from seedfree.cli.demo import demo_pipeline
 from seedfree.config import Config
-from seedfree.engine.places import published
-from seedfree.engine.session import identity
+from seedfree.engine.places import published, url_of
+from seedfree.engine.providers import named_generator, providers
+from seedfree.engine.session import identity, ready
 from seedfree.errors import SeedfreeError
 from seedfree.languages import Language, languages
 from seedfree.pipeline import Pipeline
@@ -33,7 +34,6 @@ _EXTRAS = {
     "report": ("matplotlib",),
     "train": ("bitsandbytes", "peft", "trl"),
 }
-_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
 # The ports that these servers listen on by default.
 _SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000, "llama.cpp": 8080}
 _ROWS = 20
@@ -42,11 +42,14 @@ _SHOWN = 5
 _LONGEST = 120
 
 
-def checkup(config: str | None = None) -> tuple[list[str], bool]:
-    """Looks at this machine, and at what a YAML file needs. Sends nothing that costs money.
+def checkup(config: str | None = None, model: str | None = None) -> tuple[list[str], bool]:
+    """Looks at this machine, and at what a YAML file or a model needs. Costs nothing.
+
+    Args:
+        model: A word, such as `"ollama/qwen3:8b"`. It takes the place of the file's generator.
 
     Returns:
-        Lines to print, and whether everything that the file needs is there.
+        Lines to print, and whether everything that is needed is there.
     """
     lines = [
         f"seedfree {__version__}, Python {sys.version.split()[0]}",
@@ -55,24 +58,30 @@ def checkup(config: str | None = None) -> tuple[list[str], bool]:
         *_servers(),
         f"  languages: {', '.join(languages())}",
     ]
-    if config is None:
+    if config is None and model is None:
         return lines, True
     try:
-        pipeline = Config.load(config).pipeline
-        pipeline.ready()
+        if config is None:
+            generator = named_generator(model)
+            ready(generator)
+        else:
+            pipeline = Config.load(config, generator=model).pipeline
+            pipeline.ready()
+            generator = named_generator(pipeline.generator)
     except SeedfreeError as error:
-        return [*lines, f"  {config}: {error}"], False
-    # Only a plain attribute is read: as a property it may start a server (`LlamaCppGenerator`).
-    url = vars(pipeline.generator).get("base_url")
+        return [*lines, f"  {config or model}: {error}"], False
+    url = url_of(generator)
     if not url:
-        return [*lines, f"  {config}: ready"], True
+        return [*lines, f"  {config or model}: ready"], True
     if not _reaches(url):
         return [*lines, f"  {url}: does not answer"], False
     return [*lines, f"  {url}: answers"], True
 
 
-def language_checkup(language: str, config: str | None = None) -> tuple[list[str], bool]:
-    """Makes 20 rows with the file's model, or the embedded one, and measures them.
+def language_checkup(
+    language: str, config: str | None = None, model: str | None = None
+) -> tuple[list[str], bool]:
+    """Makes 20 rows with a model, the file's or the embedded one, and measures them.
 
     This costs what 20 rows cost.
 
@@ -80,10 +89,12 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
         Lines to print, and whether the model is above the floor (`docs/cli.md`) everywhere.
     """
     # As many topics as rows, so that a poor model ends soon. Near-duplicates are not measured.
-    if config is None:
+    if config is None and model is not None:
+        pipeline = Pipeline(language, model, diversity=None, topic_limit=_ROWS)
+    elif config is None:
         pipeline = demo_pipeline(language, diversity=None, topic_limit=_ROWS)
     else:
-        given = Config.load(config).pipeline
+        given = Config.load(config, generator=model).pipeline
         pipeline = Pipeline(
             language=language,
             generator=given.generator,
@@ -95,11 +106,11 @@ def language_checkup(language: str, config: str | None = None) -> tuple[list[str
     preview = pipeline.preview(_ROWS)
     stats, kept = preview.run.stats, len(preview)
     measured = health(kept, stats.drops)
-    name, model = Language.load(pipeline.language).name, published(identity(pipeline.generator))
+    name, asked = Language.load(pipeline.language).name, published(identity(pipeline.generator))
     below = measured.below()
     shown_rows = preview.run.dataset[:_SHOWN]
     lines = [
-        f"{name} with {model}: {stats.requests} requests, {kept} rows kept of {measured.rows}",
+        f"{name} with {asked}: {stats.requests} requests, {kept} rows kept of {measured.rows}",
         f"  replies that could be read  {measured.parsed:.0%}",
         f"  rows in the language        {measured.in_language:.0%}",
         f"  rows without loops          {measured.unrepeated:.0%}",
@@ -127,7 +138,7 @@ def _extras() -> Iterator[str]:
 
 
 def _keys() -> Iterator[str]:
-    for name in _KEYS:
+    for name in filter(None, (each.key for each in providers().values())):
         # Never the key itself: people paste what this prints.
         state = "set" if os.environ.get(name) else "not set"
         yield f"  {name:<20} {state}"

@@ -13,6 +13,7 @@ from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
 from seedfree.engine.loop import Clock, busy, run_sync, spread
 from seedfree.engine.progress import Display, heartbeat
+from seedfree.engine.providers import named_generator
 from seedfree.engine.session import RunSession, read, ready
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
@@ -59,7 +60,7 @@ class Replies(Sequence[Reply]):
 
 
 def generate_all(
-    generator: Generator,
+    generator: str | Generator,
     prompts: Iterable[Prompt],
     out: str | Path,
     *,
@@ -74,6 +75,7 @@ def generate_all(
     """Replies to prompts, in order, one each. Run again after a crash, it asks for what is missing.
 
     Args:
+        generator: The LLM: an object, or a word such as `"ollama/qwen3:8b"`.
         prompts: Any iterable; it is read as requests are sent, never as a whole.
         out: Folder whose `ledger.sqlite` keeps every reply.
         concurrency: Requests under way at most; at least 1.
@@ -94,14 +96,15 @@ def generate_all(
     """
     if concurrency < 1:
         raise ConfigError(f"concurrency is {concurrency}", hint="It is at least 1.")
-    ready(generator)
+    model = named_generator(generator)
+    ready(model)
     pack, folder = Language.load(language), Path(out).absolute()
 
     async def ask() -> Replies:
         with Ledger(folder, clock=clock) as ledger, busy():
             session = RunSession(
                 ledger,
-                generator,
+                model,
                 pack,
                 seed,
                 concurrency=concurrency,
@@ -109,7 +112,7 @@ def generate_all(
                 transport=transport,
                 folder=folder,
             )
-            return await _all(session, generator, prompts, folder, once, display, clock)
+            return await _all(session, model, prompts, folder, once, display, clock)
 
     total = len(prompts) if isinstance(prompts, Sized) else None
     display = Display("seedfree", "replies", total, show=progress, clock=clock)

@@ -25,6 +25,7 @@ from seedfree.engine.batch import generate_all
 from seedfree.engine.http import Transport, check_temperature
 from seedfree.engine.loop import Clock
 from seedfree.engine.places import published, url_of
+from seedfree.engine.providers import named_generator
 from seedfree.engine.session import identity, ready
 from seedfree.errors import ConfigError, ConfigMismatchError
 from seedfree.evaluation.likelihood import Likelihoods, Likely
@@ -158,7 +159,7 @@ def evaluate(
 
 @overload
 def evaluate(
-    model: Generator | Model,
+    model: str | Generator | Model,
     benchmark: Benchmark,
     out: str | Path,
     *,
@@ -176,7 +177,7 @@ def evaluate(
 
 
 def evaluate(
-    model: Generator | Model | Likely,
+    model: str | Generator | Model | Likely,
     benchmark: Benchmark,
     out: str | Path,
     *,
@@ -196,7 +197,8 @@ def evaluate(
     Run again, it asks only what is missing.
 
     Args:
-        model: A generator, or a model with `as_generator()`, such as a trained one.
+        model: A generator, by a word (`"ollama/qwen3:8b"`) or as an object, or a model with
+            `as_generator()`, such as a trained one.
         out: A folder for this evaluation alone. Every reply is kept there as it comes, in
             `ledger.sqlite`.
         measure: `"likelihood"` asks for no answers: it measures how likely the model finds the
@@ -290,9 +292,10 @@ def evaluate(
     return evaluation
 
 
-def _generator_of(model: Generator | Model, batch_size: int) -> Generator:
+def _generator_of(model: str | Generator | Model, batch_size: int) -> Generator:
     if isinstance(model, Model):
         return model.as_generator(batch_size=batch_size)
+    model = named_generator(model)
     if not isinstance(model, Generator):
         hint = "Give a generator, or a model with as_generator(), such as a trained one."
         raise ConfigError(f"model is {type(model).__name__}", hint=hint)

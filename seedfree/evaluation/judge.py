@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from seedfree.engine.batch import generate_all
+from seedfree.engine.providers import named_generator
 from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError
 from seedfree.evaluation.statistics import Interval, mean_interval
@@ -45,8 +46,8 @@ class Judge:
     """An LLM that marks answers, and compares them (`pairwise.compare_answers`).
 
     Attributes:
-        generator: Another model than those that it judges, best of another family. A warning is
-            logged where it is of the same family.
+        generator: Another model than those that it judges, best of another family; an object or a
+            word such as `"ollama/qwen3:8b"`. A warning is logged where it is of the same family.
         language: Of the answers.
         prompts: The language that the judge is asked in. `None` for that of the answers, where its
             file has the prompts (Thai and English have all), otherwise English.
@@ -54,13 +55,14 @@ class Judge:
         seed: For sampling seeds and intervals.
     """
 
-    generator: Generator
+    generator: str | Generator
     language: str | Language = "th"
     prompts: str | Language | None = None
     concurrency: int = 64
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self.generator = named_generator(self.generator)
         if not isinstance(self.generator, Generator):
             name = type(self.generator).__name__
             raise ConfigError(f"generator is {name}", hint="Give a generator.")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from seedfree.engine.places import published
+from seedfree.engine.providers import named_generator
 from seedfree.engine.schema import parse
 from seedfree.engine.session import identity
 from seedfree.errors import ConfigError, InvalidReplyError, check_types
@@ -52,13 +53,13 @@ class JudgeFilter:
 
     Attributes:
         minimum: Lowest mark that is kept, 1 to 10.
-        generator: The judge, or `None` for the run's own LLM.
+        generator: The judge, also by a word (`"ollama/qwen3:8b"`), or `None` for the run's own LLM.
         rubric: `None`; `"default"` for the eight questions of the language's file; or your own.
         keep: With a rubric, the worst mark that is kept.
     """
 
     minimum: int = 7
-    generator: Generator | None = None
+    generator: str | Generator | None = None
     rubric: Literal["default"] | Sequence[Criterion] | None = None
     keep: Literal["good", "poor"] = "good"
     _session: Session | None = field(default=None, init=False, repr=False, compare=False)
@@ -66,12 +67,17 @@ class JudgeFilter:
 
     def __post_init__(self) -> None:
         check_types(self)
+        self.generator = named_generator(self.generator)
         if not 1 <= self.minimum <= 10:
             raise ConfigError(
                 f"JudgeFilter(minimum={self.minimum!r}) is no mark", hint="Use 1 to 10."
             )
         if self.rubric is not None and not self.rubric:
             raise ConfigError("JudgeFilter(rubric=[]) asks nothing", hint='Use "default" or None.')
+
+    @property
+    def _judge(self) -> Generator | None:
+        return named_generator(self.generator)
 
     def ready(self) -> None:
         """Checks the judge's own LLM."""
@@ -116,7 +122,7 @@ class JudgeFilter:
             seed=session.seed,
         )
         reply = await session.generate(
-            prompt, check=lambda text: parse(text, Verdict), generator=self.generator
+            prompt, check=lambda text: parse(text, Verdict), generator=self._judge
         )
         if reply.error is not None:
             return f"judge: no verdict ({reply.error})"
@@ -136,7 +142,7 @@ class JudgeFilter:
             except ValueError as error:
                 raise InvalidReplyError(str(error)) from error
 
-        reply = await session.generate(prompt, check=check, generator=self.generator)
+        reply = await session.generate(prompt, check=check, generator=self._judge)
         if reply.error is not None:
             return f"judge: no verdict ({reply.error})"
         for side, mark in marks(reply.value).items():

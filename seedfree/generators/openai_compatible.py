@@ -1,7 +1,8 @@
 """Any server with OpenAI's chat completions.
 
 Among them are OpenAI, vLLM, Ollama, llama.cpp, LM Studio and OpenRouter. The API is described at
-platform.openai.com/docs/api-reference/chat. The others document their differences from it.
+platform.openai.com/docs/api-reference/chat. The others document their differences from it, and
+`engine/providers.toml` has those of the known providers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 import httpx
 from pydantic import SecretStr
@@ -27,10 +28,11 @@ from seedfree.engine.http import (
 )
 from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.places import check_url, host_of
+from seedfree.engine.providers import Provider, Structured, provider_at
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError, check_types
-from seedfree.generators.prices import TERMS
+from seedfree.generators.prices import terms_of
 from seedfree.generators.wire import (
     chat_messages,
     error_status,
@@ -42,15 +44,9 @@ from seedfree.records import Prompt, Reply
 
 __all__ = ["OpenAICompatibleGenerator"]
 
-_OPENAI = "api.openai.com"
-# Hosts that need a key: the variable that holds it. Their structured output takes no constraints.
-_KEYS = {_OPENAI: "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
-# What a repetition penalty is called: vLLM's and OpenRouter's word, and that of llama.cpp and LM
-# Studio. Servers pass over the word that they do not know. OpenAI takes none.
+# What a repetition penalty is called at servers that nothing is known of: vLLM's word, and that of
+# llama.cpp and LM Studio. Servers pass over the word that they do not know.
 _SERVERS_PENALTY = ("repetition_penalty", "repeat_penalty")
-_PENALTY: dict[str, tuple[str, ...]] = {_OPENAI: (), "openrouter.ai": ("repetition_penalty",)}
-# OpenAI's reasoning models answer 400 to a temperature and to top_p.
-_REASONING = re.compile(r"(o\d|gpt-([5-9]|\d\d))")
 # A path that names its version: /v1, /api/v1, /v1beta/openai.
 _VERSIONED = re.compile(r"/v\d\w*(/|\Z)")
 # Wider than `text.without_thought`: here the servers' own tags are known. A thought that does not
@@ -81,11 +77,12 @@ class OpenAICompatibleGenerator:
     Attributes:
         base_url: With or without `/v1`. Plain http only on this machine, or if no key is sent.
         model: As the server names it.
-        api_key: For OpenAI and OpenRouter by default read from `OPENAI_API_KEY` and
-            `OPENROUTER_API_KEY`. Other servers get only the key given here.
+        api_key: Of a known provider by default read from its variable, such as `OPENAI_API_KEY`
+            (`engine/providers.toml` has them). Other servers get only the key given here.
         structured: How a schema is asked for: `"json_schema"` (the server enforces it),
             `"json_object"` (the server enforces JSON, the schema stands in the prompt) or
-            `"prompt"` (the prompt alone).
+            `"prompt"` (the prompt alone). `None` for what the provider takes, at other servers
+            `"json_schema"`.
         temperature: In place of the prompt's own. Also sent to models that are known to take none.
         seed: Sent, shifted by the prompt's own seed, to servers that repeat themselves for a seed.
         price: USD per million tokens (input, output). A server on this machine costs nothing.
@@ -105,7 +102,7 @@ class OpenAICompatibleGenerator:
     base_url: str
     model: str
     api_key: str | SecretStr | None = field(default=None, repr=False, compare=False)
-    structured: Literal["json_schema", "json_object", "prompt"] = "json_schema"
+    structured: Structured | None = None
     temperature: float | None = None
     seed: int | None = None
     price: Price | None = None
@@ -128,7 +125,6 @@ class OpenAICompatibleGenerator:
             "tokens_per_minute",
         }
     )
-    terms: ClassVar[str] = TERMS["openai-compatible "]
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -136,7 +132,10 @@ class OpenAICompatibleGenerator:
             raise ConfigError(
                 "model is empty", hint="Ask the server for its names: GET /v1/models."
             )
-        if self.structured not in ("json_schema", "json_object", "prompt"):
+        if self.structured is None:
+            provider = provider_at(str(self.base_url))
+            self.structured = provider.structured if provider else "json_schema"
+        if self.structured not in get_args(Structured):
             raise ConfigError(
                 f"structured is {self.structured!r}",
                 hint="'json_schema', 'json_object' or 'prompt'.",
@@ -156,8 +155,8 @@ class OpenAICompatibleGenerator:
     def _url(self, url: str) -> str:
         # A server on your own network often has no TLS. Without a key nothing secret is sent to it,
         # and plain http passes as if it were https.
-        host = httpx.URL(check_url(re.sub(r"\Ahttp://", "https://", str(url)))).host
-        if self.api_key or self.headers or host in _KEYS:
+        check_url(re.sub(r"\Ahttp://", "https://", str(url)))
+        if self.api_key or self.headers or provider_at(url):
             check_url(url, allow_http=self.allow_http)
         url = url.rstrip("/").removesuffix("/chat/completions")
         if _VERSIONED.search(httpx.URL(url).path):
@@ -179,23 +178,25 @@ class OpenAICompatibleGenerator:
         if prompt.json_schema is not None and self.structured != "json_schema":
             user += _ASK + json.dumps(prompt.json_schema, ensure_ascii=False, separators=(",", ":"))
         body: dict[str, Any] = {"model": self.model, "messages": chat_messages(prompt, user)}
-        openai = self._host == _OPENAI
-        body["max_completion_tokens" if openai else "max_tokens"] = prompt.max_tokens
-        reasons = openai and _REASONING.match(self.model)
+        provider = self._provider
+        body[provider.max_tokens if provider else "max_tokens"] = prompt.max_tokens
+        samples = provider is None or provider.samples(self.model)
         if self.temperature is not None:
             body["temperature"] = self.temperature
-        elif prompt.temperature is not None and not reasons:
+        elif prompt.temperature is not None and samples:
             body["temperature"] = prompt.temperature
-        if prompt.top_p is not None and not reasons:
+        if prompt.top_p is not None and samples:
             body["top_p"] = prompt.top_p
         if prompt.repetition_penalty is not None:
-            words = _PENALTY.get(self._host, _SERVERS_PENALTY)
+            words = provider.penalty if provider else _SERVERS_PENALTY
             body |= dict.fromkeys(words, prompt.repetition_penalty)
         if self.seed is not None:
             # Below 2^31, which the integer of every server can hold.
             body["seed"] = (self.seed + (prompt.seed or 0)) % 2**31
         if shape:
             body["response_format"] = shape
+        if provider:
+            body |= provider.body
         headers = {key: _reveal(value) for key, value in self.headers.items()}
         if key := self._key():
             headers["authorization"] = f"Bearer {key}"
@@ -206,7 +207,8 @@ class OpenAICompatibleGenerator:
             return None
         if self.structured == "json_object":
             return {"type": "json_object"}
-        keep = _SERVERS_TAKE if self._host not in _KEYS else frozenset()
+        # Providers take hardly any constraints.
+        keep = frozenset() if self._provider else _SERVERS_TAKE
         schema = closed_schema(prompt.json_schema, keep=keep)
         return {
             "type": "json_schema",
@@ -246,17 +248,26 @@ class OpenAICompatibleGenerator:
         return self.reply(*send_once(self.request(prompt), timeout=self.timeout))
 
     @property
-    def _host(self) -> str:
-        return host_of(self.base_url)
+    def terms(self) -> str:
+        """Says what binds those who train on the model's words."""
+        return terms_of(f"openai-compatible {self.base_url} {self.model}")
+
+    @property
+    def _provider(self) -> Provider | None:
+        return provider_at(self.base_url)
+
+    @property
+    def _variable(self) -> str | None:
+        return self._provider.key if self._provider else None
 
     def _key(self) -> str | None:
-        variable = _KEYS.get(self._host)
-        key = find_key(keep_key(self.api_key), variable)
+        key = find_key(keep_key(self.api_key), self._variable)
         # A gateway's own header may carry the key.
         authorized = "authorization" in {name.lower() for name in self.headers}
-        if key is None and variable and not authorized:
+        if key is None and self._variable and not authorized:
             raise ConfigError(
-                f"No API key for {self._host}", hint=f"Set {variable} or pass api_key=..."
+                f"No API key for {host_of(self.base_url)}",
+                hint=f"Set {self._variable} or pass api_key=...",
             )
         return key
 
@@ -267,7 +278,7 @@ class OpenAICompatibleGenerator:
 
     def _keys(self) -> list[str]:
         """Returns what must not be seen in an error. Called only when one is raised."""
-        key = find_key(keep_key(self.api_key), _KEYS.get(self._host))
+        key = find_key(keep_key(self.api_key), self._variable)
         return [key or "", *map(_reveal, self.headers.values())]
 
 

@@ -10,9 +10,10 @@ from importlib import resources
 from typing import Any
 
 from seedfree.engine.places import is_loopback, url_of
+from seedfree.engine.providers import provider_at, providers
 from seedfree.records import Usage
 
-__all__ = ["TERMS", "TokenPrice", "price_of", "terms_of"]
+__all__ = ["TERMS", "TokenPrice", "listed_prices", "price_of", "terms_of"]
 
 # The date of a snapshot, which costs what its model costs: claude-haiku-4-5-20251001,
 # gpt-4o-2024-08-06.
@@ -26,8 +27,7 @@ class TokenPrice:
     Attributes:
         over: A prompt of more input tokens than this costs `over_input` and `over_output`
             throughout.
-        checked: When the price was read from the provider's list, as an ISO date. Empty for a
-            user's own price.
+        checked: When the price was read, as an ISO date. Empty for a user's own price.
     """
 
     input: float
@@ -51,8 +51,9 @@ class TokenPrice:
 def price_of(generator: object) -> TokenPrice | None:
     """Returns the price of a generator's tokens.
 
-    It is the generator's own `price`, else the list's for its `model`, else 0 for a server on this
-    machine. The list comes before the address: a local proxy may lead to a paid model.
+    It is the generator's own `price`, else the list's for its `model` at its provider, else 0 for a
+    server on this machine. The list comes before the address: a local proxy may lead to a paid
+    model.
 
     Returns:
         `None` if nothing is known.
@@ -62,30 +63,32 @@ def price_of(generator: object) -> TokenPrice | None:
         return TokenPrice(float(own[0]), float(own[1]))
     if own is not None:
         return TokenPrice(float(own), float(own))
-    listed = _listed().get(_DATE.sub("", str(getattr(generator, "model", ""))))
-    if listed is None and is_loopback(url_of(generator)):
-        return TokenPrice(0.0, 0.0)
-    return listed
+    model, url = _DATE.sub("", str(getattr(generator, "model", ""))), url_of(generator)
+    provider, lists = provider_at(url), listed_prices()
+    # Two providers may ask different prices for one open model.
+    asked = [lists.get(provider.word, {})] if provider else lists.values()
+    price = next((each[model] for each in asked if model in each), None)
+    return TokenPrice(0.0, 0.0) if price is None and is_loopback(url) else price
 
 
 @functools.cache
-def _listed() -> dict[str, TokenPrice]:
+def listed_prices() -> dict[str, dict[str, TokenPrice]]:
+    """Returns the known prices by the provider's word and the model's name."""
     text = resources.files("seedfree.generators").joinpath("prices.toml").read_text("utf-8")
-    providers: dict[str, Any] = tomllib.loads(text)
+    lists: dict[str, Any] = tomllib.loads(text)
     return {
-        model: TokenPrice(**rates, checked=str(provider["checked"]))
-        for provider in providers.values()
-        for model, rates in provider["models"].items()
+        word: {
+            model: TokenPrice(**rates, checked=str(each["checked"]))
+            for model, rates in each["models"].items()
+        }
+        for word, each in lists.items()
     }
 
 
 # By the beginning of the identity that a backend gives its models. They stand here and not in the
 # backends because a row knows its model by this name alone, often long after it was written.
 TERMS = {
-    "anthropic ": (
-        "Written by Claude; Anthropic's terms forbid using outputs to train models that compete "
-        "with its own without its permission."
-    ),
+    "anthropic ": providers()["anthropic"].terms,
     "openai-compatible ": (
         "Written by a model behind an OpenAI-compatible server; the model's licence and its "
         "provider's terms apply (OpenAI's forbid using outputs to develop models that compete with "
@@ -103,7 +106,8 @@ TERMS = {
 
 def terms_of(identity: str) -> str:
     """Returns the terms of the model that gave a row its `generator`; empty if they are unknown."""
-    for beginning, terms in TERMS.items():
-        if identity.startswith(beginning):
-            return terms
-    return ""
+    served = re.match(r"openai-compatible (\S+)", identity)
+    provider = provider_at(served[1]) if served else None
+    if provider:
+        return provider.terms
+    return next((TERMS[begin] for begin in TERMS if identity.startswith(begin)), "")

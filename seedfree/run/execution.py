@@ -25,6 +25,7 @@ from seedfree.engine.loop import Clock, busy
 from seedfree.engine.places import published, published_values, url_of
 from seedfree.engine.pool import Pool
 from seedfree.engine.progress import heartbeat
+from seedfree.engine.providers import terms_page
 from seedfree.engine.salvage import readable_answers
 from seedfree.engine.session import RunSession, identity
 from seedfree.errors import ConfigError, ConfigMismatchError, RequestError
@@ -499,6 +500,7 @@ class _Execution:
             language=self._stages.language,
             generator=published(identity(generator)),
             terms=str(getattr(generator, "terms", "")),
+            terms_page=terms_page(url_of(generator)),
             status=status,
             counts={
                 "requests": answered["requests"],

@@ -95,8 +95,9 @@ class Run(Shown):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Returns the published rows."""
-        return Dataset.from_jsonl(self._file("dataset.jsonl"))
+        """Returns the published rows, with the run's card for whoever uploads them."""
+        rows, card = Dataset.from_jsonl(self._file("dataset.jsonl")), self.path / "README.md"
+        return Dataset(rows, card=file_text(card) if is_file(card) else "")
 
     @cached_property
     def dropped(self) -> Sequence[Dropped]:

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from seedfree import _hub
 from seedfree._files import claim_folder, write_atomic
 from seedfree._seeds import seeded
 from seedfree._views import Shown, View
@@ -385,28 +387,28 @@ class TrainedModel(Shown):
             lines.append(f"SYSTEM {json.dumps(system, ensure_ascii=False)}")
         return "\n".join(lines) + "\n"
 
-    def push(self, repo_id: str, *, private: bool = True) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
         """Uploads adapter, tokenizer, card and `training.json` to the Hugging Face hub.
 
         Of a base model's path on this machine only the last part is uploaded.
+
+        Args:
+            repo_id: `name/model`. What is there already is replaced, in a commit of its own.
 
         Returns:
             The address.
 
         Raises:
-            ConfigError: The hub refused.
+            ConfigError: The hub refused, or the repository is public and `private` is not `False`.
         """
-        from huggingface_hub import HfApi
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self._public(Path(scratch))
+            return _hub.push(folder, repo_id, kind="model", private=private)
 
-        api = HfApi()
-        try:
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            with tempfile.TemporaryDirectory() as scratch:
-                api.upload_folder(repo_id=repo_id, folder_path=str(self._public(Path(scratch))))
-        except (OSError, ValueError) as error:
-            hint = "Log in with `hf auth login`, and look at the name."
-            raise ConfigError(f"The hub refused {repo_id}: {error}", hint=hint) from error
-        return f"https://huggingface.co/{repo_id}"
+    def push(self, repo_id: str, *, private: bool = True) -> str:
+        """Does what `push_to_hub` does, which is its name from the next version on."""
+        warnings.warn("push is now push_to_hub", DeprecationWarning, stacklevel=2)
+        return self.push_to_hub(repo_id, private=private)
 
     def _public(self, scratch: Path) -> Path:
         """Makes a folder of what is uploaded."""

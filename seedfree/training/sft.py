@@ -19,6 +19,7 @@ from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import last_checkpoint
 from seedfree.training.footprint import LOGITS, full_modules
 from seedfree.training.render import Encoded
+from seedfree.training.trackers import Tracker, tracker_arguments
 
 __all__ = ["TrainingProgress", "in_effect", "make_trainer", "save_adapter", "scale_adapter"]
 
@@ -53,15 +54,17 @@ def make_trainer(
     added: bool,
     progress: Callable[[TrainingProgress], object] | None,
     show: bool | None,
+    tracker: Tracker | None,
 ) -> Any:
     """Loads the base model and makes a TRL trainer of it that is ready to train.
 
     Args:
-        checkpoints: Folder for them.
+        checkpoints: Folder for them, in that of the training.
         device: See `base_model.find_device`.
         added: The tokenizer has tokens that are new to the base model.
         progress: Called after every step that is logged.
         show: See `Display`.
+        tracker: See `trackers`.
     """
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
@@ -74,7 +77,7 @@ def make_trainer(
     model = load(base, device, config=config, tokens=len(tokenizer) if added else None)
     # A cache of keys and values is for generating.
     model.config.use_cache = False
-    arguments = _arguments(config, device, checkpoints, validated=bool(validation))
+    arguments = _arguments(config, device, checkpoints, validated=bool(validation), tracker=tracker)
     trainer = _trainer_class()(
         model=model,
         args=arguments,
@@ -167,7 +170,14 @@ def _save_weights(trainer: Any, folder: str | Path, *, state_dict: Any = None) -
     )
 
 
-def _arguments(config: QLoRAConfig, device: str, checkpoints: Path, *, validated: bool) -> Any:
+def _arguments(
+    config: QLoRAConfig,
+    device: str,
+    checkpoints: Path,
+    *,
+    validated: bool,
+    tracker: Tracker | None,
+) -> Any:
     from trl import SFTConfig
 
     cpu = device == "cpu"
@@ -216,7 +226,7 @@ def _arguments(config: QLoRAConfig, device: str, checkpoints: Path, *, validated
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=not cpu,
         disable_tqdm=True,
-        report_to="none",
+        **tracker_arguments(tracker, checkpoints.parent),
     )
 
 

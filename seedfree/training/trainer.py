@@ -51,6 +51,7 @@ from seedfree.training.sft import (
     scale_adapter,
 )
 from seedfree.training.stop import StopToken, choose_stop, replace_stop
+from seedfree.training.trackers import Tracker, check_tracker, tracked
 
 __all__ = ["QLoRATrainer"]
 
@@ -94,6 +95,9 @@ class QLoRATrainer:
             goes on from its last checkpoint when it is run again.
         show: `None` for a bar in terminals and notebooks and plain lines on standard error
             elsewhere. `True` forces the bar, `False` shows nothing.
+        tracker: Where the losses are shown, too: `"tensorboard"` (files in `out/tensorboard`),
+            `"trackio"` (this machine's own pages) or `"wandb"` (sent to Weights & Biases, unless
+            `WANDB_MODE=offline`). It changes nothing about the training.
         license: Of the adapter, by the hub's word, for the card. That of the base model binds it.
         terms: What the providers of the rows' generators say about training on them, for the card.
             Left out, it is what is known of each `generator`.
@@ -107,6 +111,7 @@ class QLoRATrainer:
     config: QLoRAConfig = field(default_factory=QLoRAConfig)
     progress: Callable[[TrainingProgress], object] | None = None
     show: bool | None = None
+    tracker: Tracker | None = None
     license: str = "other"
     terms: str = ""
     benchmarks: Sequence[Benchmark] = ()
@@ -159,6 +164,7 @@ class QLoRATrainer:
         """
         check_packages()
         self._check(dataset, validation)
+        check_tracker(self.tracker)
         with _ALONE:
             return self._train(dataset, Path(out), validation)
 
@@ -333,7 +339,7 @@ class QLoRATrainer:
         if main_process():
             # Before the first checkpoint: whoever resumes it compares these settings.
             write_info(folder, info)
-        with quiet():
+        with quiet(), tracked(self.tracker, folder):
             trainer = self._sft_trainer(plan, folder)
             trainer.train(resume_from_checkpoint=last and str(last))
             scale_adapter(trainer, self.config.keep)
@@ -405,6 +411,7 @@ class QLoRATrainer:
             added=bool(plan.added_tokens),
             progress=self.progress,
             show=self.show,
+            tracker=self.tracker,
         )
 
     def _card(self, plan: _Plan, folder: Path, info: Mapping[str, Any]) -> str:

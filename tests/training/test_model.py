@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,19 +149,25 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
     sent = []
 
     class Hub:
-        def create_repo(self, repo_id, private, exist_ok):
+        def create_repo(self, repo_id, repo_type, private, exist_ok):
             if repo_id == "not/mine":
                 raise OSError("403 Forbidden\nmore")
-            sent.append((repo_id, private))
+            sent.append((repo_id, repo_type, private))
 
-        def upload_folder(self, repo_id, folder_path):
+        def repo_info(self, repo_id, repo_type):
+            return SimpleNamespace(private=True)
+
+        def upload_folder(self, repo_id, repo_type, folder_path):
             sent.append({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     model, _ = trained
-    assert model.push("me/thai") == "https://huggingface.co/me/thai"
+    with pytest.warns(DeprecationWarning, match="push is now push_to_hub"):
+        assert model.push("me/thai") == "https://huggingface.co/me/thai"
+    sent.clear()
+    assert model.push_to_hub("me/thai") == "https://huggingface.co/me/thai"
     asked, files = sent
-    assert asked == ("me/thai", True)
+    assert asked == ("me/thai", "model", True)
     assert {
         "adapter_model.safetensors",
         "tokenizer.json",
@@ -172,7 +179,7 @@ def test_it_is_pushed_on_request(trained, monkeypatch):
     assert not [name for name, text in files.items() if str(base.parent).encode() in text]
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == base.name
     with pytest.raises(ConfigError, match="The hub refused not/mine: 403 Forbidden more"):
-        model.push("not/mine")
+        model.push_to_hub("not/mine")
 
 
 @pytest.mark.parametrize("alone", [True, False])
