@@ -22,7 +22,7 @@ def provider_table() -> str:
         key = f"`{each.key}`" if each.key else "none"
         terms = "the licence of the model"
         if each.terms:
-            what = re.sub(r"^Written by .*?[;,] ", "", each.terms).rstrip(".")
+            what = re.sub(r"^Written by .*?[;,] (whose )?", "", each.terms).rstrip(".")
             terms = f"[{what}]({each.terms_page})"
         key += " if the server wants one" if each.local and each.key else ""
         lines.append(f"| `{word}/` | {key} | {each.structured} | {terms} |")

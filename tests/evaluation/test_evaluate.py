@@ -372,7 +372,7 @@ def test_wrong_arguments_are_told_before_anything_is_asked(wangchan, tmp_path, s
 
 
 def test_a_model_or_a_benchmark_that_is_none_is_told(wangchan, tmp_path):
-    with pytest.raises(ConfigError, match="model is str"):
+    with pytest.raises(ConfigError, match="no Generator.*provider/model"):
         evaluate("gpt", wangchan, tmp_path / "out")
     with pytest.raises(ConfigError, match="blank has no questions with an answer"):
         evaluate(perfect(wangchan), Blank(), tmp_path / "out")

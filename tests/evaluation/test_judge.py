@@ -264,8 +264,10 @@ def test_wrong_arguments_are_refused_before_anything_is_asked(
 
 
 def test_a_judge_that_is_no_generator_is_refused_and_not_a_verdict_missing():
-    with pytest.raises(ConfigError, match="generator is str"):
+    with pytest.raises(ConfigError, match="no Generator.*provider/model"):
         Judge("gpt-4")
+    with pytest.raises(ConfigError, match="generator is int"):
+        Judge(4)
 
 
 @pytest.mark.parametrize(
