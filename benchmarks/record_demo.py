@@ -6,6 +6,8 @@ API_URL is the `api.php` of a MediaWiki with the Thai articles of iapp-wiki-qa, 
 those of `benchmarks/pilot.jsonl`. The run is the beginning of `benchmarks/pilot.py`: its seed and
 topics, and the first 50 of its 150 rows by the order in which they are asked for.
 
+It also prints what readers said of those rows (`benchmarks/readers.py`).
+
 Where the pipeline's prompts have changed, the first one without a reply is printed. Ask a large
 model for all of those, add its replies to `benchmarks/pilot.jsonl` and run this again.
 """
@@ -16,13 +18,14 @@ import gzip
 import json
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import seedfree as sf
-from benchmarks.pilot import RECORDED, large_model
+from benchmarks.pilot import large_model
+from benchmarks.readers import read
 from seedfree.cli.recorded import CONTEXTS, RECORDING, ROWS, SECTIONS, SEED, prompt_key
 from seedfree.records import altered
 
@@ -47,9 +50,7 @@ def _public(context: sf.Context) -> sf.Context:
 
 def main(api_url: str) -> None:
     topics, answer = large_model()
-    wikipedia = Heard(
-        contact="demo@example.org", api_url=api_url, language="th", sections=SECTIONS
-    )
+    wikipedia = Heard(contact="demo@example.org", api_url=api_url, language="th", sections=SECTIONS)
     replies: dict[str, str] = {}
 
     def heard(prompt: sf.Prompt) -> str:
@@ -64,13 +65,16 @@ def main(api_url: str) -> None:
             diversity=sf.ExactDiversityFilter(),
             topics=topics,
         ).run(size=ROWS, out=folder, seed=SEED)
-    if run.status != "complete":
-        sys.exit(run.message)
+        if run.status != "complete":
+            sys.exit(run.message)
+        names = {row.id for row in run.dataset}
     pages = {topic: given for topic, given in sorted(wikipedia.given.items()) if given}
     lines = [topics, pages, dict(sorted(replies.items()))]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     # The same bytes whenever they are written.
     RECORDING.write_bytes(gzip.compress(text.encode(), mtime=0))
+    marks = Counter(row["mark"] for row in read() if "now" in row["sets"] and row["row"] in names)
+    print("readers called", ", ".join(f"{n} {mark}" for mark, n in marks.most_common()))
     print(f"{run.stats.rows} rows, {len(replies)} replies: {RECORDING.stat().st_size:,} bytes")
 
 
