@@ -1,6 +1,7 @@
 """The replies of a large model to the pipeline's own prompts, recorded, and the texts of its run.
 
-They are in `recorded.jsonl.gz`, which `benchmarks/record_demo.py` writes.
+They are in `recorded.jsonl.gz`, which `benchmarks/record_demo.py` writes. Texts of Wikipedia in it
+are by its contributors, under CC BY-SA 4.0.
 """
 
 from __future__ import annotations

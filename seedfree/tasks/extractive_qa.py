@@ -155,8 +155,12 @@ def _answers(clauses: list[str], language: Language) -> dict[str, str]:
             head, answer = clause[:start].rstrip(), clause[start:].rstrip(" .!?")
             if len(before) + len(head) < _BEFORE or len(answer) > _LONGEST:
                 continue
+            # "It is the colour red" is asked for by "what colour", not by "what".
+            words = (gap.after for gap in language.gaps if gap.after)
+            named = any(answer.startswith(w) and start + len(w) in starts for w in words)
             for gap in language.gaps:
-                if _fits(gap, head, answer, starts):
+                # A conjunction asks for all of its clause.
+                if _fits(gap, head, answer, starts) and (head == gap.after or not named):
                     counted = "" if gap.after else _NUMBER.sub("", answer, count=1).strip()
                     for word in gap.ask:
                         question = space.join(filter(None, (head, word, counted)))
@@ -169,7 +173,7 @@ def _fits(gap: Gap, head: str, answer: str, starts: list[int]) -> bool:
     """Tells whether the gap's word stands just before the answer, as a word of its own."""
     if not gap.after:
         number = _NUMBER.match(answer)
-        return bool(number) and number.end() < len(answer)
+        return number is not None and number.end() < len(answer)
     return head.endswith(gap.after) and len(head) - len(gap.after) in starts
 
 
