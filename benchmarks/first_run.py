@@ -19,6 +19,7 @@ from typing import Any
 import seedfree as sf
 
 READINGS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+LONGEST = 240
 HEAD = """# A first run
 
 ```sh
@@ -29,14 +30,15 @@ python benchmarks/first_run.py runs/demo runs/demo-recorded > docs/first-run.md
 
 ## A small model on this machine
 
-Gemma 3 270M is a base model of 270 million parameters in four bits. What it writes is mostly untrue, so `make demo`
-asks it only to choose. It gets twelve short Thai texts that come with the library (food, weather, a legend ...), and
-two tasks (`tasks="small"`):
+Gemma 3 270M is a base model of 270 million parameters in four bits. What it writes is mostly
+untrue, so `make demo` asks it only to choose. It gets twelve short Thai texts that come with the
+library (food, weather, a legend ...), and two tasks (`tasks="small"`):
 
-- `ExtractiveQA`: the model chooses where in a sentence a question word stands, and answers by copying from the sentence.
-  A row is kept only if it copied what the question word stands for. Of three tries the likeliest counts
-  (`LlamaCppGenerator(best_of=3)`).
-- `TitledRequest`: the text is the answer, and the model chooses among ready-made requests for its title.
+- `ExtractiveQA`: the model chooses where in a sentence a question word stands, and answers by
+  copying from the sentence. A row is kept only if it copied what the question word stands for. Of
+  three tries the likeliest counts (`LlamaCppGenerator(best_of=3)`).
+- `TitledRequest`: the text is the answer, and the model chooses among ready-made requests for its
+  title.
 
 """
 RECORDED = """
@@ -46,11 +48,13 @@ RECORDED = """
 seedfree demo --recorded
 ```
 
-replays 50 rows in seconds, without a key, a model or a network. The pipeline, its filters and its data-set card are the
-real ones; the replies are those that a large model gave to the same prompts on 2026-11-28, the texts come from Thai
-Wikipedia (as in iapp-wiki-qa, CC BY-SA 4.0; today's articles may differ) or from that model. The rows are the first 50
-of the [pilot of 150](rows.md), by the order in which the pipeline asks for them: an LLM that read the 150 blind called
-82 % good (`python benchmarks/readers.py`), and 42 of these 50 (`python -m benchmarks.record_demo` prints it).
+replays 50 rows in seconds, without a key, a model or a network. The pipeline, its filters and its
+data-set card are the real ones; the replies are those that a large model gave to the same prompts
+on 2026-11-28, the texts come from Thai Wikipedia (as in iapp-wiki-qa, CC BY-SA 4.0; today's
+articles may differ) or from that model. The rows are the first 50 of the [pilot of 150](rows.md),
+by the order in which the pipeline asks for them: an LLM that read the 150 blind called 82 % good
+(`python benchmarks/readers.py`), and 42 of these 50 (`python -m benchmarks.record_demo` prints
+it).
 """
 
 
@@ -67,28 +71,28 @@ def main() -> None:
 def counts(run: sf.Run) -> Iterator[str]:
     """Yields what the run took, what it kept and dropped, and what a reader said of its rows."""
     stats = run.stats
-    yield f"{stats.rows} rows from {stats.requests} requests in {stats.seconds:.0f} s on two "
-    yield f"processor cores ({stats.input_tokens:,} tokens in, {stats.output_tokens:,} out).\n"
+    yield f"{stats.rows} rows from {stats.requests} requests in {stats.seconds:.0f} s "
+    yield f"({stats.input_tokens:,} tokens in, {stats.output_tokens:,} out), on a machine whose "
+    yield "two cores had other work to do; a free one takes about half as long.\n"
     if stats.drops:
         yield "\n| reason | dropped |\n|---|---|\n"
         for reason, n in Counter(stats.drops).most_common():
             yield f"| {reason} | {n} |\n"
     read = [row for row in run.dataset if row.id in READINGS]
-    yield "\nAn LLM read all of them as a critical native reader would; no person has. It takes "
+    yield "\nAn LLM read the rows as a critical native reader would; no person has. It takes "
     parts = []
     for task in sorted({row.task for row in read}):
         good = [READINGS[row.id]["good"] for row in read if row.task == task]
         parts.append(f"{sum(good)} of {len(good)} of {task}")
     good = [READINGS[row.id]["good"] for row in read]
-    yield f"{sum(good)} of {len(read)}: {', '.join(parts)}. The others are true to their text, "
-    yield "but no native speaker would ask like that, or the answer is half of one.\n"
+    yield f"{sum(good)} of {len(read)}: {', '.join(parts)}.\n"
 
 
 def examples(rows: sf.Dataset, most: int) -> Iterator[str]:
     """Yields rows at equal distances, or all of fewer."""
     count = min(most, len(rows))
     places = [i * len(rows) // count for i in range(count)]
-    yield f"\nRows by position ({', '.join(map(str, places))}), as they are:\n"
+    yield f"\nRows by position ({', '.join(map(str, places))}); long texts are cut on this page:\n"
     for place in places:
         row = rows[place]
         reading: dict[str, Any] = READINGS.get(row.id, {})
@@ -100,8 +104,11 @@ def examples(rows: sf.Dataset, most: int) -> Iterator[str]:
 
 
 def plain(text: str) -> str:
-    """Returns a text that a model wrote on one line and without markup."""
-    return "".join("\\" + c if c in "\\`*_{}[]<>#|" else c for c in " ".join(text.split()))
+    """Returns how a text that a model wrote begins, on one line and without markup."""
+    text = " ".join(text.split())
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} …"
+    return "".join("\\" + c if c in "\\`*_{}[]<>#|" else c for c in text)
 
 
 if __name__ == "__main__":
