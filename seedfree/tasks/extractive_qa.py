@@ -35,7 +35,8 @@ class ExtractiveQA(LanguageTask):
     one. It then answers by copying from the sentence. A row is kept if the answer is what the
     question word stands for (round-trip consistency, arXiv 1906.05416); else it is asked again.
 
-    The language's file says where question words can stand (`gaps`).
+    The language's file says where question words can stand (`gaps`). The backend must hold the
+    model to the schema, as `LlamaCppGenerator` does.
 
     Attributes:
         temperature: 0 to 2.
