@@ -73,7 +73,7 @@ def counts(run: sf.Run) -> Iterator[str]:
     stats = run.stats
     yield f"{stats.rows} rows from {stats.requests} requests in {stats.seconds:.0f} s "
     yield f"({stats.input_tokens:,} tokens in, {stats.output_tokens:,} out), on a machine whose "
-    yield "two cores had other work to do; a free one takes about half as long.\n"
+    yield "two cores had other work to do; it takes some 140 s of one core's time.\n"
     if stats.drops:
         yield "\n| reason | dropped |\n|---|---|\n"
         for reason, n in Counter(stats.drops).most_common():

@@ -90,9 +90,9 @@ def test_the_small_model_makes_rows_whose_answers_stand_in_the_texts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert main(["demo", "--rows", "4", "--out", str(out)]) == 0
+    assert main(["demo", "--rows", "2", "--out", str(out)]) == 0
     rows = sf.Run.open(out).dataset
-    assert len(rows) == 4
+    assert len(rows) == 2
     for row in rows:
         text = row.input or row.output
         assert row.source.kind == "document" and row.source.license == "Apache-2.0"
