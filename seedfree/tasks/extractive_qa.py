@@ -18,6 +18,8 @@ from seedfree.text import squeeze
 
 __all__ = ["ExtractiveQA"]
 
+# Characters of a sentence at most. In a longer one something was taken for a sentence that is none.
+_SENTENCE = 300
 # Letters of a clause at least: where words have no spaces between them, lists have some.
 _CLAUSE = 20
 # Characters that a question has before its question word at least, and that an answer may have.
@@ -117,11 +119,12 @@ class ExtractiveQA(LanguageTask):
 
 def _asked(context: Context, language: Language) -> list[tuple[str, dict[str, str]]]:
     """Returns the sentences of a text that can be asked about, each with answers by question."""
-    sentences = (
-        (" ".join(clauses), _answers(clauses, language))
-        for clauses in _sentences(context.text, language)
-    )
-    return [(sentence, answers) for sentence, answers in sentences if answers]
+    asked = []
+    for clauses in _sentences(context.text, language):
+        sentence = " ".join(clauses)
+        if len(sentence) <= _SENTENCE and (answers := _answers(clauses, language)):
+            asked.append((sentence, answers))
+    return asked
 
 
 def _sentences(text: str, language: Language) -> list[list[str]]:
