@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from seedfree._seeds import digest
 RECORDED = Path(__file__).parent / "pilot.jsonl"
 
 
-def main(api_url: str, out: str) -> None:
+def large_model() -> tuple[list[str], Callable[[sf.Prompt], str]]:
+    """Returns the topics, and what answers a prompt with the large model's reply."""
     titles, *lines = map(json.loads, RECORDED.read_text("utf-8").splitlines())
     replies = dict(lines)
 
@@ -35,6 +37,11 @@ def main(api_url: str, out: str) -> None:
             raise sf.RequestError(f"no reply is on record to: {prompt.user}")
         return str(replies[key])
 
+    return titles, answer
+
+
+def main(api_url: str, out: str) -> None:
+    titles, answer = large_model()
     wikipedia = sf.WikipediaSource(contact="pilot@example.org", api_url=api_url, language="th")
     run = sf.Pipeline(
         "th",

@@ -91,11 +91,13 @@ if TYPE_CHECKING:
     from seedfree.tasks.conversation import Conversation as Conversation
     from seedfree.tasks.creative_writing import CreativeWriting as CreativeWriting
     from seedfree.tasks.extract import Extract as Extract
+    from seedfree.tasks.extractive_qa import ExtractiveQA as ExtractiveQA
     from seedfree.tasks.multiple_choice import MultipleChoice as MultipleChoice
     from seedfree.tasks.open_qa import OpenQA as OpenQA
     from seedfree.tasks.reverse_instruction import ReverseInstruction as ReverseInstruction
     from seedfree.tasks.rewrite import Rewrite as Rewrite
     from seedfree.tasks.summarization import Summarization as Summarization
+    from seedfree.tasks.titled_request import TitledRequest as TitledRequest
     from seedfree.training.config import QLoRAConfig as QLoRAConfig
     from seedfree.training.data import mix as mix
     from seedfree.training.exports import AxolotlExport as AxolotlExport

@@ -61,7 +61,7 @@ class Pipeline(Shown):
             LLM writes.
         tasks: The kinds of instruction, in equal numbers. Default: closed QA, summarization,
             conversation and multiple choice. `"wide"` for all kinds, `"wangchan"` for the seven of
-            WangchanThaiInstruct.
+            WangchanThaiInstruct, `"small"` for two that ask a small base model only to choose.
         filters: `"default"` for the language's rules, language and grounding; a list; `[]` for
             none.
         diversity: Removes near-duplicates: one filter or a list, each of which sees what those
@@ -85,7 +85,7 @@ class Pipeline(Shown):
     language: str | Language
     generator: str | Generator
     contexts: Sequence[ContextSource] | None = None
-    tasks: Sequence[TaskTemplate] | Literal["wide", "wangchan"] | None = None
+    tasks: Sequence[TaskTemplate] | Literal["wide", "wangchan", "small"] | None = None
     filters: Literal["default"] | Sequence[Filter] = "default"
     diversity: DiversityFilter | Sequence[DiversityFilter] | None = field(
         default_factory=SemanticDiversityFilter
@@ -113,15 +113,20 @@ class Pipeline(Shown):
 
     def __post_init__(self) -> None:
         from seedfree.contexts.written import WrittenContexts
-        from seedfree.tasks import default_tasks, wangchan_tasks, wide_tasks
+        from seedfree.tasks import default_tasks, small_tasks, wangchan_tasks, wide_tasks
 
         self.language = Language.load(self.language)
         self.generator = named_generator(self.generator)
         self.contexts = [WrittenContexts()] if self.contexts is None else self.contexts
-        presets = {None: default_tasks, "wide": wide_tasks, "wangchan": wangchan_tasks}
+        presets = {
+            None: default_tasks,
+            "small": small_tasks,
+            "wangchan": wangchan_tasks,
+            "wide": wide_tasks,
+        }
         if self.tasks is None or isinstance(self.tasks, str):
             if self.tasks not in presets:
-                hint = 'Pass "wide", "wangchan" or a list of tasks.'
+                hint = 'Pass "wide", "wangchan", "small" or a list of tasks.'
                 raise ConfigError(f"tasks is {self.tasks!r}", hint=hint)
             self.tasks = [task for task in presets[self.tasks]() if self._has_texts_for(task)]
         self.filters = default_filters() if self.filters == "default" else self.filters

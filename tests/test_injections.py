@@ -121,8 +121,20 @@ def _around(prompt: Prompt) -> str:
 
 
 def _same(a: Prompt, b: Prompt) -> bool:
-    """Whether two prompts are equal in all that does not come from the page."""
-    return replace(a, user="", cue=None) == replace(b, user="", cue=None)
+    """Whether two prompts are equal in all that does not come from the page.
+
+    Where the model only chooses among a page's words, they stand in the schema, too.
+    """
+    a, b = (replace(each, user="", cue=None, schema=_without_words(each)) for each in (a, b))
+    return a == b
+
+
+def _without_words(prompt: Prompt) -> Any:
+    schema = json.loads(json.dumps(prompt.json_schema))
+    for field in (schema or {}).get("properties", {}).values():
+        if field.get("type") == "string":
+            field.pop("enum", None)
+    return schema
 
 
 @every_task

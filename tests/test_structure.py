@@ -36,16 +36,16 @@ PUBLIC = """
 AxolotlExport BGEM3Encoder Benchmark Brainstorming CapDiversityFilter Classification
 ClaudeGenerator ClosedQA ConfigError ConfigMismatchError Context ContextSource Conversation
 CreativeWriting Dataset DiversityFilter DocumentSource Encoder EncoderError Estimate
-ExactDiversityFilter Example Extract Filter FunctionGenerator Generator GroundingFilter
+ExactDiversityFilter Example Extract ExtractiveQA Filter FunctionGenerator Generator GroundingFilter
 HTTPGenerator Instruction InvalidReplyError JudgeFilter Language LanguageFilter
 LedgerDamagedError LedgerError LedgerLockedError LexicalDiversityFilter LlamaCppGenerator
 LlamaFactoryExport Message Model MultipleChoice NativeTest OpenAICompatibleEncoder
 OpenAICompatibleGenerator OpenQA Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
 RequestError RetryableError ReverseInstruction Rewrite RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source StopRunError Summarization
-Suspicion TaskTemplate Topic TopicsExhaustedError TrainedModel Trainer USEEncoder Usage
-WikipediaSource Without WrittenContexts __version__ calibrate_threshold generate_all greedy_select
-mix native_test
+Suspicion TaskTemplate TitledRequest Topic TopicsExhaustedError TrainedModel Trainer USEEncoder
+Usage WikipediaSource Without WrittenContexts __version__ calibrate_threshold generate_all
+greedy_select mix native_test
 """
 
 MAX_LINES = 600

@@ -8,8 +8,10 @@ white space between the tokens drifts off in it and never closes the object.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from os.path import commonprefix
 from typing import Any
 
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
@@ -26,6 +28,8 @@ _LISTED = 1000
 # Characters of a clause at least, and clauses at most: each is an alternative in the grammar.
 _CLAUSE = 30
 _MOST_CLAUSES = 40
+# More options than this are written as a tree: each of them alone would be tried at every token.
+_FEW = 20
 # llama.cpp refuses what must be repeated more than 2,000 times. It is put together of blocks.
 _REPEATED, _BLOCK = 2000, 1000
 _COMMA = ' "," '
@@ -60,23 +64,31 @@ def grammar(
     writer = _Writer(longest, most, _clauses(quoted))
     root = writer.value(closed_schema(schema, keep=CONSTRAINTS))
     items = [f"item{n} ::= {item}" for n, item in enumerate(writer.items)]
-    return "\n".join([f"root ::= {root}", *items]) + _COMMON
+    return "\n".join([f"root ::= {root}", *items, *writer.rules]) + _COMMON
 
 
 @dataclass
 class _Writer:
-    """Writes the rules of one grammar. `items` are the rules of the lists' items, by number."""
+    """Writes the rules of one grammar.
+
+    Attributes:
+        items: The rules of the lists' items, by number.
+        trees: The names of the rules for texts to choose from.
+        rules: These rules.
+    """
 
     longest: int
     most: int
     clauses: list[str]
     items: list[str] = field(default_factory=list)
+    trees: dict[tuple[str, ...], str] = field(default_factory=dict)
+    rules: list[str] = field(default_factory=list)
 
     def value(self, node: Mapping[str, Any]) -> str:
         if "anyOf" in node:
             return _any(*map(self.value, node["anyOf"]))
         if "enum" in node:
-            return _any(*map(_literal, node["enum"]))
+            return self._one_of(node["enum"])
         if "const" in node:
             return _literal(node["const"])
         match node["type"]:
@@ -104,6 +116,35 @@ class _Writer:
                 return '("true" | "false")'
             case _:
                 return '"null"'
+
+    def _one_of(self, values: Sequence[object]) -> str:
+        if len(values) <= _FEW:
+            return _any(*map(_literal, values))
+        return self._tree(tuple(sorted({_json(value) for value in values})))
+
+    def _tree(self, texts: tuple[str, ...]) -> str:
+        """Writes texts as a tree of what they have in common from the front.
+
+        Ends that several of them share are one rule.
+
+        Args:
+            texts: Sorted, without repetition.
+        """
+        if texts == ("",):
+            return '""'
+        if texts not in self.trees:
+            # Taken first, so that the rules within get other numbers.
+            name = self.trees[texts] = f"tree{len(self.trees)}"
+            branches = [list(group) for _, group in groupby(texts, lambda text: text[:1])]
+            parts = []
+            for branch in branches:
+                shared = commonprefix(branch)
+                ends = tuple(text.removeprefix(shared) for text in branch)
+                parts.append(
+                    f"{_quoted(shared)} {self._tree(ends)}" if any(ends) else _quoted(shared)
+                )
+            self.rules.append(f"{name} ::= {' | '.join(parts)}")
+        return self.trees[texts]
 
     def _list(self, node: Mapping[str, Any]) -> str:
         # llama.cpp limits what may be repeated by its size. A reference to a rule is small,
@@ -133,7 +174,14 @@ def _any(*options: str) -> str:
 
 
 def _literal(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _quoted(_json(value))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 import re
@@ -33,7 +34,6 @@ from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import (
     chat_messages,
     error_status,
-    first_choice,
     mapping,
 )
 from seedfree.protocols import Session
@@ -84,6 +84,9 @@ class LlamaCppGenerator:
         temperature: In place of the prompt's own.
         repeat_penalty: Above 1.0, makes the last 64 tokens less likely. In place of the prompt's
             own.
+        best_of: Answers to each request, at most `parallel`, of which the one that the model itself
+            finds likeliest counts (by the mean log-probability of its tokens). Only at a
+            temperature above 0 do they differ.
         max_chars: Characters after which a base model's text ends within a structured reply, unless
             it has to be longer. Such a model seldom ends a text by itself.
         load_timeout: Seconds that llama.cpp may take to load the model.
@@ -104,6 +107,7 @@ class LlamaCppGenerator:
     threads: int | None = None
     temperature: float | None = None
     repeat_penalty: float = 1.0
+    best_of: int = 1
     max_chars: int = 600
     load_timeout: float = 300.0
     timeout: float = 600.0
@@ -137,6 +141,12 @@ class LlamaCppGenerator:
         check_types(self)
         _check_least(256, context=self.context)
         _check_least(1, parallel=self.parallel, threads=self.threads, max_chars=self.max_chars)
+        _check_least(1, best_of=self.best_of)
+        if self.best_of > (1 if self.repeatable else self.parallel):
+            raise ConfigError(
+                f"best_of is {self.best_of}, and only {self.parallel} can be worked on at a time",
+                hint="Raise parallel, and leave repeatable out.",
+            )
         check_temperature(self.temperature)
         if not self.repeat_penalty >= 1:
             raise ConfigError(
@@ -245,6 +255,9 @@ class LlamaCppGenerator:
             body |= {"repeat_penalty": prompt.repetition_penalty, "repeat_last_n": _WHOLE}
         if prompt.top_p is not None:
             body["top_p"] = prompt.top_p
+        if self.best_of > 1:
+            several = {"n": self.best_of, "logprobs": True}
+            body |= several if self.chat else {"n_cmpl": self.best_of, "n_probs": 1}
         if prompt.json_schema is not None:
             body["grammar"] = self._grammar(prompt, prompt.json_schema)
         return json_request(self.base_url + path, body, {}, self.timeout)
@@ -266,21 +279,21 @@ class LlamaCppGenerator:
         Raises:
             RetryableError, RequestError: As `HTTPGenerator.reply`.
         """
-        data = read_object(body)
+        data, tries = _answers(body)
         if error := data.get("error"):
             raise_fault(error_status(error, {}), headers, error)
-        choice = first_choice(data)
-        if choice is not None:
-            text, stop = mapping(choice.get("message")).get("content"), choice.get("finish_reason")
-            usage, names = mapping(data.get("usage")), ("prompt_tokens", "completion_tokens")
+        best = max(tries, key=_likelihood, default=data)
+        if "message" in best:
+            text, stop = mapping(best["message"]).get("content"), best.get("finish_reason")
+            usages, names = [mapping(data.get("usage"))], ("prompt_tokens", "completion_tokens")
         else:
-            text, stop = data.get("content"), data.get("stop_type")
-            usage, names = data, ("tokens_evaluated", "tokens_predicted")
+            text, stop = best.get("content"), best.get("stop_type")
+            usages, names = tries or [data], ("tokens_evaluated", "tokens_predicted")
         if not isinstance(text, str):
             raise RetryableError("The server's answer holds no text")
         return Reply(
             text,
-            Usage(*(token_count(usage.get(name)) for name in names)),
+            Usage(*(sum(token_count(usage.get(name)) for usage in usages) for name in names)),
             # The endpoints have a word each for a reply that was cut off.
             "max_tokens" if stop in ("limit", "length") else "end",
             self.identity,
@@ -289,6 +302,31 @@ class LlamaCppGenerator:
     def generate(self, prompt: Prompt) -> Reply:
         """Sends one request now, blocking, without retries or ledger."""
         return self.reply(*send_once(self.request(prompt), timeout=self.timeout))
+
+
+def _answers(body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Reads a server's answer.
+
+    Returns:
+        The whole, and the answers in it where it holds several; chats always come in a list.
+    """
+    # `/completion` sends several answers as a bare list.
+    several = body.lstrip()[:1] == b"["
+    data = read_object(b'{"choices":%b}' % body if several else body)
+    choices = data.get("choices")
+    tries = [mapping(each) for each in choices] if isinstance(choices, list) else []
+    faults = [each for each in tries if each.get("error")]
+    return (faults[0] if faults else data), tries
+
+
+def _likelihood(answer: Mapping[str, Any]) -> float:
+    """Returns the mean log-probability of an answer's tokens, below all others where unknown."""
+    tokens = answer.get("completion_probabilities")
+    if tokens is None:
+        tokens = mapping(answer.get("logprobs")).get("content")
+    found = [mapping(each).get("logprob") for each in tokens] if isinstance(tokens, list) else []
+    known = [float(each) for each in found if isinstance(each, (int, float))]
+    return sum(known) / len(known) if known else -math.inf
 
 
 def _check_least(least: int, **settings: int | None) -> None:

@@ -29,6 +29,7 @@ from seedfree.records import Example, Instruction, Share
 __all__ = [
     "Criterion",
     "FormatExample",
+    "Gap",
     "Language",
     "Rewriting",
     "Scheme",
@@ -131,6 +132,21 @@ class Rewriting:
 
 
 @dataclass(frozen=True, config=_FORBID)
+class Gap:
+    """A place in a sentence where a question word can stand instead of what is asked for.
+
+    It is for languages whose questions keep the order of the sentence that answers them.
+
+    Attributes:
+        after: The word before the place. Empty for a number: then what is counted stays.
+        ask: Question words, of which the model takes one.
+    """
+
+    after: str
+    ask: tuple[str, ...]
+
+
+@dataclass(frozen=True, config=_FORBID)
 class Criterion:
     """A question about a row that a reader answers with yes or no. Yes is good.
 
@@ -175,6 +191,8 @@ class Language:
         text_names: What the text beside a question is called ("the document").
         introductions: Words with which users begin to introduce themselves ("I am a").
         name_markers: Words before a name, for scripts without capitals.
+        continuations: Words with which a clause goes on with the one before ("because").
+        gaps: Where a question word can take the place of an answer, for `ExtractiveQA`.
         doubts: By the rule of a filter, a sentence that says what it doubts, with `$words`.
         numbers: Words of numbers by value, and words that stand beside numbers by kind: see
             `en.toml`.
@@ -221,6 +239,8 @@ class Language:
     text_names: tuple[str, ...] = ()
     introductions: tuple[str, ...] = ()
     name_markers: tuple[str, ...] = ()
+    continuations: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = field(default=(), repr=False)
     doubts: Mapping[str, str] = field(default_factory=dict, repr=False)
     numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     no_names: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ _ENGLISH = Path(__file__).parent / "en.toml"
 _PATTERNS = ("refusals", "self_references", "open_endings", "slips")
 _WORDS = (
     "joint_choices", "label_names", "text_names", "introductions", "name_markers", "no_names",
-    "labels",
+    "labels", "continuations",
 )  # fmt: skip
 _PHRASES = ("end_sections", *_PATTERNS, *_WORDS)
 # What is compared with a text in one case.

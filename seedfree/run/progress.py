@@ -47,10 +47,10 @@ class Progress:
             self._display.start(shown)
         self.expected = forecast(jobs, needed, usd, self._before, now - self._since)
         facts: dict[str, object] = {"jobs": f"{jobs}/{needed}", "requests": requests}
-        if usd is not None:
-            facts["usd"] = f"{usd:.4f}"
-        if self.expected["projected_usd"] is not None:
-            facts["usd_in_all"] = f"{self.expected['projected_usd']:.4f}"
+        # A model on this machine costs nothing, and a price of 0 would be one word too many.
+        for name, price in (("usd", usd), ("usd_in_all", self.expected["projected_usd"])):
+            if price:
+                facts[name] = f"{price:.4f}"
         # Before the first row, nothing says how many jobs a row takes.
         self._display.update(shown, facts, self.expected["seconds_left"] if rows else None)
 

@@ -16,13 +16,15 @@ from seedfree.tasks.closed_qa import ClosedQA
 from seedfree.tasks.conversation import Conversation
 from seedfree.tasks.creative_writing import CreativeWriting
 from seedfree.tasks.extract import Extract
+from seedfree.tasks.extractive_qa import ExtractiveQA
 from seedfree.tasks.multiple_choice import MultipleChoice
 from seedfree.tasks.open_qa import OpenQA
 from seedfree.tasks.reverse_instruction import ReverseInstruction
 from seedfree.tasks.rewrite import Rewrite
 from seedfree.tasks.summarization import Summarization
+from seedfree.tasks.titled_request import TitledRequest
 
-__all__ = ["default_tasks", "paper_tasks", "wangchan_tasks", "wide_tasks"]
+__all__ = ["default_tasks", "paper_tasks", "small_tasks", "wangchan_tasks", "wide_tasks"]
 
 
 def default_tasks() -> list[TaskTemplate]:
@@ -31,9 +33,14 @@ def default_tasks() -> list[TaskTemplate]:
 
 
 def wide_tasks() -> list[TaskTemplate]:
-    """Returns all eleven tasks."""
+    """Returns eleven tasks, all but those for models too small to write."""
     others = [OpenQA(), Rewrite(), Extract(), ReverseInstruction()]
     return [*default_tasks(), Brainstorming(), CreativeWriting(), Classification(), *others]
+
+
+def small_tasks() -> list[TaskTemplate]:
+    """Returns two tasks for base models of a few hundred million parameters: they only choose."""
+    return [ExtractiveQA(), TitledRequest()]
 
 
 def wangchan_tasks() -> list[TaskTemplate]:

@@ -26,11 +26,13 @@ from seedfree.tasks.closed_qa import ClosedQA
 from seedfree.tasks.conversation import Conversation
 from seedfree.tasks.creative_writing import CreativeWriting
 from seedfree.tasks.extract import Extract
+from seedfree.tasks.extractive_qa import ExtractiveQA
 from seedfree.tasks.multiple_choice import MultipleChoice
 from seedfree.tasks.open_qa import OpenQA
 from seedfree.tasks.reverse_instruction import ReverseInstruction
 from seedfree.tasks.rewrite import Rewrite
 from seedfree.tasks.summarization import Summarization
+from seedfree.tasks.titled_request import TitledRequest
 
 _OWN = Path(__file__).parents[2] / "examples" / "own_task.py"
 _PAIR = {"evidence": "น้ำบูดูทำจากปลากะตัก", "instruction": "น้ำบูดูทำจากปลาอะไร", "output": "ปลากะตัก"}
@@ -70,6 +72,10 @@ def answer(task: TaskTemplate) -> dict[str, Any]:
             return {"instruction": "จำแนกรีวิวนี้", "text": text, "reason": "ชมรสชาติ"}
         case Rewrite():
             return {"instruction": "เขียนให้ง่าย", "text": "คนหมักปลากับเกลือไว้ในโอ่งหลายเดือน"}
+        case ExtractiveQA():
+            return {"instruction": "น้ำบูดูทำจากอะไร", "output": "ปลากะตักหมักกับเกลือในโอ่ง นานหลายเดือน"}
+        case TitledRequest():
+            return {"choice": 2}
         case ReverseInstruction():
             return {"stands_alone": True, "instruction": "วิธีทำน้ำบูดู"}
         case _ if task.name == "proverb":
@@ -86,7 +92,7 @@ TASKS: list[TaskTemplate] = [
     ClosedQA(), ClosedQA(pairs=5), Summarization(), Conversation(), Conversation(turns=3),
     MultipleChoice(), MultipleChoice(choices=2), MultipleChoice(choices=6), Brainstorming(),
     CreativeWriting(), Classification(), OpenQA(), Rewrite(), Extract(), ReverseInstruction(),
-    ClosedQA(unanswerable=1.0), own_task(),
+    ClosedQA(unanswerable=1.0), ExtractiveQA(), TitledRequest(), own_task(),
 ]  # fmt: skip
 every_task = pytest.mark.parametrize(
     "task", TASKS, ids=lambda task: repr(task).partition(" object")[0]
@@ -149,7 +155,8 @@ def test_evidence_comes_first_in_the_schema(task: TaskTemplate) -> None:
 @every_task
 def test_format_examples_fit_the_task(task: TaskTemplate) -> None:
     prompt = task.prompt(CONTEXT, THAI)
-    assert len(prompt.examples) in (0, 2)
+    # Whoever asks a small model to choose shows all examples, always in the same order.
+    assert len(prompt.examples) in (0, 2) or isinstance(task, ExtractiveQA)
     for example in prompt.examples:
         task.Fields.model_validate_json(example.reply)
     if prompt.examples:

@@ -1,5 +1,6 @@
 """The grammars admit what the schema admits, in compact form, and nothing else."""
 
+import json
 import re
 from enum import Enum
 from typing import Any, Literal
@@ -127,6 +128,25 @@ def test_a_valid_value_in_compact_form_is_admitted_unless_a_text_holds_controls(
     )
     admitted = _as_regex(grammar(_Talk.model_json_schema())).fullmatch(talk.model_dump_json())
     assert bool(admitted) == plain
+
+
+@settings(max_examples=60)
+@given(st.sets(st.text('กขค"\\\n ', max_size=6), min_size=21, max_size=60), st.data())
+def test_many_texts_to_choose_from_are_a_tree_of_just_these(
+    texts: set[str], data: st.DataObject
+) -> None:
+    pattern = _as_regex(grammar(_object({"x": {"type": "string", "enum": sorted(texts)}})))
+    for text in texts:
+        assert pattern.fullmatch(json.dumps({"x": text}, ensure_ascii=False, separators=(",", ":")))
+    assert json.loads(data.draw(st.from_regex(pattern, fullmatch=True)))["x"] in texts
+
+
+def test_texts_that_end_alike_share_their_rules() -> None:
+    # As many as a sentence of 60 words has stretches.
+    words = [f"w{i} " for i in range(60)]
+    spans = ["".join(words[i:j]) for i in range(60) for j in range(i + 1, 61)]
+    made = grammar(_object({"x": {"type": "string", "enum": spans}}))
+    assert len(spans) == 1830 and len(made) < 60 * 60 < sum(map(len, spans)) / 10
 
 
 def test_order_of_keys_is_the_schemas() -> None:

@@ -211,9 +211,45 @@ def test_a_chat_reply_is_read():
     assert (reply.text, reply.stop_reason, reply.usage.output_tokens) == ("สวัสดี", "max_tokens", 2)
 
 
+def tried(text, *logprobs):
+    tokens = [{"logprob": each} for each in logprobs]
+    counts = {"tokens_evaluated": 5, "tokens_predicted": len(tokens)}
+    return {"content": text, "stop_type": "eos", "completion_probabilities": tokens, **counts}
+
+
+def test_of_several_answers_the_likeliest_a_token_counts_and_all_are_paid_for():
+    answers = [tried("ก", -2.0, -0.2), tried("ข", -0.5, -0.5, -0.5), tried("ค"), tried("ง", -9.0)]
+    reply = LlamaCppGenerator().reply(200, OK, json.dumps(answers).encode())
+    assert (reply.text, reply.usage.input_tokens, reply.usage.output_tokens) == ("ข", 20, 6)
+    choices = [
+        {"message": {"content": text}, "logprobs": {"content": [{"logprob": each}]}}
+        for text, each in (("ก", -3.0), ("ข", -1.0))
+    ]
+    usage = {"prompt_tokens": 4, "completion_tokens": 2}
+    body = json.dumps({"choices": choices, "usage": usage}).encode()
+    reply = LlamaCppGenerator().reply(200, OK, body)
+    assert (reply.text, reply.usage.output_tokens) == ("ข", 2)
+
+
+def test_several_answers_are_asked_for_at_once(tmp_path):
+    assert body(PROMPT, best_of=3)["n_cmpl"] == 3 and "n_cmpl" not in body(PROMPT)
+    chat = gguf(tmp_path, **{"tokenizer.chat_template": "{{ messages }}"})
+    assert body(PROMPT, chat, best_of=2)["n"] == 2
+    with LlamaCppGenerator(best_of=2, parallel=2, context=512, temperature=1.5) as generator:
+        url = generator.start()
+        sent = body(Prompt("แม่น้ำโขง", max_tokens=6, seed=1), best_of=2, temperature=1.5)
+        answers = httpx.post(f"{url}/completion", json=sent, timeout=60)
+        first, second = (each["content"] for each in answers.json())
+        assert first != second
+        assert generator.reply(200, OK, answers.content).text in (first, second)
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [
+        (b'[{"error": {"code": 503, "message": "m"}}]', RetryableError),
+        (b"[]", RetryableError),
+        (b"[3]", RetryableError),
         (
             b'{"error": {"code": 400, "message": "m", "type": "invalid_request_error"}}',
             RequestError,
@@ -233,7 +269,16 @@ def test_an_error_in_a_success_is_noticed(content, error):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"context": 10}, {"parallel": 0}, {"threads": 0}, {"temperature": -1}, {"repeat_penalty": 0}],
+    [
+        {"context": 10},
+        {"parallel": 0},
+        {"threads": 0},
+        {"temperature": -1},
+        {"repeat_penalty": 0},
+        {"best_of": 0},
+        {"best_of": 5},
+        {"best_of": 2, "repeatable": True},
+    ],  # fmt: skip
 )
 def test_a_wrong_setting_is_one_line(settings):
     with pytest.raises(ConfigError) as caught:
