@@ -137,6 +137,7 @@ def _demo(options: argparse.Namespace) -> int:
     for reason, count in run.stats.drops.items():
         _print(shown(f"  {count:3} {reason}"))
     _print(f"{run.path}: dataset.jsonl, dropped.jsonl with the reasons, README.md about them")
+    _print(f"Open this page to see every row: {run.report()}")
     if options.recorded:
         _print(RECORDED)
     return _exit_code(run)
