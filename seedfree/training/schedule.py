@@ -80,6 +80,7 @@ def _choices(lengths: list[int], parameters: int, changes: Mapping[str, Any]) ->
     choices["accumulation"] = _Choice(accumulation, why)
     if not QLoRAConfig().in_nf4(parameters):
         size = f"the base model has {parameters / 1e6:,.0f} million parameters"
-        choices["learning_rate"] = _Choice(1e-3, f"{size}; a few hundred steps have to be large")
+        # On Gemma 3 270M, 1e-3 gave no lower loss on rows held out, and 2e-4 a higher one.
+        choices["learning_rate"] = _Choice(5e-4, f"{size}; a few hundred steps have to be large")
         choices["gradient_checkpointing"] = _Choice(False, f"{size}; memory is not short")
     return {name: choice for name, choice in choices.items() if name not in changes}
