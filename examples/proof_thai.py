@@ -44,7 +44,8 @@ from seedfree.evaluation import (
 HUMAN, RECIPE = 240, 60
 # Tokens of a row, and of all rows of an arm: what 240 rows of 320 tokens have.
 LONGEST, TOKENS = 1024, 76_800
-ANSWER = Decoding.greedy(max_tokens=256)
+# Temperature 0.05, a repetition penalty of 1.15, and at most 512 tokens.
+ANSWER = Decoding.paper()
 # Both sides of a score of overlap are cut to so many characters.
 CUT = 300
 
@@ -152,8 +153,8 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
         accumulation=1,
         learning_rate=options.rate,
         epochs=2,
+        keep=options.keep,
         gradient_checkpointing=False,
-        prompt_loss=options.prompt_loss,
         validation_share=0.05,
         checkpoints=4,
         seed=seed,
@@ -243,7 +244,7 @@ def main() -> int:
     parser.add_argument("--arm", choices=["rows", "exchanged", "plain", "human"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=5e-4, help="the learning rate")
-    parser.add_argument("--prompt-loss", action="store_true", help="loss on the requests, too")
+    parser.add_argument("--keep", type=float, default=0.5, help="share of the adapter kept")
     parser.add_argument("--recipe", action="store_true", help="measure on the recipe's questions")
     parser.add_argument("--out", default="runs/proof")
     options = parser.parse_args()
