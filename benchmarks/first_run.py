@@ -72,8 +72,7 @@ def counts(run: sf.Run) -> Iterator[str]:
     """Yields what the run took, what it kept and dropped, and what a reader said of its rows."""
     stats = run.stats
     yield f"{stats.rows} rows from {stats.requests} requests in {stats.seconds:.0f} s "
-    yield f"({stats.input_tokens:,} tokens in, {stats.output_tokens:,} out), on a machine whose "
-    yield "two cores had other work to do; it takes some 140 s of one core's time.\n"
+    yield f"({stats.input_tokens:,} tokens in, {stats.output_tokens:,} out) on two cores.\n"
     if stats.drops:
         yield "\n| reason | dropped |\n|---|---|\n"
         for reason, n in Counter(stats.drops).most_common():
