@@ -23,7 +23,7 @@ _REASONS = {
         "halves it"
     ),
     "quantize": (
-        "NF4 saves little memory below a billion parameters, and costs a small model much: 0.27 "
+        "NF4 saves little memory below a billion parameters, and costs a small model much: 0.23 "
         "nats a token on Gemma 3 270M"
     ),
     "modules_to_save": (
