@@ -163,9 +163,13 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
     folder = Path(options.out) / f"{arm}-{seed}"
     model = sf.QLoRATrainer(base_model(), config).train(rows, folder / "model")
     if options.recipe:
+        found = []
         for each, out in ((model.untrained(), folder.parent / "base-0"), (model, folder)):
-            found = evaluate(each, parts["recipe"], out / "recipe", measure="likelihood")
-            sys.stdout.write(f"{out.name}\n{found}\n")
+            found.append(evaluate(each, parts["recipe"], out / "recipe", measure="likelihood"))
+            sys.stdout.write(f"{out.name}\n{found[-1]}\n")
+        base, trained = found
+        own, gained = paired_p(base.own, trained.own), paired_p(base.gained, trained.gained)
+        sys.stdout.write(f"p of own {own:.3f}, of gained {gained:.3f}\n")
         return
     evaluate(model, parts["test"], folder / "likelihood", measure="likelihood")
     if (arm, seed) == ("rows", 0):

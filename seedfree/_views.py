@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import textwrap
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -77,18 +78,18 @@ class View:
         return _tags("div", parts)
 
 
-class Shown:
+class Shown(ABC):
     """Gives a class its forms in terminals and notebooks."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _view(self, full: bool) -> View:
         """Returns what there is to see.
 
         Args:
             full: For a notebook. A terminal has room for about ten lines.
         """
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return self._view(full=False).text()

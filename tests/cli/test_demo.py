@@ -109,7 +109,7 @@ def test_the_texts_are_short_articles_that_can_be_asked_about() -> None:
     task = sf.ExtractiveQA()
     assert len(paths) == len(source.topics()) == 12
     for path in paths:
-        title, text = re.fullmatch(r"# (.+)\n\n(.+)\n", path.read_text("utf-8")).groups()  # type: ignore[union-attr]
+        title, text = re.fullmatch(r"# (.+)\n\n(.+)\n", path.read_text("utf-8")).groups()
         assert 400 <= len(text) <= 600 and "  " not in text
         context = Context(text, title=title, language="th")
         assert task.suits(context) and sf.TitledRequest().suits(context)

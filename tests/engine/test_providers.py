@@ -39,7 +39,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sent(word: str, prompt: sf.Prompt = ASKED) -> tuple[httpx.Request, dict[str, Any]]:
-    request = named_generator(word).request(prompt)  # type: ignore[attr-defined]
+    request = named_generator(word).request(prompt)
     return request, json.loads(request.content)
 
 
@@ -54,7 +54,7 @@ def test_a_word_and_its_object_are_the_same_run(word: str, monkeypatch: Any) -> 
     by_word, by_hand = sf.Pipeline("th", f"{word}/m"), sf.Pipeline("th", made)
     assert by_word.settings() == by_hand.settings()
     assert CANARY not in repr(by_word) + json.dumps(by_word.settings())
-    assert sent(f"{word}/m")[0].content == made.request(ASKED).content  # type: ignore[attr-defined]
+    assert sent(f"{word}/m")[0].content == made.request(ASKED).content
 
 
 @pytest.mark.parametrize("word", HOSTED)
@@ -133,13 +133,13 @@ def test_the_environment_names_another_address(
     variable: str, value: str, word: str, url: str, monkeypatch: Any
 ) -> None:
     monkeypatch.setenv(variable, value)
-    assert named_generator(f"{word}/m").base_url == url  # type: ignore[attr-defined]
+    assert named_generator(f"{word}/m").base_url == url
 
 
 def test_the_variable_of_ollamas_address_wins_over_its_own(monkeypatch: Any) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "one:1")
     monkeypatch.setenv("OLLAMA_API_BASE", "http://two:2")
-    assert named_generator("ollama/m").base_url == "http://two:2/v1"  # type: ignore[attr-defined]
+    assert named_generator("ollama/m").base_url == "http://two:2/v1"
 
 
 def test_an_address_that_is_none_is_refused(monkeypatch: Any) -> None:
@@ -182,7 +182,7 @@ def test_every_edge_takes_a_word(tmp_path: Path) -> None:
         filters=[sf.JudgeFilter(generator="ollama/judge")],
         appeal="ollama/reader",
     )
-    asked = [model.model for model in pipeline._stages().generators()]  # type: ignore[attr-defined]
+    asked = [model.model for model in pipeline._stages().generators()]
     assert asked == ["writer", "judge", "reader"]
     assert Judge("ollama/m").generator == named_generator("ollama/m")
     paper = sf.Pipeline.paper("th", "ollama/m", contact="me@uni.example")
@@ -191,7 +191,7 @@ def test_every_edge_takes_a_word(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
     loaded = Config.load(tmp_path / "c.yaml").pipeline
     assert loaded.generator == named_generator("ollama/m")
-    assert loaded.filters[0].generator == named_generator("ollama/j")  # type: ignore[union-attr]
+    assert loaded.filters[0].generator == named_generator("ollama/j")
     other = Config.load(tmp_path / "c.yaml", generator="hosted_vllm/n").pipeline
     assert other.generator == named_generator("hosted_vllm/n")
 
@@ -200,7 +200,7 @@ def test_a_wrong_word_is_refused_at_every_edge(tmp_path: Path) -> None:
     source = sf.WrittenContexts()
     for edge in (
         lambda: sf.generate_all("no/m", [sf.Prompt("x")], tmp_path / "a"),
-        lambda: evaluate("no/m", None, tmp_path / "b"),  # type: ignore[arg-type]
+        lambda: evaluate("no/m", None, tmp_path / "b"),
         lambda: native_test("th", source, "no/m", tmp_path / "c"),
         lambda: sf.Pipeline("th", "no/m"),
         lambda: sf.JudgeFilter(generator="no/m"),

@@ -39,6 +39,7 @@ class Archive:
         if data.startswith(_COMPOUND):
             raise encrypted(name)
         try:
+            # NotImplementedError: a version or a compression of zip that Python does not read.
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             raise damaged(name, what) from error
