@@ -110,3 +110,10 @@ def test_the_reference_has_every_public_name_once() -> None:
     # What both offer stands where the whole library's names do.
     own = set(evaluation.__all__) - set(seedfree.__all__)
     assert sorted(named) == sorted(public | {f"seedfree.evaluation.{name}" for name in own})
+
+
+@every_page
+def test_extras_to_install_are_there(page: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for extras in re.findall(r"(?:seedfree|\.)\[([a-z,]+)\]", page.read_text("utf-8")):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])

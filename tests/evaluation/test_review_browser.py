@@ -14,7 +14,7 @@ import pytest
 from seedfree.evaluation.review_sheet import _FORMULA, read_reviews, review_sheet
 from seedfree.records import Instruction
 from seedfree.text import clean
-from tests.chromium import needs_chromium, started
+from tests.chromium import check_policy, needs_chromium, started
 
 pytestmark = needs_chromium
 
@@ -229,22 +229,7 @@ def test_hostile_rows_are_shown_as_the_text_that_they_are(page):
 
 def test_the_policy_lets_nothing_in_or_out(page):
     sheet = page(rows(1))
-    blocked = sheet.driver.execute_async_script(
-        """
-        const done = arguments[0], seen = [];
-        document.addEventListener("securitypolicyviolation", (event) => {
-          if (seen.push(event.effectiveDirective) === 4) done(seen.sort());
-        });
-        const add = (tag, values) =>
-          document.head.append(Object.assign(document.createElement(tag), values));
-        fetch("http://127.0.0.1:9/").catch(() => {});
-        add("script", { textContent: "window.ran = 1" });
-        add("img", { src: "http://127.0.0.1:9/x.png" });
-        add("link", { rel: "stylesheet", href: "http://127.0.0.1:9/x.css" });
-        """
-    )
-    assert blocked == ["connect-src", "img-src", "script-src-elem", "style-src-elem"]
-    assert sheet.js("return window.ran") is None
+    check_policy(sheet.driver)
 
 
 @keeps

@@ -7,7 +7,7 @@ import pytest
 
 import seedfree as sf
 from seedfree.records import Instruction, Message, Source
-from tests.chromium import needs_chromium, started
+from tests.chromium import check_policy, needs_chromium, started
 from tests.fakes import FakeClock, small_pipeline, thai_llm
 from tests.report.runs import lost, row, sample, write_run
 from tests.report.test_page import HOSTILE
@@ -195,22 +195,7 @@ def test_nothing_is_asked_of_a_network_and_the_policy_would_not_let_it(page):
     seen = page(kept, dropped, vectors=True)
     seen.open(f"#row-{kept[3].id}")
     assert seen.requests() == {seen.address} and not seen.complaints()
-    blocked = seen.driver.execute_async_script(
-        """
-        const done = arguments[0], seen = [];
-        document.addEventListener("securitypolicyviolation", (event) => {
-          if (seen.push(event.effectiveDirective) === 4) done(seen.sort());
-        });
-        const add = (tag, values) =>
-          document.head.append(Object.assign(document.createElement(tag), values));
-        fetch("http://127.0.0.1:9/").catch(() => {});
-        add("script", { textContent: "window.ran = 1" });
-        add("img", { src: "http://127.0.0.1:9/x.png" });
-        add("link", { rel: "stylesheet", href: "http://127.0.0.1:9/x.css" });
-        """
-    )
-    assert blocked == ["connect-src", "img-src", "script-src-elem", "style-src-elem"]
-    assert seen.js("return window.ran") is None
+    check_policy(seen.driver)
 
 
 def test_five_thousand_rows_hold_no_more_elements_than_a_page_of_them(page):
