@@ -63,7 +63,8 @@ function show(first) {
   for (const i of found.slice(at, last)) list.append(line(rows[i]));
   const of = found.length === rows.length ? "" : ` of ${rows.length.toLocaleString("en")}`;
   const page = pageName ? `, from the page ${plain(pageName)}` : "";
-  $("count").textContent = `${found.length.toLocaleString("en")}${of} rows${page}`;
+  const unit = rows.length === 1 ? "row" : "rows";
+  $("count").textContent = `${found.length.toLocaleString("en")}${of} ${unit}${page}`;
   $("where").textContent = `${found.length ? at + 1 : 0} to ${last}`;
   $("before").disabled = at === 0;
   $("after").disabled = last >= found.length;

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from seedfree.text import shown
 
-__all__ = ["code", "duration", "filtered", "share", "short", "table", "text"]
+__all__ = ["code", "duration", "filtered", "rows_of", "share", "short", "table", "text"]
 
 _LONGEST = 500
 
@@ -25,6 +25,11 @@ def text(value: object) -> str:
 def code(sentence: str) -> str:
     """Escapes a sentence of the library's own, in which backticks mark code."""
     return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(sentence))
+
+
+def rows_of(count: int) -> str:
+    """Says how many rows, in words."""
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def filtered(name: str, value: str, label: str) -> str:

@@ -15,7 +15,7 @@ from seedfree.report.browser import as_json, browser_rows
 from seedfree.report.diagnosis import Finding
 from seedfree.report.facts import Facts
 from seedfree.report.given import Reported
-from seedfree.report.markup import code, duration, filtered, share, short, table, text
+from seedfree.report.markup import code, duration, filtered, rows_of, share, short, table, text
 from seedfree.report.results import evaluation_tables, training_curves
 from seedfree.text import clean
 
@@ -90,7 +90,7 @@ def _policy(style: str, script: str) -> str:
 
 def _title(facts: Facts) -> str:
     name = f" in {text(facts.language.name)}" if facts.language else ""
-    return f"{len(facts.kept):,} rows{name}"
+    return f"{rows_of(len(facts.kept))}{name}"
 
 
 def _headline(facts: Facts) -> str:

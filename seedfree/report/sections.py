@@ -16,7 +16,7 @@ from seedfree.report.charts import bar, dots, histogram, quantile, stacked
 from seedfree.report.diagnosis import page_of
 from seedfree.report.embeddings import Embeddings
 from seedfree.report.facts import Facts
-from seedfree.report.markup import filtered, share, table, text
+from seedfree.report.markup import filtered, rows_of, share, table, text
 
 __all__ = ["Section", "cost", "funnel", "likeness", "losses", "measures", "pages", "tasks"]
 
@@ -95,7 +95,7 @@ def losses(facts: Facts) -> Section:
             ]
             for rule, counts in facts.stats.checks.items()
         ]
-        head = ["doubt", "raised", "upheld", "overturned", "share overturned"]
+        head = ["doubt", "raised", "upheld", "overturned", ""]
         body += table("Doubts that the appeal settled", head, checks)
     requests = [
         [text(stage), text(why), f"{n:,}"]
@@ -148,7 +148,7 @@ def _facets(facts: Facts) -> str:
             for value, n in list(counts.items())[:_MOST_VALUES]
         ]
         more = f", the commonest of {len(counts)}" if len(counts) > _MOST_VALUES else ""
-        caption = f"{name}: {total:,} rows{more}"
+        caption = f"{name}: {rows_of(total)}{more}"
         asks = any(line[-1] for line in lines)
         head = ["value", "share", "", "wanted"]
         cut = 4 if asks else 3
