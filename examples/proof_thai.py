@@ -154,6 +154,7 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
         learning_rate=options.rate,
         epochs=2,
         keep=options.keep,
+        stop_weight=options.stop_weight,
         gradient_checkpointing=False,
         validation_share=0.05,
         checkpoints=4,
@@ -248,7 +249,8 @@ def main() -> int:
     parser.add_argument("--arm", choices=["rows", "exchanged", "plain", "human"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=5e-4, help="the learning rate")
-    parser.add_argument("--keep", type=float, default=0.5, help="share of the adapter kept")
+    parser.add_argument("--keep", type=float, default=0.4, help="share of the adapter kept")
+    parser.add_argument("--stop-weight", type=float, default=20, help="of what ends an answer")
     parser.add_argument("--recipe", action="store_true", help="measure on the recipe's questions")
     parser.add_argument("--out", default="runs/proof")
     options = parser.parse_args()

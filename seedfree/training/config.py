@@ -113,6 +113,12 @@ class QLoRAConfig(BaseModel):
         description="Token that ends an answer. 'auto': the template's, or the base model's own "
         "end token where the base never learnt that one.",
     )
+    stop_weight: float = Field(
+        1.0,
+        ge=1,
+        description="Weight of that token in the loss; each other token has 1. Few rows with more "
+        "than 1 teach a model to end its answers. Above 1, all logits are in memory at once.",
+    )
     system: str | None = Field(
         None, description="System prompt of rows that have none; also when it generates."
     )

@@ -72,6 +72,9 @@ class _Export(ABC):
         if self.config.keep < 1:
             hint = "Multiply lora_alpha in the trained adapter's adapter_config.json by it instead."
             raise ConfigError(f"keep={self.config.keep} is a step that the tool lacks", hint=hint)
+        if self.config.stop_weight > 1:
+            reason = f"stop_weight={self.config.stop_weight} is a loss that the tool lacks"
+            raise ConfigError(reason, hint="Give stop_weight=1.")
         check_language(dataset, self.config.language)
         folder, rows = Path(out), _fit(dataset, self.config.system)
         train, validation = split(rows, None, self.config)

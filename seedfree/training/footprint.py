@@ -291,14 +291,16 @@ def memory(size: Shape, config: QLoRAConfig, *, length: int, device: str) -> dic
         "gradients": float(size.trained * trained),
         "optimizer": size.trained * state,
         "activations": float(activations),
-        "logits": _logits_memory(size, tokens, number, cpu=cpu),
+        "logits": _logits_memory(size, config, tokens, number, cpu=cpu),
         "packages": _CPU_PACKAGES if cpu else _GPU_CONTEXT,
     }
 
 
-def _logits_memory(size: Shape, tokens: int, number: int, *, cpu: bool) -> float:
+def _logits_memory(
+    size: Shape, config: QLoRAConfig, tokens: int, number: int, *, cpu: bool
+) -> float:
     tall, wide = min(tokens, _TILE[0]), min(size.vocabulary, _TILE[1])
-    if cpu and tokens * size.vocabulary <= LOGITS:
+    if config.stop_weight > 1 or cpu and tokens * size.vocabulary <= LOGITS:
         # Logits and their gradient, each as they are and in float32.
         logits = tokens * size.vocabulary * 2 * (number + 4.0)
     elif cpu:

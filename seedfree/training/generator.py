@@ -70,9 +70,14 @@ class TrainedGenerator:
 
     @functools.cached_property
     def identity(self) -> str:
-        """Names the model by hashes of the base model and of the adapter with its tokenizer."""
+        """Names the model by hashes of the base model and of the adapter with its tokenizer.
+
+        The base model alone has one name, whatever was trained on it.
+        """
         digest = hashlib.sha256()
         for path in sorted((self._model.folder / "adapter").iterdir()):
+            if not self._model.adapted and path.name.startswith("adapter_"):
+                continue
             if path.suffix in (".safetensors", ".json", ".jinja"):
                 digest.update(f"\x1f{path.name}\x1f".encode())
                 with path.open("rb") as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seedfree.engine.progress import Display
+from seedfree.errors import ConfigError
 from seedfree.training.base_model import BaseModel, computes_in_bf16, load, main_process, output_at
 from seedfree.training.config import QLoRAConfig
 from seedfree.training.folder import last_checkpoint
@@ -52,6 +53,7 @@ def make_trainer(
     config: QLoRAConfig,
     device: str,
     added: bool,
+    stop: str,
     progress: Callable[[TrainingProgress], object] | None,
     show: bool | None,
     tracker: Tracker | None,
@@ -62,6 +64,7 @@ def make_trainer(
         checkpoints: Folder for them, in that of the training.
         device: See `base_model.find_device`.
         added: The tokenizer has tokens that are new to the base model.
+        stop: The token that ends an answer.
         progress: Called after every step that is logged.
         show: See `Display`.
         tracker: See `trackers`.
@@ -78,7 +81,8 @@ def make_trainer(
     # A cache of keys and values is for generating.
     model.config.use_cache = False
     arguments = _arguments(config, device, checkpoints, validated=bool(validation), tracker=tracker)
-    trainer = _trainer_class()(
+    stop_id = tokenizer.convert_tokens_to_ids(stop)
+    trainer = _trainer_class(stop_id, config.stop_weight)(
         model=model,
         args=arguments,
         train_dataset=_columns(training),
@@ -86,6 +90,9 @@ def make_trainer(
         processing_class=tokenizer,
         peft_config=_lora(config, model, added=added),
     )
+    if config.stop_weight > 1 and trainer.aux_loss_enabled:
+        reason = f"stop_weight={config.stop_weight} leaves out the loss that routes to experts"
+        raise ConfigError(reason, hint="Give stop_weight=1 for a model with experts.")
     # TRL has made the trained weights bf16.
     wanted = torch.float32
     if config.adapter_dtype == "bfloat16" and computes_in_bf16(device):
@@ -105,7 +112,13 @@ def make_trainer(
     return trainer
 
 
-def _trainer_class() -> Any:
+def _trainer_class(stop: int, stop_weight: float) -> Any:
+    """Makes a trainer whose loss is TRL's, but for the token that ends an answer.
+
+    Args:
+        stop: Its number.
+        stop_weight: See `QLoRAConfig`.
+    """
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
@@ -120,8 +133,10 @@ def _trainer_class() -> Any:
             num_items_in_batch: Any = None,
         ) -> Any:
             # On a GPU, TRL computes the output layer where a token carries loss. On a CPU it does
-            # so for every token, and that layer is most of a small model.
-            if self.model.device.type != "cpu":
+            # so for every token, and that layer is most of a small model. TRL weighs all tokens
+            # alike.
+            weighted = stop_weight > 1 and model.training
+            if self.model.device.type != "cpu" and not weighted:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             labels = inputs["labels"][:, 1:]
             places = (labels != -100).any(dim=0).nonzero().flatten()
@@ -129,7 +144,7 @@ def _trainer_class() -> Any:
             causal = self.accelerator.unwrap_model(model).get_base_model()
             size = labels.numel() * causal.get_output_embeddings().weight.shape[0]
             with output_at(causal.base_model, places):
-                if return_outputs or self.aux_loss_enabled or size > LOGITS:
+                if return_outputs or not weighted and (self.aux_loss_enabled or size > LOGITS):
                     # TRL's tiles take less memory, and several times as long.
                     return super().compute_loss(
                         model,
@@ -139,7 +154,10 @@ def _trainer_class() -> Any:
                     )
                 asked = {name: each for name, each in inputs.items() if name != "labels"}
                 logits = model(**asked, use_cache=False).logits
-            summed = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum")
+            logits = logits.flatten(0, 1).float()
+            weights = logits.new_ones(logits.shape[1])
+            weights[stop] = stop_weight if weighted else 1
+            summed = cross_entropy(logits, labels.flatten(), weights, reduction="sum")
             if model.training:
                 # What TRL counts where it computes the loss.
                 self._total_train_tokens += inputs["input_ids"].numel()

@@ -409,6 +409,7 @@ class QLoRATrainer:
             config=self.config,
             device=plan.footprint.device,
             added=bool(plan.added_tokens),
+            stop=self._renderer(plan.tokenizer).stop,
             progress=self.progress,
             show=self.show,
             tracker=self.tracker,

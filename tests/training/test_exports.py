@@ -239,6 +239,8 @@ def test_llama_factory_refuses_what_it_cannot_do(rows, tmp_path, config, says):
 def test_a_step_after_the_training_is_refused(rows, tmp_path, kind):
     with pytest.raises(ConfigError, match=r"keep=0.5.*lora_alpha"):
         kind("base", QLoRAConfig(keep=0.5)).write(rows, tmp_path / "out")
+    with pytest.raises(ConfigError, match="stop_weight=3.0 is a loss"):
+        kind("base", QLoRAConfig(stop_weight=3)).write(rows, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

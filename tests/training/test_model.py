@@ -229,4 +229,4 @@ def test_likelihoods_are_those_of_the_whole_text(trained):
     first = model.likelihoods([(row.messages[:-1], answer)], max_tokens=3)[0]
     assert first.tokens == 3 and 0 < first.size < found[0].size and first.nats < found[0].nats
     assert base.model() is model.model()
-    assert base.as_generator().identity.replace("base", "trained") == model.as_generator().identity
+    assert base.as_generator().identity.startswith("base:")

@@ -106,6 +106,35 @@ def test_the_output_layer_is_spared_where_there_is_no_loss(
         assert away < (0.1 if bf16 else 1e-3)
 
 
+@pytest.mark.parametrize("logits", [sft_module.LOGITS, 0])
+def test_what_ends_an_answer_weighs_more_in_training_alone(
+    base, rows, tmp_path, monkeypatch, logits
+):
+    import torch
+
+    compute_in(monkeypatch, False)
+    monkeypatch.setattr(sft_module, "LOGITS", logits)
+    config = QLoRAConfig(**QUICK | {"stop_weight": 5, "dropout": 0})
+    trainer = QLoRATrainer(base, config, show=False)
+    with quiet():
+        plan = trainer._plan(rows, None)
+        sft = trainer._sft_trainer(plan, tmp_path / "out")
+        batch = next(iter(sft.get_train_dataloader()))
+        said = sft.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
+        labels = batch["labels"][:, 1:].flatten()
+        each = torch.nn.functional.cross_entropy(
+            said.flatten(0, 1).float(), labels, reduction="none"
+        )
+        stop = plan.tokenizer.convert_tokens_to_ids(trainer._renderer(plan.tokenizer).stop)
+        ends, tokens = labels == stop, (labels != -100).sum()
+        assert 0 < ends.sum() < tokens
+        found = sft.compute_loss(sft.model.train(), dict(batch))
+        held = sft.compute_loss(sft.model.eval(), dict(batch))
+    wanted = (each.sum() + 4 * each[ends].sum()) / tokens
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert held.item() == pytest.approx((each.sum() / tokens).item(), rel=1e-4)
+
+
 def test_a_training_that_gets_no_better_ends_with_its_best_checkpoint(base, rows, tmp_path):
     from safetensors.torch import load_file
 
@@ -133,6 +162,8 @@ def test_a_part_of_what_was_learnt_is_kept(base, rows, trained, tmp_path):
         for model in (whole, half)
     ]
     assert scales == [8, 4]
+    bases = {model.untrained().as_generator().identity for model in (whole, half)}
+    assert len(bases) == 1, "before both trainings there was one model"
     # The last loss is that of what is kept, here as it is loaded anew.
     held = validation_losses(half)
     assert validation_losses(whole)[-1] < held[-1] < held[0]
