@@ -59,6 +59,24 @@ def test_sampling_depends_on_the_seed_alone(trained):
     assert model.generate(asked(rows), seed=2, **settings) != first
 
 
+@pytest.mark.parametrize("top_p", [0.5, 1.0])
+def test_what_is_drawn_does_not_depend_on_how_many_tokens_are_looked_at_first(
+    trained, monkeypatch, top_p
+):
+    from seedfree.training import model as module
+
+    model, rows = trained
+    settings = {"max_new_tokens": 20, "temperature": 2.0, "top_p": top_p}
+    found = []
+    for likeliest in (1, 20, 10_000):
+        monkeypatch.setattr(module, "_LIKELIEST", likeliest)
+        found.append(model.generate(asked(rows), **settings))
+    assert found[0] == found[1] == found[2]
+    sure = model.generate(asked(rows), max_new_tokens=20)
+    assert found[0] != sure
+    assert model.generate(asked(rows), **settings | {"temperature": 0.001}) == sure
+
+
 @pytest.mark.parametrize(
     "settings", [{"temperature": -1}, {"top_p": 0}, {"max_new_tokens": 0}, {"batch_size": 0}]
 )
