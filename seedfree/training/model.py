@@ -486,7 +486,8 @@ class _Draw:
         token = self._taken(likeliest, places, keys)
         wide = likeliest.sum(dim=-1) < self._top_p
         if wide.any():
-            token[wide] = self._taken(*shares[wide].sort(dim=-1, descending=True), keys[wide])
+            all_of_it, places = shares[wide].sort(dim=-1, descending=True)
+            token[wide] = self._taken(all_of_it, places, keys[wide])
         return torch.full_like(scores, float("-inf")).scatter(-1, token, 0.0)
 
     def _taken(self, shares: Any, places: Any, keys: Any) -> Any:
