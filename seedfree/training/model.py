@@ -479,16 +479,19 @@ class _Draw:
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         import torch
 
-        shares = (scores.float() / self._temperature).softmax(dim=-1)
+        scores = scores.float()
+        scores /= self._temperature
         drawn = [torch.randint(2**62, (1,), generator=random) for random in self._random]
-        keys = torch.stack(drawn).to(shares.device)
-        likeliest, places = shares.topk(min(_LIKELIEST, shares.shape[-1]))
-        token = self._taken(likeliest, places, keys)
-        wide = likeliest.sum(dim=-1) < self._top_p
+        keys = torch.stack(drawn).to(scores.device)
+        whole = scores.logsumexp(dim=-1, keepdim=True)
+        likeliest, places = scores.topk(min(_LIKELIEST, scores.shape[-1]))
+        shares = (likeliest - whole).exp()
+        token = self._taken(shares, places, keys)
+        wide = shares.sum(dim=-1) < self._top_p
         if wide.any():
-            all_of_it, places = shares[wide].sort(dim=-1, descending=True)
-            token[wide] = self._taken(all_of_it, places, keys[wide])
-        return torch.full_like(scores, float("-inf")).scatter(-1, token, 0.0)
+            shares, places = (scores[wide] - whole[wide]).exp().sort(dim=-1, descending=True)
+            token[wide] = self._taken(shares, places, keys[wide])
+        return scores.fill_(float("-inf")).scatter_(-1, token, 0.0)
 
     def _taken(self, shares: Any, places: Any, keys: Any) -> Any:
         """Takes a token of each row, of those that are left of it by `top_p`."""
