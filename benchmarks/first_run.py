@@ -22,10 +22,12 @@ READINGS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 LONGEST = 240
 HEAD = """# A first run
 
+After this page you have seen rows by a small model and by a large one, with what a reader says of
+them.
+
 ```sh
-make demo
-.venv-demo/bin/seedfree demo --recorded
-python benchmarks/first_run.py runs/demo runs/demo-recorded > docs/first-run.md
+make demo                                # installs what it needs, then makes 24 rows
+.venv-demo/bin/seedfree demo --recorded  # 50 rows in seconds
 ```
 
 ## A small model on this machine
@@ -45,7 +47,7 @@ RECORDED = """
 ## A large model, recorded
 
 ```sh
-seedfree demo --recorded
+.venv-demo/bin/seedfree demo --recorded
 ```
 
 replays 50 rows in seconds, without a key, a model or a network. The pipeline, its filters and its
@@ -53,8 +55,11 @@ data-set card are the real ones; the replies are those that a large model gave t
 on 2026-11-28, the texts come from Thai Wikipedia (as in iapp-wiki-qa, CC BY-SA 4.0; today's
 articles may differ) or from that model. The rows are the first 50 of the [pilot of 150](rows.md),
 by the order in which the pipeline asks for them: an LLM that read the 150 blind called 82 % good
-(`python benchmarks/readers.py`), and 42 of these 50 (`python -m benchmarks.record_demo` prints
-it).
+(`python benchmarks/readers.py`), and 42 of these 50 (`python -m benchmarks.record_demo API_URL`
+prints it, from a MediaWiki with those articles).
+"""
+FOOT = """
+`python benchmarks/first_run.py runs/demo runs/demo-recorded` prints this page from the two runs.
 """
 
 
@@ -65,7 +70,7 @@ def main() -> None:
     given = parser.parse_args()
     run, recorded = sf.Run.open(given.run), sf.Run.open(given.recorded)
     sys.stdout.writelines([HEAD, *counts(run), *examples(run.dataset, 10)])
-    sys.stdout.writelines([RECORDED, *examples(recorded.dataset, 5)])
+    sys.stdout.writelines([RECORDED, *examples(recorded.dataset, 5), FOOT])
 
 
 def counts(run: sf.Run) -> Iterator[str]:
@@ -95,7 +100,7 @@ def examples(rows: sf.Dataset, most: int) -> Iterator[str]:
     for place in places:
         row = rows[place]
         reading: dict[str, Any] = READINGS.get(row.id, {})
-        mark = "" if reading.get("good", True) else ", poor"
+        mark = "" if reading.get("good", True) else ", not good"
         yield f"\n**{place}. {row.task}**, {plain(row.topic)}{mark}\n\n"
         yield f"> {plain(row.instruction)}\n\n{plain(row.output)}\n"
         if "gloss" in reading:

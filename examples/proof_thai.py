@@ -207,6 +207,12 @@ def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
             f"| {name} | {whole.own:.4f} | {own:.3f} | {whole.gained:.4f} | {gained:.3f} "
             f"| {sum(each.hits)} of {len(each.hits)} |\n"
         )
+    for name in ("exchanged-0", "plain-0"):
+        if name in likely and "rows-0" in likely:
+            rows, other = likely["rows-0"], likely[name]
+            more = rows.tasks["all"].gained - other.tasks["all"].gained
+            p = paired_p(other.gained, rows.gained)
+            sys.stdout.write(f"rows-0 gains {more:+.4f} beside {name}, p {p:.3f}\n")
     if human and "rows-0" in likely:
         gain = base.tasks["all"].own - likely["rows-0"].tasks["all"].own
         whole_gain = base.tasks["all"].own - human.tasks["all"].own

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from seedfree.engine.schema import parse
 from seedfree.errors import ConfigError, InvalidReplyError, check_types
 from seedfree.protocols import Session
 from seedfree.records import Context, Prompt, Source, Topic
-from seedfree.text import is_code, letters_and_digits
+from seedfree.text import is_code, letters_and_digits, shown
 
 __all__ = ["DocumentSource"]
 
@@ -113,6 +114,7 @@ class DocumentSource:
     license: str | None = None
     operational: ClassVar[frozenset[str]] = frozenset({"folder"})
     _files: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
+    _others: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
     _session: Session | None = field(default=None, init=False, repr=False, compare=False)
     _library: dict[str, Context] | None = field(default=None, init=False, repr=False, compare=False)
     _folded: list[tuple[str, Context]] = field(
@@ -133,7 +135,7 @@ class DocumentSource:
             raise ConfigError(
                 f"There is no folder {folder}", hint=f"Give a folder of {_KINDS} files."
             )
-        self._files = _readable(folder)
+        self._files, self._others = _readable(folder)
         if not self._files:
             raise ConfigError(f"{folder} holds no {_KINDS} file", hint="Put documents there.")
 
@@ -229,6 +231,9 @@ class DocumentSource:
             )
         for what in unread:
             _LOG.warning("%s. %s", what, _RECOGNIZE)
+        if others := Counter(path.suffix.lower() for path in self._others):
+            kinds = ", ".join(f"{kind or 'without an ending'} ({n})" for kind, n in others.items())
+            _LOG.warning("Files of other formats are left out: %s", shown(kinds))
         return library
 
     def _documents(self, unread: list[str]) -> Iterator[_Document]:
@@ -270,28 +275,30 @@ class DocumentSource:
         return [self._folded[i][1] for i in good[: self.sections]]
 
 
-def _readable(folder: Path) -> list[Path]:
+def _readable(folder: Path) -> tuple[list[Path], list[Path]]:
     """Returns the documents of a folder and its subfolders in the order of their names.
+
+    Files of other formats come second.
 
     The order is by code points, the same in every locale and file system.
 
     Raises:
         ConfigError: One of them is a link to a file outside the folder.
     """
-    names = [
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in {**_TEXTS, **_FORMATS} and path.is_file()
-    ]
-    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    seen = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    seen.sort(key=Path.as_posix)
+    known = {**_TEXTS, **_FORMATS}
+    documents = [name for name in seen if name.suffix.lower() in known]
     inside = folder.resolve()
-    for name in shown:
+    for name in documents:
         # What is read is sent to a model and published.
         if not (folder / name).resolve().is_relative_to(inside):
             raise ConfigError(
                 f"{name} is a link that leads out of {folder}", hint="Put the file itself there."
             )
-    return [folder / name for name in sorted(shown, key=Path.as_posix)]
+    others = [name for name in seen if name.suffix.lower() not in known]
+    return [folder / name for name in documents], others
 
 
 def _content(path: Path, name: str) -> bytes:

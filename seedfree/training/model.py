@@ -149,10 +149,11 @@ class TrainedModel(Shown):
 
     def _with_adapter(self, config: QLoRAConfig | None, device: str) -> Any:
         """Loads base and adapter. Without a `config` the base is not quantized."""
-        from peft import PeftModel
-
         tokens = len(self.tokenizer()) if self.info["added_tokens"] else None
         with quiet():
+            # Its import warns, too.
+            from peft import PeftModel
+
             model = load(self.base, device, config=config, tokens=tokens)
             return PeftModel.from_pretrained(model, str(self.folder / "adapter"))
 

@@ -63,7 +63,7 @@ def _choices(lengths: list[int], parameters: int, changes: Mapping[str, Any]) ->
     longest = lengths[int(count * _WHOLE)] if lengths else 0
     whole = 2 ** math.ceil(math.log2(max(longest, 1)))
     length = changes.get("max_length", min(max(whole, _SHORTEST), _LONGEST))
-    choices = {"max_length": _Choice(length, f"99 of 100 rows have at most {longest:,} tokens")}
+    choices = {"max_length": _Choice(length, f"99 % of the rows have at most {longest:,} tokens")}
     wanted = min(max(tokens * epochs / _STEPS, _LEAST), _MOST)
     packed = f"packed, {count:,} rows of {tokens:,} tokens"
     steps = math.ceil(tokens / (length * batch)) * epochs

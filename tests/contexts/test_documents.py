@@ -31,11 +31,12 @@ def titled(title, text):
     return f"{title}\n\n{text}"
 
 
-def test_files_are_read_in_the_order_of_their_names(tmp_path):
+def test_files_are_read_in_the_order_of_their_names(tmp_path, caplog):
     put(tmp_path, "ข/01.txt", titled("ผ้าไหม", SILK))
     put(tmp_path, "ก.TXT", titled("ข้าว", RICE))
     put(tmp_path, ".hidden/x.txt", RICE)
     put(tmp_path, "ค.csv", RICE)
+    put(tmp_path, "ง.DOC", RICE)
     source = DocumentSource(tmp_path)
     assert source.topics() == [Topic("ข้าว", "given", 0), Topic("ผ้าไหม", "given", 1)]
     (context,) = source.contexts(Topic("ผ้าไหม"))
@@ -48,6 +49,7 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path):
     revision = hashlib.sha256(titled("ผ้าไหม", SILK).encode()).hexdigest()[:16]
     assert context.source.revision == revision
     assert context.source.retrieved_at is None
+    assert caplog.messages == ["Files of other formats are left out: .csv (1), .doc (1)"]
 
 
 @pytest.mark.parametrize(
