@@ -171,6 +171,9 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
         base, trained = found
         own, gained = paired_p(base.own, trained.own), paired_p(base.gained, trained.gained)
         sys.stdout.write(f"p of own {own:.3f}, of gained {gained:.3f}\n")
+        out = folder / "recipe-answers"
+        answered = evaluate(model, parts["recipe"], out, decoding=ANSWER, limit=30, batch_size=30)
+        sys.stdout.write(f"answers that end: {ended(answered):.0%}\n")
         return
     evaluate(model, parts["test"], folder / "likelihood", measure="likelihood")
     if (arm, seed) == ("rows", 0):
@@ -207,16 +210,19 @@ def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
             f"| {name} | {whole.own:.4f} | {own:.3f} | {whole.gained:.4f} | {gained:.3f} "
             f"| {sum(each.hits)} of {len(each.hits)} |\n"
         )
-    for name in ("exchanged-0", "plain-0"):
-        if name in likely and "rows-0" in likely:
-            rows, other = likely["rows-0"], likely[name]
-            more = rows.tasks["all"].gained - other.tasks["all"].gained
-            p = paired_p(other.gained, rows.gained)
-            sys.stdout.write(f"rows-0 gains {more:+.4f} beside {name}, p {p:.3f}\n")
-    if human and "rows-0" in likely:
-        gain = base.tasks["all"].own - likely["rows-0"].tasks["all"].own
-        whole_gain = base.tasks["all"].own - human.tasks["all"].own
-        sys.stdout.write(f"rows have {gain / whole_gain:.0%} of the human arm's gain\n")
+    for name, rows in likely.items():
+        if not name.startswith("rows-"):
+            continue
+        for other in ("exchanged-0", "plain-0"):
+            if other not in likely:
+                continue
+            more = rows.tasks["all"].gained - likely[other].tasks["all"].gained
+            p = paired_p(likely[other].gained, rows.gained)
+            sys.stdout.write(f"{name} gains {more:+.4f} beside {other}, p {p:.3f}\n")
+        if human:
+            lower = base.tasks["all"].own - rows.tasks["all"].own
+            lowest = base.tasks["all"].own - human.tasks["all"].own
+            sys.stdout.write(f"{name}: {lower / lowest:.0%} of what the human arm's own fell\n")
     orders = Orders("th")
     sys.stdout.write("\n| arm | orders passed | p | answers that end | chrF | ROUGE-L |\n")
     sys.stdout.write("|---|---|---|---|---|---|\n")
@@ -227,9 +233,8 @@ def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
         passed = orders.passed(Evaluation.open(out / name / "orders"))
         answers = Evaluation.open(out / name / "answers")
         scores = overlap(answers.predictions, answers.questions)
-        ended = sum(reason == "end" for reason in answers.stop_reasons) / len(answers.questions)
         sys.stdout.write(
-            f"| {name} | {passed.share:.0%} | {passed.p_beside(before):.3f} | {ended:.0%} "
+            f"| {name} | {passed.share:.0%} | {passed.p_beside(before):.3f} | {ended(answers):.0%} "
             f"| {scores.chrf:.1f} | {scores.rougeL:.3f} |\n"
         )
     asked = answers.questions
@@ -240,6 +245,10 @@ def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
     for name, texts in floors.items():
         scores = overlap(texts, asked)
         sys.stdout.write(f"| {name} | | | | {scores.chrf:.1f} | {scores.rougeL:.3f} |\n")
+
+
+def ended(answers: Evaluation) -> float:
+    return sum(reason == "end" for reason in answers.stop_reasons) / len(answers.stop_reasons)
 
 
 def overlap(answers: Sequence[str], questions: Sequence[sf.Question]) -> Any:

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,8 @@ from seedfree.training.render import Renderer
 
 __all__ = ["TrainedModel"]
 
+# Of an answer that are looked at together.
+_PLACES = 8
 _RANGES = "generate takes temperature >= 0, 0 < top_p <= 1 and counts of at least 1"
 # llama.cpp's converter, by the names that it has had in its repository and in packages.
 _CONVERTERS = ("convert_hf_to_gguf.py", "convert_hf_to_gguf", "convert-hf-to-gguf.py")
@@ -118,10 +121,15 @@ class TrainedModel(Shown):
         return report
 
     def tokenizer(self) -> Any:
-        """Loads the tokenizer with the chat template of the training."""
-        from transformers import AutoTokenizer
+        """Returns the tokenizer with the chat template of the training; it is loaded once."""
+        if "tokenizer" not in self._loaded:
+            from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(str(self.folder / "adapter"), trust_remote_code=False)
+            folder = str(self.folder / "adapter")
+            self._loaded["tokenizer"] = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False
+            )
+        return self._loaded["tokenizer"]
 
     def model(self) -> Any:
         """Returns the base as it was trained on with the adapter, a peft model ready to generate.
@@ -295,10 +303,14 @@ class TrainedModel(Shown):
                     ).logits
                 for place, row, (ids, start, size) in zip(places, logits, group, strict=True):
                     # Each place says what comes after it.
-                    said = row[start - 1 - first : len(ids) - 1 - first].float()
+                    said = row[start - 1 - first : len(ids) - 1 - first]
                     wanted = torch.tensor(ids[start:]).to(said.device)
-                    nats = cross_entropy(said, wanted, reduction="sum") if len(wanted) else 0.0
-                    made[place] = Likelihood(float(nats), len(wanted), size)
+                    # A few places at a time: all of them in float32 leave every cache.
+                    few = zip(said.split(_PLACES), wanted.split(_PLACES), strict=True)
+                    nats = [
+                        cross_entropy(some.float(), token, reduction="sum") for some, token in few
+                    ]
+                    made[place] = Likelihood(float(sum(nats)), len(wanted), size)
         return [made[place] for place in range(len(rendered))]
 
     def untrained(self) -> TrainedModel:
@@ -333,7 +345,7 @@ class TrainedModel(Shown):
         dtype = getattr(self.base.config, "dtype", None) or torch.bfloat16
         with quiet():
             model = self._with_adapter(None, "cpu").merge_and_unload()
-            tokenizer = self.tokenizer()
+            tokenizer = deepcopy(self.tokenizer())
             # Whatever serves the model ends its answers with what these files name.
             stops = self._stop_ids(tokenizer)
             tokenizer.eos_token = Renderer(tokenizer).stop
