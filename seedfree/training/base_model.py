@@ -312,6 +312,11 @@ def load(
     # Only ever larger: many models have more rows of embeddings than the tokenizer has tokens.
     if tokens is not None and tokens > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(tokens)
+    # Of a part of a larger tensor torch makes one product a row, and copies the output layer for
+    # each: a prompt's last place alone, which is what generation asks for, is such a part.
+    model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, given: (given[0].contiguous(),)
+    )
     return model
 
 
@@ -327,8 +332,6 @@ def output_at(backbone: Any, places: Any) -> Iterator[None]:
     """
 
     def pick(_module: Any, _given: Any, output: Any) -> Any:
-        # A copy: of a part of a larger tensor, torch makes one product a row and copies the output
-        # layer for it.
         output.last_hidden_state = output.last_hidden_state[:, places]
         return output
 
