@@ -496,7 +496,9 @@ class _Draw:
         scores /= self._temperature
         drawn = [torch.randint(2**62, (1,), generator=random) for random in self._random]
         keys = torch.stack(drawn).to(scores.device)
-        whole = scores.logsumexp(dim=-1, keepdim=True)
+        # The sum does without shares below e^-80, which a CPU adds many times as slowly.
+        peak = scores.amax(dim=-1, keepdim=True)
+        whole = scores.clamp(min=peak - 80).logsumexp(dim=-1, keepdim=True)
         likeliest, places = scores.topk(min(_LIKELIEST, scores.shape[-1]))
         shares = (likeliest - whole).exp()
         token = self._taken(shares, places, keys)
