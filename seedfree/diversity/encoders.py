@@ -292,9 +292,9 @@ class TrigramEncoder:
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Returns numbers that look random for different ones (the last step of SplitMix64)."""
-    numbers = (numbers ^ numbers >> 30) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ numbers >> 27) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ numbers >> 31
+    numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ numbers >> np.uint64(31)
 
 
 def in_batches(
