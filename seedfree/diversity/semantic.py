@@ -44,6 +44,7 @@ from seedfree.records import Instruction, Selection
 __all__ = ["Against", "SemanticDiversityFilter", "Threshold", "as_threshold", "limits_of"]
 
 _LOG = logging.getLogger("seedfree")
+_THRESHOLD = 0.95  # Paper section 3.4.
 _RECALL = 0.99  # Of the duplicates in a sample, the share below which an index is warned about.
 
 Threshold = float | Mapping[str, float]
@@ -75,8 +76,9 @@ class SemanticDiversityFilter:
     What single rows and thresholds of 0 and 1 give stands at `greedy_select`.
 
     Attributes:
-        threshold: Cosine, 0 to 1; what it means depends on the encoder. Or one for each task by its
-            name, with `"*"` for the tasks that are not named.
+        threshold: Cosine, 0 to 1; what it means depends on the encoder. By default the encoder's
+            own (`TrigramEncoder` has one), else 0.95. Or one for each task by its name, with `"*"`
+            for the tasks that are not named.
         encoder: `BGEM3Encoder()` by default. Its `identity` names its vectors; without one, its
             class does.
         fields: Texts of a row that count, joined by line breaks; or `"paper"` for the paper's
@@ -93,7 +95,7 @@ class SemanticDiversityFilter:
             nothing.
     """
 
-    threshold: Threshold = 0.95
+    threshold: Threshold | None = None
     encoder: Encoder | None = None
     fields: str | tuple[str, ...] = ("instruction", "output")
     index: str = "auto"
@@ -108,13 +110,15 @@ class SemanticDiversityFilter:
 
     def __post_init__(self) -> None:
         check_types(self)
-        if isinstance(self.threshold, Mapping) and not self.threshold:
-            hint = "Give a cosine, or one by task, such as {'*': 0.95}."
-            raise ConfigError("threshold names no task", hint=hint)
-        self.threshold = as_threshold(self.threshold)
         if self.encoder is None:
             self.encoder = BGEM3Encoder()
         _check_encoder(self.encoder, "encoder")
+        if isinstance(self.threshold, Mapping) and not self.threshold:
+            hint = "Give a cosine, or one by task, such as {'*': 0.95}."
+            raise ConfigError("threshold names no task", hint=hint)
+        if self.threshold is None:
+            self.threshold = getattr(self.encoder, "threshold", _THRESHOLD)
+        self.threshold = as_threshold(self.threshold)
         if self.measured_by is not None:
             _check_encoder(self.measured_by, "measured_by")
             if identity_of(self.measured_by) == identity_of(self.encoder):
@@ -208,6 +212,7 @@ class SemanticDiversityFilter:
         """
         if not items:
             return greedy_select([], 1.0, self.index)
+        assert self.threshold is not None  # since __post_init__
         limits = limits_of(self.threshold, [item.task for item in items])
         texts = [self._text(item) for item in items]
         judge_tokens(self.encoder, texts)

@@ -1,5 +1,6 @@
 """What is particular to each encoder. contracts/test_encoder.py holds what is common to all."""
 
+import hashlib
 import subprocess
 import sys
 from functools import partial
@@ -8,8 +9,16 @@ import numpy as np
 import pytest
 
 from seedfree.diversity import encoders
-from seedfree.diversity.encoders import BGEM3Encoder, SentenceTransformerEncoder, USEEncoder
+from seedfree.diversity.encoders import (
+    BGEM3Encoder,
+    SentenceTransformerEncoder,
+    TrigramEncoder,
+    USEEncoder,
+)
+from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.errors import ConfigError
+from seedfree.languages import Language
+from seedfree.records import Instruction
 
 THAI = "กรุงเทพมหานครเป็นเมืองหลวงและนครที่มีประชากรมากที่สุดของประเทศไทย"
 LAO = "ວຽງຈັນແມ່ນນະຄອນຫຼວງຂອງປະເທດລາວ"
@@ -69,12 +78,41 @@ def test_unknown_share_counts_tokens_over_all_texts(use):
     assert use.unknown_share([]) == 0.0
 
 
+@pytest.mark.parametrize("code", "th lo km my vi id sw tr en".split())
+def test_trigrams_find_edits_in_every_language_and_keep_other_texts(code):
+    language = Language.load(code)
+    diversity = SemanticDiversityFilter(encoder=TrigramEncoder())
+    diversity.probe(language)
+    texts = [language.persona, max(language.prompts.values(), key=len)]
+    texts += [text[:40] + text[41:] for text in texts]
+    rows = [Instruction(task="", instruction=text, output="") for text in texts]
+    assert diversity.select(rows).duplicate_of.tolist() == [-1, -1, 0, 1]
+
+
+def test_trigrams_give_the_same_bytes_on_every_machine():
+    vector = TrigramEncoder().encode([THAI])[0].astype("<f4")
+    digest = hashlib.sha256(vector.tobytes()).hexdigest()
+    assert digest[:16] == "7b5be9512628c245"
+
+
+def test_trigrams_take_what_is_hardly_a_text():
+    vectors = TrigramEncoder().encode(["", " \n", "ก", "\ud800", "aaaa" * 1000])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert (vectors[0] == vectors[1]).all()
+
+
+def test_an_encoder_may_bring_its_threshold():
+    assert SemanticDiversityFilter(encoder=TrigramEncoder()).threshold == TrigramEncoder.threshold
+    assert SemanticDiversityFilter(0.9, TrigramEncoder()).threshold == 0.9
+    assert SemanticDiversityFilter(encoder=USEEncoder()).threshold == 0.95
+
+
 @pytest.mark.parametrize("encoder", [BGEM3Encoder, SentenceTransformerEncoder])
 def test_a_folder_without_a_model_says_what_to_do(encoder, tmp_path):
     pytest.importorskip("FlagEmbedding")
     with pytest.raises(ConfigError, match="cannot be loaded") as caught:
         encoder(str(tmp_path)).encode([THAI])
-    assert "USEEncoder()" in str(caught.value)
+    assert "TrigramEncoder()" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is not None
 
