@@ -22,9 +22,8 @@ import httpx
 
 from seedfree._seeds import seeded
 from seedfree._version import __version__
-from seedfree.contexts.condition import cleaned, fault
-from seedfree.contexts.sections import Section, check_lengths, fit, wiki_sections
-from seedfree.engine.gate import piece
+from seedfree.contexts.condition import cleaned
+from seedfree.contexts.sections import Section, check_lengths, usable, wiki_sections
 from seedfree.engine.http import Answer, Transport, check_positive, explain, retry_after
 from seedfree.engine.loop import Clock
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError, check_types
@@ -222,14 +221,7 @@ class WikipediaSource:
 
     def _cut(self, text: str, language: Language) -> list[Section]:
         sections = wiki_sections(cleaned(text), language.end_sections)
-        good = []
-        for section in fit(sections, self.min_chars, self.max_chars):
-            reason = fault(section.text, language)
-            if reason is None:
-                good.append(section)
-            else:
-                piece().skipped.append(reason)
-        return good
+        return usable(sections, language, self.min_chars, self.max_chars)
 
     def _context(self, page: dict[str, Any], section: Section, about: Topic | None) -> Context:
         title, revision = page["title"], str(page["revision"])
