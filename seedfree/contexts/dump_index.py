@@ -248,7 +248,7 @@ class _Build:
         _LOG.info("Building the index of %s, once", self._path.name)
         with closing(_connected(self._part, "mode=rwc")) as db:
             if not db.execute("PRAGMA application_id").fetchone()[0]:
-                self._begin(db)
+                _begin(db, self._path, self._wanted)
             self._read(db, dump)
             with _whole(db):
                 _finish(db, dump.headed)
@@ -256,15 +256,6 @@ class _Build:
             os.fsync(file.fileno())
         self._part.replace(self._place)
         sync_folder(self._place.parent)
-
-    def _begin(self, db: sqlite3.Connection) -> None:
-        state = self._path.stat()
-        about = {**self._wanted, "name": self._path.name, "bytes": state.st_size}
-        with _whole(db):
-            for statement in _TABLES.split(";"):
-                db.execute(statement)
-            _tell(db, **about, date=int(state.st_mtime), done=0)
-            db.execute(f"PRAGMA application_id = {_MARK}")
 
     def _read(self, db: sqlite3.Connection, dump: Dump) -> None:
         done = _about(db)["done"]
@@ -278,6 +269,16 @@ class _Build:
                     bar.update(len(batch))
                     batch.clear()
             _keep(db, dump, batch, done)
+
+
+def _begin(db: sqlite3.Connection, dump: Path, wanted: dict[str, Any]) -> None:
+    state = dump.stat()
+    with _whole(db):
+        for statement in _TABLES.split(";"):
+            db.execute(statement)
+        named = {"name": dump.name, "bytes": state.st_size, "date": int(state.st_mtime)}
+        _tell(db, **wanted, **named, done=0)
+        db.execute(f"PRAGMA application_id = {_MARK}")
 
 
 def _tell(db: sqlite3.Connection, **about: Any) -> None:
