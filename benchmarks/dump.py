@@ -29,11 +29,11 @@ from xml.sax.saxutils import escape
 import mwparserfromhell
 
 import seedfree as sf
-from seedfree.cli.demo import demo_texts
 from seedfree.contexts.dump_files import open_dump
 
 PAGES = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
 SAMPLE, LOOKUPS, SCANS = 500, 2000, 5
+TEXTS = Path(sf.__file__).parent / "cli" / "texts" / "th"
 HEAD = (
     '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/"><siteinfo>'
     "<base>https://th.wiki.example/wiki/x</base><namespaces>"
@@ -44,7 +44,8 @@ HEAD = (
 
 def words() -> list[str]:
     thai = sf.Language.load("th")
-    found = {word for text in demo_texts() for word in thai.segment(text) if len(word) > 2}
+    texts = (path.read_text("utf-8") for path in sorted(TEXTS.glob("*.md")))
+    found = {word for text in texts for word in thai.segment(text) if len(word) > 2}
     return sorted(found)
 
 
@@ -98,7 +99,7 @@ def looked_up(source: sf.WikipediaDump, topics: list[str]) -> tuple[float, float
     return sum(map(len, found)) / took, sum(map(bool, found)) / len(topics)
 
 
-def queries(source: sf.WikipediaDump, vocabulary: list[str]) -> Iterator[str]:
+def queries(source: sf.WikipediaDump) -> Iterator[str]:
     """Yields topics of three words that stand together at the beginning of some page."""
     thai = sf.Language.load("th")
     for title in source.titles(1):
@@ -117,7 +118,7 @@ def main() -> None:
         raw = [each.source for each in itertools.islice(open_dump(path).pages(), SAMPLE)]
         parse, _ = seconds(lambda: [mwparserfromhell.parse(text).strip_code() for text in raw])
         titles = list(itertools.islice(source.titles(0), LOOKUPS))
-        topics = list(itertools.islice(queries(source, vocabulary), LOOKUPS))
+        topics = list(itertools.islice(queries(source), LOOKUPS))
         by_title, _ = looked_up(source, titles)
         by_words, found = looked_up(source, topics)
         scan, _ = seconds(
