@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -27,10 +28,13 @@ __all__ = ["WikipediaDump"]
 
 # Pages looked at for one topic, as with the wiki's API.
 _PAGES = 4
+# Words of a topic that are searched.
+_WORDS = 30
 # Letters of a word at least, where the search knows letters by threes alone.
 _SHORTEST_WORD = 3
 # Share of a topic's words, the longest, that a page must hold where none holds all.
 _MOST_WORDS = 0.6
+_COUNTS = ("name", "pages", "kept", "skipped", "share_skipped")
 
 
 @dataclass
@@ -164,7 +168,7 @@ class WikipediaDump:
     def counts(self) -> dict[str, Any]:
         """Returns how many pages the dump has, are kept, and are left out by reason."""
         about = self._load().about
-        return {name: about[name] for name in ("name", "bytes", "pages", "kept", "skipped")}
+        return {name: about[name] for name in _COUNTS}
 
     def close(self) -> None:
         """Closes the index and forgets the run."""
@@ -200,20 +204,22 @@ class WikipediaDump:
         for page_id in rng.sample(hits, len(hits)):
             yield page_id, False
         if self.random_fallback:
-            pages = index.usable()
-            for page_id, _ in rng.sample(pages, min(_PAGES, len(pages))):
-                yield page_id, True
+            for _ in range(_PAGES):
+                page_id = index.draw(rng)
+                if page_id is not None:
+                    yield page_id, True
 
     def _search(self, topic: Topic, language: Language) -> list[int]:
         index = self._load()
         words = [word for word in language.segment(topic.text) if any(map(str.isalnum, word))]
         if index.unspaced:
-            words = [word for word in words if len(word) >= _SHORTEST_WORD]
-        words = list(dict.fromkeys(words))
+            long = [word for word in words if len(word) >= _SHORTEST_WORD]
+            words = long or [part for part in topic.text.split() if len(part) >= _SHORTEST_WORD]
+        words = list(dict.fromkeys(words))[:_WORDS]
         hits = index.search(words, self.results)
         if not hits and len(words) > 1:
             longest = sorted(words, key=len, reverse=True)
-            hits = index.search(longest[: -(-len(words) * 3 // 5)], self.results)
+            hits = index.search(longest[: ceil(_MOST_WORDS * len(words))], self.results)
         return hits
 
     def _cut(self, page: IndexedPage, language: Language) -> list[Section]:

@@ -26,16 +26,18 @@ __all__ = ["Dump", "RawPage", "fingerprint", "open_dump"]
 
 # Bytes.
 _CHUNK = 2**20
+# Bytes of a page with all around it: more is no article, and would fill the memory.
+_LONGEST_PAGE = 2**27
 # Blocks of a file that its fingerprint is made of, and their bytes. All of a file below 4 MiB is.
 _BLOCKS, _BLOCK = 64, 2**16
 # As MediaWiki writes a title into an address.
 _UNQUOTED = ";@$!*(),/~:"
-_WIKIPEDIA = re.compile(r"([a-z_]{2,16})wiki-")
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 # Characters at the end of an HTML page.
 _FOOT = 4000
 _REVISION = re.compile(r"[?&;]oldid=(\d+)")
-_FORMATS = ".xml, .xml.bz2, .parquet, .jsonl, .jsonl.gz or .zim"
+_ROWS = (".parquet", ".jsonl", ".jsonl.gz")
+_KNOWN = (".xml", ".xml.bz2", ".zim", *_ROWS)
 _BROKEN = (ParseError, EOFError, OSError, KeyError, ValueError, zlib.error)
 
 
@@ -100,12 +102,12 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         files = [path]
     elif path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.suffix in (".parquet", ".jsonl"))
+        files = sorted(each for each in path.iterdir() if each.name.casefold().endswith(_ROWS))
     else:
         raise ConfigError(f"There is no dump {path}", hint="Download it first.")
-    known = (".xml", ".xml.bz2", ".parquet", ".jsonl", ".jsonl.gz", ".zim")
-    if not files or not files[0].name.casefold().endswith(known):
-        raise ConfigError(f"{path} is no dump that can be read", hint=f"It is {_FORMATS}.")
+    if not files or not files[0].name.casefold().endswith(_KNOWN):
+        hint = f"Its name ends with one of {', '.join(_KNOWN)}."
+        raise ConfigError(f"{path} is no dump that can be read", hint=hint)
     return files
 
 
@@ -143,10 +145,8 @@ class _XML:
     _base: str = field(default="", init=False)
 
     def pages(self, skip: int = 0) -> Iterator[RawPage]:
-        if wiki := _WIKIPEDIA.match(self.path.name):
-            self._base = f"https://{wiki[1].replace('_', '-')}.wikipedia.org/wiki/"
-        start, skip = self._place(skip)
         try:
+            start, skip = self._place(skip)
             for element in self._elements(start):
                 if _tag(element) == "siteinfo":
                     self._about(element)
@@ -165,14 +165,19 @@ class _XML:
         """Yields the site's description and the pages, each cleared when the next is asked for."""
         parser: Any = XMLPullParser(("start", "end"))
         root: Element | None = None
+        unfinished = 0
         for chunk in self._chunks(start):
             parser.feed(chunk)
+            unfinished += len(chunk)
+            if unfinished > _LONGEST_PAGE:
+                raise ValueError("a page is longer than 128 MiB; histories are not read")
             for event, element in parser.read_events():
                 if root is None:
                     root = element
                 elif event == "end" and _tag(element) in ("siteinfo", "page"):
                     yield element
                     root.clear()
+                    unfinished = 0
         parser.close()
 
     def _chunks(self, start: int) -> Iterator[bytes]:
@@ -227,7 +232,7 @@ class _XML:
         is_text = revision.get("model", "wikitext") == "wikitext"
         target = parts["redirect"].get("title", "") if "redirect" in parts else ""
         return RawPage(
-            id=int(parts["id"].text or 0),
+            id=_number(parts["id"].text or ""),
             title=title,
             source=revision.get("text", "") if is_text else "",
             url=_address(self._base, title),
@@ -235,6 +240,17 @@ class _XML:
             namespace=int(parts["ns"].text or 0) if "ns" in parts else 0,
             target=target,
         )
+
+
+def _number(text: str) -> int:
+    """Returns the id of a page, which SQLite must be able to keep.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not text.isdecimal() or len(text) > 15:
+        raise ValueError(f"{text[:20]!r} is no id of a page")
+    return int(text)
 
 
 def _tag(element: Element) -> str:
@@ -255,7 +271,8 @@ class _Rows:
     def pages(self, skip: int = 0) -> Iterator[RawPage]:
         number = 0
         for file in self.files:
-            rows = _parquet(file) if file.suffix == ".parquet" else _json_lines(file)
+            is_parquet = file.suffix.casefold() == ".parquet"
+            rows = _parquet(file) if is_parquet else _json_lines(file)
             for row in rows:
                 number += 1
                 if number > skip:
@@ -283,7 +300,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    opened: Any = gzip.open if path.suffix == ".gz" else open
+    opened: Any = gzip.open if path.suffix.casefold() == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):

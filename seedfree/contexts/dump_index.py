@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 from filelock import FileLock
@@ -39,8 +40,8 @@ _MARK = 0x73666475
 _VERSION = 1
 # Pages that a kill may cost.
 _BATCH = 500
-# Characters of a page at most, as from the wiki's API.
-_LONGEST_PAGE = 200_000
+# Characters of a page at most, as from the wiki's API, and of its source: MediaWiki takes 2 MiB.
+_LONGEST_PAGE, _LONGEST_SOURCE = 200_000, 2**21
 # Characters at the beginning of a page whose words are searched: a page that is about a topic names
 # it there.
 _LEAD = 1000
@@ -48,6 +49,8 @@ _LEAD = 1000
 _SHORTEST = 100
 # Shares from which on a page is left out: of text in lists, and of text that many pages have.
 _MOST_LISTED, _MOST_COPIED = 0.7, 0.6
+# Share of a wiki's text from which on a script is one of its own.
+_OWN_SCRIPT = 0.1
 # Scripts without spaces between words: there any three letters are a word to the search.
 _UNSPACED = frozenset({"Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Han"})
 _KANA = {"Hiragana": "Han", "Katakana": "Han"}
@@ -89,11 +92,12 @@ class DumpIndex:
     """Looks pages up. Any thread may ask.
 
     Attributes:
-        about: What was indexed: `dump` (its fingerprint), `name`, `bytes`, `date`, `pages`,
-            `kept`, and `skipped` by reason.
+        about: What was indexed: `dump` (its fingerprint), `name`, `pages`, `kept`, `skipped` by
+            reason, and `share_skipped`.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = _connected(path, "mode=ro&immutable=1")
         self._lock = threading.Lock()
         self.about = _about(self._db)
@@ -186,9 +190,22 @@ class DumpIndex:
             names,
         )
 
+    def draw(self, rng: Random) -> int | None:
+        """Returns the id of a random page that is not left out; `None` if all are."""
+        # As MediaWiki draws one: what follows a gap comes a little more often.
+        found = self._rows(
+            "SELECT id FROM pages WHERE +reason = '' AND id >= ? ORDER BY id LIMIT 1",
+            rng.random() * self.about["last"],
+        )
+        return found[0][0] if found else None
+
     def _rows(self, query: str, *values: object) -> list[Any]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+        try:
+            with self._lock:
+                return self._db.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            what = f"The index {self._path} is damaged: {error}"
+            raise ConfigError(what, hint="Delete it, and it is built again.") from error
 
 
 def _connected(path: Path, options: str) -> sqlite3.Connection:
@@ -250,6 +267,9 @@ class _Build:
             if not db.execute("PRAGMA application_id").fetchone()[0]:
                 _begin(db, self._path, self._wanted)
             self._read(db, dump)
+            if fingerprint(self._path) != self._wanted["dump"]:
+                what = f"{self._path.name} changed while it was read"
+                raise ConfigError(what, hint="Run it again when it is there whole.")
             with _whole(db):
                 _finish(db, dump.headed)
         with self._part.open("rb") as file:
@@ -272,12 +292,10 @@ class _Build:
 
 
 def _begin(db: sqlite3.Connection, dump: Path, wanted: dict[str, Any]) -> None:
-    state = dump.stat()
     with _whole(db):
         for statement in _TABLES.split(";"):
             db.execute(statement)
-        named = {"name": dump.name, "bytes": state.st_size, "date": int(state.st_mtime)}
-        _tell(db, **wanted, **named, done=0)
+        _tell(db, **wanted, name=dump.name, done=0)
         db.execute(f"PRAGMA application_id = {_MARK}")
 
 
@@ -300,6 +318,7 @@ def _keep(db: sqlite3.Connection, dump: Dump, batch: Sequence[RawPage], done: in
 
 def _add(db: sqlite3.Connection, dump: Dump, page: RawPage) -> None:
     # A redirect that the dump marks need not be read.
+    page = page._replace(source=page.source[:_LONGEST_SOURCE])
     read = None if page.target else dump.read(page)
     target = page.target or (read.target if read else "")
     if read is None or target:
@@ -319,11 +338,12 @@ def _add(db: sqlite3.Connection, dump: Dump, page: RawPage) -> None:
         read.listed,
         max(sorted(scripts), key=scripts.__getitem__, default=""),
         clean(category),
+        "broken markup" if read.broken else "",
         zlib.compress(text.encode(), 6),
     )
     db.execute(
         "INSERT OR REPLACE INTO pages (id, title, url, revision, chars, listed, script, category,"
-        " text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " reason, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     )
     named = [(clean(name), page.id) for name in read.categories]
@@ -349,13 +369,17 @@ def _folded(name: str) -> str:
 
 def _finish(db: sqlite3.Connection, headed: bool) -> None:
     """Says of each page whether it is of use, and makes what is searched."""
-    letters = "SELECT script FROM pages WHERE script <> '' GROUP BY script ORDER BY sum(chars) DESC"
-    script = next(iter(db.execute(f"{letters} LIMIT 1").fetchall()), ("",))[0]
+    letters = dict(
+        db.execute("SELECT script, sum(chars) FROM pages WHERE script <> '' GROUP BY script")
+    )
+    script = max(sorted(letters), key=letters.__getitem__, default="")
+    # A wiki may be written in two scripts, as the Serbian one is.
+    own = [name for name in letters if letters[name] >= _OWN_SCRIPT * sum(letters.values())]
     lists_others = _disambiguations(db)
     _measure_copies(db)
     rules = [
         ("hardly any text", "chars < ?", _SHORTEST),
-        ("another script", "script <> ?", script),
+        ("another script", "script NOT IN (SELECT value FROM json_each(?))", json.dumps(own)),
         ("a list or a table", "listed > ?", _MOST_LISTED),
         ("copied text", "copied > ?", _MOST_COPIED),
     ]
@@ -379,8 +403,11 @@ def _finish(db: sqlite3.Connection, headed: bool) -> None:
     db.execute("CREATE INDEX by_reason ON pages (reason, chars)")
     skipped = dict(db.execute("SELECT reason, count(*) FROM pages GROUP BY reason ORDER BY reason"))
     kept = skipped.pop("", 0)
-    counts = {"pages": kept + sum(skipped.values()), "kept": kept, "skipped": skipped}
-    _tell(db, **counts, headed=headed, unspaced=script in _UNSPACED)
+    pages = kept + sum(skipped.values())
+    share = round(1 - kept / pages, 4) if pages else 0.0
+    last = db.execute("SELECT coalesce(max(id), 0) FROM pages WHERE reason = ''").fetchone()[0]
+    _tell(db, pages=pages, kept=kept, skipped=skipped, share_skipped=share)
+    _tell(db, headed=headed, unspaced=script in _UNSPACED, last=last)
 
 
 def _texts(db: sqlite3.Connection, where: str) -> Iterator[tuple[int, str, str]]:

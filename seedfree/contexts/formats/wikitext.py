@@ -7,6 +7,7 @@ templates are not expanded. Headings read `== Heading ==`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any, NamedTuple
@@ -30,10 +31,20 @@ _SWITCH = re.compile(r"__(?:[A-Z]{2,30}|[^\x00-\x7f\s_]{2,30})__")
 _STYLE = re.compile("'{2,5}")
 _HEADING = re.compile(r"={2,6} .* ={2,6}\s*\Z")
 _RULE = re.compile(r"^-{4,}", re.MULTILINE)
-_REDIRECT = re.compile(r"\s*#[^\s\[:#]{2,30}\s*:?\s*\[\[([^\[\]|]+)(?:\|[^\[\]]*)?\]\]")
+_REDIRECT = re.compile(r"\s*#[^\s\[:#]{2,30}\s{0,9}:?\s{0,9}\[\[([^\[\]|]+)(?:\|[^\[\]]*)?\]\]")
 # Shows how a template is used, and is no part of it.
 _SHOWN = re.compile(r"<noinclude\b[^<>]*>.*?(?:</noinclude>|\Z)", re.DOTALL | re.IGNORECASE)
-_USED = re.compile(r"\{\{\s*([^{}|\n#:<>]{1,120}?)\s*(?=[|}\n])")
+_USED = re.compile(r"\{\{\s{0,9}([^{}|\n#:<>]{1,120}?)\s{0,9}(?=[|}\n])")
+# What begins something, what ends it, and tags.
+_MARK = re.compile(
+    r"(?P<begin>\{\{|\[\[|\{\||\[(?=\w*:?//)|<!--)|(?P<end>\}\}|\]\]|\|\}(?!\})|\]|-->)"
+    r"|<(?P<slash>/?)(?P<tag>[A-Za-z]\w*)(?P<rest>[^<>]*>?)"
+)
+_BEGIN_OF = {"}}": "{{", "]]": "[[", "|}": "{|", "]": "[", "-->": "<!--"}
+# Tags that nothing has to end.
+_SINGLE = frozenset("br wbr hr meta link img li dt dd th td tr".split())
+# So many things in one another, or without an end, are no page that people wrote.
+_DEEPEST = 100
 
 
 class Namespaces(NamedTuple):
@@ -59,6 +70,7 @@ class Wikitext(NamedTuple):
         categories: In order, without the namespace.
         templates: Names as they are written.
         target: Of a redirect; then the rest is empty.
+        broken: Whether its marks are so tangled that it was not read.
     """
 
     text: str = ""
@@ -66,12 +78,15 @@ class Wikitext(NamedTuple):
     categories: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
     target: str = ""
+    broken: bool = False
 
 
 def read_wikitext(source: str, names: Namespaces | None = None) -> Wikitext:
     """Reads the source of a page. Nothing is expanded, fetched or run."""
     if redirect := _REDIRECT.match(source):
         return Wikitext(target=redirect[1].partition("#")[0].strip())
+    if _is_tangled(source):
+        return Wikitext(broken=True)
     reader = _Reader(names or Namespaces())
     # Marks of style are left in the text: where one is not closed, the parser would take what
     # follows for plain text, templates too.
@@ -84,6 +99,22 @@ def read_template(source: str) -> tuple[bool, tuple[str, ...]]:
     """Tells whether a template marks disambiguation pages, and which templates it uses."""
     source = _SHOWN.sub("", source)
     return "__DISAMBIG__" in source, tuple(dict.fromkeys(_USED.findall(source)))
+
+
+def _is_tangled(source: str) -> bool:
+    """Tells whether much is begun and not ended: the parser's time grows with its square."""
+    depth = Counter[str]()
+    for mark in _MARK.finditer(source):
+        tag, rest = (mark["tag"] or "").casefold(), mark["rest"] or ""
+        if mark["end"] or mark["slash"]:
+            name = _BEGIN_OF.get(mark["end"], tag)
+            depth[name] = max(depth[name] - 1, 0)
+        elif not (rest.endswith("/>") or (tag in _SINGLE and rest.endswith(">"))):
+            name = mark["begin"] or tag
+            depth[name] += 1
+            if depth[name] > _DEEPEST:
+                return True
+    return False
 
 
 @cache
