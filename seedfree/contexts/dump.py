@@ -104,6 +104,8 @@ class WikipediaDump:
             )
         check_lengths(self.min_chars, self.max_chars)
         self.page_chars = (self.page_chars[0], self.page_chars[1])
+        if not 0 <= self.page_chars[0] <= self.page_chars[1]:
+            raise ConfigError(f"page_chars is {self.page_chars}", hint="Give the least, the most.")
         if isinstance(self.categories, str) or not all(
             isinstance(name, str) for name in self.categories
         ):
@@ -205,9 +207,8 @@ class WikipediaDump:
             yield page_id, False
         if self.random_fallback:
             for _ in range(_PAGES):
-                page_id = index.draw(rng)
-                if page_id is not None:
-                    yield page_id, True
+                if (drawn := index.draw(rng)) is not None:
+                    yield drawn, True
 
     def _search(self, topic: Topic, language: Language) -> list[int]:
         index = self._load()

@@ -44,7 +44,7 @@ _BATCH = 500
 _LONGEST_PAGE, _LONGEST_SOURCE = 200_000, 2**21
 # Characters at the beginning of a page whose words are searched: a page that is about a topic names
 # it there.
-_LEAD = 1000
+_LEAD = 500
 # Characters: below, a page is left out at once.
 _SHORTEST = 100
 # Shares from which on a page is left out: of text in lists, and of text that many pages have.
@@ -141,7 +141,7 @@ class DumpIndex:
         return [page for (page,) in found]
 
     def search(self, words: Sequence[str], results: int) -> list[int]:
-        """Returns ids of the pages that hold all the words, best first: by their titles, then all.
+        """Returns ids of the pages that hold all the words, best first. Titles weigh most.
 
         Args:
             results: The most pages, at least 1.
@@ -149,18 +149,12 @@ class DumpIndex:
         phrases = " ".join('"{}"'.format(word.replace('"', '""')) for word in words)
         if not phrases:
             return []
-        hits: dict[int, None] = {}
-        # Titles first: of the many pages that hold a common word, few are about it.
-        for where in ("title : ", ""):
-            found = self._rows(
-                "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 10.0) LIMIT ?",
-                f"{where}({phrases})",
-                results,
-            )
-            hits |= {page: None for (page,) in found}
-            if len(hits) >= results:
-                break
-        return list(hits)[:results]
+        found = self._rows(
+            "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 10.0) LIMIT ?",
+            phrases,
+            results,
+        )
+        return [page for (page,) in found]
 
     def page(self, page_id: int) -> IndexedPage | None:
         """Returns a page, usable or not; `None` if there is none."""

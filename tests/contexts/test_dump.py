@@ -320,10 +320,11 @@ def test_pages_that_would_take_for_ever_are_cut_or_left_out(tmp_path):
 
 
 def test_a_page_without_an_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("seedfree.contexts.dump_files._LONGEST_PAGE", 3 * 2**20)
-    pages = [(0, "ยาว", "ก" * 2**20, "")] * 3
+    monkeypatch.setattr("seedfree.contexts.dump_files._CHUNK", 2**10)
+    monkeypatch.setattr("seedfree.contexts.dump_files._LONGEST_PAGE", 2**14)
+    pages = [(0, "ยาว", "x" * 2**13, "")] * 3
     assert len(list(open_dump(dumps.write_xml(tmp_path / "a.xml", pages)).pages())) == 3
-    pages = [(0, "ยาว", "ก" * 2**21, "")]
+    pages = [(0, "ยาว", "x" * 2**15, "")]
     with pytest.raises(ConfigError, match="histories"):
         list(open_dump(dumps.write_xml(tmp_path / "b.xml.bz2", pages)).pages())
 
@@ -381,12 +382,19 @@ def test_what_is_no_dump_is_refused_before_a_run(tmp_path):
         WikipediaDump(tmp_path / "missing.xml")
     (tmp_path / "a.pdf").write_bytes(b"x")
     for path in (tmp_path / "a.pdf", tmp_path):
-        with pytest.raises(ConfigError, match=r"It is \.xml"):
+        with pytest.raises(ConfigError, match=r"ends with one of \.xml"):
             WikipediaDump(path)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"sections": 0}, {"results": 51}, {"min_chars": 0}, {"categories": "ผ้า"}]
+    "settings",
+    [
+        {"sections": 0},
+        {"results": 51},
+        {"min_chars": 0},
+        {"categories": "ผ้า"},
+        {"page_chars": (9, 1)},
+    ],
 )
 def test_wrong_settings_are_refused(settings, tmp_path):
     with pytest.raises(ConfigError):
