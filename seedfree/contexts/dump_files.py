@@ -356,7 +356,7 @@ class _ZIM:
             archive = Archive(self.path)
             for number in range(skip, archive.all_entry_count):
                 yield self._page(archive, archive._get_entry_by_id(number), number)
-        except RuntimeError as error:
+        except (RuntimeError, *_BROKEN) as error:
             what = f"{self.path.name} is damaged, or no ZIM file: {error}"
             raise ConfigError(what, hint="Download it again.") from error
 
@@ -375,6 +375,7 @@ class _ZIM:
         revision = named[-1] if named else _hashed(source)
         keys = archive.metadata_keys
         site = archive.get_metadata("Source").decode() if "Source" in keys else ""
+        site = site.removeprefix("https://").rstrip("/")
         name = entry.path.removeprefix("A/").replace("_", " ")
         url = _address(f"https://{site}/wiki/", name) if _HOST.fullmatch(site) else ""
         return RawPage(number, entry.title, source, url, revision)

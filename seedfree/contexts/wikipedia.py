@@ -93,9 +93,7 @@ class WikipediaSource:
     timeout: float = 30.0
     license: str | None = "CC-BY-SA-4.0"
     token: str | SecretStr | None = field(default=None, repr=False, compare=False)
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"contact", "requests_per_minute", "timeout", "token"}
-    )
+    operational: ClassVar[frozenset[str]] = frozenset({"contact", "requests_per_minute", "timeout"})
     _clock: Clock = field(default_factory=Clock, init=False, repr=False, compare=False)
     _transport: httpx.AsyncBaseTransport | None = field(
         default=None, init=False, repr=False, compare=False

@@ -100,7 +100,7 @@ class Stages:
         return [
             {"source": n, "kind": component_name(type(source)), **source.counts()}
             for n, source in sources
-            if hasattr(source, "counts")
+            if callable(getattr(source, "counts", None))
         ]
 
     def most_rows(self) -> int | None:
@@ -137,7 +137,7 @@ class Options:
 
 def titled(sources: Sequence[Any]) -> list[Any]:
     """Returns the sources whose pages' titles can be topics."""
-    return [source for source in sources if hasattr(source, "titles")]
+    return [source for source in sources if callable(getattr(source, "titles", None))]
 
 
 def check_topics(topics: Any, sources: Sequence[Any]) -> None:
