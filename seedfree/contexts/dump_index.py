@@ -66,7 +66,7 @@ CREATE TABLE pages (
 );
 CREATE TABLE categories (name TEXT, page INTEGER, PRIMARY KEY (name, page)) WITHOUT ROWID;
 CREATE TABLE names (name TEXT, page INTEGER, PRIMARY KEY (name, page)) WITHOUT ROWID;
-CREATE TABLE redirects (title TEXT, target TEXT, namespace INTEGER);
+CREATE TABLE redirects (title TEXT, target TEXT);
 CREATE TABLE uses (page INTEGER, templates TEXT);
 CREATE TABLE templates (name TEXT, lists_others INTEGER, uses TEXT);
 """
@@ -165,9 +165,7 @@ class DumpIndex:
             return IndexedPage._make([*values, zlib.decompress(text).decode()])
         return None
 
-    def usable(
-        self, categories: Iterable[str] = (), chars: tuple[int, int] = (0, _LONGEST_PAGE)
-    ) -> list[tuple[int, str]]:
+    def usable(self, categories: Iterable[str], chars: tuple[int, int]) -> list[tuple[int, str]]:
         """Returns id and first category of the pages that are not left out, by id.
 
         Args:
@@ -316,7 +314,7 @@ def _add(db: sqlite3.Connection, dump: Dump, page: RawPage) -> None:
     read = None if page.target else dump.read(page)
     target = page.target or (read.target if read else "")
     if read is None or target:
-        db.execute("INSERT INTO redirects VALUES (?, ?, 0)", (clean(page.title), clean(target)))
+        db.execute("INSERT INTO redirects VALUES (?, ?)", (clean(page.title), clean(target)))
         return
     text = cleaned(clean(read.text)[:_LONGEST_PAGE])
     scripts = Counter[str]()
