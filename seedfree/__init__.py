@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seedfree._version import __version__ as __version__
     from seedfree.contexts.documents import DocumentSource as DocumentSource
+    from seedfree.contexts.dump import WikipediaDump as WikipediaDump
     from seedfree.contexts.wikipedia import WikipediaSource as WikipediaSource
     from seedfree.contexts.written import WrittenContexts as WrittenContexts
     from seedfree.dataset import Dataset as Dataset

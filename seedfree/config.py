@@ -185,9 +185,9 @@ def _make(name: str, settings: dict[str, Any]) -> Any:
             hint=did_you_mean(name, seedfree.__all__) or "See the example in docs/cli.md.",
         )
     # Files are shared and committed.
-    if "api_key" in settings:
+    for secret in settings.keys() & {"api_key", "token"}:
         raise ConfigError(
-            f"{name}: api_key stands in the file", hint="Set it in the environment, not in a file."
+            f"{name}: {secret} stands in the file", hint="Set it in the environment, not in a file."
         )
     try:
         return component(**settings)

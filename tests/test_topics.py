@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from seedfree.errors import ConfigError, TopicsExhaustedError
 from seedfree.languages import Language
 from seedfree.records import Prompt, Reply, Topic
 from seedfree.text import is_code, letters_and_digits
-from seedfree.topics import GivenTopics, TopicStream
+from seedfree.topics import DrawnTopics, GivenTopics, TopicStream
 from tests.fakes import Library, sentence, small_pipeline
 
 
@@ -213,3 +213,22 @@ def test_ones_own_codes_are_named_and_a_year_may_be_meant() -> None:
     with pytest.raises(ConfigError, match=r"'IMG_2031', '00', ''"):
         small_pipeline(topics=["ข้าว", "IMG_2031", "00", ""])
     assert small_pipeline(topics=["1932", "๒๔๗๕", "ข้าว"]).topics
+
+
+def test_titles_are_drawn_as_they_are_wanted() -> None:
+    taken: list[str] = []
+
+    def titles() -> Iterator[str]:
+        for title in ("ข้าว", "ข้าว!", "แม่น้ำ", "ภูเขา"):
+            taken.append(title)
+            yield title
+
+    topics = DrawnTopics(titles())
+    topics.want(1)
+    assert taken == ["ข้าว"] and not topics.ended
+    topics.want(9)
+    assert topics.topics == [Topic("ข้าว", ""), Topic("แม่น้ำ", "", 1), Topic("ภูเขา", "", 2)]
+    assert topics.ended
+    few = DrawnTopics(titles(), limit=1)
+    few.want(9)
+    assert [topic.text for topic in few.topics] == ["ข้าว"] and few.ended

@@ -157,6 +157,10 @@ def _ends(end: tuple[str, ...]) -> list[str]:
 
 _BROKEN = re.compile("[\x80-\x9f\ufffd\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010ffff]")
 _HIGH = re.compile(r"[^\x00-\x7f]{2,}")
+# The bytes that Windows-1252, and where it has none Latin-1, reads as these characters.
+_BYTES = {chr(byte): byte for byte in range(0x80, 0x100)}
+_BYTES |= {bytes([byte]).decode("cp1252", "replace"): byte for byte in range(0x80, 0x100)}
+del _BYTES["\ufffd"]
 # What UTF-8 looks like in Latin-1. Two letters alone may be a capital and a quotation mark.
 _UTF8 = re.compile(
     rb"(?:[\xc4-\xdf][\x80-\xbf]){2}|[\xc2\xc3][\x80-\xbf]"
@@ -239,20 +243,15 @@ def _is_misread(text: str) -> bool:
     if _THAI_AS_LATIN.search(text) or _THAI_AS_THAI.search(text):
         return True
     for run in _HIGH.finditer(text):
-        data = b"".join(map(_byte, run[0]))
+        # Hardly any run of letters is made of these alone.
+        if not _BYTES.keys() >= set(run[0]):
+            continue
+        data = bytes(map(_BYTES.__getitem__, run[0]))
         sequences = b"".join(_UTF8.findall(data))
         # The other bytes belong to letters that were cut.
-        if len(data) == len(run[0]) and 2 * len(sequences) > len(data):
+        if 2 * len(sequences) > len(data):
             return True
     return False
-
-
-def _byte(char: str) -> bytes:
-    """Returns the byte that Windows-1252 or Latin-1 reads as a character; nothing for others."""
-    try:
-        return char.encode("cp1252")
-    except UnicodeEncodeError:
-        return char.encode("latin-1", "ignore")
 
 
 def _is_torn(text: str) -> bool:

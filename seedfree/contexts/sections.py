@@ -12,8 +12,10 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from seedfree.contexts.condition import is_end_heading
+from seedfree.contexts.condition import fault, is_end_heading
+from seedfree.engine.gate import piece
 from seedfree.errors import ConfigError
+from seedfree.languages import Language
 
 __all__ = [
     "Block",
@@ -24,6 +26,7 @@ __all__ = [
     "fit",
     "markdown_sections",
     "opening",
+    "usable",
     "wiki_sections",
 ]
 
@@ -231,6 +234,20 @@ def _pieces(section: Section, max_chars: int) -> Iterator[Section]:
         yield section.part(len(section.text) - len(text), text[:point].rstrip())
         text = text[point:].lstrip()
     yield section.part(len(section.text) - len(text), text)
+
+
+def usable(
+    sections: Iterable[Section], language: Language, min_chars: int, max_chars: int
+) -> list[Section]:
+    """Returns the sections of a useful length that a run can ask about, and counts the others."""
+    good = []
+    for section in fit(sections, min_chars, max_chars):
+        reason = fault(section.text, language)
+        if reason is None:
+            good.append(section)
+        else:
+            piece().skipped.append(reason)
+    return good
 
 
 def cut_point(text: str, limit: int) -> int:

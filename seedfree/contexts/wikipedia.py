@@ -19,14 +19,16 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import httpx
+from pydantic import SecretStr
 
 from seedfree._seeds import seeded
 from seedfree._version import __version__
-from seedfree.contexts.condition import cleaned, fault
-from seedfree.contexts.sections import Section, check_lengths, fit, wiki_sections
-from seedfree.engine.gate import piece
+from seedfree.contexts.condition import cleaned
+from seedfree.contexts.sections import Section, check_lengths, usable, wiki_sections
 from seedfree.engine.http import Answer, Transport, check_positive, explain, retry_after
+from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.loop import Clock
+from seedfree.engine.places import is_loopback
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session
@@ -35,6 +37,9 @@ from seedfree.text import is_code
 
 __all__ = ["Wiki", "WikipediaSource", "is_wikimedia"]
 
+# By default the source asks a Wikipedia, so that Wikimedia's rules hold.
+_WIKIPEDIA = "https://wikipedia.org/w/api.php"
+_VARIABLE = "WIKIPEDIA_TOKEN"
 # Pages looked at for one topic: a wiki of stubs must not cost a request for every hit.
 _PAGES = 4
 # CirrusSearch refuses longer queries.
@@ -54,6 +59,9 @@ class WikipediaSource:
     Attributes:
         contact: Your e-mail address, web page or wiki user page. The Wikimedia Foundation wants it
             in the User-Agent.
+        token: An OAuth 2.0 access token, with which Wikimedia allows more requests. By default that
+            of the environment variable `WIKIPEDIA_TOKEN`, which goes to Wikimedia's hosts alone. It
+            is sent to the wiki's own address, and written nowhere.
         api_url: The wiki's `api.php`. By default the Wikipedia of the language.
         language: Code or `Language`. By default the run's.
         share: Weight among the run's sources, above 0.
@@ -63,8 +71,8 @@ class WikipediaSource:
         results: Search hits to pick from, 1 to 50.
         random_fallback: Use a random page if the search finds nothing usable, as the paper did.
             Its title is then the topic.
-        requests_per_minute: Of the whole process on this host. `None` for no limit, on a wiki of
-            your own.
+        requests_per_minute: Of the whole process on this host. Above 200, Wikimedia wants a token.
+            `None` for no limit, on a wiki of your own.
         timeout: Seconds for one exchange.
         license: SPDX identifier of the wiki's text.
 
@@ -84,6 +92,7 @@ class WikipediaSource:
     requests_per_minute: float | None = 180
     timeout: float = 30.0
     license: str | None = "CC-BY-SA-4.0"
+    token: str | SecretStr | None = field(default=None, repr=False, compare=False)
     operational: ClassVar[frozenset[str]] = frozenset({"contact", "requests_per_minute", "timeout"})
     _clock: Clock = field(default_factory=Clock, init=False, repr=False, compare=False)
     _transport: httpx.AsyncBaseTransport | None = field(
@@ -108,11 +117,14 @@ class WikipediaSource:
             raise ConfigError(
                 f"requests_per_minute is {pace}", hint="It is above 0, or None for no limit."
             )
+        self.token = keep_key(self.token, "token")
         # The limit for clients whose User-Agent names a contact. The default stays a tenth below.
-        if wikimedia and (pace is None or pace > 200):
+        if wikimedia and (pace is None or (pace > 200 and not self._key())):
             raise ConfigError(
-                "Wikimedia allows 200 requests a minute", hint="Set requests_per_minute to 180."
+                "Wikimedia allows 200 requests a minute",
+                hint="Set requests_per_minute to 180, or set WIKIPEDIA_TOKEN.",
             )
+        self._check_place()
         check_positive(timeout=self.timeout)
 
     def bind(self, session: Session) -> None:
@@ -155,6 +167,17 @@ class WikipediaSource:
             )
         return f"https://{language.wikipedia}.wikipedia.org/w/api.php"
 
+    def _key(self) -> str | None:
+        """Returns the token, if one may be sent to this wiki."""
+        own = is_wikimedia(self.api_url or _WIKIPEDIA)
+        return find_key(keep_key(self.token), _VARIABLE if own else None)
+
+    def _check_place(self) -> None:
+        url = httpx.URL(self.api_url or _WIKIPEDIA)
+        if self._key() and url.scheme != "https" and not is_loopback(str(url)):
+            what = "api_url would send your token in the clear"
+            raise ConfigError(what, hint="Use https://.")
+
     def _open(self, language: Language) -> Wiki:
         agent = f"seedfree/{__version__}"
         if self.contact:
@@ -162,6 +185,7 @@ class WikipediaSource:
         return Wiki(
             self._url(language),
             agent=agent,
+            token=self._key(),
             requests_per_minute=self.requests_per_minute,
             timeout=self.timeout,
             clock=self._clock,
@@ -222,14 +246,7 @@ class WikipediaSource:
 
     def _cut(self, text: str, language: Language) -> list[Section]:
         sections = wiki_sections(cleaned(text), language.end_sections)
-        good = []
-        for section in fit(sections, self.min_chars, self.max_chars):
-            reason = fault(section.text, language)
-            if reason is None:
-                good.append(section)
-            else:
-                piece().skipped.append(reason)
-        return good
+        return usable(sections, language, self.min_chars, self.max_chars)
 
     def _context(self, page: dict[str, Any], section: Section, about: Topic | None) -> Context:
         title, revision = page["title"], str(page["revision"])
@@ -246,8 +263,7 @@ def _check_url(api_url: str | None) -> bool:
         ConfigError: It is no URL of a wiki.
     """
     try:
-        # By default the source asks a Wikipedia, so that Wikimedia's rules hold.
-        parsed = httpx.URL(api_url or "https://wikipedia.org/w/api.php")
+        parsed = httpx.URL(api_url or _WIKIPEDIA)
     except (httpx.InvalidURL, TypeError, ValueError):
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
@@ -301,6 +317,7 @@ class Wiki:
 
     Args:
         agent: The User-Agent, which names the person running this.
+        token: Sent with each request, if there is one.
         requests_per_minute: `None` for no limit.
         timeout: Seconds for one exchange.
         transport: Takes the place of the network in tests.
@@ -311,6 +328,7 @@ class Wiki:
         url: str,
         *,
         agent: str,
+        token: str | None = None,
         requests_per_minute: float | None,
         timeout: float,
         clock: Clock,
@@ -321,6 +339,7 @@ class Wiki:
             "user-agent": agent,
             "accept-encoding": "gzip",
             "accept": "application/json",
+            **({"authorization": f"Bearer {token}"} if token else {}),
         }
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._transport = Transport(connections=_AT_ONCE, timeout=timeout, transport=transport)

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, wait
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -269,7 +270,8 @@ class Threads:
     async def call(self, fn: Callable[..., _T], *args: Any) -> Any:
         """Returns what the function returns, awaited if it is awaitable."""
         future: Future[Any] = Future()
-        self._jobs.put((future, fn, args))
+        # In the thread too, a component counts for the piece of work that it was called for.
+        self._jobs.put((future, copy_context().run, (fn, *args)))
         with self._lock:
             self._open += 1
             short = self._made < min(self._open, self._most)

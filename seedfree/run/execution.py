@@ -262,13 +262,17 @@ class _Execution:
 
     def _topic_stream(self) -> Topics:
         stages = self._stages
-        return stages.given_topics() or TopicStream(
-            self._session,
-            self._pool,
-            self._advance,
-            cultural_share=stages.cultural_share,
-            per_request=stages.topics_per_request,
-            limit=stages.topic_limit,
+        return (
+            stages.drawn_topics(self._session.seed)
+            or stages.given_topics()
+            or TopicStream(
+                self._session,
+                self._pool,
+                self._advance,
+                cultural_share=stages.cultural_share,
+                per_request=stages.topics_per_request,
+                limit=stages.topic_limit,
+            )
         )
 
     async def _all_jobs(self) -> tuple[str, str]:
@@ -517,6 +521,7 @@ class _Execution:
             "status": status,
             "size": self._options.size,
             "diversity": self._searches,
+            "sources": self._stages.counts_of_sources(),
             # The folder may be published, and the ledger has the settings as they are.
             "settings": published_values(self._settings),
             "fingerprint": fingerprint(self._settings),

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock
+from seedfree.engine.names import component_name
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
 from seedfree.records import Topic
 from seedfree.run.planning import Balance
 from seedfree.text import is_code
-from seedfree.topics import GivenTopics
+from seedfree.topics import DrawnTopics, GivenTopics
 
-__all__ = ["Options", "Stages", "check_topics"]
+__all__ = ["Options", "Stages", "check_topics", "titled"]
 
 # The one number that may be meant as a topic, in digits of any script.
 _YEAR = re.compile(r"(?!0)\d{3,4}")
@@ -34,7 +36,7 @@ class Stages:
     tasks: Sequence[TaskTemplate]
     filters: Sequence[Filter]
     diversity: Sequence[DiversityFilter]
-    topics: Sequence[str] | None
+    topics: Sequence[str] | Literal["pages"] | None
     cultural_share: float
     topics_per_request: int
     topic_limit: int | None
@@ -74,6 +76,8 @@ class Stages:
 
     def given_topics(self) -> GivenTopics | None:
         """Returns the user's topics, or those that all sources bring along; `None` for neither."""
+        if self.topics == "pages":
+            return None
         if self.topics is not None:
             return GivenTopics([Topic(text) for text in self.topics])
         sources = cast("Sequence[Any]", self.contexts)
@@ -82,8 +86,25 @@ class Stages:
             return GivenTopics([topic for topic in topics if not is_code(topic.text)])
         return None
 
+    def drawn_topics(self, seed: int) -> DrawnTopics | None:
+        """Returns titles of the sources' pages, by turns; `None` where others are wanted."""
+        if self.topics != "pages":
+            return None
+        draws = [source.titles(seed) for source in titled(self.contexts)]
+        titles = (title for turn in zip_longest(*draws) for title in turn if title is not None)
+        return DrawnTopics(titles, self.topic_limit)
+
+    def counts_of_sources(self) -> list[dict[str, Any]]:
+        """Returns what sources say of themselves, each with its place among all."""
+        sources = enumerate(cast("Sequence[Any]", self.contexts))
+        return [
+            {"source": n, "kind": component_name(type(source)), **source.counts()}
+            for n, source in sources
+            if callable(getattr(source, "counts", None))
+        ]
+
     def most_rows(self) -> int | None:
-        """Returns how many rows the topics can give at most; `None` where topics are generated."""
+        """Returns how many rows the topics can give at most; `None` where that is not known."""
         given = self.given_topics()
         if given is None:
             return None
@@ -114,16 +135,24 @@ class Options:
     transport: Transport | None = None
 
 
-def check_topics(topics: Any) -> None:
+def titled(sources: Sequence[Any]) -> list[Any]:
+    """Returns the sources whose pages' titles can be topics."""
+    return [source for source in sources if callable(getattr(source, "titles", None))]
+
+
+def check_topics(topics: Any, sources: Sequence[Any]) -> None:
     """Refuses topics that are no list of strings, or that name nothing to write about.
 
     Raises:
-        ConfigError: They are.
+        ConfigError: They are, or no source has pages to take them from.
     """
-    if topics is None:
+    if topics == "pages" and not titled(sources):
+        hint = "Pass contexts=[sf.WikipediaDump(...)]."
+        raise ConfigError('topics is "pages", and no source has pages', hint=hint)
+    if topics in (None, "pages"):
         return
     if isinstance(topics, (str, Mapping)) or not isinstance(topics, Sequence) or not topics:
-        hint = "Pass None to have topics generated."
+        hint = 'Pass None to have topics generated, or "pages" for titles of a dump.'
         raise ConfigError("topics is not a list of strings", hint=hint)
     for topic in topics:
         if not isinstance(topic, str):

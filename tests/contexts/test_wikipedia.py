@@ -1,12 +1,15 @@
 import asyncio
+import json
 from dataclasses import replace
 
 import httpx
 import pytest
 
+from seedfree.config import Config
 from seedfree.contexts.wikipedia import WikipediaSource
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.records import Source, Topic
+from seedfree.run.settings import describe
 
 LONG = "ข้าวเป็นอาหารหลักของคนไทย " * 20
 RICE = Topic("ข้าว")
@@ -228,3 +231,68 @@ def test_a_language_without_wikipedia_needs_an_address(session, thai):
         source.bind(session(replace(thai, wikipedia="")))
     with pytest.raises(ConfigError, match="language='th'"):
         find(WikipediaSource(contact="a@b.example"))
+
+
+TOKEN = "tok-0123456789abcdefghij"
+
+
+def sent(source):
+    """Returns the headers that a source sends for a topic, whatever its address."""
+    requests = []
+
+    def answer(request):
+        requests.append(request)
+        return httpx.Response(200, json={"query": {}})
+
+    source._transport = httpx.MockTransport(answer)
+    find(source)
+    return {request.url.host: request.headers.get("authorization") for request in requests}
+
+
+def test_a_token_goes_to_the_wiki_and_nowhere_else(wiki, thai, monkeypatch):
+    source = WikipediaSource(api_url=wiki.url, language=thai, token=f" {TOKEN}\n")
+    assert set(sent(source).values()) == {f"Bearer {TOKEN}"}
+    assert TOKEN not in repr(source)
+    assert TOKEN not in json.dumps(describe(source)) and "token" not in describe(source)
+    assert source == WikipediaSource(api_url=wiki.url, language=thai)
+    monkeypatch.setenv("WIKIPEDIA_TOKEN", TOKEN)
+    assert set(sent(WikipediaSource(contact="a@b.example", language="th")).values()) == {
+        f"Bearer {TOKEN}"
+    }
+    # That of the environment is Wikimedia's.
+    assert set(sent(WikipediaSource(api_url=wiki.url, language=thai)).values()) == {None}
+
+
+def test_an_echoed_token_is_in_no_error(wiki, thai):
+    source = WikipediaSource(api_url=wiki.url, language=thai, token=TOKEN)
+    error = {"error": {"code": "badtoken", "info": f"no such token {TOKEN}"}}
+    source._transport = httpx.MockTransport(lambda request: httpx.Response(200, json=error))
+    with pytest.raises(RequestError) as raised:
+        find(source)
+    assert "badtoken" in str(raised.value) and TOKEN not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"token": TOKEN, "api_url": "http://wiki.example/api.php"},
+        {"token": "two words"},
+        {"requests_per_minute": 500},
+        {"requests_per_minute": None, "token": TOKEN},
+    ],
+)
+def test_what_would_show_a_token_or_ask_too_fast_is_refused(settings):
+    with pytest.raises(ConfigError) as raised:
+        WikipediaSource(**{"contact": "a@b.example", **settings})
+    assert TOKEN not in str(raised.value)
+
+
+def test_a_token_lets_one_ask_faster_and_stands_in_no_file(tmp_path):
+    fast = WikipediaSource(contact="a@b.example", requests_per_minute=500, token=TOKEN)
+    assert fast.requests_per_minute == 500
+    source = f"{{use: WikipediaSource, contact: a@b.example, token: {TOKEN}}}"
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(f"language: th\ngenerator: ollama/qwen3:8b\ncontexts: [{source}]\n")
+    with pytest.raises(ConfigError, match="environment") as raised:
+        Config.load(path)
+    assert TOKEN not in str(raised.value)

@@ -11,12 +11,14 @@ import httpx
 import pytest
 
 from seedfree.contexts.documents import DocumentSource
+from seedfree.contexts.dump import WikipediaDump
 from seedfree.contexts.wikipedia import WikipediaSource
 from seedfree.contexts.written import WrittenContexts
 from seedfree.errors import InvalidReplyError
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource
 from seedfree.records import Context, Reply, Topic
+from tests import dumps
 
 SENTENCE = (
     "Bread is made of flour, water, salt and yeast, and rises for two hours before it is baked. "
@@ -80,8 +82,14 @@ def _pages(folder):
     return DocumentSource(folder)
 
 
+def _dump(folder):
+    pages = [(0, "Bread", TEXT, ""), (0, "Salt", f"Salt. {TEXT}", "")]
+    return WikipediaDump(dumps.write_xml(folder / "pages.xml", pages))
+
+
 SOURCES = {
     "wikipedia": _wikipedia,
+    "dump": _dump,
     "documents": _documents,
     "web pages": _pages,
     "written": lambda folder: WrittenContexts(),
