@@ -44,8 +44,8 @@ OpenAICompatibleGenerator OpenQA Pipeline Preview Prompt QLoRAConfig QLoRATraine
 RequestError RetryableError ReverseInstruction Rewrite RuleFilter Run SeedfreeError Selection
 SemanticDiversityFilter SentenceTransformerEncoder Session Source StopRunError Summarization
 Suspicion TaskTemplate TitledRequest Topic TopicsExhaustedError TrainedModel Trainer TrigramEncoder
-USEEncoder Usage WikipediaDump WikipediaSource Without WrittenContexts __version__ calibrate_threshold
-generate_all greedy_select mix native_test
+USEEncoder Usage WikipediaDump WikipediaSource Without WrittenContexts __version__
+calibrate_threshold generate_all greedy_select mix native_test
 """
 
 MAX_LINES = 600
