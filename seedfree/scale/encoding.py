@@ -54,7 +54,8 @@ def encode_rows(
     parts = parts_of(rows, part_rows, fields)
     settings = {"encoder": identity_of(encoder), "fields": list(fields)}
     claim(str(out), "encode_rows", parts, settings)
-    do_parts(missing(parts, str(out)), _Encoding(str(out), encoder, tuple(fields)), options)
+    work = _Encoding(str(out), encoder, tuple(fields))
+    do_parts(missing(parts, str(out)), work, options, loads=True)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from seedfree.diversity.search import Block, Bounds, ExactSearch, Nearest
 from seedfree.diversity.vectors import Floats, Ints, Singles, UnitRows
-from seedfree.scale.work import connected, without_keys
+from seedfree.scale.work import connected
 
 __all__ = ["RaySearch"]
 
@@ -62,7 +62,7 @@ class RaySearch:
         self.shards: list[Any] = []
         self._groups = _GROUPS_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
         # A task depends on its arguments alone: whatever dies, it can be done again elsewhere.
-        self._task = ray.remote(num_cpus=1, max_retries=-1, runtime_env=without_keys())(_nearest)
+        self._task = ray.remote(num_cpus=1, max_retries=-1)(_nearest)
 
     def nearest(self, block: Block) -> Nearest:
         nearest = Nearest.unknown(len(block))

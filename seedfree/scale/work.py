@@ -5,6 +5,7 @@ What fails in a worker comes back as words, not as an exception of Ray, which wo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from seedfree.errors import ConfigError, RequestError, SeedfreeError, missing_ex
 from seedfree.run.settings import secrets_of
 from seedfree.scale.parts import Part
 
-__all__ = ["PART_ROWS", "Work", "check_keyless", "connected", "do_parts", "without_keys"]
+__all__ = ["PART_ROWS", "Work", "check_keyless", "connected", "do_parts"]
 
 
 PART_ROWS = 10_000  # A few seconds of filters, or 40 MB of vectors of 1,024 dimensions.
@@ -24,7 +25,7 @@ class Work(Protocol):
     """What is done with each part of some rows."""
 
     def ready(self) -> None:
-        """Prepares a worker, once."""
+        """Prepares a worker; called before each part."""
 
     def do(self, part: Part) -> None:
         """Reads a part, and writes what it makes of it."""
@@ -46,12 +47,6 @@ def connected() -> Any:
     return ray
 
 
-def without_keys() -> dict[str, Any]:
-    """Returns the environment of workers, in which the keys of all known providers are empty."""
-    keys = {each.key: "" for each in providers().values() if each.key}
-    return {"env_vars": keys}
-
-
 def check_keyless(components: Sequence[object]) -> None:
     """Raises `ConfigError` where a component holds a key, which would travel to the workers."""
     for each in components:
@@ -62,11 +57,14 @@ def check_keyless(components: Sequence[object]) -> None:
             )
 
 
-def do_parts(parts: Sequence[Part], work: Work, options: Mapping[str, Any]) -> None:
+def do_parts(
+    parts: Sequence[Part], work: Work, options: Mapping[str, Any], *, loads: bool = False
+) -> None:
     """Has workers do parts, in any order. A part whose worker dies is done by another.
 
     Args:
         options: Of Ray Data's `map_batches`.
+        loads: Whether the work holds much between parts, such as a model. Its workers then last.
 
     Raises:
         SeedfreeError: What the work raised first. Parts that are done stay done.
@@ -74,43 +72,50 @@ def do_parts(parts: Sequence[Part], work: Work, options: Mapping[str, Any]) -> N
     if not parts:
         return
     ray = connected()
-    numbers = ray.data.range(len(parts), override_num_blocks=len(parts))
-    done = numbers.map_batches(
-        _Worker,
-        fn_constructor_args=(list(parts), work),
-        batch_size=1,
-        batch_format="numpy",
-        **{"runtime_env": without_keys(), **options},
-    )
+    numbers = ray.data.from_items(list(range(len(parts))), override_num_blocks=len(parts))
+    of = (list(parts), work)
+    given = {"fn_constructor_args": of} if loads else {"fn_args": of}
+    how = _Worker if loads else _do
+    done = numbers.map_batches(how, batch_size=1, batch_format="numpy", **given, **options)
     for row in done.iter_rows():
         if row["kind"]:
             kind = getattr(errors, row["kind"], RequestError)
             raise kind(row["message"], hint=row["hint"] or None)
 
 
+def _do(batch: Mapping[str, Any], parts: Sequence[Part], work: Work) -> dict[str, list[str]]:
+    """Does the parts whose numbers came, and tells what went wrong."""
+    # A cluster that was started where keys are has them in the environment of its workers.
+    for provider in providers().values():
+        os.environ.pop(provider.key, None)
+    told: dict[str, list[str]] = {"kind": [], "message": [], "hint": []}
+    for number in batch["item"].tolist():
+        for name, text in _told(parts[number], work).items():
+            told[name].append(text)
+    return told
+
+
+def _told(part: Part, work: Work) -> dict[str, str]:
+    try:
+        work.ready()
+        work.do(part)
+    except SeedfreeError as error:
+        # The words alone make an error of most kinds.
+        plain = type(error).__init__ is SeedfreeError.__init__
+        kind = type(error).__name__ if plain else "RequestError"
+        return {"kind": kind, "message": error.message, "hint": error.hint or ""}
+    except Exception as error:
+        where = f"rows {part.first} to {part.first + part.rows - 1} ({part.path})"
+        words = f"{type(error).__name__} at {where}: {error}"
+        return {"kind": "RequestError", "message": words, "hint": ""}
+    return {"kind": "", "message": "", "hint": ""}
+
+
 class _Worker:
-    """Does the parts whose numbers come."""
+    """Does parts as long as it is there."""
 
-    def __init__(self, parts: list[Part], work: Work) -> None:
-        self._parts, self._work, self._ready = parts, work, False
+    def __init__(self, parts: Sequence[Part], work: Work) -> None:
+        self._parts, self._work = parts, work
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        told = [self._told(self._parts[int(number)]) for number in batch["id"]]
-        return {name: [each[name] for each in told] for name in told[0]}
-
-    def _told(self, part: Part) -> dict[str, str]:
-        """Does a part, and tells what went wrong."""
-        try:
-            if not self._ready:
-                self._work.ready()
-                self._ready = True
-            self._work.do(part)
-        except SeedfreeError as error:
-            plain = type(error).__init__ is SeedfreeError.__init__
-            kind = type(error).__name__ if plain else "RequestError"
-            return {"kind": kind, "message": error.message, "hint": error.hint or ""}
-        except Exception as error:
-            words = f"{type(error).__name__}: {error}"
-            where = f"rows {part.first} to {part.first + part.rows - 1} of {part.path}"
-            return {"kind": "RequestError", "message": f"{where}: {words}", "hint": ""}
-        return {"kind": "", "message": "", "hint": ""}
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+        return _do(batch, self._parts, self._work)
