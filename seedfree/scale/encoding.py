@@ -47,7 +47,9 @@ def encode_rows(
         EncoderError: The encoder does not know the texts, or returns no unit vectors.
     """
     if isinstance(encoder, (str, type)) or not isinstance(encoder, Encoder):
-        raise ConfigError(f"encoder is {encoder!r}", hint="Use an object such as sf.BGEM3Encoder().")
+        raise ConfigError(
+            f"encoder is {encoder!r}", hint="Use an object such as sf.BGEM3Encoder()."
+        )
     if isinstance(fields, str) or not fields:
         raise ConfigError(f"fields is {fields!r}", hint="Give a list of columns.")
     check_keyless([encoder])

@@ -26,7 +26,8 @@ __all__ = ["Part", "Rows", "claim", "missing", "parts_of", "split", "without", "
 
 Rows = str | Path | Sequence[str | Path]
 
-_SETTINGS = "settings.json"
+# Readers of Parquet pass over such names.
+_SETTINGS = "_settings.json"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from seedfree.scale import encode_rows, filter_rows, select_rows
 from tests.diversity.planted import direction, same
 from tests.scale.cluster import add_node, cluster, ray
 
+# Ray Data warns of its own settings.
+pytestmark = pytest.mark.filterwarnings("ignore:::ray")
 KEY = "OPENAI_API_KEY"
 N, PART, BLOCK = 5000, 250, 1024
 
@@ -148,8 +150,6 @@ def test_dead_nodes_change_no_row(nodes, tmp_path, monkeypatch):
     assert dropped["duplicate_of"].to_pylist() == [passed[i]["id"] for i in of]
     assert set(dropped["reason"].to_pylist()) == {"diversity: near-duplicate"}
     assert "vector" not in dropped.column_names
-    # The rows are a data set's again.
-    assert sf.Instruction(**dict(rows[0], id="0")).instruction == "Question 0?"
 
 
 @dataclass
@@ -175,7 +175,7 @@ def test_a_stage_does_what_is_missing(nodes, tmp_path):
     assert ids(out) == [str(i) for i in range(400)]
     with pytest.raises(sf.ConfigMismatchError, match="fields") as caught:
         encode_rows(rows, out, Noting(str(notes)), fields=["output"], part_rows=200)
-    assert caught.value.fields == ("fields.0", "fields.1")[:1] or "fields" in caught.value.fields
+    assert caught.value.fields == ("fields",)
 
 
 @dataclass

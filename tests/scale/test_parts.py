@@ -40,7 +40,9 @@ def test_parts_hold_each_row_once_and_in_order(tmp_path_factory, groups):
     rows = [part.read(["n"])["n"].to_pylist() for part in parts]
     assert sum(rows, []) == list(range(number))
     assert [row[0] for row in rows] == [part.first for part in parts]
-    assert all(len(row) <= 5 or len(part.groups) == 1 for row, part in zip(rows, parts, strict=True))
+    assert all(
+        len(row) <= 5 or len(part.groups) == 1 for row, part in zip(rows, parts, strict=True)
+    )
     assert [part.name for part in parts] == sorted(part.name for part in parts)
     write(parts[-1].read(), f"{folder}/out", parts[-1])
     assert parts_of(f"{folder}/out", 5, [])[0].read()["n"].to_pylist() == rows[-1]
