@@ -71,7 +71,7 @@ def texts(n: int) -> list[str]:
     rng = np.random.default_rng(0)
     lines = []
     for i in range(n):
-        near = f" near {rng.integers(0, i)} by {rng.integers(940_000, 1_000_000)}"
+        near = f" near {rng.integers(0, max(i, 1))} by {rng.integers(940_000, 1_000_000)}"
         lines.append(f"Row {i}{near if i and i % 5 == 0 else ''}. What opens early?")
     return lines
 
