@@ -26,6 +26,7 @@ from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["RAY_memory_monitor_refresh_ms"] = "0"
 
 import numpy as np
 import pyarrow

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["select_rows"]
 
 # Rows decided at a time: enough to keep a cluster busy, and 200 MB of the driver's memory.
-BLOCK = 4096
+_BLOCK = 4096
 
 
 def select_rows(
@@ -109,7 +109,7 @@ def _decide(parts: Sequence[Part], threshold: Threshold, folder: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         vectors, ids, tasks = _read(parts, Path(scratch, "vectors"), threshold)
         limits = limits_of(threshold, tasks)
-        selection = DiversityIndex(block=BLOCK, search=RaySearch).add(vectors, limits.tolist())
+        selection = DiversityIndex(block=_BLOCK, search=RaySearch).add(vectors, limits.tolist())
         del vectors  # or the file stays on the disk until nobody looks at it
     for part in parts:
         these = slice(part.first, part.first + part.rows)

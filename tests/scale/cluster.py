@@ -13,6 +13,7 @@ from typing import Any
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # or ray.init() warns
 os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # or a full machine ends workers at random
 
 import ray
 from ray._private import services

@@ -128,7 +128,7 @@ def test_dead_nodes_change_no_row(nodes, tmp_path, monkeypatch):
     encode_rows(tmp_path / "filtered/kept", tmp_path / "encoded", Stand(), part_rows=1000)
 
     another = add_node(nodes)
-    monkeypatch.setattr("seedfree.scale.selecting.BLOCK", BLOCK)
+    monkeypatch.setattr("seedfree.scale.selecting._BLOCK", BLOCK)
     get, calls = ray.get, []
 
     def get_from_the_dying(tasks, **options):
