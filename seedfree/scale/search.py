@@ -1,13 +1,14 @@
 """The search for the nearest kept rows, spread over a cluster; exact, as on one machine.
 
 What each block of rows kept goes into the object store once, as a shard. A shard belongs to one
-group for good, and a task compares a block with all shards of a group. So Ray, which sends a task
-where most of its data are, keeps a group where it is.
+group for good, and a task compares a block with all shards of a group, so that all tasks take about
+as long. A machine keeps the shards that a task there has asked for. With time it holds all of them:
+`benchmarks/scale.py` counts it.
 
 A pair of rows meets in exactly one task, so none is missed. Partitions by direction, each with
 those rows of the others that may be near one of its own, would compare fewer pairs where rows lie
-in clusters apart. In as many dimensions as encoders have they do not: nearly every row would belong
-to every partition (`benchmarks/scale.py` measures it).
+in clusters far apart. In as many dimensions as encoders have they do not, and nearly every row
+would belong to every partition, which the benchmark counts, too.
 """
 
 from __future__ import annotations
