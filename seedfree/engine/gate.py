@@ -99,10 +99,12 @@ class Gate:
 
     Args:
         stop: Called with the reason once a stage has lost 20 pieces and got none.
+        hold: Whether pieces wait for the first success. Where every answer takes hours they do not:
+            a stage may then lose what is asked in one go.
     """
 
-    def __init__(self, stop: Callable[[StopRunError], None]) -> None:
-        self._stop = stop
+    def __init__(self, stop: Callable[[StopRunError], None], *, hold: bool = True) -> None:
+        self._stop, self._hold = stop, hold
         self._stages: dict[str, _Stage] = {}
         self._stopped: StopRunError | None = None
 
@@ -134,7 +136,7 @@ class Gate:
             StopRunError: The stage only loses.
         """
         stage = self._stages.setdefault(name, _Stage())
-        while hold and stage.full and self._stopped is None:
+        while hold and self._hold and stage.full and self._stopped is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             stage.waiting.append(waiting)
             await waiting

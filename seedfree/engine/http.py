@@ -15,13 +15,15 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
 from seedfree.engine.connections import (
+    MAX_BODY,
     connections,
+    decoded,
     is_unreachable,
     proxy_of,
     read_body,
@@ -44,6 +46,7 @@ __all__ = [
     "explain",
     "json_request",
     "raise_fault",
+    "raw_request",
     "read_object",
     "retry_after",
     "send_once",
@@ -112,6 +115,37 @@ class Transport:
             raise _network_fault(error, request) from None
         classify(answer, now=now)
         return answer
+
+    async def lines(
+        self, request: httpx.Request, *, now: float = 0.0
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields the lines of an answer as they come in, for one that no memory should hold whole.
+
+        Raises:
+            RetryableError, StopRunError, RequestError: As `send`; after some lines, too.
+        """
+        _check_proxy(request)
+        keys, rest = keys_in(request.headers.raw), b""
+        try:
+            async with time_limit(_deadline(request) or self._timeout):
+                response = await self._to(request.url).handle_async_request(request)
+                try:
+                    if not 200 <= response.status_code < 300:
+                        body = await read_body(response)
+                        classify(_without_keys(request, response, body), now=now)
+                    async for part in decoded(response):
+                        *lines, rest = (rest + part).split(b"\n")
+                        for line in lines:
+                            yield redact(line, keys)
+                        if len(rest) > MAX_BODY:
+                            raise RequestError(f"A line is longer than {MAX_BODY >> 20} MiB")
+                finally:
+                    await response.aclose()
+        except SeedfreeError:
+            raise
+        except Exception as error:
+            raise _network_fault(error, request) from None
+        yield redact(rest, keys)
 
     def _to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         """Returns the connections to a host, through the proxy that the environment names."""
@@ -344,13 +378,20 @@ def json_request(
         timeout: Seconds for the whole exchange.
     """
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return raw_request(url, content, headers, timeout)
+
+
+def raw_request(
+    url: str, content: bytes, headers: Mapping[str, str], timeout: float, method: str = "POST"
+) -> httpx.Request:
+    """Makes a request that carries JSON, or with the method GET nothing."""
     place, host = _place(url)
     # The headers are complete and the body is read, so that what httpx would add is worked out once
     # and not for each of thousands of requests.
     fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
     fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     extensions, stream = {"deadline": timeout}, httpx.ByteStream(content)
-    request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
+    request = httpx.Request(method, place, headers=fields, stream=stream, extensions=extensions)
     request.headers.encoding = "ascii"
     request.read()
     return request

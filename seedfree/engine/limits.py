@@ -18,7 +18,7 @@ from seedfree.engine.http import UnreachableError, server_time
 from seedfree.engine.loop import Clock
 from seedfree.errors import RetryableError, StopRunError
 
-__all__ = ["Limits", "Slot", "exhausted_until"]
+__all__ = ["A_DAY", "LONGEST_WAIT", "Limits", "Slot", "exhausted_until"]
 
 _T = TypeVar("_T")
 
@@ -29,6 +29,8 @@ _CROWDED = frozenset({429, 529})
 # halving from n. Above 50 each success counts for more, so that 25 n successes are always enough.
 _LEAST_RAISE = 0.02
 _LONGEST_BACKOFF = 60.0
+# Seconds that a run waits for a provider without being told to, and for the quota of a day.
+LONGEST_WAIT, A_DAY = 900.0, 26 * 3600.0
 # Attempts to reach a server that has never answered: it is not there, or has another address.
 _GREETINGS = 3
 # A number in a reset header is either seconds to come or a time since 1970. 1e8 seconds to come
@@ -93,7 +95,7 @@ class Limits:
         tokens_per_minute: float | None = None,
         clock: Clock | None = None,
         attempts: int = 8,
-        longest_wait: float = 900.0,
+        longest_wait: float = LONGEST_WAIT,
     ) -> None:
         self._clock = clock or Clock()
         self._most, self.allowed, self.in_flight = concurrency, float(concurrency), 0
