@@ -25,8 +25,9 @@ from seedfree._version import __version__
 from seedfree.contexts.condition import cleaned, fault
 from seedfree.contexts.sections import Section, check_lengths, fit, wiki_sections
 from seedfree.engine.gate import piece
-from seedfree.engine.http import Answer, Transport, check_positive, explain, retry_after
+from seedfree.engine.http import Answer, Transport, check_positive, explain
 from seedfree.engine.loop import Clock
+from seedfree.engine.resets import retry_after
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session

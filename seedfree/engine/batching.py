@@ -1,7 +1,9 @@
 """Many requests in one batch of the provider's: for less money, with an answer within a day.
 
 What a run asks is collected until nothing more can be asked without an answer, and is then
-submitted, in one batch for each model. Whoever asked waits, and knows of no batch.
+submitted, in one batch for each model. Whoever asked waits, and knows of no batch. Few requests are
+asked at once instead, at the full price, and so are those on which everything else hangs: each wait
+may take a day, and would save cents.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ from seedfree.protocols import BatchEndpoint, BatchState
 __all__ = ["Batches", "endpoint_of", "endpoints"]
 
 _LOG = logging.getLogger("seedfree")
+# Fewer requests than this are asked at once.
+_FEWEST = 250
+# Stages whose requests wait for each other, many times.
+_AT_ONCE = frozenset({"topics"})
 # Seconds after which what is collected is submitted although somebody is still at work: a part of
 # the user's may hold a lock of its own while it waits for its answer.
 _PATIENCE = 300.0
@@ -70,7 +76,7 @@ class Batches:
     accounts: Accounts
     _pool: Pool | None = None
     _collected: list[Request] = field(default_factory=list)
-    _waiting: dict[str, asyncio.Future[Entry | RequestError]] = field(default_factory=dict)
+    _waiting: dict[str, asyncio.Future[Entry | RequestError | None]] = field(default_factory=dict)
     _under_way: list[Submission] = field(default_factory=list)
     # Keys of the requests that are in a batch.
     _batched: set[str] = field(default_factory=set)
@@ -114,10 +120,11 @@ class Batches:
         if key in self._arrived:
             self._arrived.remove(key)
             return self.ledger.get(key)
-        answer: Entry | RequestError = _Again("")
+        answer: Entry | RequestError | None = _Again("")
         while isinstance(answer, _Again):
             if key not in self._batched:
-                if not self.collects or endpoint_of(request.llm) is None:
+                alone = not self.collects or request.stage in _AT_ONCE
+                if alone or endpoint_of(request.llm) is None:
                     return None
                 request.http = None  # as many bytes again
                 self._collected.append(request)
@@ -158,6 +165,8 @@ class Batches:
 
     def _submit_collected(self) -> None:
         """Submits what is collected, as far as the budget goes; or says why nothing goes on."""
+        if not self._waiting:
+            return
         try:
             if self._pool is not None and (error := self._pool.error) is not None:
                 raise error if isinstance(error, StopRunError) else StopRunError("The run failed")
@@ -170,7 +179,11 @@ class Batches:
         for request in self._affordable(collected):
             by_model[published(identity(request.llm))].append(request)
         for model, requests in by_model.items():
-            self._submit(model, requests)
+            if len(requests) < _FEWEST:
+                for request in requests:
+                    self._waiting[request.key].set_result(None)
+            else:
+                self._submit(model, requests)
         if self._collected and not self._under_way:
             spent = "What is left of the budget pays for no further request"
             self._release(StopRunError(spent, hint="Run it again with a larger one."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,12 +99,15 @@ class Gate:
 
     Args:
         stop: Called with the reason once a stage has lost 20 pieces and got none.
-        hold: Whether pieces wait for the first success. Where every answer takes hours they do not:
-            a stage may then lose what is asked in one go.
+        still: What a wait for the first success goes on in.
     """
 
-    def __init__(self, stop: Callable[[StopRunError], None], *, hold: bool = True) -> None:
-        self._stop, self._hold = stop, hold
+    def __init__(
+        self,
+        stop: Callable[[StopRunError], None],
+        still: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._stop, self._still = stop, still
         self._stages: dict[str, _Stage] = {}
         self._stopped: StopRunError | None = None
 
@@ -136,10 +139,11 @@ class Gate:
             StopRunError: The stage only loses.
         """
         stage = self._stages.setdefault(name, _Stage())
-        while hold and self._hold and stage.full and self._stopped is None:
+        while hold and stage.full and self._stopped is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             stage.waiting.append(waiting)
-            await waiting
+            with self._still():
+                await waiting
             # Work under way may still pass on to another stage: its reply is paid for.
             if self._stopped is not None:
                 raise self._stopped

@@ -9,8 +9,6 @@ exchange.
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import functools
 import json
 import math
@@ -32,6 +30,7 @@ from seedfree.engine.connections import (
 from seedfree.engine.keys import keys_in, redact
 from seedfree.engine.loop import run_sync, time_limit
 from seedfree.engine.places import is_here, secret_segments
+from seedfree.engine.resets import exhausted_until, retry_after
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
 __all__ = [
@@ -48,9 +47,7 @@ __all__ = [
     "raise_fault",
     "raw_request",
     "read_object",
-    "retry_after",
     "send_once",
-    "server_time",
 ]
 
 # Of a whole number in a server's JSON: enough for any that means something.
@@ -267,7 +264,10 @@ def classify(answer: Answer, *, now: float = 0.0) -> None:
     # The provider's own word, which overrules the status in both directions.
     should = headers.get("x-should-retry")
     if (status in _RETRY or status >= 500 or should == "true") and should != "false":
-        raise RetryableError(message, status=status, retry_after=retry_after(headers, now))
+        wait = retry_after(headers, now)
+        if wait is None and status == 429:
+            wait = exhausted_until(headers.raw, 1, now) or None
+        raise RetryableError(message, status=status, retry_after=wait)
     if 300 <= status < 400:
         hint = "Redirects are not followed; give the final base_url."
         raise RequestError(message, hint=hint, status=status)
@@ -289,40 +289,6 @@ def raise_fault(
 
 def _bytes(keys: Iterable[str]) -> frozenset[bytes]:
     return frozenset(key.encode() for key in keys)
-
-
-def retry_after(headers: httpx.Headers, now: float) -> float | None:
-    """Returns the seconds to wait; `None` where nothing is said, or nonsense.
-
-    They are in `retry-after-ms`, else in `retry-after`, as seconds or as an HTTP date.
-
-    Args:
-        now: Seconds since 1970, to subtract from a date where the server does not say its time.
-    """
-    now = server_time(headers.get("date", ""), now)
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        with contextlib.suppress(ValueError, OverflowError):
-            seconds = _seconds(headers.get(name, ""), unit, now)
-            if math.isfinite(seconds) and seconds >= 0:
-                return seconds
-    return None
-
-
-def _seconds(value: str, unit: float, now: float) -> float:
-    try:
-        return float(value) / unit
-    except ValueError:
-        return email.utils.parsedate_to_datetime(value).timestamp() - now
-
-
-def server_time(date: str, now: float) -> float:
-    """Returns the seconds since 1970 of a `Date` header; `now` where there is none.
-
-    A server's dates are to be read by its own clock: this machine's may be an hour slow.
-    """
-    with contextlib.suppress(ValueError, OverflowError):
-        return email.utils.parsedate_to_datetime(date).timestamp()
-    return now
 
 
 def explain(body: bytes) -> str:

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,7 +128,7 @@ class RunSession:
         )
         self._ledger, self._reuse = ledger, reuse or {}
         self._generator = generator
-        self.gate = Gate(self._stop, hold=not batch)
+        self.gate = Gate(self._stop, lambda: self.batches.still())
         self._width = _IN_BATCHES if batch else self.concurrency + min(self.concurrency // 8, 16)
         self._longest_wait = A_DAY if wait_for_quota else LONGEST_WAIT
         self._limits: dict[str, Limits] = {}
@@ -152,6 +153,15 @@ class RunSession:
         A few more than requests, so that one is always on record and ready to go.
         """
         return self._width
+
+    @property
+    def waiting_until(self) -> str | None:
+        """Returns the time, ISO 8601 in UTC, at which a provider is asked again that said when."""
+        paused = max((limits.paused for limits in self._limits.values()), default=0.0)
+        if not paused:
+            return None
+        at = datetime.fromtimestamp(self.clock.timestamp() + paused, UTC)
+        return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     @property
     def retries(self) -> int:

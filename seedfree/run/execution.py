@@ -478,6 +478,8 @@ class _Execution:
             size=self._options.size,
             entries=len(self._ledger),
             under_way=dict(self._pool.under_way),
+            batches=self._session.batches.under_way,
+            waiting_until=self._session.waiting_until,
             **self._bar.expected,
         )
 
