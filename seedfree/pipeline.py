@@ -36,7 +36,7 @@ from seedfree.protocols import (
     TaskTemplate,
 )
 from seedfree.records import Context, Source, Topic
-from seedfree.run.estimate import Estimate, Preview, estimated
+from seedfree.run.estimate import Estimate, Preview, batch_share, estimated
 from seedfree.run.execution import execute
 from seedfree.run.folder import Run, after_interrupt
 from seedfree.run.jobs import prompt_of
@@ -444,16 +444,24 @@ class Pipeline(Shown):
                 _LOG.warning("%s: this preview goes into another folder", error.message)
 
     def estimate(
-        self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any
+        self,
+        size: int = 5000,
+        *,
+        sample: int = 8,
+        seed: int = 0,
+        batch: bool = False,
+        **options: Any,
     ) -> Estimate:
         """Scales a preview of `sample` rows, which is paid for once, to a run.
 
         Args:
             size: Rows of the run; at least 1.
+            batch: Of a run in batches. The preview is not.
         """
         _check_size(size)
-        preview = self.preview(sample, seed=seed, **options)
-        return estimated(preview, size, self._stages().most_rows())
+        preview, stages = self.preview(sample, seed=seed, **options), self._stages()
+        share = batch_share(preview.run.stats, stages.generators()) if batch else 1.0
+        return estimated(preview, size, stages.most_rows(), share)
 
 
 def _label(component: object) -> str:

@@ -1,9 +1,11 @@
 """Many requests in one batch of the provider's: for less money, with an answer within a day.
 
 What a run asks is collected until nothing more can be asked without an answer, and is then
-submitted, in one batch for each model. Whoever asked waits, and knows of no batch. Few requests are
-asked at once instead, at the full price, and so are those on which everything else hangs: each wait
-may take a day, and would save cents.
+submitted, in one batch for each model. Whoever asked waits, and knows of no batch.
+
+A wait may take a day. So these are asked at once instead, at the full price: few requests, which
+would save cents; those on which everything else hangs; and the first of a stage, which tell whether
+it can succeed before more is paid for.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ __all__ = ["Batches", "endpoint_of", "endpoints"]
 
 _LOG = logging.getLogger("seedfree")
 # Fewer requests than this are asked at once.
-_FEWEST = 250
+_FEWEST = 100
 # Stages whose requests wait for each other, many times.
 _AT_ONCE = frozenset({"topics"})
 # Seconds after which what is collected is submitted although somebody is still at work: a part of
@@ -62,6 +64,7 @@ class Batches:
     Args:
         collects: Whether requests go into batches. Those that are in one already are waited for in
             any case: they are paid for.
+        proven: Tells of a stage whether it has had a success.
         check: Raises `StopRunError` where nothing more may be sent.
         stop: Called with the reason once that is so.
         accounts: Say what may be spent, and hear of answers that nobody has asked for yet.
@@ -71,6 +74,7 @@ class Batches:
     transport: Transport
     clock: Clock
     collects: bool
+    proven: Callable[[str], bool]
     check: Callable[[], None]
     stop: Callable[[StopRunError], None]
     accounts: Accounts
@@ -123,8 +127,9 @@ class Batches:
         answer: Entry | RequestError | None = _Again("")
         while isinstance(answer, _Again):
             if key not in self._batched:
-                alone = not self.collects or request.stage in _AT_ONCE
-                if alone or endpoint_of(request.llm) is None:
+                if not (self.collects and endpoint_of(request.llm)):
+                    return None
+                if request.stage in _AT_ONCE or not self.proven(request.stage):
                     return None
                 request.http = None  # as many bytes again
                 self._collected.append(request)

@@ -119,6 +119,10 @@ class Gate:
             if stage.asked
         }
 
+    def proven(self, name: str) -> bool:
+        """Returns whether a stage has had a success."""
+        return name in self._stages and self._stages[name].got > 0
+
     def count(self, name: str, reason: str = "") -> None:
         """Counts a thing of a stage that only looks at things.
 

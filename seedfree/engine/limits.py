@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from seedfree.errors import RetryableError, StopRunError
 
 __all__ = ["A_DAY", "LONGEST_WAIT", "Limits", "Slot"]
 
+_LOG = logging.getLogger("seedfree")
 _T = TypeVar("_T")
 
 # What a provider answers when it is asked too much, as opposed to when it is broken. 529 is
@@ -191,6 +193,8 @@ class Limits:
             cap.settle(slot, used)
 
     def _pause(self, seconds: float) -> None:
+        if seconds > max(LONGEST_WAIT, self.paused):
+            _LOG.warning("A quota is used up; it is asked again in %.1f hours", seconds / 3600)
         self._resume_at = max(self._resume_at, self._clock.monotonic() + seconds)
         self._resume_time = max(self._resume_time, self._clock.timestamp() + seconds)
 
@@ -232,7 +236,8 @@ class Limits:
         """
         if error.retry_after is not None and error.retry_after > self._longest:
             wait = f"The provider asks to wait {error.retry_after:.0f} s"
-            raise StopRunError(wait, hint="Run it again later.", status=error.status)
+            hint = "Run it again later, or with wait_for_quota=True."
+            raise StopRunError(wait, hint=hint, status=error.status)
         following = attempt + 1
         # It answered others meanwhile, so this request has only been unlucky.
         if error.status in _CROWDED and self._successes > slot.successes:

@@ -141,6 +141,7 @@ class RunSession:
             self._transport,
             self.clock,
             collects=batch,
+            proven=self.gate.proven,
             check=self._check_stopped,
             stop=self._stop,
             accounts=self.accounts,

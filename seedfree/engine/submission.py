@@ -231,6 +231,8 @@ class Submission:
     async def _keep_id(self, id: str) -> None:
         await self._append("batch-id", id.encode())
         self.id = id
+        text = "Batch %s of %d requests is submitted; its answers may take a day"
+        _LOG.info(text, id, len(self.keys))
 
     async def _append(
         self, kind: str, body: bytes = b"", headers: Mapping[str, str] | None = None
