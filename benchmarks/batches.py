@@ -33,7 +33,7 @@ class Mixed:
 
 
 def main() -> None:
-    server = BatchServer("claude")
+    server = BatchServer("claude", unreadable=0.03)
     pipeline = sf.Pipeline(
         "th",
         llm("claude"),

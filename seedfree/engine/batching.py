@@ -32,8 +32,8 @@ from seedfree.protocols import BatchEndpoint, BatchState
 __all__ = ["Batches", "endpoint_of", "endpoints"]
 
 _LOG = logging.getLogger("seedfree")
-# Fewer requests than this are asked at once.
-_FEWEST = 100
+# Fewer requests than this are asked at once; or than one for so many jobs of the whole run.
+_FEWEST, _JOBS = 100, 20
 # Stages whose requests wait for each other, many times.
 _AT_ONCE = frozenset({"topics"})
 # Seconds after which what is collected is submitted although somebody is still at work: a part of
@@ -79,6 +79,7 @@ class Batches:
     stop: Callable[[StopRunError], None]
     accounts: Accounts
     _pool: Pool | None = None
+    _jobs: Callable[[], int] = lambda: 0
     _collected: list[Request] = field(default_factory=list)
     _waiting: dict[str, asyncio.Future[Entry | RequestError | None]] = field(default_factory=dict)
     _under_way: list[Submission] = field(default_factory=list)
@@ -92,9 +93,9 @@ class Batches:
     _flushing: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
 
-    def watch(self, pool: Pool) -> None:
-        """Takes note of whose work asks."""
-        self._pool, pool.on_still = pool, self._flush_soon
+    def watch(self, pool: Pool, jobs: Callable[[], int]) -> None:
+        """Takes note of whose work asks, and of how many jobs the run takes in all."""
+        self._pool, self._jobs, pool.on_still = pool, jobs, self._flush_soon
 
     @property
     def under_way(self) -> list[Mapping[str, Any]]:
@@ -183,8 +184,9 @@ class Batches:
         by_model: dict[str, list[Request]] = defaultdict(list)
         for request in self._affordable(collected):
             by_model[published(identity(request.llm))].append(request)
+        fewest = max(_FEWEST, self._jobs() // _JOBS)
         for model, requests in by_model.items():
-            if len(requests) < _FEWEST:
+            if len(requests) < fewest:
                 for request in requests:
                     self._waiting[request.key].set_result(None)
             else:

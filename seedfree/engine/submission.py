@@ -14,6 +14,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ _SETTLING = 30.0
 # Times that a submission is tried, and that results are read which lack lines.
 _ATTEMPTS, _READS = 8, 3
 _LONGEST_BACKOFF = 60.0
+_GONE = frozenset({404, 410})
 # Answers that are handed to the ledger before they are waited for.
 _AT_ONCE = 500
 _NOT_TAKEN = "Run it without batch=True."
@@ -121,8 +123,14 @@ class Submission:
         )
         for self.id in ids:
             # Only its results say for sure whose it is.
-            state = await self.finished()
-            if await self._surely(lambda state=state: self._is_own(state)):  # type: ignore[misc]
+            try:
+                state = await self.finished()
+                own = await self._surely(partial(self._is_own, state))
+            except RequestError as error:
+                if error.status not in _GONE:
+                    raise
+                own = False  # deleted, or its results have expired
+            if own:
                 await self._keep_id(self.id)
                 return True
         self.id = ""
@@ -188,6 +196,9 @@ class Submission:
             if len(answers) == len(self.keys) or not state.whole:
                 break
             await self.clock.sleep(_SETTLING)
+        if strange and not answers:
+            what = f"The results of batch {self.id} cannot be read"
+            raise StopRunError(what, hint="Run it again with a newer version of seedfree.")
         missing = len(self.keys) - len(answers)
         if strange or (missing and state.whole):
             text = "Batch %s: %d of %d requests have no result, %d lines belong to none of them"

@@ -196,7 +196,7 @@ class _Execution:
         self._servers = tuple(map(url_of, [*stages.generators(), *stages.encoders()]))
         self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
         self._pool = Pool(session.workers, session.gate.piece)
-        session.batches.watch(self._pool)
+        session.batches.watch(self._pool, lambda: self._plan.needed)
         self._topics = self._topic_stream()
         sources = zip(stages.contexts, settings["contexts"], strict=True)
         self._contexts = ContextStream(
@@ -312,7 +312,9 @@ class _Execution:
             self._waiting[task].append(job)
         for task, template in enumerate(self._tasks):
             stream = self._contexts if template.needs_context else self._topics
-            stream.want(self._plan.horizon(task))
+            # A wait for a batch is long: texts for all jobs that are needed are worth one.
+            want = self._plan.goal if self._options.batch else self._plan.horizon
+            stream.want(want(task))
         self._contexts.advance()
         for task, template in enumerate(self._tasks):
             self._submit_jobs(task, template)

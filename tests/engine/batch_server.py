@@ -14,13 +14,13 @@ import seedfree as sf
 from seedfree._seeds import digest, seeded
 from tests.fakes import fill
 
-__all__ = ["KINDS", "BatchServer", "llm"]
+__all__ = ["KINDS", "PLACE", "BatchServer", "llm"]
 
 KINDS = ("claude", "openai")
-_PLACE = "http://127.0.0.1:1"  # nothing listens there
+PLACE = "http://127.0.0.1:1"  # nothing listens there
 
 
-def llm(kind: str, place: str = _PLACE, **settings: Any) -> Any:
+def llm(kind: str, place: str = PLACE, **settings: Any) -> Any:
     """Returns a generator whose provider speaks that protocol."""
     settings = {"price": (1.0, 1.0), **settings}
     if kind == "claude":
@@ -43,6 +43,7 @@ class BatchServer:
     """The server, as a function for `httpx.MockTransport`.
 
     Args:
+        unreadable: Share of answers that hold no JSON.
         looks: Times that a batch is looked at before it has ended.
         fate: Says of a request, by its number in the batch and how often it has been answered or
             not before, what becomes of it: `"ok"`, `"expired"` or `"error"`.
@@ -56,6 +57,7 @@ class BatchServer:
 
     kind: str
     looks: int = 1
+    unreadable: float = 0.1
     fate: Callable[[int, int], str] = lambda place, before: "ok"
     refuse: Callable[[int], str] = lambda size: ""
     answered: Counter[str] = field(default_factory=Counter)
@@ -81,7 +83,7 @@ class BatchServer:
         shape = body.get("output_config", body.get("response_format"))
         shape = shape.get("format", shape.get("json_schema")) if shape else {}
         text = json.dumps(fill(shape.get("schema", {}), "", salt), ensure_ascii=False)
-        if seeded(salt).random() < 0.1:
+        if seeded(salt).random() < self.unreadable:
             text = "no JSON"
         if self.kind == "claude":
             usage = {"input_tokens": 100, "output_tokens": 50}
@@ -95,7 +97,8 @@ class BatchServer:
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         return {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 50}}
 
-    def _add(self, lines: list[tuple[str, dict[str, Any]]], **facts: Any) -> _Batch:
+    def add(self, lines: list[tuple[str, dict[str, Any]]], **facts: Any) -> _Batch:
+        """Takes a batch: each request with its key."""
         batch = _Batch(f"b{len(self.batches)}", lines, **facts)
         self.batches[batch.id] = batch
         return batch
@@ -128,7 +131,7 @@ class BatchServer:
         match request.method, path:
             case "POST", ["batches"]:
                 asked = json.loads(request.content)["requests"]
-                batch = self._add([(each["custom_id"], each["params"]) for each in asked])
+                batch = self.add([(each["custom_id"], each["params"]) for each in asked])
                 return httpx.Response(200, json=self._claude_batch(batch))
             case "GET", ["batches"]:
                 page = self._page(request, "after_id")
@@ -179,7 +182,7 @@ class BatchServer:
                 )
                 lines = map(json.loads, self.files[asked["input_file_id"]].split(b"\n"))
                 pairs = [(line["custom_id"], line["body"]) for line in lines]
-                batch = self._add(pairs, metadata=asked["metadata"])
+                batch = self.add(pairs, metadata=asked["metadata"])
                 batch.failed = self.refuse(len(pairs))
                 return httpx.Response(200, json=self._openai_batch(batch))
             case "GET", ["batches"]:

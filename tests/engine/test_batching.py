@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from seedfree.engine import batching
 from seedfree.engine.gate import Gate
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
-from tests.engine.batch_server import KINDS, BatchServer, llm
+from tests.engine.batch_server import KINDS, PLACE, BatchServer, llm
 from tests.engine.provider import transport
 from tests.fakes import FakeClock, Library, published, small_pipeline
 
@@ -30,10 +32,12 @@ def every_request_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "proven", lambda gate, name: True)
 
 
-def _run(out: Path, server: BatchServer, size: int = 6, **options: Any) -> sf.Run:
+def _run(
+    out: Path, server: BatchServer, size: int = 6, *, place: str = PLACE, **options: Any
+) -> sf.Run:
     """Runs a small pipeline against a server."""
     pipeline = small_pipeline(
-        llm(server.kind), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
+        llm(server.kind, place), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
     )
     options = {"batch": True, "clock": FakeClock(), "transport": transport(server), **options}
     return pipeline.run(size=size, out=out, progress=False, **options)
@@ -199,3 +203,100 @@ def test_few_requests_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     run = _run(tmp_path, server)
     assert run.status == "complete" and server.live == server.answered.total()
     assert not server.batches
+
+
+def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path: Path) -> None:
+    server = BatchServer("claude")
+    run = _run(tmp_path / "all", server)
+    usd = run.stats.price_usd
+    assert usd == pytest.approx(0.5 * run.stats.requests * 150 / 1e6)
+    # What a request may cost at most is kept free for each that is under way.
+    poor = BatchServer("claude")
+    stopped = _run(tmp_path / "poor", poor, budget_usd=0.0014)
+    assert stopped.status == "stopped" and "budget" in stopped.message
+    assert (
+        stopped.stats.price_usd is not None and 0 < poor.answered.total() < server.answered.total()
+    )
+    again = _run(tmp_path / "poor", poor)
+    assert published(again.path) == published(run.path)
+    assert again.stats.price_usd == pytest.approx(usd)
+
+
+def test_an_estimate_of_a_run_in_batches_is_half_but_for_the_topics(tmp_path: Path) -> None:
+    pipeline = small_pipeline(llm("claude"), tasks=[sf.Summarization()], contexts=[Library()])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        injected = {"transport": transport(BatchServer("claude")), "progress": False}
+        alone, batched = (pipeline.estimate(100, batch=each, **injected) for each in (False, True))
+    assert alone.price_usd is not None and batched.price_usd is not None
+    assert alone.requests == batched.requests
+    assert 0.5 * alone.price_usd < batched.price_usd < alone.price_usd
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_over_the_network_takes_and_gives_batches(kind: str, tmp_path: Path) -> None:
+    server = BatchServer(kind)
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"] or 0))
+            url = f"http://{self.headers['host']}{self.path}"
+            response = server(
+                httpx.Request(self.command, url, headers=dict(self.headers), content=body)
+            )
+            data = response.read()
+            self.send_response(response.status_code)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            place = f"http://127.0.0.1:{http.server_address[1]}"
+            run = _run(tmp_path, server, place=place, transport=None)
+        finally:
+            http.shutdown()
+            thread.join()
+    assert run.status == "complete" and server.live == 0 and len(server.batches) > 0
+
+
+def test_results_that_nobody_can_read_are_not_asked_for_again(tmp_path: Path) -> None:
+    """They are paid for, and a later version may read them."""
+    server = BatchServer("claude")
+
+    def garbled(request: httpx.Request) -> httpx.Response:
+        answer = server(request)
+        results = request.url.path.endswith("/results")
+        return httpx.Response(200, content=b"\n".join([b"<row/>"] * 3)) if results else answer
+
+    run = _run(tmp_path, server, transport=transport(garbled))
+    assert run.status == "stopped" and "cannot be read" in run.message
+    assert len(server.batches) == 1
+    assert _run(tmp_path, server).status == "complete" and set(server.keys.values()) == {1}
+
+
+def test_a_batch_without_an_answer_is_told_from_others_in_the_workspace(tmp_path: Path) -> None:
+    server = BatchServer("claude")
+
+    def crowded(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and len(server.batches) == 1:
+            server(request)
+            others = [(f"other{i}", {}) for i in range(len(server.batches["b1"].lines))]
+            for name in ("theirs", "deleted"):
+                server.batches[name] = replace(server.batches["b1"], id=name, lines=others)
+            raise httpx.ReadError("the connection broke")
+        if "deleted/" in request.url.path:
+            return httpx.Response(404)
+        return server(request)
+
+    server.add([("old", {})])
+    run = _run(tmp_path, server, transport=transport(crowded))
+    assert run.status == "complete"
+    assert all(n == 1 for key, n in server.keys.items() if not key.startswith("other"))
