@@ -38,7 +38,7 @@ def main() -> None:
         "th",
         llm("claude"),
         contexts=[sf.WrittenContexts()],
-        tasks=[sf.ClosedQA(), sf.Summarization(), sf.Conversation(), sf.Brainstorming()],
+        tasks=[sf.ClosedQA(), sf.Summarization(), sf.Brainstorming(), sf.OpenQA()],
         filters=[Mixed()],
         diversity=None,
     )

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,8 +33,9 @@ from seedfree.protocols import BatchEndpoint, BatchState
 __all__ = ["Batches", "endpoint_of", "endpoints"]
 
 _LOG = logging.getLogger("seedfree")
-# Fewer requests than this are asked at once; or than one for so many jobs of the whole run.
-_FEWEST, _JOBS = 100, 20
+# Fewer requests than these are asked at once: of one stage, and of all. They grow with the run.
+_FEW, _FEW_IN_ALL = 25, 75
+_JOBS = 1250
 # Stages whose requests wait for each other, many times.
 _AT_ONCE = frozenset({"topics"})
 # Seconds after which what is collected is submitted although somebody is still at work: a part of
@@ -181,19 +183,27 @@ class Batches:
             self._release(error)
             return
         collected, self._collected = self._collected, []
+        if few := self._few(collected):
+            # What their answers lead to may go with the others.
+            self._collected = [each for each in collected if each.key not in few]
+            for key in few:
+                self._wake(key, None)
+            return
         by_model: dict[str, list[Request]] = defaultdict(list)
         for request in self._affordable(collected):
             by_model[published(identity(request.llm))].append(request)
-        fewest = max(_FEWEST, self._jobs() // _JOBS)
         for model, requests in by_model.items():
-            if len(requests) < fewest:
-                for request in requests:
-                    self._waiting[request.key].set_result(None)
-            else:
-                self._submit(model, requests)
+            self._submit(model, requests)
         if self._collected and not self._under_way:
             spent = "What is left of the budget pays for no further request"
             self._release(StopRunError(spent, hint="Run it again with a larger one."))
+
+    def _few(self, requests: Sequence[Request]) -> set[str]:
+        """Returns the keys of the requests that are worth no wait."""
+        scale = max(1, self._jobs() // _JOBS)
+        stages = Counter((id(each.llm), each.stage) for each in requests)
+        few = math.inf if len(requests) < scale * _FEW_IN_ALL else scale * _FEW
+        return {each.key for each in requests if stages[id(each.llm), each.stage] < few}
 
     def _affordable(self, requests: Sequence[Request]) -> Sequence[Request]:
         """Returns the requests that the budget pays for; the others stay collected."""
@@ -301,11 +311,10 @@ class Batches:
         early = set()
         for key in keys:
             self._batched.discard(key)
-            answer, waiting = answers.get(key, otherwise), self._waiting.get(key)
-            if waiting is None and isinstance(answer, Entry):
+            answer = answers.get(key, otherwise)
+            if key not in self._waiting and isinstance(answer, Entry):
                 early.add(key)
-            elif waiting is not None and not waiting.done():
-                waiting.set_result(answer)
+            self._wake(key, answer)
         if early:
             self._arrived |= early
             self.accounts.count_kept()
@@ -313,9 +322,14 @@ class Batches:
     def _release(self, error: StopRunError) -> None:
         """Ends every wait. What is under way stays with the provider, for the next run."""
         self._collected = []
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_result(error)
+        for key in self._waiting:
+            self._wake(key, error)
+
+    def _wake(self, key: str, answer: Entry | RequestError | None) -> None:
+        """Gives whoever waits for a request its answer; `None` to have it asked alone."""
+        waiting = self._waiting.get(key)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     async def close(self) -> None:
         """Lets go of what is under way; the ledger knows it."""
