@@ -286,8 +286,9 @@ class Pipeline(Shown):
             mode: Who may use the folder and its files: `0o770` lets its group read and write,
                 `0o750` read, `0o700` nobody but the owner. `None` leaves a folder as it is, and
                 makes a new one for the owner alone.
-            batch: Ask in batches of the provider's (Anthropic, OpenAI): for half the price, in a
-                few rounds that take up to 24 hours each. Folder and rows are the same.
+            batch: Ask in batches of the provider's (Anthropic, OpenAI), which cost half, with a
+                few waits of up to 24 hours. Folder and rows are the same. What is not worth a wait
+                is asked at once, at the full price.
             wait_for_quota: Where the requests of a day are used up, as in a free tier, wait for the
                 next day instead of stopping.
             **injected: `clock` and `transport`, for tests.

@@ -138,7 +138,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 
 def _add_batch(command: argparse.ArgumentParser) -> None:
-    help = "in batches of the provider's: half the price, a few waits of up to a day"
+    help = "in batches of the provider's: for less money, with a few waits of up to a day"
     command.add_argument("--batch", action="store_true", default=None, help=help)
 
 

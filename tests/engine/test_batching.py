@@ -111,7 +111,7 @@ def test_a_kill_at_any_step_changes_no_byte_and_pays_for_nothing_twice(
         with killer.ledger():
             first = _run(folder, server, size=3, transport=killer.server(server))
         if not killer.dead:
-            assert first.status == "complete" and at > 30
+            assert first.status == "complete" and at > 20
             break
         run = _run(folder, server, size=3, batch=at % 2 == 0)
         assert run.status == "complete" and published(folder) == published(whole.path), at
@@ -214,17 +214,17 @@ def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path:
     assert usd == pytest.approx(0.5 * run.stats.requests * 150 / 1e6)
     # What a request may cost at most is kept free for each that is under way.
     poor = BatchServer("claude")
-    stopped = _run(tmp_path / "poor", poor, budget_usd=0.0014)
+    stopped = _run(tmp_path / "poor", poor, budget_usd=0.0018)
     assert stopped.status == "stopped" and "budget" in stopped.message
-    assert (
-        stopped.stats.price_usd is not None and 0 < poor.answered.total() < server.answered.total()
-    )
+    assert 0 < poor.answered.total() < server.answered.total()
     again = _run(tmp_path / "poor", poor)
     assert published(again.path) == published(run.path)
     assert again.stats.price_usd == pytest.approx(usd)
 
 
-def test_an_estimate_of_a_run_in_batches_is_half_but_for_the_topics(tmp_path: Path) -> None:
+def test_an_estimate_of_a_run_in_batches_counts_what_is_asked_at_once_in_full(
+    tmp_path: Path,
+) -> None:
     pipeline = small_pipeline(llm("claude"), tasks=[sf.Summarization()], contexts=[Library()])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -232,7 +232,7 @@ def test_an_estimate_of_a_run_in_batches_is_half_but_for_the_topics(tmp_path: Pa
         alone, batched = (pipeline.estimate(100, batch=each, **injected) for each in (False, True))
     assert alone.price_usd is not None and batched.price_usd is not None
     assert alone.requests == batched.requests
-    assert 0.5 * alone.price_usd < batched.price_usd < alone.price_usd
+    assert batched.price_usd == pytest.approx(0.65 * alone.price_usd)
 
 
 @pytest.mark.parametrize("kind", KINDS)
