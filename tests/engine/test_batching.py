@@ -214,7 +214,7 @@ def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path:
     assert usd == pytest.approx(0.5 * run.stats.requests * 150 / 1e6)
     # What a request may cost at most is kept free for each that is under way.
     poor = BatchServer("claude")
-    stopped = _run(tmp_path / "poor", poor, budget_usd=0.0018)
+    stopped = _run(tmp_path / "poor", poor, budget_usd=0.0021)
     assert stopped.status == "stopped" and "budget" in stopped.message
     assert 0 < poor.answered.total() < server.answered.total()
     again = _run(tmp_path / "poor", poor)
