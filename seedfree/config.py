@@ -36,7 +36,10 @@ __all__ = ["Config"]
 _MOST_VALUES = 1_000_000
 _DEEPEST = 50
 # The arguments of `Pipeline.run` that a file may set.
-_RUN = ("size", "out", "seed", "concurrency", "budget_usd", "reuse", "shrink", "mode")
+_RUN = (
+    *("size", "out", "seed", "concurrency", "budget_usd", "reuse", "shrink", "mode"),
+    *("batch", "wait_for_quota"),
+)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from typing import Any, Literal, TypeGuard
 import seedfree
 from seedfree._views import Shown, View
 from seedfree.diversity.semantic import SemanticDiversityFilter
+from seedfree.engine.batching import endpoint_of, endpoints
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock, run_async, run_sync
 from seedfree.engine.places import published
 from seedfree.engine.providers import named_generator
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.session import identity, ready
+from seedfree.engine.submission import cancel_batches
 from seedfree.errors import ConfigError, LedgerDamagedError, LedgerLockedError, did_you_mean
 from seedfree.filters import default_filters
 from seedfree.generators.function import FunctionGenerator
@@ -34,7 +36,7 @@ from seedfree.protocols import (
     TaskTemplate,
 )
 from seedfree.records import Context, Source, Topic
-from seedfree.run.estimate import Estimate, Preview, estimated
+from seedfree.run.estimate import Estimate, Preview, batch_share, estimated
 from seedfree.run.execution import execute
 from seedfree.run.folder import Run, after_interrupt
 from seedfree.run.jobs import prompt_of
@@ -266,6 +268,8 @@ class Pipeline(Shown):
         progress: bool | None = None,
         shrink: bool = False,
         mode: int | None = None,
+        batch: bool = False,
+        wait_for_quota: bool = False,
         **injected: Any,
     ) -> Run:
         """Makes a data set of exactly `size` rows, or goes on where an earlier call stopped.
@@ -285,6 +289,11 @@ class Pipeline(Shown):
             mode: Who may use the folder and its files: `0o770` lets its group read and write,
                 `0o750` read, `0o700` nobody but the owner. `None` leaves a folder as it is, and
                 makes a new one for the owner alone.
+            batch: Ask in batches of the provider's (Anthropic, OpenAI), which cost half, with a
+                few waits of up to 24 hours. Folder and rows are the same. What is not worth a wait
+                is asked at once, at the full price.
+            wait_for_quota: Where the requests of a day are used up, as in a free tier, wait for the
+                next day instead of stopping.
             **injected: `clock` and `transport`, for tests.
 
         Returns:
@@ -305,6 +314,7 @@ class Pipeline(Shown):
             "reuse": reuse,
         }
         options |= {"progress": progress, "shrink": shrink, "mode": mode}
+        options |= {"batch": batch, "wait_for_quota": wait_for_quota}
         try:
             return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
         except KeyboardInterrupt:
@@ -329,6 +339,8 @@ class Pipeline(Shown):
         progress: bool | None = None,
         shrink: bool = False,
         mode: int | None = None,
+        batch: bool = False,
+        wait_for_quota: bool = False,
         clock: Clock | None = None,
         transport: Transport | None = None,
     ) -> Run:
@@ -338,11 +350,18 @@ class Pipeline(Shown):
             raise ConfigError(f"concurrency is {concurrency!r}", hint=hint)
         if not _is_whole(seed):
             raise ConfigError(f"seed is {seed!r}", hint="It is a whole number.")
-        if not isinstance(shrink, bool) or progress not in (None, True, False):
-            what = f"shrink is {shrink!r}, progress is {progress!r}"
-            raise ConfigError(what, hint="Give True or False, or progress=None.")
+        switches = {"shrink": shrink, "batch": batch, "wait_for_quota": wait_for_quota}
+        for name, value in switches.items():
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} is {value!r}", hint="Give True or False.")
+        if progress not in (None, True, False):
+            raise ConfigError(f"progress is {progress!r}", hint="Give True, False or None.")
         if mode not in _MODES:
-            raise ConfigError(f"mode is {mode!r}", hint="It is 0o700, 0o750 or 0o770.")
+            hint = "It is 0o700, 0o750 or 0o770. For batches pass batch=True."
+            raise ConfigError(f"mode is {mode!r}", hint=hint)
+        if batch and endpoint_of(self.generator) is None:
+            what = f"{_label(self.generator)} takes no batches"
+            raise ConfigError(what, hint="Leave batch out, or use a model of Anthropic or OpenAI.")
         if budget_usd is not None:
             self._check_budget(budget_usd)
         self.ready()
@@ -361,10 +380,34 @@ class Pipeline(Shown):
             progress=progress,
             shrink=shrink,
             mode=mode,
+            batch=batch,
+            wait_for_quota=wait_for_quota,
             clock=clock,
             transport=transport,
         )
         return await execute(self._stages(), options)
+
+    def cancel(self, out: str | Path = "runs/seedfree", **injected: Any) -> int:
+        """Asks the provider to end the batches of a run that is not on.
+
+        What they have answered by then is paid for, and the next `run` collects it.
+
+        Args:
+            out: The run folder.
+            **injected: `clock` and `transport`, for tests.
+
+        Returns:
+            How many batches were asked to end.
+
+        Raises:
+            ConfigError: The folder holds no run.
+            LedgerError: The folder is in use or damaged.
+            RequestError: The provider refuses.
+        """
+        folder = _folder(out, "out")
+        if not (folder / "ledger.sqlite").is_file():
+            raise ConfigError(f"{folder} holds no run", hint="Name the folder of a run.")
+        return run_sync(cancel_batches(folder, endpoints(self._stages().generators()), **injected))
 
     def _check_budget(self, budget_usd: object) -> None:
         if not isinstance(budget_usd, (int, float)) or not 0 < budget_usd < math.inf:
@@ -405,16 +448,24 @@ class Pipeline(Shown):
                 _LOG.warning("%s: this preview goes into another folder", error.message)
 
     def estimate(
-        self, size: int = 5000, *, sample: int = 8, seed: int = 0, **options: Any
+        self,
+        size: int = 5000,
+        *,
+        sample: int = 8,
+        seed: int = 0,
+        batch: bool = False,
+        **options: Any,
     ) -> Estimate:
         """Scales a preview of `sample` rows, which is paid for once, to a run.
 
         Args:
             size: Rows of the run; at least 1.
+            batch: Of a run in batches. The preview is not.
         """
         _check_size(size)
-        preview = self.preview(sample, seed=seed, **options)
-        return estimated(preview, size, self._stages().most_rows())
+        preview, stages = self.preview(sample, seed=seed, **options), self._stages()
+        share = batch_share(preview.run.stats, stages.generators()) if batch else 1.0
+        return estimated(preview, size, stages.most_rows(), share)
 
 
 def _label(component: object) -> str:

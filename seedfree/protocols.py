@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "BatchEndpoint",
+    "BatchResult",
+    "BatchState",
     "Benchmark",
     "ContextSource",
     "DiversityFilter",
@@ -69,6 +73,7 @@ __all__ = [
     "HTTPGenerator",
     "Model",
     "NamesReason",
+    "Send",
     "Session",
     "TaskTemplate",
     "Trainer",
@@ -184,6 +189,7 @@ class HTTPGenerator(Generator, Protocol):
 
     Attributes:
         identity: Names the model in the ledger and on every row.
+        batches: Optional: a `BatchEndpoint`, for runs with `batch=True`.
     """
 
     identity: str
@@ -204,6 +210,97 @@ class HTTPGenerator(Generator, Protocol):
             StopRunError: The body is an error that will not pass for any request.
             RequestError: The body is an error for this request alone.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """How far a batch is.
+
+    Attributes:
+        ended: Whether nothing more comes.
+        answered: Requests that are done with, however they ended.
+        files: Where the results are, in the provider's words; given to `BatchEndpoint.results`.
+        whole: Whether the results have a line for every request.
+        fault: Why the provider took none of the requests; empty otherwise.
+        too_large: Whether the fault is that so much may not be waiting at once.
+    """
+
+    ended: bool
+    answered: int = 0
+    files: tuple[str, ...] = ()
+    whole: bool = True
+    fault: str = ""
+    too_large: bool = False
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of one request of a batch.
+
+    Attributes:
+        key: As it was given to `BatchEndpoint.line`.
+        status: Of HTTP, as if the request had been sent alone; 0 where it was never asked.
+        body: As if the request had been sent alone; where it was never asked, why.
+    """
+
+    key: str
+    status: int
+    body: bytes
+
+
+Send: TypeAlias = "Callable[[httpx.Request], Awaitable[tuple[int, httpx.Headers, bytes]]]"
+
+
+class BatchEndpoint(Protocol):
+    """Where a provider answers many requests in one batch, for less and later.
+
+    An `HTTPGenerator` that has one gives it as its attribute `batches`. Nothing here waits, tries
+    again or keeps anything: `send` sends one request, and raises what its answer means
+    (`RetryableError`, `StopRunError`, `RequestError`).
+
+    Attributes:
+        most_requests, most_bytes: What one batch holds at most.
+    """
+
+    most_requests: int
+    most_bytes: int
+
+    def line(self, key: str, body: bytes) -> bytes:
+        """Returns a request as it stands in a batch.
+
+        Args:
+            key: Names the request in the results: 64 hexadecimal digits.
+            body: As it would be sent alone.
+        """
+        ...
+
+    async def marker(self, send: Send) -> str:
+        """Returns what tells batches of now from later ones, for `find`."""
+        ...
+
+    async def submit(self, name: str, lines: Sequence[bytes], send: Send) -> str:
+        """Submits a batch under a name of its own, and returns the provider's id."""
+        ...
+
+    async def find(self, name: str, size: int, marker: str, send: Send) -> list[str]:
+        """Returns the ids of all batches that may be one whose submission got no answer."""
+        ...
+
+    async def state(self, id: str, send: Send) -> BatchState:
+        """Returns how far a batch is."""
+        ...
+
+    def results(self, id: str, state: BatchState) -> list[httpx.Request]:
+        """Returns the requests for the results of a batch that has ended, in lines."""
+        ...
+
+    def result(self, line: bytes) -> BatchResult | None:
+        """Reads a line of the results; `None` for one that is cut off or something else."""
+        ...
+
+    async def cancel(self, id: str, send: Send) -> None:
+        """Asks for the end of a batch. What is answered by then stays, and is paid for."""
         ...
 
 

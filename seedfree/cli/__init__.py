@@ -1,4 +1,4 @@
-"""The command line: `seedfree demo | run | preview | estimate | report | doctor | salvage`.
+"""The command line: `seedfree demo | run | cancel | preview | estimate | report | doctor ...`.
 
 To add a command, enter it in `_parser` and write its function below: it gets the parsed options and
 returns the exit code.
@@ -73,8 +73,23 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--size", type=int, help="rows, in place of the file's")
     run.add_argument("--out", help="the run folder, in place of the file's")
     run.add_argument("--budget-usd", type=float, help="stop when this much is spent")
+    _add_batch(run)
+    run.add_argument(
+        "--wait-for-quota",
+        action="store_true",
+        default=None,
+        help="where the requests of a day are used up, wait for the next day",
+    )
     _add_model(run)
     run.set_defaults(command=_run)
+
+    cancel = commands.add_parser(
+        "cancel", help="ask the provider to end the batches of a run that is not on"
+    )
+    cancel.add_argument("config", metavar="CONFIG.yaml")
+    cancel.add_argument("--out", help="the run folder, in place of the file's")
+    _add_model(cancel)
+    cancel.set_defaults(command=_cancel)
 
     preview = commands.add_parser("preview", help="make and show a few rows")
     preview.add_argument("config", metavar="CONFIG.yaml")
@@ -87,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     estimate.add_argument("config", metavar="CONFIG.yaml")
     estimate.add_argument("--size", type=int, help="rows, in place of the file's")
+    _add_batch(estimate)
     _add_model(estimate)
     estimate.set_defaults(command=_estimate)
 
@@ -121,6 +137,11 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", metavar="PROVIDER/MODEL", help=help)
 
 
+def _add_batch(command: argparse.ArgumentParser) -> None:
+    help = "in batches of the provider's: for less money, with a few waits of up to a day"
+    command.add_argument("--batch", action="store_true", default=None, help=help)
+
+
 # Each command imports what it needs, so that `--help` and a mistyped word answer at once.
 
 
@@ -147,7 +168,8 @@ def _run(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
     config = Config.load(options.config, generator=options.model)
-    given = _given(size=options.size, out=options.out, budget_usd=options.budget_usd)
+    names = ("size", "out", "budget_usd", "batch", "wait_for_quota")
+    given = _given(**{name: getattr(options, name) for name in names})
     settings = {**config.run, **given}
     # Python's default is a data set of full size, which nobody should pay for by an oversight.
     if settings.get("size") is None:
@@ -156,6 +178,15 @@ def _run(options: argparse.Namespace) -> int:
     run = config.pipeline.run(**settings)
     _print(repr(run))
     return _exit_code(run)
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from seedfree.config import Config
+
+    config = Config.load(options.config, generator=options.model)
+    out = _given(out=options.out or config.run.get("out"))
+    _print(f"{config.pipeline.cancel(**out)} batches were asked to end; run it again to go on")
+    return 0
 
 
 def _preview(options: argparse.Namespace) -> int:
@@ -170,8 +201,9 @@ def _estimate(options: argparse.Namespace) -> int:
     from seedfree.config import Config
 
     config = Config.load(options.config, generator=options.model)
-    file = _given(size=config.run.get("size"), seed=config.run.get("seed"))
-    _print(repr(config.pipeline.estimate(**{**file, **_given(size=options.size)})))
+    file = _given(**{name: config.run.get(name) for name in ("size", "seed", "batch")})
+    given = _given(size=options.size, batch=options.batch)
+    _print(repr(config.pipeline.estimate(**{**file, **given})))
     return 0
 
 

@@ -25,10 +25,11 @@ from seedfree._seeds import seeded
 from seedfree._version import __version__
 from seedfree.contexts.condition import cleaned
 from seedfree.contexts.sections import Section, check_lengths, usable, wiki_sections
-from seedfree.engine.http import Answer, Transport, check_positive, explain, retry_after
+from seedfree.engine.http import Answer, Transport, check_positive, explain
 from seedfree.engine.keys import find_key, keep_key
 from seedfree.engine.loop import Clock
 from seedfree.engine.places import is_loopback
+from seedfree.engine.resets import retry_after
 from seedfree.errors import ConfigError, RequestError, RetryableError, StopRunError, check_types
 from seedfree.languages import Language
 from seedfree.protocols import Session

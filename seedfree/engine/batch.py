@@ -14,7 +14,8 @@ from seedfree.engine.ledger import Ledger
 from seedfree.engine.loop import Clock, busy, run_sync, spread
 from seedfree.engine.progress import Display, heartbeat
 from seedfree.engine.providers import named_generator
-from seedfree.engine.session import RunSession, read, ready
+from seedfree.engine.request import read
+from seedfree.engine.session import RunSession, ready
 from seedfree.errors import ConfigError, RequestError, StopRunError
 from seedfree.languages import Language
 from seedfree.protocols import Generator
@@ -167,8 +168,8 @@ async def _all(
 
     def show() -> None:
         facts: dict[str, object] = {"failed": len(errors)} if errors else {}
-        if session.tally.price_usd is not None:
-            facts["usd"] = f"{session.tally.price_usd:.4f}"
+        if session.accounts.tally.price_usd is not None:
+            facts["usd"] = f"{session.accounts.tally.price_usd:.4f}"
         display.update(answered, facts, display.left(answered))
 
     def until_stopped() -> Iterator[tuple[int, Prompt, int]]:

@@ -29,6 +29,7 @@ __all__ = [
     "CONNECT",
     "MAX_BODY",
     "connections",
+    "decoded",
     "is_unreachable",
     "open_files",
     "proxy_of",
@@ -145,7 +146,7 @@ async def read_body(response: httpx.Response) -> bytes:
         RetryableError: It has a coding that was not asked for, or several.
     """
     parts, size, status = [], 0, response.status_code
-    async for part in _decoded(response):
+    async for part in decoded(response):
         size += len(part)
         if size > MAX_BODY:
             raise RequestError(f"The reply is larger than {MAX_BODY >> 20} MiB", status=status)
@@ -153,7 +154,12 @@ async def read_body(response: httpx.Response) -> bytes:
     return b"".join(parts)
 
 
-async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
+async def decoded(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yields the parts of a body as they come in, decoded.
+
+    Raises:
+        RetryableError: It is cut off, or has a coding that was not asked for, or several.
+    """
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
     coding = response.headers.get("content-encoding", "").strip().lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,10 +99,15 @@ class Gate:
 
     Args:
         stop: Called with the reason once a stage has lost 20 pieces and got none.
+        still: What a wait for the first success goes on in.
     """
 
-    def __init__(self, stop: Callable[[StopRunError], None]) -> None:
-        self._stop = stop
+    def __init__(
+        self,
+        stop: Callable[[StopRunError], None],
+        still: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._stop, self._still = stop, still
         self._stages: dict[str, _Stage] = {}
         self._stopped: StopRunError | None = None
 
@@ -113,6 +118,10 @@ class Gate:
             for name, stage in sorted(self._stages.items())
             if stage.asked
         }
+
+    def proven(self, name: str) -> bool:
+        """Returns whether a stage has had a success."""
+        return name in self._stages and self._stages[name].got > 0
 
     def count(self, name: str, reason: str = "") -> None:
         """Counts a thing of a stage that only looks at things.
@@ -137,7 +146,8 @@ class Gate:
         while hold and stage.full and self._stopped is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             stage.waiting.append(waiting)
-            await waiting
+            with self._still():
+                await waiting
             # Work under way may still pass on to another stage: its reply is paid for.
             if self._stopped is not None:
                 raise self._stopped

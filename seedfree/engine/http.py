@@ -9,19 +9,19 @@ exchange.
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
 from seedfree.engine.connections import (
+    MAX_BODY,
     connections,
+    decoded,
     is_unreachable,
     proxy_of,
     read_body,
@@ -30,6 +30,7 @@ from seedfree.engine.connections import (
 from seedfree.engine.keys import keys_in, redact
 from seedfree.engine.loop import run_sync, time_limit
 from seedfree.engine.places import is_here, secret_segments
+from seedfree.engine.resets import exhausted_until, retry_after
 from seedfree.errors import ConfigError, RequestError, RetryableError, SeedfreeError, StopRunError
 
 __all__ = [
@@ -44,10 +45,9 @@ __all__ = [
     "explain",
     "json_request",
     "raise_fault",
+    "raw_request",
     "read_object",
-    "retry_after",
     "send_once",
-    "server_time",
 ]
 
 # Of a whole number in a server's JSON: enough for any that means something.
@@ -112,6 +112,37 @@ class Transport:
             raise _network_fault(error, request) from None
         classify(answer, now=now)
         return answer
+
+    async def lines(
+        self, request: httpx.Request, *, now: float = 0.0
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields the lines of an answer as they come in, for one that no memory should hold whole.
+
+        Raises:
+            RetryableError, StopRunError, RequestError: As `send`; after some lines, too.
+        """
+        _check_proxy(request)
+        keys, rest = keys_in(request.headers.raw), b""
+        try:
+            async with time_limit(_deadline(request) or self._timeout):
+                response = await self._to(request.url).handle_async_request(request)
+                try:
+                    if not 200 <= response.status_code < 300:
+                        body = await read_body(response)
+                        classify(_without_keys(request, response, body), now=now)
+                    async for part in decoded(response):
+                        *lines, rest = (rest + part).split(b"\n")
+                        for line in lines:
+                            yield redact(line, keys)
+                        if len(rest) > MAX_BODY:
+                            raise RequestError(f"A line is longer than {MAX_BODY >> 20} MiB")
+                finally:
+                    await response.aclose()
+        except SeedfreeError:
+            raise
+        except Exception as error:
+            raise _network_fault(error, request) from None
+        yield redact(rest, keys)
 
     def _to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         """Returns the connections to a host, through the proxy that the environment names."""
@@ -233,7 +264,10 @@ def classify(answer: Answer, *, now: float = 0.0) -> None:
     # The provider's own word, which overrules the status in both directions.
     should = headers.get("x-should-retry")
     if (status in _RETRY or status >= 500 or should == "true") and should != "false":
-        raise RetryableError(message, status=status, retry_after=retry_after(headers, now))
+        wait = retry_after(headers, now)
+        if wait is None and status == 429:
+            wait = exhausted_until(headers.raw, 1, now) or None
+        raise RetryableError(message, status=status, retry_after=wait)
     if 300 <= status < 400:
         hint = "Redirects are not followed; give the final base_url."
         raise RequestError(message, hint=hint, status=status)
@@ -255,40 +289,6 @@ def raise_fault(
 
 def _bytes(keys: Iterable[str]) -> frozenset[bytes]:
     return frozenset(key.encode() for key in keys)
-
-
-def retry_after(headers: httpx.Headers, now: float) -> float | None:
-    """Returns the seconds to wait; `None` where nothing is said, or nonsense.
-
-    They are in `retry-after-ms`, else in `retry-after`, as seconds or as an HTTP date.
-
-    Args:
-        now: Seconds since 1970, to subtract from a date where the server does not say its time.
-    """
-    now = server_time(headers.get("date", ""), now)
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        with contextlib.suppress(ValueError, OverflowError):
-            seconds = _seconds(headers.get(name, ""), unit, now)
-            if math.isfinite(seconds) and seconds >= 0:
-                return seconds
-    return None
-
-
-def _seconds(value: str, unit: float, now: float) -> float:
-    try:
-        return float(value) / unit
-    except ValueError:
-        return email.utils.parsedate_to_datetime(value).timestamp() - now
-
-
-def server_time(date: str, now: float) -> float:
-    """Returns the seconds since 1970 of a `Date` header; `now` where there is none.
-
-    A server's dates are to be read by its own clock: this machine's may be an hour slow.
-    """
-    with contextlib.suppress(ValueError, OverflowError):
-        return email.utils.parsedate_to_datetime(date).timestamp()
-    return now
 
 
 def explain(body: bytes) -> str:
@@ -344,13 +344,20 @@ def json_request(
         timeout: Seconds for the whole exchange.
     """
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return raw_request(url, content, headers, timeout)
+
+
+def raw_request(
+    url: str, content: bytes, headers: Mapping[str, str], timeout: float, method: str = "POST"
+) -> httpx.Request:
+    """Makes a request that carries JSON, or with the method GET nothing."""
     place, host = _place(url)
     # The headers are complete and the body is read, so that what httpx would add is worked out once
     # and not for each of thousands of requests.
     fields = [(b"host", host), (b"content-length", b"%d" % len(content)), *_FIELDS]
     fields += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     extensions, stream = {"deadline": timeout}, httpx.ByteStream(content)
-    request = httpx.Request("POST", place, headers=fields, stream=stream, extensions=extensions)
+    request = httpx.Request(method, place, headers=fields, stream=stream, extensions=extensions)
     request.headers.encoding = "ascii"
     request.read()
     return request

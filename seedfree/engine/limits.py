@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-import re
-from collections import defaultdict, deque
+import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol, TypeVar
 
 from seedfree._seeds import seeded
-from seedfree.engine.http import UnreachableError, server_time
+from seedfree.engine.http import UnreachableError
 from seedfree.engine.loop import Clock
+from seedfree.engine.resets import exhausted_until
 from seedfree.errors import RetryableError, StopRunError
 
-__all__ = ["Limits", "Slot", "exhausted_until"]
+__all__ = ["A_DAY", "LONGEST_WAIT", "Limits", "Slot"]
 
+_LOG = logging.getLogger("seedfree")
 _T = TypeVar("_T")
 
 # What a provider answers when it is asked too much, as opposed to when it is broken. 529 is
@@ -29,24 +28,14 @@ _CROWDED = frozenset({429, 529})
 # halving from n. Above 50 each success counts for more, so that 25 n successes are always enough.
 _LEAST_RAISE = 0.02
 _LONGEST_BACKOFF = 60.0
+# Seconds that a run waits for a provider without being told to, and for the quota of a day.
+LONGEST_WAIT, A_DAY = 900.0, 26 * 3600.0
+# Seconds until it is asked again for a quota of which nobody says when it comes back.
+_UNNAMED = 3600.0
+# Seconds of one sleep: what is left is read anew after it, since a laptop may have been closed.
+_LONGEST_SLEEP = 300.0
 # Attempts to reach a server that has never answered: it is not there, or has another address.
 _GREETINGS = 3
-# A number in a reset header is either seconds to come or a time since 1970. 1e8 seconds to come
-# would be three years, and 1e8 seconds since 1970 were over in 1973.
-_FIRST_TIME = 1e8
-# The same for seconds and milliseconds since 1970: the year 5138, or 1973.
-_FIRST_MILLISECONDS = 1e11
-# Anthropic puts the kind first, OpenAI last; other providers follow OpenAI.
-# platform.claude.com/docs/en/api/rate-limits; platform.openai.com/docs/guides/rate-limits
-_HEADER = re.compile(
-    rb"(?i)(?:anthropic-ratelimit-(?P<kind>[a-z-]+?)-(?P<what>remaining|reset)"
-    rb"|x-ratelimit-(?P<what2>remaining|reset)(?:-(?P<kind2>[a-z-]+))?)"
-)
-# OpenAI's spans: "1h2m3s", "6m0s", "17ms". The minutes must not take the "m" of "ms".
-_SPAN = re.compile(
-    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
-)
-_SPAN_SECONDS = (3600, 60, 1, 0.001)
 
 
 @dataclass(slots=True)
@@ -77,7 +66,8 @@ class Limits:
         requests_per_minute, tokens_per_minute: Caps in any 60 seconds; `None` for none.
         attempts: How often one request is sent before it has failed. Refusals do not count while a
             crowded provider answers other requests.
-        longest_wait: Seconds. A provider that asks for a longer wait stops the run instead.
+        longest_wait: Seconds. A provider that asks for a longer wait stops the run instead. From
+            `A_DAY` on, a quota that is used up without a word of its end is asked for every hour.
 
     Attributes:
         allowed: Requests that may be under way now. Only whole requests count.
@@ -93,7 +83,7 @@ class Limits:
         tokens_per_minute: float | None = None,
         clock: Clock | None = None,
         attempts: int = 8,
-        longest_wait: float = 900.0,
+        longest_wait: float = LONGEST_WAIT,
     ) -> None:
         self._clock = clock or Clock()
         self._most, self.allowed, self.in_flight = concurrency, float(concurrency), 0
@@ -103,7 +93,9 @@ class Limits:
         if tokens_per_minute:
             self._caps.append(_TokenCap(tokens_per_minute))
         self._attempts, self._longest = attempts, longest_wait
-        self._resume_at = 0.0
+        # On the monotonic clock, and in seconds since 1970.
+        self._resume_at = self._resume_time = 0.0
+        self._refused_since: float | None = None
         self._waiting: deque[tuple[asyncio.Future[Slot], int]] = deque()
         self._timer: asyncio.Task[None] | None = None
         self._cuts = self._successes = 0
@@ -153,13 +145,21 @@ class Limits:
             self._waiting.popleft()
 
     async def _hand_out_later(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        await self._clock.sleep(min(seconds, _LONGEST_SLEEP))
         self._timer = None
         self._hand_out()
 
     def _seconds_left(self, tokens: int) -> float:
         now = self._clock.monotonic()
-        return max([self._resume_at - now, *(cap.wait(tokens, now) for cap in self._caps)])
+        return max([self.paused, *(cap.wait(tokens, now) for cap in self._caps)])
+
+    @property
+    def paused(self) -> float:
+        """Returns the seconds until the provider is asked again, by its own word; 0 for now."""
+        clock = self._clock
+        # The monotonic clock stands still in a closed laptop, and the other one may be set back.
+        left = self._resume_at - clock.monotonic(), self._resume_time - clock.timestamp()
+        return max(0.0, min(left))
 
     def succeeded(self, slot: Slot, used: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Takes note of an answer.
@@ -170,7 +170,7 @@ class Limits:
                 until the reset that they name.
         """
         self._successes += 1
-        self._reached = True
+        self._reached, self._refused_since = True, None
         self.allowed = min(float(self._most), self.allowed + max(1 / self.allowed, _LEAST_RAISE))
         if (wait := exhausted_until(headers, slot.tokens, self._clock.timestamp())) > 0:
             self._pause(min(wait, self._longest))
@@ -193,7 +193,10 @@ class Limits:
             cap.settle(slot, used)
 
     def _pause(self, seconds: float) -> None:
+        if seconds > max(LONGEST_WAIT, self.paused):
+            _LOG.warning("A quota is used up; it is asked again in %.1f hours", seconds / 3600)
         self._resume_at = max(self._resume_at, self._clock.monotonic() + seconds)
+        self._resume_time = max(self._resume_time, self._clock.timestamp() + seconds)
 
     async def retrying(
         self, send: Callable[[Slot], Awaitable[_T]], key: str, tokens: int = 0
@@ -233,13 +236,17 @@ class Limits:
         """
         if error.retry_after is not None and error.retry_after > self._longest:
             wait = f"The provider asks to wait {error.retry_after:.0f} s"
-            raise StopRunError(wait, hint="Run it again later.", status=error.status)
+            hint = "Run it again later, or with wait_for_quota=True."
+            raise StopRunError(wait, hint=hint, status=error.status)
         following = attempt + 1
         # It answered others meanwhile, so this request has only been unlucky.
         if error.status in _CROWDED and self._successes > slot.successes:
             following = attempt
         if following >= self._attempts:
-            raise error
+            if not self._may_come_back(error):
+                raise error
+            self._pause(_UNNAMED)
+            return attempt
         if not self._reached and following >= _GREETINGS:
             raise StopRunError(error.message, hint=error.hint)
         self.retries += 1
@@ -250,6 +257,14 @@ class Limits:
             share = seeded(key, attempt).uniform(0.5, 1.0)
             await self._clock.sleep(min(_LONGEST_BACKOFF, 2.0**attempt) * share)
         return following
+
+    def _may_come_back(self, error: RetryableError) -> bool:
+        """Returns whether a quota is used up whose end is worth waiting for."""
+        if error.status != 429 or self._longest < A_DAY:
+            return False
+        now = self._clock.timestamp()
+        self._refused_since = self._refused_since or now
+        return now - self._refused_since < self._longest
 
 
 class _Cap(Protocol):
@@ -326,63 +341,3 @@ class _TokenCap:
         if self._slots and slot.at >= self._slots[0].at:
             self._sum += used - slot.tokens
             slot.tokens = used
-
-
-def exhausted_until(headers: Iterable[tuple[bytes, bytes]], tokens: int, now: float) -> float:
-    """Reads a provider's rate-limit headers.
-
-    Args:
-        headers: Raw header fields.
-        tokens: What a request may use.
-        now: Seconds since 1970, where the headers do not say the time.
-
-    Returns:
-        Seconds until there is enough for another request; 0 if there is, or if nothing is said.
-    """
-    reported: dict[bytes, dict[bytes, str]] = defaultdict(dict)
-    for name, value in headers:
-        if name.lower() == b"date":
-            now = server_time(value.decode("ascii", "replace"), now)
-        # The plain search comes first because most headers are others, and the pattern is slower.
-        if b"ratelimit" in name.lower() and (match := _HEADER.fullmatch(name)):
-            kind = match["kind"] or match["kind2"] or b"requests"
-            what = match["what"] or match["what2"]
-            reported[kind.lower()][what.lower()] = value.decode("ascii", "replace").strip()
-    longest = 0.0
-    for kind, fields in reported.items():
-        remaining = fields.get(b"remaining", "")
-        needed = 1 if kind == b"requests" else max(1, tokens)
-        # Not `int`, which raises for thousands of digits.
-        if remaining.isdecimal() and float(remaining) < needed:
-            longest = max(longest, _seconds_until(fields.get(b"reset", ""), now))
-    return longest
-
-
-def _seconds_until(reset: str, now: float) -> float:
-    """Reads a reset as providers write it; 0 for nonsense.
-
-    It is a number (see `_FIRST_TIME`), a span such as `6m0s`, or a time in RFC 3339.
-    """
-    with contextlib.suppress(ValueError):
-        return _seconds_of_number(float(reset), now)
-    # Every part of the pattern is optional, so that it matches an empty text too.
-    if reset and (span := _SPAN.fullmatch(reset)):
-        parts = zip(span.groups(), _SPAN_SECONDS, strict=True)
-        return _finite(sum(float(part or 0) * seconds for part, seconds in parts))
-    try:
-        return datetime.fromisoformat(reset).timestamp() - now
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def _seconds_of_number(number: float, now: float) -> float:
-    if number > _FIRST_MILLISECONDS:
-        number /= 1000
-    if number >= _FIRST_TIME:
-        number -= now
-    return _finite(number)
-
-
-def _finite(number: float) -> float:
-    """Returns 0 for "nan", "inf" and thousands of digits, all of which `float` reads."""
-    return number if math.isfinite(number) else 0.0

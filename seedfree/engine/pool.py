@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from itertools import count
 
 __all__ = ["Pool"]
 
 _Work = Callable[[], Awaitable[None]]
 _Around = Callable[[str], AbstractAsyncContextManager[object]]
+# The piece of work under way here, also in the tasks that it starts.
+_WORK: ContextVar[object] = ContextVar("work")
 
 
 class Pool:
@@ -24,6 +27,9 @@ class Pool:
     Args:
         width: Pieces under way at most; at least 1.
         around: Gives what each piece of a stage runs in.
+
+    Attributes:
+        on_still: Called whenever every piece under way is `still`, and no further one may begin.
     """
 
     def __init__(self, width: int, around: _Around = nullcontext) -> None:
@@ -35,11 +41,40 @@ class Pool:
         self._error: BaseException | None = None
         self._filling = False
         self._changed = asyncio.Event()
+        self._still: Counter[object] = Counter()
+        self.on_still: Callable[[], None] = lambda: None
 
     @property
     def under_way(self) -> Mapping[str, int]:
         """Returns how many pieces of work are under way, by stage."""
         return Counter(self._running.values())
+
+    @property
+    def error(self) -> BaseException | None:
+        """Returns the first error that a piece of work raised."""
+        return self._error
+
+    @property
+    def all_still(self) -> bool:
+        """Returns whether nothing goes on before those who wait get what they wait for."""
+        return not self._filling and len(self._still) >= len(self._running)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Marks a wait of the piece of work under way here for what comes when all are waiting."""
+        work = _WORK.get(None)
+        self._still[work] += 1
+        self._look()
+        try:
+            yield
+        finally:
+            self._still[work] -= 1
+            if not self._still[work]:
+                del self._still[work]
+
+    def _look(self) -> None:
+        if self._still and self.all_still:
+            self.on_still()
 
     def submit(self, priority: tuple[int, ...], stage: str, work: _Work) -> None:
         """Adds a piece of work.
@@ -80,8 +115,10 @@ class Pool:
             task = asyncio.ensure_future(self._run(stage, work))
             self._running[task] = stage
             task.add_done_callback(self._ended)
+        self._look()
 
     async def _run(self, stage: str, work: _Work) -> None:
+        _WORK.set(work)
         async with self._around(stage):
             await work()
 

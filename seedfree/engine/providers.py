@@ -49,6 +49,7 @@ class Provider:
         body: Fields that are sent with every request.
         terms: What binds those who train on its models' words; empty where only the model's own
             licence does.
+        batches: Whether it answers OpenAI's batches.
         local: A server of one's own.
     """
 
@@ -63,6 +64,7 @@ class Provider:
     body: Mapping[str, Any] = field(default_factory=dict)
     terms: str = ""
     terms_page: str = ""
+    batches: bool = False
     local: bool = False
 
     def samples(self, model: str) -> bool:

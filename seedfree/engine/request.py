@@ -1,24 +1,28 @@
-"""A prompt as it is sent to a generator, and the key under which the ledger keeps its answer."""
+"""A prompt as it is sent to a generator, the key of its answer, and how that is read."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 import httpx
 from pydantic import TypeAdapter
 
+from seedfree.engine.gate import piece
+from seedfree.engine.ledger import Entry
 from seedfree.engine.usage import BYTES_PER_TOKEN
+from seedfree.errors import RequestError, RetryableError, SeedfreeError, StopRunError
 from seedfree.protocols import Generator, HTTPGenerator
-from seedfree.records import Prompt
+from seedfree.records import Prompt, Reply, altered
 
-__all__ = ["Request", "identity", "over_http"]
+__all__ = ["Request", "identity", "over_http", "read"]
 
 # Fields of a prompt that came later: where they are not set they are not in the key, so that
 # replies from before are still found.
 _LATER = frozenset({"top_p", "repetition_penalty"})
 _PROMPT = TypeAdapter(Prompt)
+_REPLY = TypeAdapter(Reply)
 
 
 @dataclass(slots=True)
@@ -30,6 +34,7 @@ class Request:
             instead.
         sent: The bytes that its key is made from.
         keys: Its key, and after it the one that an earlier version gave it.
+        stage: That asks.
     """
 
     llm: Generator
@@ -37,6 +42,7 @@ class Request:
     http: httpx.Request | None
     sent: bytes
     keys: list[str]
+    stage: str = field(default_factory=lambda: piece().stage)
 
     @classmethod
     def of(cls, llm: Generator, prompt: Prompt, sample: str) -> Request:
@@ -77,3 +83,27 @@ def identity(generator: object) -> str:
     """Returns the name under which a generator's replies are kept and its rows are published."""
     given = getattr(generator, "identity", None)
     return str(given) if given else type(generator).__name__
+
+
+def read(generator: Generator, entry: Entry) -> Reply:
+    """Reads a kept answer: a pure function of the entry. A rejected one has `.error`.
+
+    Raises:
+        RetryableError, StopRunError: The answer is the provider's error for now, or for every
+            request.
+    """
+    try:
+        if entry.status >= 400:
+            raise RequestError(entry.body.decode("utf-8", "replace"), status=entry.status)
+        if over_http(generator):
+            # A server may send any byte in them; httpx would take ASCII alone.
+            headers = httpx.Headers(dict(entry.headers), encoding="utf-8")
+            return altered(generator.reply(entry.status, headers, entry.body), entry=entry.n)
+        return altered(_REPLY.validate_json(entry.body), entry=entry.n)
+    except (RetryableError, StopRunError):
+        raise
+    except Exception as error:
+        # A user's backend may raise anything; the bytes are kept, so it costs nothing.
+        plain = error.message if isinstance(error, SeedfreeError) else None
+        message = plain or f"{type(error).__name__}: {error}"
+        return Reply("", stop_reason="rejected", error=message, entry=entry.n)

@@ -13,28 +13,29 @@ import functools
 import inspect
 import json
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import TypeAdapter
 
 from seedfree._seeds import seeded
+from seedfree.engine.accounts import Accounts
+from seedfree.engine.batching import Batches
 from seedfree.engine.connections import open_files
 from seedfree.engine.gate import REJECTED_HINT, Gate, piece
 from seedfree.engine.http import Answer, Transport
 from seedfree.engine.ledger import Entry, Ledger
-from seedfree.engine.limits import Limits, Slot
+from seedfree.engine.limits import A_DAY, LONGEST_WAIT, Limits, Slot
 from seedfree.engine.loop import Clock, Threads, outcome
 from seedfree.engine.names import upgraded
 from seedfree.engine.places import published
-from seedfree.engine.request import Request, identity, over_http
+from seedfree.engine.request import Request, identity, over_http, read
 from seedfree.engine.schema import check_of
-from seedfree.engine.usage import BYTES_PER_TOKEN, Price, Tally, estimated_usage, usage_in
+from seedfree.engine.usage import Price
 from seedfree.errors import (
     InvalidReplyError,
     RequestError,
@@ -44,9 +45,9 @@ from seedfree.errors import (
 )
 from seedfree.languages import Language
 from seedfree.protocols import Generator
-from seedfree.records import Prompt, Reply, Usage, altered
+from seedfree.records import Prompt, Reply, altered
 
-__all__ = ["RunSession", "identity", "read", "ready"]
+__all__ = ["RunSession", "identity", "ready"]
 
 _LOG = logging.getLogger("seedfree")
 _T = TypeVar("_T")
@@ -59,10 +60,13 @@ _DOUBLINGS = 3
 _SETTLED = frozenset({400, 404, 413, 422})
 # After so many rejections without one success, it is the settings that are wrong.
 _REJECTIONS = 20
+# Times that a request goes into a batch until it is answered.
+_BATCHES = 3
+# Jobs side by side where batches are asked: their prompts fit into half a gigabyte.
+_IN_BATCHES = 10_000
 _KEPT_HEADERS = frozenset({b"content-type", b"request-id", b"x-request-id"})
 # Keys of the requests that the value being fetched rests on.
 _BEHIND: ContextVar[list[str]] = ContextVar("behind")
-_REPLY = TypeAdapter(Reply)
 
 
 class RunSession:
@@ -81,14 +85,15 @@ class RunSession:
         tasks: Names of the run's tasks.
         grounded_tasks: Names of those whose answers must stand in the context; `None` if unknown.
         folder: The run's. A component that keeps files makes a folder of its own in it.
+        batch: Whether to ask in batches, where a generator's provider takes them.
+        wait_for_quota: Whether to wait for a quota that comes back within about a day.
 
     Attributes:
         requests: Requests that this process has sent.
         gate: Lets work begin, and counts what became of it.
+        batches: The batches under way.
         stopped: Why nothing more is sent, once that is so.
-        tally: What the run has used, by its ledger.
-        answered: `requests`, `input_tokens` and `output_tokens` of the replies that its rows rest
-            on. They are the same however often it was stopped, and whatever had to be asked twice.
+        accounts: What it has paid.
     """
 
     def __init__(
@@ -108,6 +113,8 @@ class RunSession:
         tasks: tuple[str, ...] = (),
         grounded_tasks: frozenset[str] | None = None,
         folder: Path | None = None,
+        batch: bool = False,
+        wait_for_quota: bool = False,
     ) -> None:
         self.language, self.seed, self.folder = language, seed, folder
         self.tasks, self.grounded_tasks = tasks, grounded_tasks
@@ -116,24 +123,29 @@ class RunSession:
         self.concurrency = concurrency if transport else open_files(concurrency)
         self.requests = 0
         self.stopped: StopRunError | None = None
-        self.tally = Tally()
+        self.accounts = Accounts(
+            ledger, generator, price_of=price_of, budget_usd=budget_usd, on_reply=on_reply
+        )
         self._ledger, self._reuse = ledger, reuse or {}
         self._generator = generator
-        self._price_of, self._budget, self._on_reply = price_of, budget_usd, on_reply
-        self._prices: dict[int, Price | None] = {}
-        # Numbers of the entries that are in the tally.
-        self._counted: set[int] = set()
-        self._estimated = False
-        # Paid requests that are counted and not yet in the ledger.
-        self._unkept: list[Entry] = []
-        self.answered: Counter[str] = Counter()
-        self._answered: set[str] = set()
-        self.gate = Gate(self._stop)
+        self.gate = Gate(self._stop, lambda: self.batches.still())
+        self._width = _IN_BATCHES if batch else self.concurrency + min(self.concurrency // 8, 16)
+        self._longest_wait = A_DAY if wait_for_quota else LONGEST_WAIT
         self._limits: dict[str, Limits] = {}
         self._transport = transport or Transport(connections=self.concurrency)
         self._threads = Threads(self.concurrency)
         self._under_way: dict[str, asyncio.Future[Any]] = {}
         self._rejections = 0
+        self.batches = Batches(
+            ledger,
+            self._transport,
+            self.clock,
+            collects=batch,
+            proven=self.gate.proven,
+            check=self._check_stopped,
+            stop=self._stop,
+            accounts=self.accounts,
+        )
 
     @property
     def workers(self) -> int:
@@ -141,7 +153,16 @@ class RunSession:
 
         A few more than requests, so that one is always on record and ready to go.
         """
-        return self.concurrency + min(self.concurrency // 8, 16)
+        return self._width
+
+    @property
+    def waiting_until(self) -> str | None:
+        """Returns the time, ISO 8601 in UTC, at which a provider is asked again that said when."""
+        paused = max((limits.paused for limits in self._limits.values()), default=0.0)
+        if not paused:
+            return None
+        at = datetime.fromtimestamp(self.clock.timestamp() + paused, UTC)
+        return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     @property
     def retries(self) -> int:
@@ -288,7 +309,7 @@ class RunSession:
                 if reply.error is not None and not own:
                     continue
                 entry = kept if own else await self._ledger.append(kept)
-                self._settle(llm, entry, reply, len(request.sent))
+                self.accounts.settle(llm, entry, reply, len(request.sent))
                 _BEHIND.get([]).append(entry.key)
                 return altered(reply, entry=entry.n)
         reply = await self._once(request.key, lambda: self._ask(request))
@@ -302,7 +323,8 @@ class RunSession:
     async def _once(self, key: str, make: Callable[[], Awaitable[_T]]) -> _T:
         """Returns what `make` gives; those who ask for the same key meanwhile wait for the same."""
         if key in self._under_way:
-            result: _T = await asyncio.shield(self._under_way[key])
+            with self.batches.still():
+                result: _T = await asyncio.shield(self._under_way[key])
             return result
         future = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
@@ -334,6 +356,9 @@ class RunSession:
             return await self._send(request, limits, slot)
 
         try:
+            batched = await self._ask_in_batch(request)
+            if batched is not None:
+                return batched
             return await limits.retrying(send, request.key, request.tokens)
         except RetryableError:
             raise
@@ -345,17 +370,32 @@ class RunSession:
                 raise
             return await self._rejected(request, error)
 
+    async def _ask_in_batch(self, request: Request) -> Reply | None:
+        """Returns the answer that a batch brings; `None` where the request goes into none."""
+        for left in reversed(range(_BATCHES)):
+            try:
+                entry = await self.batches.answer(request)
+                if entry is None:
+                    return None
+                self._rejections = 0
+                return self._take(request.llm, entry, len(request.sent))
+            except RetryableError:  # expired, canceled, or an error inside a success
+                if not left:
+                    raise
+        raise AssertionError("the last attempt raises")
+
     def _stop(self, error: StopRunError) -> None:
         self.stopped = self.stopped or error
 
     def _check(self) -> None:
         """Raises `StopRunError` where nothing more may be sent."""
+        self._check_stopped()
+        self.accounts.check()
+
+    def _check_stopped(self) -> None:
         if self.stopped is not None:
             raise self.stopped
         self._ledger.check()
-        if self._budget is not None and self.tally.usd >= self._budget:
-            spent = f"The budget of {self._budget:g} USD is spent"
-            raise StopRunError(spent, hint="Run it again with a larger one.")
 
     def _limits_of(self, llm: Generator) -> Limits:
         name = identity(llm)
@@ -365,6 +405,7 @@ class RunSession:
                 requests_per_minute=getattr(llm, "requests_per_minute", None),
                 tokens_per_minute=getattr(llm, "tokens_per_minute", None),
                 clock=self.clock,
+                longest_wait=self._longest_wait,
             )
         return self._limits[name]
 
@@ -432,109 +473,14 @@ class RunSession:
         try:
             reply = read(llm, entry)
         except (RetryableError, StopRunError):  # an error inside a success may be billed, too
-            self._count(llm, entry, None, sent)
+            self.accounts.count(llm, entry, None, sent)
             raise
-        self._settle(llm, entry, reply, sent)
+        self.accounts.settle(llm, entry, reply, sent)
         return reply
-
-    def _settle(self, llm: Generator, entry: Entry, reply: Reply, sent: int) -> None:
-        """Counts a reply that rows rest on."""
-        self._count(llm, entry, reply, sent)
-        if entry.key not in self._answered:
-            self._answered.add(entry.key)
-            self.answered["requests"] += 1
-            self.answered["input_tokens"] += reply.usage.input_tokens
-            self.answered["output_tokens"] += reply.usage.output_tokens
-
-    def count_kept(self, models: Iterable[object]) -> None:
-        """Counts every reply of the ledger, whether or not it will be asked for again.
-
-        Args:
-            models: Those that the run may ask beside its own LLM, encoders too.
-        """
-        asked_of = (*models, self._generator)
-        known: dict[str, Any] = {published(identity(model)): model for model in asked_of}
-        asked: dict[str, tuple[str, str, int]] = {}
-        for entry in self._ledger.entries("request", "reply", "paid"):
-            if entry.kind == "paid":
-                self._count_paid(known.get(entry.headers.get("generator", "")), entry)
-                continue
-            if entry.kind == "request":
-                headers = entry.headers
-                origin = headers.get("generator", ""), headers.get("stage", "")
-                asked[entry.key] = (*origin, len(entry.body))
-                continue
-            name, stage, sent = asked.get(entry.key, ("", "", 0))
-            llm, reply = known.get(name, self._generator), None
-            with contextlib.suppress(RetryableError, StopRunError):
-                reply = read(llm, entry)
-            self._count(llm, entry, reply, sent, stage)
-
-    def _count(
-        self,
-        llm: Generator,
-        entry: Entry,
-        reply: Reply | None,
-        sent: int,
-        stage: str | None = None,
-    ) -> None:
-        """Counts a kept answer, once.
-
-        Args:
-            reply: What was read of it; `None` for an error inside a success.
-            sent: Bytes of what it answers, for servers that report no usage.
-            stage: That asked for it; by default the one under way.
-        """
-        if entry.n in self._counted:
-            return
-        self._counted.add(entry.n)
-        if entry.status >= 400:  # a rejection costs nothing
-            usage = priced = Usage()
-        elif reply is None or reply.error is not None:
-            usage = priced = usage_in(entry.body)  # a failure without any was not billed
-        else:
-            usage = reply.usage
-            priced = estimated_usage(reply, sent, every=over_http(llm))
-        stage = piece().stage if stage is None else stage
-        self._add(llm, published(identity(llm)), usage, priced, stage)
 
     async def paid(self, model: object, body: bytes, sent: int, stage: str) -> None:
         """See `protocols.Session.paid`."""
-        usage = usage_in(body)
-        tokens = usage.input_tokens + usage.output_tokens
-        headers = {"generator": published(identity(model)), "stage": stage}
-        if not tokens:
-            tokens, headers["estimated"] = sent // BYTES_PER_TOKEN, "yes"
-        kept = json.dumps({"usage": {"input_tokens": tokens}}).encode()
-        self._unkept.append(Entry("paid", "", kept, headers=headers))
-        self._count_paid(model, self._unkept[-1])
-        await self._keep_paid()
-
-    async def _keep_paid(self) -> None:
-        # The first entry is the run's settings, which are kept once all its parts are bound.
-        while len(self._ledger) and self._unkept:
-            kept = await self._ledger.append(self._unkept.pop(0))
-            self._counted.add(kept.n)
-
-    def _count_paid(self, model: object, entry: Entry) -> None:
-        if entry.n not in self._counted:
-            priced, headers = usage_in(entry.body), entry.headers
-            usage = Usage() if "estimated" in headers else priced
-            self._add(model, headers.get("generator", ""), usage, priced, headers.get("stage", ""))
-
-    def _add(self, model: object, name: str, usage: Usage, priced: Usage, stage: str) -> None:
-        """Adds a request to the tally. `priced` is its usage with what had to be estimated."""
-        if id(model) not in self._prices:
-            self._prices[id(model)] = price = self._price_of(model)
-            if price is None and self._budget is not None:
-                _LOG.warning("%s has no known price: the budget does not count it", name)
-        price = self._prices[id(model)]
-        estimated = self.tally.add(usage, priced, price, model=name, stage=stage)
-        if estimated and not self._estimated:
-            self._estimated = True
-            text = "%s reports no usage for some requests: their price is estimated from bytes"
-            _LOG.warning(text, name)
-        self._on_reply()
+        await self.accounts.paid(model, body, sent, stage)
 
     async def call(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Calls a component's method: an `async def` here, a plain `def` in a thread."""
@@ -555,7 +501,8 @@ class RunSession:
             if fn is not None:
                 await self.call(fn)
         with contextlib.suppress(StopRunError):
-            await self._keep_paid()
+            await self.accounts.keep_paid()
+        await self.batches.close()
         await self._transport.close()
         self._threads.close()
 
@@ -567,30 +514,6 @@ def _fetch_key(key: str) -> str:
 @functools.lru_cache
 def _sampling_seed(seed: int, sample: str) -> int:
     return seeded(seed, sample).getrandbits(31)
-
-
-def read(generator: Generator, entry: Entry) -> Reply:
-    """Reads a kept answer: a pure function of the entry. A rejected one has `.error`.
-
-    Raises:
-        RetryableError, StopRunError: The answer is the provider's error for now, or for every
-            request.
-    """
-    try:
-        if entry.status >= 400:
-            raise RequestError(entry.body.decode("utf-8", "replace"), status=entry.status)
-        if over_http(generator):
-            # A server may send any byte in them; httpx would take ASCII alone.
-            headers = httpx.Headers(dict(entry.headers), encoding="utf-8")
-            return altered(generator.reply(entry.status, headers, entry.body), entry=entry.n)
-        return altered(_REPLY.validate_json(entry.body), entry=entry.n)
-    except (RetryableError, StopRunError):
-        raise
-    except Exception as error:
-        # A user's backend may raise anything; the bytes are kept, so it costs nothing.
-        plain = error.message if isinstance(error, SeedfreeError) else None
-        message = plain or f"{type(error).__name__}: {error}"
-        return Reply("", stop_reason="rejected", error=message, entry=entry.n)
 
 
 def ready(component: object) -> None:

@@ -37,7 +37,7 @@ def _nothing() -> _Counts:
 class Price(Protocol):
     """What a generator's tokens cost; see `generators/prices.py`."""
 
-    def usd(self, usage: Usage) -> float: ...
+    def usd(self, usage: Usage, *, batched: bool = False) -> float: ...
 
 
 @dataclass
@@ -66,17 +66,25 @@ class Tally:
         return None if self.unpriced else self.usd
 
     def add(
-        self, usage: Usage, priced: Usage, price: Price | None, *, model: str, stage: str
+        self,
+        usage: Usage,
+        priced: Usage,
+        price: Price | None,
+        *,
+        model: str,
+        stage: str,
+        batched: bool = False,
     ) -> bool:
         """Counts a request.
 
         Args:
             priced: Its usage, with an estimate of what the server left out.
+            batched: Whether it was answered in a batch.
 
         Returns:
             Whether its price had to be estimated.
         """
-        usd = price.usd(priced) if price else 0.0
+        usd = price.usd(priced, batched=batched) if price else 0.0
         # What costs nothing costs nothing whatever its usage is.
         estimated = usd > 0 and priced is not usage
         self.requests += 1

@@ -23,6 +23,7 @@ from seedfree.engine.places import check_url, is_loopback
 from seedfree.engine.schema import closed_schema
 from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError, check_types
+from seedfree.generators.claude_batches import STATUS, ClaudeBatches
 from seedfree.generators.prices import TERMS
 from seedfree.generators.wire import joined_text, mapping, string
 from seedfree.records import Prompt, Reply
@@ -56,19 +57,6 @@ _STOP = {
     "stop_sequence": "end",
     "max_tokens": "max_tokens",
     "refusal": "refusal",
-}
-# An error may come inside a success; these are the statuses that its type has elsewhere
-# (platform.claude.com/docs/en/api/errors).
-_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "timeout_error": 504,
-    "overloaded_error": 529,
 }
 # The date of a snapshot, which takes the same settings as its model: claude-haiku-4-5-20251001.
 _SNAPSHOT = re.compile(r"-\d{8}\Z")
@@ -155,10 +143,13 @@ class ClaudeGenerator:
             body["output_config"] = {
                 "format": {"type": "json_schema", "schema": closed_schema(prompt.json_schema)}
             }
+        return json_request(f"{self.base_url}/v1/messages", body, self._headers(), self.timeout)
+
+    def _headers(self) -> dict[str, str]:
         headers = {"anthropic-version": _VERSION}
         if key := self._key():
             headers["x-api-key"] = key
-        return json_request(f"{self.base_url}/v1/messages", body, headers, self.timeout)
+        return headers
 
     def reply(self, status: int, headers: httpx.Headers, body: bytes) -> Reply:
         """Reads an answer. Input tokens include cached ones.
@@ -168,7 +159,7 @@ class ClaudeGenerator:
         """
         data = read_object(body)
         if (error := data.get("error")) or data.get("type") == "error":
-            status = _STATUS.get(str(mapping(error).get("type")), 500)
+            status = STATUS.get(str(mapping(error).get("type")), 500)
             raise_fault(status, headers, error, self._keys)
         blocks = data.get("content")
         if not isinstance(blocks, list):
@@ -185,6 +176,11 @@ class ClaudeGenerator:
     def generate(self, prompt: Prompt) -> Reply:
         """Sends one request now, blocking, without retries or ledger."""
         return self.reply(*send_once(self.request(prompt), timeout=self.timeout))
+
+    @property
+    def batches(self) -> ClaudeBatches:
+        """Returns where Anthropic takes batches of messages."""
+        return ClaudeBatches(f"{self.base_url}/v1/messages/batches", self._headers)
 
     @property
     def _variable(self) -> str | None:

@@ -32,6 +32,7 @@ from seedfree.engine.providers import Provider, Structured, provider_at
 from seedfree.engine.schema import CONSTRAINTS, closed_schema
 from seedfree.engine.usage import usage_of
 from seedfree.errors import ConfigError, RetryableError, check_types
+from seedfree.generators.openai_batches import OpenAIBatches
 from seedfree.generators.prices import terms_of
 from seedfree.generators.wire import (
     chat_messages,
@@ -197,10 +198,14 @@ class OpenAICompatibleGenerator:
             body["response_format"] = shape
         if provider:
             body |= provider.body
+        url = f"{self.base_url}/chat/completions"
+        return json_request(url, body, self._headers(), self.timeout)
+
+    def _headers(self) -> dict[str, str]:
         headers = {key: _reveal(value) for key, value in self.headers.items()}
         if key := self._key():
             headers["authorization"] = f"Bearer {key}"
-        return json_request(f"{self.base_url}/chat/completions", body, headers, self.timeout)
+        return headers
 
     def _response_format(self, prompt: Prompt) -> dict[str, Any] | None:
         if prompt.json_schema is None or self.structured == "prompt":
@@ -251,6 +256,13 @@ class OpenAICompatibleGenerator:
     def terms(self) -> str:
         """Says what binds those who train on the model's words."""
         return terms_of(f"openai-compatible {self.base_url} {self.model}")
+
+    @property
+    def batches(self) -> OpenAIBatches | None:
+        """Returns where OpenAI's batches are taken; `None` at providers that take none."""
+        if self._provider and not self._provider.batches:
+            return None
+        return OpenAIBatches(self.base_url, self._headers)
 
     @property
     def _provider(self) -> Provider | None:

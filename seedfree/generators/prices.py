@@ -27,6 +27,7 @@ class TokenPrice:
     Attributes:
         over: A prompt of more input tokens than this costs `over_input` and `over_output`
             throughout.
+        batch: What a request in a batch costs, as a share of this.
         checked: When the price was read, as an ISO date. Empty for a user's own price.
     """
 
@@ -35,9 +36,10 @@ class TokenPrice:
     over: int | None = None
     over_input: float = 0.0
     over_output: float = 0.0
+    batch: float = 1.0
     checked: str = ""
 
-    def usd(self, usage: Usage) -> float:
+    def usd(self, usage: Usage, *, batched: bool = False) -> float:
         """Returns what one request cost.
 
         Input that a provider had cached counts in full, so the bill may be lower.
@@ -45,7 +47,8 @@ class TokenPrice:
         rates = self.input, self.output
         if self.over is not None and usage.input_tokens > self.over:
             rates = self.over_input, self.over_output
-        return (usage.input_tokens * rates[0] + usage.output_tokens * rates[1]) / 1e6
+        usd = (usage.input_tokens * rates[0] + usage.output_tokens * rates[1]) / 1e6
+        return usd * self.batch if batched else usd
 
 
 def price_of(generator: object) -> TokenPrice | None:
@@ -58,16 +61,17 @@ def price_of(generator: object) -> TokenPrice | None:
     Returns:
         `None` if nothing is known.
     """
-    own = getattr(generator, "price", None)
-    if isinstance(own, (tuple, list)):
-        return TokenPrice(float(own[0]), float(own[1]))
-    if own is not None:
-        return TokenPrice(float(own), float(own))
     model, url = _DATE.sub("", str(getattr(generator, "model", ""))), url_of(generator)
     provider, lists = provider_at(url), listed_prices()
     # Two providers may ask different prices for one open model.
-    asked = [lists.get(provider.word, {})] if provider else lists.values()
+    asked = [lists.get(provider.word, {})] if provider else [*lists.values()]
     price = next((each[model] for each in asked if model in each), None)
+    own = getattr(generator, "price", None)
+    if own is not None:
+        rates = own if isinstance(own, (tuple, list)) else (own, own)
+        # What is known of one model of a provider holds for all of them.
+        known = price or next(iter(asked[0].values()), None) if provider else price
+        return TokenPrice(float(rates[0]), float(rates[1]), batch=known.batch if known else 1.0)
     return TokenPrice(0.0, 0.0) if price is None and is_loopback(url) else price
 
 
@@ -78,7 +82,7 @@ def listed_prices() -> dict[str, dict[str, TokenPrice]]:
     lists: dict[str, Any] = tomllib.loads(text)
     return {
         word: {
-            model: TokenPrice(**rates, checked=str(each["checked"]))
+            model: TokenPrice(**rates, batch=each.get("batch", 1.0), checked=str(each["checked"]))
             for model, rates in each["models"].items()
         }
         for word, each in lists.items()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from seedfree._views import Shown, View, one_line, price
 from seedfree.dataset import row_table
+from seedfree.engine.places import published
+from seedfree.engine.request import identity
 from seedfree.errors import ConfigError
+from seedfree.generators.prices import price_of
+from seedfree.outcome import Stats
+from seedfree.protocols import Generator
 from seedfree.records import Instruction
 from seedfree.run.folder import Run
 from seedfree.text import shown
 
-__all__ = ["Estimate", "FLOOR", "Health", "Preview", "estimated", "health"]
+__all__ = ["Estimate", "FLOOR", "Health", "Preview", "batch_share", "estimated", "health"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ def health(rows: int, drops: Mapping[str, int]) -> Health:
 
 # Columns of the text that a question is about.
 _ABOUT = 300
+# Share of the requests of 5,000 rows that a run in batches has in them (benchmarks/batches.py).
+_IN_BATCHES = 0.7
 # Requests that a reply takes whose text cannot be read.
 _SAMPLES = 3
 
@@ -171,11 +178,27 @@ class Estimate(Shown):
         return View(f"Estimate({self.size:,} rows)", facts)
 
 
-def estimated(preview: Preview, size: int, most_rows: int | None = None) -> Estimate:
+def batch_share(stats: Stats, generators: Iterable[Generator]) -> float:
+    """Returns what a run in batches costs, about, as a share of what it costs asked one by one."""
+    saved = 0.0
+    for model in {id(each): each for each in generators}.values():
+        price = price_of(model)
+        if price and getattr(model, "batches", None):
+            usd = stats.models.get(published(identity(model)), {}).get("usd", 0.0)
+            saved += _IN_BATCHES * usd * (1 - price.batch)
+    return 1 - saved / stats.price_usd if stats.price_usd else 1.0
+
+
+def estimated(
+    preview: Preview, size: int, most_rows: int | None = None, share_paid: float = 1.0
+) -> Estimate:
     """Scales a preview up to `size` rows.
 
     What varies most between runs is the share of prompts whose row is kept; the interval is
     Wilson's for that share (Wilson 1927), a tenth wider on both sides for the lengths of texts.
+
+    Args:
+        share_paid: What is asked for the tokens, as a share of what the preview paid.
     """
     stats, rows = preview.run.stats, len(preview)
     if not rows:
@@ -196,7 +219,7 @@ def estimated(preview: Preview, size: int, most_rows: int | None = None) -> Esti
     factor = size / made
     usd = low_usd = high_usd = None
     if stats.price_usd is not None:
-        usd = stats.price_usd * factor
+        usd = stats.price_usd * factor * share_paid
         low_usd, high_usd = 0.9 * usd * relative(high), 1.1 * usd * relative(low)
     return Estimate(
         size=size,

@@ -89,9 +89,10 @@ async def execute(stages: Stages, options: Options) -> Run:
         try:
             for component in stages.components:
                 await session.bind(component)
-            session.count_kept([*stages.generators(), *stages.encoders()])
+            session.accounts.count_kept([*stages.generators(), *stages.encoders()])
             if new:  # only now are the settings known to work, and the folder is theirs
                 await ledger.append(Entry("config", "", _json(settings).encode()))
+            session.batches.resume(stages.generators())
             executions.append(_Execution(stages, options, settings, ledger, session))
             return await executions[0].run()
         finally:
@@ -167,6 +168,8 @@ def _session(
         tasks=tuple(task.name for task in stages.tasks),
         grounded_tasks=frozenset(task.name for task in stages.tasks if task.grounded),
         folder=options.out,
+        batch=options.batch,
+        wait_for_quota=options.wait_for_quota,
     )
 
 
@@ -193,6 +196,7 @@ class _Execution:
         self._servers = tuple(map(url_of, [*stages.generators(), *stages.encoders()]))
         self._plan = Plan(options.size, [task.rows for task in stages.tasks], stages.balance)
         self._pool = Pool(session.workers, session.gate.piece)
+        session.batches.watch(self._pool, lambda: self._plan.needed)
         self._topics = self._topic_stream()
         sources = zip(stages.contexts, settings["contexts"], strict=True)
         self._contexts = ContextStream(
@@ -312,7 +316,9 @@ class _Execution:
             self._waiting[task].append(job)
         for task, template in enumerate(self._tasks):
             stream = self._contexts if template.needs_context else self._topics
-            stream.want(self._plan.horizon(task))
+            # A wait for a batch is long: texts for all jobs that are needed are worth one.
+            want = self._plan.goal if self._options.batch else self._plan.horizon
+            stream.want(want(task))
         self._contexts.advance()
         for task, template in enumerate(self._tasks):
             self._submit_jobs(task, template)
@@ -432,7 +438,7 @@ class _Execution:
         self._write_status("running", "")
 
     def _show_rows(self, rows: int) -> None:
-        tally = self._session.tally
+        tally = self._session.accounts.tally
         self._bar.update(
             rows,
             requests=tally.requests,
@@ -443,7 +449,7 @@ class _Execution:
         )
 
     def _stats(self, publication: Publication | None = None) -> Stats:
-        tally, session = self._session.tally, self._session
+        tally, session = self._session.accounts.tally, self._session
         return Stats(
             rows=len(publication.kept) if publication else 0,
             requests=tally.requests,
@@ -464,7 +470,7 @@ class _Execution:
     def _stage_counts(self) -> dict[str, dict[str, Any]]:
         """Returns what each stage asked, got, lost and used."""
         counts = self._session.gate.counts()
-        for name, used in sorted(self._session.tally.by_stage.items()):
+        for name, used in sorted(self._session.accounts.tally.by_stage.items()):
             counts[name or "reused"] = {**counts.get(name, {}), **used}
         return counts
 
@@ -478,6 +484,8 @@ class _Execution:
             size=self._options.size,
             entries=len(self._ledger),
             under_way=dict(self._pool.under_way),
+            batches=self._session.batches.under_way,
+            waiting_until=self._session.waiting_until,
             **self._bar.expected,
         )
 
@@ -495,7 +503,7 @@ class _Execution:
         publication = Publication(self._rows, left, fill)
         stats = self._stats(publication)
         self._show_rows(stats.rows)
-        answered = self._session.answered
+        answered = self._session.accounts.answered
         generator, stages = self._stages.generator, self._session.gate.counts()
         kept = Dataset(publication.kept)
         self._monotonous = variety(kept, self._stages.language, words=False).monotonous

@@ -197,6 +197,10 @@ class Plan:
         line = self._lines[task]
         return min(line.goal, line.stop(len(self._decisions) - 1 + _AHEAD))
 
+    def goal(self, task: int) -> int:
+        """Returns how many jobs of a task there are to do, as far as that is known."""
+        return self._lines[task].goal
+
     def block(self, task: int, job: int) -> int:
         """Returns the number of the block in which a job is."""
         return self._lines[task].block(job)

@@ -131,6 +131,8 @@ class Options:
     shrink: bool = False
     progress: bool | None = None
     mode: int | None = None
+    batch: bool = False
+    wait_for_quota: bool = False
     clock: Clock | None = None
     transport: Transport | None = None
 

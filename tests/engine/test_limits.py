@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seedfree.engine.limits import Limits, exhausted_until
+from seedfree.engine.limits import Limits
+from seedfree.engine.resets import exhausted_until
 from seedfree.errors import RetryableError, StopRunError
 from tests.fakes import VirtualClock
 

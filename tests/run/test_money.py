@@ -91,11 +91,11 @@ def _tally(tmp_path: Path, *bodies: dict[str, Any]) -> Any:
             again = RunSession(
                 ledger, LLM, Language.load("th"), price_of=lambda _: TokenPrice(1e6, 1e6)
             )
-            again.count_kept([])
-            assert again.tally == session.tally
+            again.accounts.count_kept([])
+            assert again.accounts.tally == session.accounts.tally
             await session.close([])
             await again.close([])
-            return session.tally
+            return session.accounts.tally
 
     return run_sync(work())
 
