@@ -59,6 +59,7 @@ class Stats:
 
     Attributes:
         rows: Published rows.
+        topics, topics_left: Topics that were used, and those that were made besides.
         jobs: Prompts of tasks that were answered.
         price_usd: `None` where the price of a model is not known.
         drops: Dropped rows by reason, without the details in brackets.
@@ -76,6 +77,7 @@ class Stats:
     output_tokens: int = 0
     price_usd: float | None = None
     topics: int = 0
+    topics_left: int = 0
     contexts: int = 0
     jobs: int = 0
     retries: int = 0

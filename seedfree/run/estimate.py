@@ -195,7 +195,8 @@ def estimated(
     """Scales a preview up to `size` rows.
 
     What varies most between runs is the share of prompts whose row is kept; the interval is
-    Wilson's for that share (Wilson 1927), a tenth wider on both sides for the lengths of texts.
+    Wilson's for that share (Wilson 1927), wider on both sides for the lengths of texts, of which a
+    few rows say little.
 
     Args:
         share_paid: What is asked for the tokens, as a share of what the preview paid.
@@ -216,16 +217,22 @@ def estimated(
         """Returns what a row costs where this share is kept, over what it costs as seen."""
         return (1 + each * (1 / kept - 1)) / (1 + each * (1 / share - 1))
 
-    factor = size / made
+    # Topics come several in a reply, of which a small run uses few and a large one nearly all.
+    topics, left = stats.stages.get("topics", {}), stats.topics_left
+    spare = left / (stats.topics + left) if left else 0.0
+
+    def scaled(total: float, part: str) -> float:
+        return (total - spare * topics.get(part, 0)) * size / made
+
     usd = low_usd = high_usd = None
     if stats.price_usd is not None:
-        usd = stats.price_usd * factor * share_paid
-        low_usd, high_usd = 0.9 * usd * relative(high), 1.1 * usd * relative(low)
+        usd = scaled(stats.price_usd, "usd") * share_paid
+        low_usd, high_usd = 0.85 * usd * relative(high), 1.2 * usd * relative(low)
     return Estimate(
         size=size,
-        requests=math.ceil(stats.requests * factor),
-        input_tokens=math.ceil(stats.input_tokens * factor),
-        output_tokens=math.ceil(stats.output_tokens * factor),
+        requests=math.ceil(scaled(stats.requests, "requests")),
+        input_tokens=math.ceil(scaled(stats.input_tokens, "input_tokens")),
+        output_tokens=math.ceil(scaled(stats.output_tokens, "output_tokens")),
         price_usd=usd,
         low_usd=low_usd,
         high_usd=high_usd,

@@ -457,6 +457,7 @@ class _Execution:
             output_tokens=tally.output_tokens,
             price_usd=tally.price_usd,
             topics=self._contexts.topics,
+            topics_left=len(self._topics.topics) - self._contexts.topics,
             contexts=self._plan.contexts,
             jobs=self._jobs,
             stages=self._stage_counts(),

@@ -69,6 +69,17 @@ def test_an_estimate_grows_with_the_size_and_has_an_interval() -> None:
     assert 0 < small.low_usd < small.price_usd < small.high_usd
 
 
+def test_topics_that_a_preview_leaves_over_are_not_scaled(tmp_path: Path) -> None:
+    llm = sf.FunctionGenerator(thai, name="thai", price=(1.0, 2.0))
+    tasks = [sf.Summarization(), sf.Brainstorming()]
+    pipeline = sf.Pipeline(
+        "th", llm, contexts=[sf.WrittenContexts()], tasks=tasks, filters=[], diversity=None
+    )
+    estimate, run = pipeline.estimate(400), pipeline.run(400, tmp_path / "run")
+    assert estimate.requests == pytest.approx(run.stats.requests, rel=0.1)
+    assert estimate.price_usd == pytest.approx(run.stats.price_usd, rel=0.1)
+
+
 def test_the_interval_of_an_estimate_holds_the_price_of_nine_runs_in_ten(tmp_path: Path) -> None:
     inside = []
     for seed in range(20):
