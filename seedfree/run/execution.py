@@ -397,10 +397,10 @@ class _Execution:
         """
         self._ledger.check_place()  # a filter may keep files in the folder
         with self._selecting:  # an interrupted call may still be at it
-            self._rows.sort(key=lambda row: row.order)
+            # A copy, since rows come meanwhile; a list that grows cannot be sorted.
             rows = [
                 row
-                for row in self._rows
+                for row in sorted(self._rows, key=lambda row: row.order)
                 if row.rejected is None and (block is None or row.order[0] <= block)
             ]
             for row in rows:
