@@ -6,7 +6,7 @@ DUMP is the wiki's own (`php maintenance/dumpBackup.php --current --output=file:
 each article both sides are cut as for a run, with `min_chars=1`, so that nothing is too short to be
 compared. A difference is named by what the page's source holds: `white space` where only that
 differs, else `templates`, which a dump does not expand, or `other`; pages that the dump's index
-leaves out are named by its reason. Titles, addresses and revisions are compared, too.
+leaves out are named by its reason. Titles, addresses, revisions and page ids are compared, too.
 
 Prints one line of JSON.
 """
@@ -64,7 +64,8 @@ async def compare(dump: Path, api: str, language: Language) -> dict[str, object]
             kinds[kind(page, ours, theirs, sources[page_id])] += 1
             for name in ("title", "url"):
                 named[name] += getattr(page, name) == there[name]
-            named["revision"] += page.revision == str(there["revision"])
+            for name in ("revision", "page_id"):
+                named[name] += getattr(page, name) == str(there[name])
 
         await asyncio.gather(*map(one, sources))
         index.close()

@@ -56,7 +56,16 @@ KEYS = (
     "facets",
     "checks",
 )
-SOURCE_KEYS = ("kind", "title", "url", "revision", "license", "retrieved_at", "fictional")
+SOURCE_KEYS = (
+    "kind",
+    "title",
+    "url",
+    "revision",
+    "license",
+    "retrieved_at",
+    "fictional",
+    "page_id",
+)
 
 T = TypeVar("T")
 
@@ -106,6 +115,7 @@ class Source:
         license: SPDX identifier, where it is known.
         retrieved_at: ISO 8601 in UTC: the time that the ledger kept.
         fictional: Whether the text is made up. Nothing in it is asked as knowledge.
+        page_id: Of a wiki page, its number there, which stays when the page gets another title.
     """
 
     kind: Text = "topic"
@@ -115,6 +125,7 @@ class Source:
     license: Text | None = None
     retrieved_at: Text | None = None
     fictional: bool = False
+    page_id: Text | None = None
 
     @property
     def document(self) -> str | None:

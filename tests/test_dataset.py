@@ -60,6 +60,7 @@ instructions = st.builds(
         title=st.none() | text,
         url=st.none() | text,
         retrieved_at=st.none() | text,
+        page_id=st.none() | text,
     ),
     messages=st.lists(
         st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=text),
@@ -131,6 +132,7 @@ def test_row_has_the_published_keys_in_order_and_no_context():
         "license",
         "retrieved_at",
         "fictional",
+        "page_id",
     ]
     assert published["messages"][0] == {"role": "system", "content": "ตอบเป็นภาษาไทย"}
     assert "ไม่เผยแพร่" not in json_line(published)

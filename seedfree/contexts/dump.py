@@ -234,7 +234,14 @@ class WikipediaDump:
         return usable(sections, language, self.min_chars, self.max_chars)
 
     def _context(self, page: IndexedPage, section: Section, about: Topic | None) -> Context:
-        source = Source("wikipedia", page.title, page.url or None, page.revision, self.license)
+        source = Source(
+            "wikipedia",
+            page.title,
+            page.url or None,
+            page.revision,
+            self.license,
+            page_id=page.page_id or None,
+        )
         # A wiki in another language than the run's says so.
         language = Language.load(self.language).code if self.language else ""
         return Context(section.text, section.titled(page.title), about, language, source)

@@ -45,10 +45,12 @@ class RawPage(NamedTuple):
     """A page as the dump has it.
 
     Attributes:
+        id: No other page has it.
         source: Wikitext, HTML or plain text, by the format.
         url: Empty where nothing says it.
         revision: Its revision id; empty where the dump names none.
         target: Of a redirect.
+        page_id: Its id in the wiki; empty where the dump names none.
     """
 
     id: int
@@ -58,6 +60,7 @@ class RawPage(NamedTuple):
     revision: str = ""
     namespace: int = 0
     target: str = ""
+    page_id: str = ""
 
 
 class Dump(Protocol):
@@ -231,14 +234,16 @@ class _XML:
         # Scripts, styles and data are no text.
         is_text = revision.get("model", "wikitext") == "wikitext"
         target = parts["redirect"].get("title", "") if "redirect" in parts else ""
+        page_id = _number(parts["id"].text or "")
         return RawPage(
-            id=_number(parts["id"].text or ""),
+            id=page_id,
             title=title,
             source=revision.get("text", "") if is_text else "",
             url=_address(self._base, title),
             revision=revision.get("id", ""),
             namespace=int(parts["ns"].text or 0) if "ns" in parts else 0,
             target=target,
+            page_id=str(page_id),
         )
 
 
@@ -326,12 +331,15 @@ def _row(row: Mapping[str, Any], number: int, file: Path) -> RawPage:
         what = f"{file.name}: row {number} has no title or text"
         raise ConfigError(what, hint="The columns are id, url, title and text.")
     page_id, url = str(row.get("id", "")), row.get("url")
+    if not page_id.isdecimal() or len(page_id) > 15:
+        page_id = ""
     return RawPage(
-        id=int(page_id) if page_id.isdecimal() and len(page_id) < 16 else number,
+        id=int(page_id or number),
         title=title,
         source=text,
         url=url if isinstance(url, str) else "",
         revision=_hashed(text),
+        page_id=page_id,
     )
 
 

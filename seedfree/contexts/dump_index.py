@@ -37,7 +37,7 @@ _LOG = logging.getLogger("seedfree")
 # "sfdu" in ASCII: by it one of our own files is known.
 _MARK = 0x73666475
 # Raised where the same dump gives another index.
-_VERSION = 1
+_VERSION = 2
 # Pages that a kill may cost.
 _BATCH = 500
 # Characters of a page at most, as from the wiki's API, and of its source: MediaWiki takes 2 MiB.
@@ -61,8 +61,9 @@ _DEPTH = 3
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE pages (
-    id INTEGER PRIMARY KEY, title TEXT, url TEXT, revision TEXT, chars INTEGER, listed REAL,
-    script TEXT, copied REAL DEFAULT 0, category TEXT, reason TEXT DEFAULT '', text BLOB
+    id INTEGER PRIMARY KEY, title TEXT, url TEXT, revision TEXT, page_id TEXT, chars INTEGER,
+    listed REAL, script TEXT, copied REAL DEFAULT 0, category TEXT, reason TEXT DEFAULT '',
+    text BLOB
 );
 CREATE TABLE categories (name TEXT, page INTEGER, PRIMARY KEY (name, page)) WITHOUT ROWID;
 CREATE TABLE names (name TEXT, page INTEGER, PRIMARY KEY (name, page)) WITHOUT ROWID;
@@ -84,6 +85,7 @@ class IndexedPage(NamedTuple):
     title: str
     url: str
     revision: str
+    page_id: str
     reason: str
     text: str
 
@@ -159,7 +161,8 @@ class DumpIndex:
     def page(self, page_id: int) -> IndexedPage | None:
         """Returns a page, usable or not; `None` if there is none."""
         found = self._rows(
-            "SELECT id, title, url, revision, reason, text FROM pages WHERE id = ?", page_id
+            "SELECT id, title, url, revision, page_id, reason, text FROM pages WHERE id = ?",
+            page_id,
         )
         for *values, text in found:
             return IndexedPage._make([*values, zlib.decompress(text).decode()])
@@ -326,6 +329,7 @@ def _add(db: sqlite3.Connection, dump: Dump, page: RawPage) -> None:
         clean(page.title),
         clean(page.url),
         page.revision,
+        page.page_id,
         len(text),
         read.listed,
         max(sorted(scripts), key=scripts.__getitem__, default=""),
@@ -334,8 +338,8 @@ def _add(db: sqlite3.Connection, dump: Dump, page: RawPage) -> None:
         zlib.compress(text.encode(), 6),
     )
     db.execute(
-        "INSERT OR REPLACE INTO pages (id, title, url, revision, chars, listed, script, category,"
-        " reason, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO pages (id, title, url, revision, page_id, chars, listed, script,"
+        " category, reason, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     )
     named = [(clean(name), page.id) for name in read.categories]

@@ -251,7 +251,9 @@ class WikipediaSource:
 
     def _context(self, page: dict[str, Any], section: Section, about: Topic | None) -> Context:
         title, revision = page["title"], str(page["revision"])
-        source = Source("wikipedia", title, page["url"], revision, self.license)
+        # A ledger of before has no id.
+        page_id = str(page["page_id"]) if "page_id" in page else None
+        source = Source("wikipedia", title, page["url"], revision, self.license, page_id=page_id)
         # A wiki in another language than the run's says so.
         language = Language.load(self.language).code if self.language else ""
         return Context(section.text, section.titled(title), about, language, source)
@@ -376,7 +378,7 @@ class Wiki:
         return [page["id"] for page in query.get("random", [])]
 
     async def page(self, page_id: int) -> dict[str, Any]:
-        """Returns a page's title, URL, revision id and plain text.
+        """Returns a page's title, URL, revision id, own id and plain text.
 
         Returns:
             Nothing for a page that is missing or only lists others.
@@ -407,6 +409,7 @@ class Wiki:
             "title": page["title"],
             "url": page.get("fullurl"),
             "revision": page["revisions"][0]["revid"],
+            "page_id": page["pageid"],
             "text": page["extract"][:_LONGEST_PAGE],
         }
 

@@ -103,6 +103,7 @@ def test_every_format_gives_the_same_texts(form, tmp_path):
     assert boat.text == dumps.BOAT
     assert boat.source.kind == "wikipedia" and boat.source.license == "CC-BY-SA-4.0"
     assert boat.source.url.startswith("https://th.wiki.example/wiki/") and boat.source.revision
+    assert boat.source.page_id == {"jsonl": "3", "parquet": "3", "zim": None}.get(form, "4")
     assert source.counts()["kept"] == 3
 
 
@@ -110,7 +111,7 @@ def test_a_row_names_title_address_and_revision_as_the_api_does(thai):
     lead, dyeing = thai.contexts(Topic("ผ้าย้อมคราม"))
     assert lead.text == dumps.KRAM and dyeing.text == dumps.DYEING
     assert (lead.title, dyeing.title) == ("ผ้าย้อมคราม", "ผ้าย้อมคราม: วิธีย้อม")
-    assert lead.source.revision == "100"
+    assert (lead.source.revision, lead.source.page_id) == ("100", "1")
     address = "https://th.wiki.example/wiki/%E0%B8%9C%E0%B9%89%E0%B8%B2"
     assert lead.source.url.startswith(address)
 

@@ -32,7 +32,7 @@ def test_a_context_names_page_revision_and_license(wiki, source):
     wiki.add(1, "ข้าวไทย", f"{LONG}\n== ประวัติ ==\n{LONG}\n== อ้างอิง ==\n{LONG}")
     first, second = find(source())
     assert first.source == Source(
-        "wikipedia", "ข้าวไทย", "https://wiki.example/1", "10", "CC-BY-SA-4.0"
+        "wikipedia", "ข้าวไทย", "https://wiki.example/1", "10", "CC-BY-SA-4.0", page_id="1"
     )
     assert (first.title, second.title) == ("ข้าวไทย", "ข้าวไทย: ประวัติ")
     assert first.text == second.text == LONG.strip()
@@ -131,6 +131,21 @@ def test_a_resumed_run_sees_the_pages_it_saw(wiki, source, session):
     second.bind(run)
     assert find(second) == before
     assert len(wiki.requests) == sent
+
+
+def test_a_ledger_of_before_has_no_page_ids(wiki, source, session):
+    wiki.hits["ข้าว"] = [1]
+    wiki.add(1, "ข้าว", LONG)
+    run, bound = session(), source()
+    bound.bind(run)
+    (now,) = find(bound)
+    (key,) = (key for key in run.kept if key.endswith(" page 1"))
+    page = json.loads(run.kept[key])
+    del page["page_id"]
+    run.kept[key] = json.dumps(page)
+    (before,) = find(bound)
+    assert before == replace(now, source=replace(now.source, page_id=None))
+    assert before.id == now.id
 
 
 def test_a_closed_source_forgets_its_run(wiki, source, session):
