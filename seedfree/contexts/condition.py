@@ -156,11 +156,12 @@ def _ends(end: tuple[str, ...]) -> list[str]:
 
 
 _BROKEN = re.compile("[\x80-\x9f\ufffd\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010ffff]")
-_HIGH = re.compile(r"[^\x00-\x7f]{2,}")
 # The bytes that Windows-1252, and where it has none Latin-1, reads as these characters.
 _BYTES = {chr(byte): byte for byte in range(0x80, 0x100)}
 _BYTES |= {bytes([byte]).decode("cp1252", "replace"): byte for byte in range(0x80, 0x100)}
 del _BYTES["\ufffd"]
+# Hardly any run of letters is made of these alone.
+_HIGH = re.compile(rf"(?<![^\x00-\x7f])[{re.escape(''.join(_BYTES))}]{{2,}}(?![^\x00-\x7f])")
 # What UTF-8 looks like in Latin-1. Two letters alone may be a capital and a quotation mark.
 _UTF8 = re.compile(
     rb"(?:[\xc4-\xdf][\x80-\xbf]){2}|[\xc2\xc3][\x80-\xbf]"
@@ -192,8 +193,9 @@ _OWN_AT_MOST, _OTHER_AT_LEAST = 0.05, 0.5
 _FEWEST_LETTERS = 20
 
 _CITATION = re.compile(
-    r"\b(?:ISBN|ISSN|OCLC|doi|arXiv)\b|https?://|www\.|\bpp?\. ?\d|\bVol\. ?\d|\b[Ee]t al\."
-    r"|\(\d{4}[a-z]?\)", re.IGNORECASE
+    # First how all of them begin: a text in another script then takes an eighth of the time.
+    r"(?=[a-z(])(?:\b(?:ISBN|ISSN|OCLC|doi|arXiv)\b|https?://|www\.|\bpp?\. ?\d|\bVol\. ?\d"
+    r"|\b[Ee]t al\.|\(\d{4}[a-z]?\))", re.IGNORECASE
 )  # fmt: skip
 _BULLETED = re.compile(r"\s*(?:[-*•·–—►▪●○✓]|\d{1,3}[.):]\s)\s*")
 _DATUM = re.compile(r"\d|[\t|–—/]| - |:$")
@@ -243,9 +245,6 @@ def _is_misread(text: str) -> bool:
     if _THAI_AS_LATIN.search(text) or _THAI_AS_THAI.search(text):
         return True
     for run in _HIGH.finditer(text):
-        # Hardly any run of letters is made of these alone.
-        if not _BYTES.keys() >= set(run[0]):
-            continue
         data = bytes(map(_BYTES.__getitem__, run[0]))
         sequences = b"".join(_UTF8.findall(data))
         # The other bytes belong to letters that were cut.

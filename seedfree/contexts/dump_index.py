@@ -45,6 +45,8 @@ _LONGEST_PAGE, _LONGEST_SOURCE = 200_000, 2**21
 # Characters at the beginning of a page whose words are searched: a page that is about a topic names
 # it there.
 _LEAD = 500
+# Bytes of the searched words that are sorted in memory. The more, the fewer pieces are merged.
+_SORTED = 2**26
 # Characters: below, a page is left out at once.
 _SHORTEST = 100
 # Shares from which on a page is left out: of text in lists, and of text that many pages have.
@@ -389,11 +391,14 @@ def _finish(db: sqlite3.Connection, headed: bool) -> None:
     db.execute(
         f'CREATE VIRTUAL TABLE words USING fts5(title, lead, content="", tokenize="{tokens}")'
     )
+    db.execute("INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (_SORTED,))
     for page_id, title, text in _texts(db, "reason = ''"):
         db.execute(
             "INSERT INTO words (rowid, title, lead) VALUES (?, ?, ?)",
             (page_id, title, text[:_LEAD]),
         )
+    # A search looks into every piece.
+    db.execute("INSERT INTO words (words) VALUES ('optimize')")
     for table in ("redirects", "uses", "templates"):
         db.execute(f"DROP TABLE {table}")
     db.execute("CREATE INDEX by_reason ON pages (reason, chars)")
