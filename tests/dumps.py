@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bz2
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -76,6 +76,7 @@ _SITE = """<siteinfo><dbname>thwiki</dbname>
 </siteinfo>"""
 _HEAD = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="th">{_SITE}\n'
 _END = "</mediawiki>\n"
+_NAME = "thwiki-20260101-pages-articles-multistream"
 
 
 def page_xml(number: int, space: int, title: str, source: str, target: str) -> str:
@@ -99,19 +100,47 @@ def write_xml(path: Path, pages: Iterable[tuple[int, str, str, str]] = PAGES) ->
     return path
 
 
-def write_multistream(folder: Path, a_stream: int = 3) -> Path:
+def write_multistream(folder: Path) -> Path:
     """Writes a multistream dump and its index."""
+    path = folder / f"{_NAME}.xml.bz2"
+    _write_streams(path, folder / f"{_NAME}-index.txt.bz2", range(len(PAGES)))
+    return path
+
+
+def write_parts(folder: Path, form: str) -> Path:
+    """Writes a dump in three parts, which are not in order by their names.
+
+    Args:
+        form: `"plain"`, `"bz2"` or `"multistream"`.
+    """
+    folder = folder / "thai"
+    folder.mkdir()
+    pages = _pages(PAGES)
+    for part, first, last in ((9, 1, 5), (10, 6, 14), (11, 15, len(pages))):
+        place = f"-p{first}p{last}"
+        path = folder / f"{_NAME}{part}.xml{place}"
+        packed = path.with_name(f"{path.name}.bz2")
+        if form == "multistream":
+            index = folder / f"{_NAME}-index{part}.txt{place}.bz2"
+            _write_streams(packed, index, range(first - 1, last))
+            continue
+        text = "".join([_HEAD, *pages[first - 1 : last], _END]).encode()
+        if form == "bz2":
+            packed.write_bytes(bz2.compress(text))
+        else:
+            path.write_bytes(text)
+    return folder
+
+
+def _write_streams(path: Path, index: Path, numbers: Sequence[int], a_stream: int = 3) -> None:
     pages = _pages(PAGES)
     data, lines = bz2.compress(_HEAD.encode()), []
-    for start in range(0, len(pages), a_stream):
-        for number in range(start, min(start + a_stream, len(pages))):
-            lines.append(f"{len(data)}:{number + 1}:{PAGES[number][1]}\n")
-        data += bz2.compress("".join(pages[start : start + a_stream]).encode())
-    path = folder / "thwiki-20260101-pages-articles-multistream.xml.bz2"
+    for start in range(0, len(numbers), a_stream):
+        stream = numbers[start : start + a_stream]
+        lines += [f"{len(data)}:{number + 1}:{PAGES[number][1]}\n" for number in stream]
+        data += bz2.compress("".join(pages[number] for number in stream).encode())
     path.write_bytes(data + bz2.compress(_END.encode()))
-    index = folder / "thwiki-20260101-pages-articles-multistream-index.txt.bz2"
     index.write_bytes(bz2.compress("".join(lines).encode()))
-    return path
 
 
 def rows() -> list[Mapping[str, str]]:

@@ -41,10 +41,10 @@ _COUNTS = ("name", "pages", "kept", "skipped", "share_skipped")
 class WikipediaDump:
     """Searches a downloaded wiki for the topic and cuts the page it picks into sections.
 
-    It reads an XML dump (`pages-articles`, plain or `.bz2`), Parquet or JSONL files in the form of
-    the data set `wikimedia/wikipedia` (one, or a folder of them) and ZIM files. The first use
-    builds an index beside it, which takes minutes to hours; a build that was stopped goes on where
-    it was. XML and Parquet need `seedfree[dump]`, ZIM files `seedfree[zim]`.
+    It reads an XML dump (`pages-articles`, plain or `.bz2`, or a folder of its parts), Parquet or
+    JSONL files in the form of the data set `wikimedia/wikipedia` (one, or a folder of them) and ZIM
+    files. The first use builds an index beside it, which takes minutes to hours; a build that was
+    stopped goes on where it was. XML and Parquet need `seedfree[dump]`, ZIM files `seedfree[zim]`.
 
     A page whose title is the topic, or redirects to it, comes first. Of the others the run's seed
     picks one. Left out are pages that are nearly empty, in another script, mostly lists, only lists
@@ -57,7 +57,7 @@ class WikipediaDump:
     a random page.
 
     Attributes:
-        path: The dump.
+        path: The dump: a file, or a folder with the files of one dump.
         cache: Folder for the index. By default that of the dump.
         language: Code or `Language`. By default the run's.
         share: Weight among the run's sources, above 0.

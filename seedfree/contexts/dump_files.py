@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 from urllib.parse import quote
@@ -38,6 +39,11 @@ _FOOT = 4000
 _REVISION = re.compile(r"[?&;]oldid=(\d+)")
 _ROWS = (".parquet", ".jsonl", ".jsonl.gz")
 _KNOWN = (".xml", ".xml.bz2", ".zim", *_ROWS)
+# As Wikimedia names the parts of a large dump, by the ids of their first and last page.
+_PART = re.compile(
+    r"(?P<dump>.+?)(?P<number>\d*)\.xml-p(?P<first>\d{1,15})p(?P<last>\d{1,15})(\.bz2)?",
+    re.IGNORECASE,
+)
 _BROKEN = (ParseError, EOFError, OSError, KeyError, ValueError, zlib.error)
 
 
@@ -93,25 +99,56 @@ def open_dump(path: Path) -> Dump:
     """
     files = _files(path)
     name = files[0].name.casefold()
-    if name.endswith((".xml", ".xml.bz2")):
-        return _XML(files[0])
     if name.endswith(".zim"):
         return _ZIM(files[0])
-    return _Rows(files)
+    return _Rows(files) if name.endswith(_ROWS) else _XML(files)
 
 
 def _files(path: Path) -> list[Path]:
-    """Returns the files of a dump: one, or those of a folder in the order of their names."""
-    if path.is_file():
-        files = [path]
-    elif path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.name.casefold().endswith(_ROWS))
-    else:
+    """Returns the files of a dump, in order: one, or those of a folder."""
+    if not path.exists():
         raise ConfigError(f"There is no dump {path}", hint="Download it first.")
-    if not files or not files[0].name.casefold().endswith(_KNOWN):
+    dumps: dict[str, list[Path]] = {}
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if name := _dump_of(file):
+            dumps.setdefault(name, []).append(file)
+    if not dumps:
         hint = f"Its name ends with one of {', '.join(_KNOWN)}."
         raise ConfigError(f"{path} is no dump that can be read", hint=hint)
-    return files
+    if len(dumps) > 1:
+        what = f"{path} holds more than one dump: {', '.join(list(dumps)[:3])}"
+        raise ConfigError(what, hint="Keep each in a folder of its own.")
+    (files,) = dumps.values()
+    return _by_pages(files) if _PART.fullmatch(files[0].name) else files
+
+
+def _dump_of(file: Path) -> str:
+    """Names the dump to which a file belongs; empty if that is none."""
+    if part := _PART.fullmatch(file.name):
+        return part["dump"]
+    name = file.name.casefold()
+    if name.endswith(_ROWS):
+        return "Parquet or JSONL"
+    return file.name if name.endswith(_KNOWN) else ""
+
+
+def _by_pages(parts: Sequence[Path]) -> list[Path]:
+    """Sorts the parts of a dump by the ids of their pages.
+
+    Raises:
+        ConfigError: One is missing between others, or is there twice.
+    """
+    places = {}
+    for part in parts:
+        if match := _PART.fullmatch(part.name):
+            places[part] = int(match["first"]), int(match["last"])
+    ordered = sorted(parts, key=places.__getitem__)
+    for before, after in pairwise(ordered):
+        if places[after][0] != places[before][1] + 1:
+            what = f"{after.name} does not go on where {before.name} ends"
+            hint = "Download the parts in between, and keep each part once."
+            raise ConfigError(what, hint=hint)
+    return ordered
 
 
 def fingerprint(path: Path) -> str:
@@ -137,85 +174,33 @@ def fingerprint(path: Path) -> str:
 
 @dataclass
 class _XML:
-    """An XML export (mediawiki.org/wiki/Help:Export), such as `pages-articles`.
+    """An XML export (mediawiki.org/wiki/Help:Export), such as `pages-articles`, or its parts.
 
     A multistream file whose index stands beside it need not be read up to the page wanted.
     """
 
-    path: Path
+    files: Sequence[Path]
     headed: bool = field(default=True, init=False)
     _names: Namespaces = field(default_factory=Namespaces, init=False)
     _base: str = field(default="", init=False)
 
     def pages(self, skip: int = 0) -> Iterator[RawPage]:
-        try:
-            start, skip = self._place(skip)
-            for element in self._elements(start):
-                if _tag(element) == "siteinfo":
-                    self._about(element)
-                elif skip:
-                    skip -= 1
-                else:
-                    yield self._page(element)
-        except _BROKEN as error:
-            what = f"{self.path.name} is damaged, or no XML dump: {error}"
-            raise ConfigError(what, hint="Download it again.") from error
+        for file in self.files:
+            try:
+                start, skip = _place(file, skip)
+                for element in _elements(file, start):
+                    if _tag(element) == "siteinfo":
+                        self._about(element)
+                    elif skip:
+                        skip -= 1
+                    else:
+                        yield self._page(element)
+            except _BROKEN as error:
+                what = f"{file.name} is damaged, or no XML dump: {error}"
+                raise ConfigError(what, hint="Download it again.") from error
 
     def read(self, page: RawPage) -> Wikitext:
         return read_wikitext(page.source, self._names)
-
-    def _elements(self, start: int) -> Iterator[Element]:
-        """Yields the site's description and the pages, each cleared when the next is asked for."""
-        parser: Any = XMLPullParser(("start", "end"))
-        root: Element | None = None
-        unfinished = 0
-        for chunk in self._chunks(start):
-            parser.feed(chunk)
-            unfinished += len(chunk)
-            if unfinished > _LONGEST_PAGE:
-                raise ValueError("a page is longer than 128 MiB; histories are not read")
-            for event, element in parser.read_events():
-                if root is None:
-                    root = element
-                elif event == "end" and _tag(element) in ("siteinfo", "page"):
-                    yield element
-                    root.clear()
-                    unfinished = 0
-        parser.close()
-
-    def _chunks(self, start: int) -> Iterator[bytes]:
-        """Yields the XML, in which the pages before an offset of the file are left out."""
-        with self.path.open("rb") as raw:
-            if start:
-                # The first stream says what wiki it is.
-                yield bz2.BZ2Decompressor().decompress(raw.read(self._offsets()[0][0]))
-                raw.seek(start)
-            file: IO[bytes] = raw
-            if self.path.suffix.casefold() == ".bz2":
-                file = bz2.BZ2File(raw)
-            while chunk := file.read(_CHUNK):
-                yield chunk
-
-    def _place(self, skip: int) -> tuple[int, int]:
-        """Returns where to begin in the file, and how many pages to pass over from there."""
-        start = before = 0
-        for offset, pages in self._offsets() if skip else []:
-            if pages > skip:
-                break
-            start, before = offset, pages
-        return start, skip - before
-
-    def _offsets(self) -> list[tuple[int, int]]:
-        """Reads the index: where each stream of pages begins, and how many pages precede it."""
-        stem = self.path.name.removesuffix(".xml.bz2")
-        path = self.path.with_name(f"{stem}-index.txt.bz2")
-        if stem == self.path.name or not path.is_file():
-            return []
-        offsets: dict[int, int] = {}
-        with bz2.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
-                offsets.setdefault(int(line.partition(":")[0]), number)
-        return list(offsets.items())
 
     def _about(self, site: Element) -> None:
         names: dict[str, list[str]] = {"6": [], "14": []}
@@ -245,6 +230,66 @@ class _XML:
             target=target,
             page_id=str(page_id),
         )
+
+
+def _elements(path: Path, start: int) -> Iterator[Element]:
+    """Yields the site's description and the pages, each cleared when the next is asked for."""
+    parser: Any = XMLPullParser(("start", "end"))
+    root: Element | None = None
+    unfinished = 0
+    for chunk in _chunks(path, start):
+        parser.feed(chunk)
+        unfinished += len(chunk)
+        if unfinished > _LONGEST_PAGE:
+            raise ValueError("a page is longer than 128 MiB; histories are not read")
+        for event, element in parser.read_events():
+            if root is None:
+                root = element
+            elif event == "end" and _tag(element) in ("siteinfo", "page"):
+                yield element
+                root.clear()
+                unfinished = 0
+    parser.close()
+
+
+def _chunks(path: Path, start: int) -> Iterator[bytes]:
+    """Yields the XML, in which the pages before an offset of the file are left out."""
+    with path.open("rb") as raw:
+        if start:
+            # The first stream says what wiki it is.
+            yield bz2.BZ2Decompressor().decompress(raw.read(_offsets(path)[0][0]))
+            raw.seek(start)
+        file: IO[bytes] = raw
+        if path.suffix.casefold() == ".bz2":
+            file = bz2.BZ2File(raw)
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _place(path: Path, skip: int) -> tuple[int, int]:
+    """Returns where to begin in the file, and how many pages to pass over from there."""
+    start = before = 0
+    for offset, pages in _offsets(path) if skip else []:
+        if pages > skip:
+            break
+        start, before = offset, pages
+    return start, skip - before
+
+
+def _offsets(path: Path) -> list[tuple[int, int]]:
+    """Reads the index: where each stream of pages begins, and how many pages precede it."""
+    if part := _PART.fullmatch(path.name):
+        name = f"{part['dump']}-index{part['number']}.txt-p{part['first']}p{part['last']}.bz2"
+    else:
+        name = f"{path.name.removesuffix('.xml.bz2')}-index.txt.bz2"
+    index = path.with_name(name)
+    if path.suffix != ".bz2" or not index.is_file():
+        return []
+    offsets: dict[int, int] = {}
+    with bz2.open(index, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            offsets.setdefault(int(line.partition(":")[0]), number)
+    return list(offsets.items())
 
 
 def _number(text: str) -> int:

@@ -80,6 +80,9 @@ FORMATS = {
     "xml": lambda folder: dumps.write_xml(folder / "pages.xml"),
     "bz2": lambda folder: dumps.write_xml(folder / "pages.xml.bz2"),
     "multistream": dumps.write_multistream,
+    "plain parts": lambda folder: dumps.write_parts(folder, "plain"),
+    "bz2 parts": lambda folder: dumps.write_parts(folder, "bz2"),
+    "multistream parts": lambda folder: dumps.write_parts(folder, "multistream"),
     "jsonl": lambda folder: dumps.write_jsonl(folder / "thai.jsonl"),
     "parquet": write_parquet,
     "zim": write_zim,
@@ -201,7 +204,7 @@ def test_nothing_is_written_over_files_of_others(tmp_path):
     assert elsewhere.contexts(Topic("แกงเห็ดป่า"))
 
 
-@pytest.mark.parametrize("form", ["xml", "multistream", "jsonl"])
+@pytest.mark.parametrize("form", ["xml", "multistream", "jsonl", "plain parts"])
 def test_a_build_that_was_stopped_goes_on(form, tmp_path, monkeypatch):
     path = FORMATS[form](tmp_path)
     whole = DumpIndex.of(path, tmp_path / "whole").about
@@ -266,12 +269,61 @@ def test_a_kill_leaves_no_index_and_costs_little(step, call, tmp_path):
     assert DumpIndex.of(path).about == whole
 
 
-def test_a_multistream_dump_is_read_from_any_page_on(tmp_path):
-    dump = open_dump(dumps.write_multistream(tmp_path))
+@pytest.mark.parametrize("form", [form for form in FORMATS if "stream" in form or "parts" in form])
+def test_a_dump_is_read_from_any_page_on(form, tmp_path):
+    dump = open_dump(FORMATS[form](tmp_path))
     pages = list(dump.pages())
     assert [page.title for page in pages] == [title for _, title, *_ in dumps.PAGES]
     for skip in range(len(pages) + 1):
         assert list(dump.pages(skip)) == pages[skip:]
+
+
+def test_parts_are_one_dump_in_the_order_of_their_pages(tmp_path):
+    folder = dumps.write_parts(tmp_path, "bz2")
+    whole = dumps.write_xml(tmp_path / "pages.xml")
+    assert list(open_dump(folder).pages()) == list(open_dump(whole).pages())
+    first, *_ = sorted(folder.glob("*multistream9*"))
+    assert [page.id for page in open_dump(first).pages()] == [1, 2, 3, 4, 5]
+    first.unlink()
+    assert next(open_dump(folder).pages()).id == 6
+
+
+def test_a_build_reads_the_parts_that_are_done_no_more_than_needed(tmp_path):
+    folder = dumps.write_parts(tmp_path, "multistream")
+    first, *_ = sorted(folder.glob("*multistream9*"))
+    data = bytearray(first.read_bytes())
+    # The second stream holds pages 1 to 3.
+    start = data.index(b"BZh", 1)
+    data[start : start + 20] = b"x" * 20
+    first.write_bytes(data)
+    assert next(open_dump(folder).pages(5)).id == 6
+    with pytest.raises(ConfigError, match=f"{first.name} is damaged"):
+        next(open_dump(folder).pages(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda parts: parts[1].unlink(), "multistream11.* does not go on where .*stream9"),
+        (
+            lambda parts: parts[0].with_suffix("").write_bytes(b""),
+            "does not go on where .*stream9",
+        ),
+        (
+            lambda parts: parts[0].rename(parts[0].with_name("laowiki-1.xml-p1p5.bz2")),
+            "more than one dump: laowiki-, thwiki-20260101-pages-articles-multistream",
+        ),
+        (lambda parts: dumps.write_xml(parts[0].with_name("pages.xml")), "more than one dump"),
+        (lambda parts: dumps.write_jsonl(parts[0].with_name("a.jsonl")), "more than one dump"),
+    ],
+    ids=["missing", "twice", "two wikis", "a whole dump", "rows"],
+)
+def test_parts_that_are_no_one_dump_are_refused(change, message, tmp_path):
+    folder = dumps.write_parts(tmp_path, "bz2")
+    change([next(folder.glob(f"*multistream{part}.*")) for part in (9, 10, 11)])
+    with pytest.raises(ConfigError, match=message) as raised:
+        WikipediaDump(folder)
+    assert "\n" not in str(raised.value)
 
 
 # Each entity is ten of the one before.
