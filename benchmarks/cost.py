@@ -5,10 +5,11 @@
 A model that answers at once writes replies of random words, in the lengths that are asked for; one
 reply in thirty cannot be read, and one row in ten is dropped. Prints one JSON line for each size:
 
-requests, input, output, usd   estimated from eight rows over what the run took
-cpu_ms, disk_kb                of this machine, for each row that is kept; the model's words cost
-                               no CPU here, and near-duplicates are not looked for
-memory_mb                      peak, of the whole process
+usd, requests   what `SEEDS` estimates say, each from eight rows of another seed, over what the run
+                took: the mean; of the price also the spread, and how many have it in their interval
+cpu_ms, disk_kb of this machine, for each row that is kept; the model costs no CPU here, and
+                near-duplicates are not looked for
+memory_mb       peak, of the whole process
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import logging
 import os
 import random
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -30,6 +32,7 @@ from seedfree._seeds import seeded
 _letters = random.Random(0)
 WORDS = ["".join(_letters.choices("กขคงจชดตทนบปพมยรลวสหอ", k=4)) for _ in range(5000)]
 UNREADABLE, DROPPED = 0.03, 0.1
+SEEDS = 20
 
 
 class Writer:
@@ -68,8 +71,8 @@ def fill(schema: dict[str, Any], rng: random.Random, name: str = "") -> Any:
     return "".join(rng.choices(WORDS, k=words))[: schema.get("maxLength")]
 
 
-def measure(rows: int) -> dict[str, Any]:
-    pipeline = sf.Pipeline(
+def pipeline() -> sf.Pipeline:
+    return sf.Pipeline(
         "th",
         Writer(),
         contexts=[sf.WrittenContexts()],
@@ -77,22 +80,24 @@ def measure(rows: int) -> dict[str, Any]:
         filters=[Coin()],
         diversity=None,
     )
+
+
+def measure(rows: int, said: list[sf.Estimate]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_CACHE_HOME"] = folder  # previews of earlier versions are not taken over
-        said = pipeline.estimate(rows, progress=False)
         before, out = time.process_time(), Path(folder) / "run"
-        run = pipeline.run(rows, out, concurrency=64, progress=False)
+        run = pipeline().run(rows, out, concurrency=64, progress=False)
         seconds = time.process_time() - before
-        assert run.status == "complete", run.message
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         took = run.stats
+        assert run.status == "complete", run.message
+    ratios = [each.price_usd / took.price_usd for each in said]
     return {
         "rows": rows,
-        "requests": round(said.requests / took.requests, 3),
-        "input": round(said.input_tokens / took.input_tokens, 3),
-        "output": round(said.output_tokens / took.output_tokens, 3),
-        "usd": round(said.price_usd / took.price_usd, 3),
-        "within": said.low_usd <= took.price_usd <= said.high_usd,
+        "usd": round(statistics.mean(ratios), 3),
+        "spread": round(statistics.stdev(ratios), 3),
+        "within": sum(each.low_usd <= took.price_usd <= each.high_usd for each in said),
+        "of": len(said),
+        "requests": round(statistics.mean(each.requests / took.requests for each in said), 3),
         "requests_per_row": round(took.requests / rows, 2),
         "cpu_ms": round(1000 * seconds / rows, 2),
         "disk_kb": round(size / rows / 1000, 2),
@@ -100,7 +105,14 @@ def measure(rows: int) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
     logging.disable(logging.WARNING)
-    for size in map(int, sys.argv[1:] or ["10000", "100000"]):
-        print(json.dumps(measure(size)), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder  # previews of earlier versions are not taken over
+        for rows in map(int, sys.argv[1:] or ["10000", "100000"]):
+            said = [pipeline().estimate(rows, seed=n, progress=False) for n in range(SEEDS)]
+            print(json.dumps(measure(rows, said)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

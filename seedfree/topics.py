@@ -8,13 +8,15 @@ there already as what to avoid.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from seedfree._seeds import balanced, seeded
@@ -42,6 +44,9 @@ _AVOID = 20
 _DRY_WAVES = 3
 # Two topics that share this much of their character trigrams (Jaccard) are one.
 _NEAR = 0.6
+# So many of its rarest trigrams a topic must share before all are compared. With fewer, more pairs
+# are compared; with more, there is more to look at first.
+_SHARED = 3
 
 
 class Topics(BaseModel):
@@ -330,25 +335,50 @@ class _Seen:
     """Remembers the topics so far by their trigrams."""
 
     def __init__(self) -> None:
-        self._keys: set[str] = set()
-        self._sizes: list[int] = []
-        # For each trigram the numbers of the topics that have it: a new topic is compared with
-        # those alone that share one with it.
-        self._holders: defaultdict[str, list[int]] = defaultdict(list)
+        self._texts: list[str] = []
+        self._known: set[str] = set()
+        # For each trigram the numbers of the topics that have it.
+        self._holders: defaultdict[str, array[int]] = defaultdict(partial(array, "I"))
 
     def add(self, text: str) -> bool:
         """Remembers a topic, if it is usable and new, and tells whether it is."""
         folded = letters_and_digits(text)
         # A single letter is no topic. Providers that do not enforce lengths send longer ones.
-        if not 2 <= len(folded) <= 120 or folded in self._keys or is_code(text):
+        if not 2 <= len(folded) <= 120 or folded in self._known or is_code(text):
             return False
-        grams = {folded[i : i + 3] for i in range(max(1, len(folded) - 2))}
-        shared = Counter(n for gram in grams for n in self._holders.get(gram, ()))
-        for n, common in shared.items():
-            if common / (len(grams) + self._sizes[n] - common) >= _NEAR:
-                return False
-        self._keys.add(folded)
+        grams = _trigrams(folded)
+        if any(_near(grams, _trigrams(self._texts[n])) for n in self._alike(grams)):
+            return False
         for gram in grams:
-            self._holders[gram].append(len(self._sizes))
-        self._sizes.append(len(grams))
+            self._holders[gram].append(len(self._texts))
+        self._texts.append(folded)
+        self._known.add(folded)
         return True
+
+    def _alike(self, grams: set[str]) -> Sequence[int]:
+        """Returns the topics that may be near one with these trigrams.
+
+        A near one has the share `_NEAR` of them at least, so of any choice of them all but so many.
+        To look at the rarest alone keeps the work small where there are 100,000 topics.
+        """
+        least = math.ceil(_NEAR * len(grams) - 1e-9)
+        shared = min(_SHARED, least)
+        rare = sorted(grams, key=lambda gram: len(self._holders.get(gram, ())))
+        looked_at = [
+            np.frombuffer(self._holders[gram], np.uint32)
+            for gram in rare[: len(grams) - least + shared]
+            if gram in self._holders
+        ]
+        if not looked_at:
+            return []
+        numbers, often = np.unique(np.concatenate(looked_at), return_counts=True)
+        return [int(n) for n in numbers[often >= shared]]
+
+
+def _trigrams(text: str) -> set[str]:
+    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
+
+
+def _near(one: set[str], other: set[str]) -> bool:
+    common = len(one & other)
+    return common / (len(one) + len(other) - common) >= _NEAR

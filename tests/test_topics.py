@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from seedfree._seeds import seeded
 from seedfree.engine.pool import Pool
 from seedfree.errors import ConfigError, TopicsExhaustedError
 from seedfree.languages import Language
@@ -135,6 +136,27 @@ def test_exact_and_near_duplicates_are_left_out() -> None:
     ]
     topics = _take(FakeSession(lambda *_: same), 10)
     assert [t.text for t in topics] == ["การทอผ้าไหมมัดหมี่ของอีสาน", "มวยไทยโบราณ"]
+
+
+def test_of_topics_that_share_three_fifths_of_their_trigrams_the_first_is_taken() -> None:
+    rng, made, taken = seeded("topics"), list[str](), list[str]()
+    for _ in range(400):
+        text = list(rng.choice(made) if made and rng.random() < 0.7 else rng.choices("ກຂຄງ", k=25))
+        for _ in range(rng.randint(0, 4)):
+            text[rng.randrange(len(text))] = rng.choice("ກຂຄງຈ")
+        made.append("".join(text)[: rng.randint(2, 30)])
+
+    def trigrams(text: str) -> set[str]:
+        return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
+
+    for new in made:
+        shared = [(trigrams(new) & trigrams(old), trigrams(new) | trigrams(old)) for old in taken]
+        if all(len(both) < 0.6 * len(either) for both, either in shared):
+            taken.append(new)
+    # Each request gives one of them, and one that is like no other, so that the stream goes on.
+    session = FakeSession(lambda _, n: [*made[n : n + 1], sentence(n, words=8)])
+    found = [topic.text for topic in _take(session, 700) if topic.text[0] in "ກຂຄງຈ"]
+    assert found == taken and 50 < len(taken) < 350
 
 
 def test_a_model_that_repeats_itself_ends_the_stream_soon() -> None:

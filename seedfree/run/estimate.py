@@ -222,7 +222,7 @@ def estimated(
     spare = left / (stats.topics + left) if left else 0.0
 
     def scaled(total: float, part: str) -> float:
-        return (total - spare * topics.get(part, 0)) * size / made
+        return (total - spare * float(topics.get(part, 0))) * size / made
 
     usd = low_usd = high_usd = None
     if stats.price_usd is not None:
