@@ -7,7 +7,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,22 +87,27 @@ def publish(folder: Path, publication: Publication, card: str, manifest: Mapping
     except OSError as error:
         hint = "Make the folder writable and run it again."
         raise ConfigError(f"Cannot write {folder}: {error.strerror}", hint=hint) from error
-    files = {
-        "dataset.jsonl": _lines(map(to_row, publication.kept)),
-        "dropped.jsonl": _lines(map(dropped_row, publication.dropped)),
-        "README.md": card.encode(),
+    # A million rows are some GB of text, so each line is made as it is written.
+    files: dict[str, Iterable[str]] = {
+        "dataset.jsonl": map(json_line, map(to_row, publication.kept)),
+        "dropped.jsonl": map(json_line, map(dropped_row, publication.dropped)),
+        "README.md": [card],
     }
     hashes = {}
-    for name, data in files.items():
-        write_atomic(folder / name, [data], private=True)
-        hashes[name] = hashlib.sha256(data).hexdigest()
+    for name, texts in files.items():
+        digest = hashlib.sha256()
+        write_atomic(folder / name, _hashed(texts, digest), private=True)
+        hashes[name] = digest.hexdigest()
     counts = {"rows": len(publication.kept), "dropped": len(publication.dropped)}
     whole = {**manifest, **counts, "drops": publication.drops, "code": _code_digest()}
     write_json(folder / "manifest.json", {**whole, "files": hashes})
 
 
-def _lines(values: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(map(json_line, values)).encode()
+def _hashed(texts: Iterable[str], digest: hashlib._Hash) -> Iterator[bytes]:
+    for text in texts:
+        data = text.encode()
+        digest.update(data)
+        yield data
 
 
 def write_status(
