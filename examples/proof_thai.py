@@ -186,8 +186,8 @@ def train(arm: str, seed: int, options: argparse.Namespace, parts: dict[str, Par
 
 def answers(model: sf.TrainedModel, folder: Path, parts: dict[str, Part]) -> None:
     # On a CPU, reading the weights takes longer than computing: many answers at a time.
-    evaluate(model, Orders("th"), folder / "orders", decoding=ANSWER, batch_size=32)
-    evaluate(model, parts["test"], folder / "answers", decoding=ANSWER, limit=96, batch_size=32)
+    evaluate(model, Orders("th"), folder / "orders", decoding=ANSWER, batch_size=60)
+    evaluate(model, parts["test"], folder / "answers", decoding=ANSWER, limit=96, batch_size=48)
 
 
 def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
