@@ -394,6 +394,34 @@ def test_options_of_the_wrong_kind_are_one_line(tmp_path: Path, options: dict[st
         _run(tmp_path, **options)
 
 
+class _Away:
+    """A diversity filter that drops the first row, and whose server is away after some calls."""
+
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+
+    def select(self, items: Sequence[Instruction]) -> sf.Selection:
+        self._answers -= 1
+        if self._answers < 0:
+            raise StopRunError("the encoder is away")
+        rest = len(items) - 1
+        duplicate_of, similarity = [1, *[-1] * rest], [0.99, *[float("nan")] * rest]
+        return sf.Selection(range(1, len(items)), duplicate_of, similarity)
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_diversity_filter_that_is_away_stops_the_run(tmp_path: Path, answers: int) -> None:
+    tasks = [sf.Summarization()]
+    run = small_pipeline(tasks=tasks, diversity=[_Away(answers)]).run(60, tmp_path, progress=False)
+    assert (run.status, run.message) == ("stopped", "the encoder is away")
+    # Of rows that were not compared none is published, and a decision stands.
+    assert (len(run.dataset) > 0) == bool(answers)
+    assert len(run.dropped) == answers
+    run = small_pipeline(tasks=tasks, diversity=[_Away(99)]).run(60, tmp_path, progress=False)
+    assert (run.status, len(run.dataset)) == ("complete", 60)
+    assert [row.similarity for row in run.dropped if row.reason != "surplus"] == [0.99]
+
+
 class _Odd:
     """A filter and a source that return something else than they should."""
 
@@ -426,9 +454,5 @@ def test_a_part_that_returns_something_else_is_named(
     tmp_path: Path, part: str, answer: Any, says: str
 ) -> None:
     pipeline = small_pipeline(tasks=[sf.Summarization()], **{part: [_Odd(answer)]})
-    if part == "diversity":
-        with pytest.raises(sf.RequestError, match=says):
-            pipeline.run(2, tmp_path / "run", progress=False)
-        return
     run = pipeline.run(2, tmp_path / "run", progress=False)
     assert run.status == "stopped" and re.search(says, run.message)

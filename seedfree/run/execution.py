@@ -217,7 +217,7 @@ class _Execution:
         self._rows: list[Row] = []
         self._jobs = 0
         self._monotonous: Sequence[str] = ()
-        self._deciding = False
+        self._deciding, self._decided = False, -1
         self._closed = [False for _ in self._tasks]
         self._shown_at = 0.0
         self._searches: list[dict[str, Any]] = []
@@ -235,10 +235,10 @@ class _Execution:
             async with heartbeat(self.show, self._options.clock):
                 status, message = await self._all_jobs()
         except RequestError as error:
-            await self._session.call(self._select)
+            await self._select_rest()
             status, message = "stopped", str(error)
         except asyncio.CancelledError:
-            await self._session.call(self._select)
+            await self._select_rest()
             self._publish("stopped", "interrupted; run it again to go on")
             raise
         except BaseException as error:
@@ -359,6 +359,7 @@ class _Execution:
         try:
             while (block := self._plan.due) is not None:
                 kept = await self._session.call(self._select, block)
+                self._decided = block
                 self._plan.decide(kept)
                 if block == 0:
                     self._warn_if_poor()
@@ -386,6 +387,13 @@ class _Execution:
             name = self._stages.language.name
             _LOG.warning("This model is below the floor for %s: %s", name, "; ".join(poor))
 
+    async def _select_rest(self) -> None:
+        """Compares all rows. Where a diversity filter cannot, those of no decided block wait."""
+        try:
+            await self._session.call(self._select)
+        except RequestError:
+            self._rows = [row for row in self._rows if row.order[0] <= self._decided]
+
     def _select(self, block: int | None = None) -> list[int]:
         """Finds the near-duplicates among the rows so far.
 
@@ -403,15 +411,21 @@ class _Execution:
                 for row in sorted(self._rows, key=lambda row: row.order)
                 if row.rejected is None and (block is None or row.order[0] <= block)
             ]
+            before = [(row, row.duplicate) for row in rows]
             for row in rows:
                 row.duplicate = None
             self._searches = []
             mark_same_points(rows)
             rows = [row for row in rows if row.duplicate is None]
-            for diversity in self._stages.diversity:
-                if rows:
-                    self._mark(diversity, rows)
-                    rows = [row for row in rows if row.duplicate is None]
+            try:
+                for diversity in self._stages.diversity:
+                    if rows:
+                        self._mark(diversity, rows)
+                        rows = [row for row in rows if row.duplicate is None]
+            except RequestError:
+                for row, duplicate in before:
+                    row.duplicate = duplicate
+                raise
             kept = Counter(row.item.task for row in rows)
             return [kept[task.name] for task in self._tasks]
 

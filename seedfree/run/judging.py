@@ -91,7 +91,7 @@ class Judge:
         return upheld(suspicions)
 
     async def _mended(self, row: Row, faults: Sequence[Suspicion], job: Job) -> Row | None:
-        """Asks for a row again, with its faults named; `None` where nothing may be sent."""
+        """Asks for a row again, with its faults named; `None` where nothing may be sent or came."""
         language = self.session.language
         texts = texts_to_judge(row.item)
         written = Context(
@@ -100,7 +100,8 @@ class Judge:
         order = language.text("repair", row=written.block(), faults=doubts(faults, language))
         async with self.session.gate.piece("repair"):
             with contextlib.suppress(StopRunError):
-                return (await rows_of(job, self.generator, self.session, order))[0]
+                rows = await rows_of(job, self.generator, self.session, order)
+                return rows[0] if rows else None
         return None
 
 

@@ -342,6 +342,21 @@ def test_a_row_that_cannot_be_mended_is_lost(
     assert all(row.repaired_by is None for row in run.dropped)
 
 
+class Finished(Riddle):
+    """Makes nothing of a riddle that was mended."""
+
+    def instructions(self, fields: Any, context: sf.Context) -> list[Instruction]:
+        return [] if fields.question.startswith("ใหม่") else super().instructions(fields, context)
+
+
+def test_a_repair_that_gives_no_row_loses_the_row_alone(tmp_path: Path) -> None:
+    tasks = [Finished(), sf.Summarization()]
+    pipeline = doubting(repairing(mended), filters=[Long()], tasks=tasks, repair=1)
+    run = pipeline.run(size=4, out=tmp_path)
+    assert {row.task for row in run.dataset} == {"summarization"}
+    assert all(row.repaired_by is None for row in run.dropped)
+
+
 def test_nothing_is_repaired_unless_it_is_asked_for(tmp_path: Path) -> None:
     run = doubting(repairing(mended), filters=[Long()]).run(size=4, out=tmp_path)
     assert "repair" not in run.stats.stages
