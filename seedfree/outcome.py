@@ -59,6 +59,8 @@ class Stats:
 
     Attributes:
         rows: Published rows.
+        requests_read: Those whose replies the last process read. A ledger may hold more, of a larger
+            run in its folder.
         topics, topics_left: Topics that were used, and those that were made besides.
         jobs: Prompts of tasks that were answered.
         price_usd: `None` where the price of a model is not known.
@@ -73,6 +75,7 @@ class Stats:
 
     rows: int = 0
     requests: int = 0
+    requests_read: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     price_usd: float | None = None

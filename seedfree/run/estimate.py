@@ -217,12 +217,16 @@ def estimated(
         """Returns what a row costs where this share is kept, over what it costs as seen."""
         return (1 + each * (1 / kept - 1)) / (1 + each * (1 / share - 1))
 
+    # The ledger may hold a larger preview, too.
+    read = stats.requests_read / stats.requests if stats.requests else 1.0
     # Topics come several in a reply, of which a small run uses few and a large one nearly all.
     topics, left = stats.stages.get("topics", {}), stats.topics_left
-    spare = left / (stats.topics + left) if left else 0.0
+    spare = 0.0
+    if left and topics.get("requests"):
+        spare = topics["asked"] * left / (stats.topics + left) / topics["requests"]
 
     def scaled(total: float, part: str) -> float:
-        return (total - spare * float(topics.get(part, 0))) * size / made
+        return (total * read - spare * float(topics.get(part, 0))) * size / made
 
     usd = low_usd = high_usd = None
     if stats.price_usd is not None:

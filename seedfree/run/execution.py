@@ -467,6 +467,7 @@ class _Execution:
         return Stats(
             rows=len(publication.kept) if publication else 0,
             requests=tally.requests,
+            requests_read=session.accounts.answered["requests"],
             input_tokens=tally.input_tokens,
             output_tokens=tally.output_tokens,
             price_usd=tally.price_usd,

@@ -80,6 +80,15 @@ def test_topics_that_a_preview_leaves_over_are_not_scaled(tmp_path: Path) -> Non
     assert estimate.price_usd == pytest.approx(run.stats.price_usd, rel=0.1)
 
 
+def test_an_estimate_after_a_larger_preview_is_none_the_higher() -> None:
+    llm = sf.FunctionGenerator(thai, name="thai", price=(1.0, 2.0))
+    before = small_pipeline(llm).estimate(1000, sample=8)
+    small_pipeline(llm).preview(80)
+    after = small_pipeline(llm).estimate(1000, sample=8)
+    assert after.requests == pytest.approx(before.requests, rel=0.05)
+    assert after.price_usd == pytest.approx(before.price_usd, rel=0.1)
+
+
 def test_the_interval_of_an_estimate_holds_the_price_of_nine_runs_in_ten(tmp_path: Path) -> None:
     inside = []
     for seed in range(20):
