@@ -59,8 +59,8 @@ class Stats:
 
     Attributes:
         rows: Published rows.
-        requests_read: Those whose replies the last process read. A ledger may hold more, of a larger
-            run in its folder.
+        requests_read: Those whose replies the last process read. The ledger may hold more, of a
+            larger run in its folder.
         topics, topics_left: Topics that were used, and those that were made besides.
         jobs: Prompts of tasks that were answered.
         price_usd: `None` where the price of a model is not known.

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -219,7 +220,7 @@ class _Execution:
         self._monotonous: Sequence[str] = ()
         self._deciding, self._decided = False, -1
         self._closed = [False for _ in self._tasks]
-        self._shown_at = 0.0
+        self._shown_at, self._show_every = 0.0, _STATUS_EVERY
         self._searches: list[dict[str, Any]] = []
         self._selecting = threading.Lock()
         self._bar = Progress(options.size, show=options.progress, clock=options.clock)
@@ -445,11 +446,13 @@ class _Execution:
         """Shows how far the run is, at most once a second."""
         now = self._clock.monotonic()
         # Out of its place the run is about to stop, which must not cost a reply that has come.
-        if now - self._shown_at < _STATUS_EVERY or not self._ledger.in_place:
+        if now - self._shown_at < self._show_every or not self._ledger.in_place:
             return
-        self._shown_at = now
+        self._shown_at, began = now, time.perf_counter()
         self._show_rows(sum(row.kept for row in self._rows))
         self._write_status("running", "")
+        # All rows are counted, which takes long where there are a million.
+        self._show_every = max(_STATUS_EVERY, 50 * (time.perf_counter() - began))
 
     def _show_rows(self, rows: int) -> None:
         tally = self._session.accounts.tally

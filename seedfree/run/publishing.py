@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -136,28 +137,33 @@ def published_rows(folder: Path) -> int:
 
 def is_finished(folder: Path, size: int) -> bool:
     """Returns whether a folder holds a complete data set of that size, as it was published."""
-    manifest, _ = _published(folder)
+    manifest = _published(folder)
     return manifest.get("status") == "complete" and manifest.get("rows") == size
 
 
-def _published(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
-    """Reads a folder's manifest and rows; nothing where they do not agree."""
+def _published(folder: Path) -> dict[str, Any]:
+    """Reads a folder's manifest; nothing where the rows there are not those that it names."""
     try:
-        manifest = json.loads(_bytes(folder / "manifest.json"))
-        texts = [_bytes(folder / name) for name in ("dataset.jsonl", "dropped.jsonl")]
-        hashes = [manifest["files"][name] for name in ("dataset.jsonl", "dropped.jsonl")]
-        if hashes == [hashlib.sha256(text).hexdigest() for text in texts]:
-            return manifest, texts
+        manifest: dict[str, Any] = json.loads(_bytes(folder / "manifest.json"))
+        for name in ("dataset.jsonl", "dropped.jsonl"):
+            with _opened(folder / name) as file:
+                if manifest["files"][name] != hashlib.file_digest(file, "sha256").hexdigest():
+                    return {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        pass  # nothing was published, or by something else
-    return {}, []
+        return {}  # nothing was published, or by something else
+    return manifest
 
 
 def _bytes(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+def _opened(path: Path) -> BufferedReader:
     # Of a link, a pipe or a device nothing is read: whatever is there is published anew.
     if not is_file(path):
         raise FileNotFoundError(path)
-    return path.read_bytes()
+    return path.open("rb")
 
 
 def known_verdicts(folder: Path) -> dict[str, str | None]:
@@ -165,16 +171,16 @@ def known_verdicts(folder: Path) -> dict[str, str | None]:
 
     Nothing is known unless this very code published them.
     """
-    manifest, texts = _published(folder)
-    if manifest.get("code") != _code_digest():
+    if _published(folder).get("code") != _code_digest():
         return {}
-    kept, dropped = (text.splitlines() for text in texts)
+    verdicts: dict[str, str | None] = {}
     # A row that was doubted rests on replies, which are counted when they are read again.
-    kept, dropped = ([line for line in lines if _UNDOUBTED in line] for lines in (kept, dropped))
-    verdicts: dict[str, str | None] = {line[_ID].decode(): None for line in kept}
-    for lost in map(from_json, dropped):
-        passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")
-        verdicts[lost["id"]] = None if passed else lost["reason"]
+    with _opened(folder / "dataset.jsonl") as kept:
+        verdicts.update((line[_ID].decode(), None) for line in kept if _UNDOUBTED in line)
+    with _opened(folder / "dropped.jsonl") as dropped:
+        for lost in (from_json(line) for line in dropped if _UNDOUBTED in line):
+            passed = lost["reason"] == "surplus" or lost["reason"].startswith("diversity: ")
+            verdicts[lost["id"]] = None if passed else lost["reason"]
     return verdicts
 
 
