@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ _DRY_WAVES = 3
 _NEAR = 0.6
 # So many of its rarest trigrams a topic must share before all are compared. With fewer, more pairs
 # are compared; with more, there is more to look at first.
-_SHARED = 3
+_SHARED = 6
 
 
 class Topics(BaseModel):
@@ -322,7 +323,9 @@ class TopicStream:
 
     def _avoid(self, facet: str, known: int) -> list[str]:
         """Returns topics to avoid: the last ones of the same facet. Those of others are far off."""
-        return [self.topics[i].text for i in self._near[facet] if i < known][-_AVOID:]
+        near = self._near[facet]
+        end = bisect_left(near, known)
+        return [self.topics[i].text for i in near[max(end - _AVOID, 0) : end]]
 
 
 def _line(text: str) -> str:
