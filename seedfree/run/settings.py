@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, SecretStr, TypeAdapter
@@ -35,6 +36,8 @@ _SECRET = re.compile(
     r"|authorization|cookie)$",
     re.IGNORECASE,
 )
+# What a tokenizer calls the marks of its texts.
+_MARK = re.compile(r"(bos|eos|eot|sep|cls|pad|unk|mask|image|audio|video|special)_token$")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 # How fast a provider may be asked decides nothing about the data.
 _PACE = frozenset({"requests_per_minute", "tokens_per_minute"})
@@ -76,9 +79,34 @@ def describe(value: Any) -> Any:
 
 
 def secrets_of(value: object) -> list[str]:
-    """Names the attributes of a component that hold a key, a password or the like."""
-    values = getattr(value, "__dict__", {})
-    return [name for name, each in values.items() if each and _is_secret(name, each)]
+    """Names what of a component, at any depth, is a key, a password or the like: `client.token`."""
+    found: list[str] = []
+    # Things may hold each other. They are kept here, or another could come by the same number.
+    seen: dict[tuple[int, bool], object] = {}
+    waiting: list[tuple[str, object, bool]] = [("", value, False)]
+    while waiting:
+        place, each, secret = waiting.pop()
+        if isinstance(each, (str, bytes, SecretStr)):
+            if each and (secret or isinstance(each, SecretStr)):
+                found.append(place)
+        elif (id(each), secret) not in seen and not isinstance(each, (type, ModuleType)):
+            seen[id(each), secret] = each
+            for name, part in _parts(each):
+                named = _SECRET.search(name) and not _MARK.search(name)
+                waiting.append((f"{place}.{name}".lstrip("."), part, secret or bool(named)))
+    return found
+
+
+def _parts(value: object) -> Iterable[tuple[str, object]]:
+    """Gives what a value holds, by name or number."""
+    if isinstance(value, Mapping):
+        return [(str(name), each) for name, each in value.items()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [(str(n), each) for n, each in enumerate(value)]
+    # Attributes, those in slots too, as pickle finds them.
+    state: Any = object.__getstate__(value)
+    states = state if isinstance(state, tuple) else (state,)
+    return [item for each in states if each for item in each.items()]
 
 
 def _is_secret(name: str, value: object) -> bool:

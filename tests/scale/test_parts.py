@@ -11,6 +11,8 @@ from pyarrow import parquet
 
 import seedfree as sf
 from seedfree.diversity.index import DiversityIndex
+from seedfree.filters import default_filters
+from seedfree.languages import Language, languages
 from seedfree.scale import encode_rows, filter_rows, select_rows
 from seedfree.scale.parts import parts_of, write
 from seedfree.scale.search import RaySearch
@@ -53,6 +55,22 @@ class Keyed(LetterEncoder):
         self.api_key = "sk-0123456789abcdef"
 
 
+class Client:
+    __slots__ = ("api_key", "owner")
+
+    def __init__(self, owner):
+        self.api_key, self.owner = "sk-0123456789abcdef", owner
+
+
+class Calling:
+    def __init__(self, **settings):
+        self.__dict__.update(settings)
+        self.clients = [Client(self)] if not settings else []
+
+    def check(self, item):
+        return None
+
+
 class Asking:
     async def check(self, item):
         return None
@@ -66,6 +84,16 @@ class Asking:
         (lambda rows, out: filter_rows(rows, out, ["rules"], language="th"), "holds 'rules'"),
         (lambda rows, out: filter_rows(rows, out, language="th", doubted="x"), "doubted is 'x'"),
         (lambda rows, out: encode_rows(rows, out, Keyed()), "secret in api_key"),
+        (
+            lambda rows, out: filter_rows(rows, out, [Calling()], language="th"),
+            r"in clients\.0\.api",
+        ),
+        (
+            lambda rows, out: filter_rows(
+                rows, out, [Calling(headers={"Authorization": "Bearer x"})], language="th"
+            ),
+            r"in headers\.Authorization",
+        ),
         (lambda rows, out: encode_rows(rows, out, "bge-m3"), "encoder is 'bge-m3'"),
         (lambda rows, out: encode_rows(rows, out, LetterEncoder(), fields=["x"]), "no column x"),
         (lambda rows, out: encode_rows(rows, out, LetterEncoder(), part_rows=0), "part_rows is 0"),
@@ -79,6 +107,15 @@ def test_mistakes_are_found_before_anything_is_done(tmp_path, call, words):
     with pytest.raises(sf.ConfigError, match=words):
         call(save(tmp_path / "rows.parquet"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_only_sounds_like_a_key_may_travel(monkeypatch, tmp_path):
+    monkeypatch.setattr("seedfree.scale.filtering.do_parts", lambda *given, **more: None)
+    parts = {"vectors": np.ones(3), "words": {"key": 7}, "eos_token": "</s>", "key": Calling(x=1)}
+    parts["languages"] = [Language.load(code) for code in languages()]
+    parts["itself"] = parts
+    filters = [*default_filters(), Calling(_parts=parts)]
+    filter_rows(save(tmp_path / "rows.parquet"), tmp_path / "out", filters, language="th")
 
 
 def test_nothing_is_written_over_what_is_not_ours(tmp_path):
