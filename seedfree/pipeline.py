@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -16,7 +17,7 @@ from seedfree._views import Shown, View
 from seedfree.diversity.semantic import SemanticDiversityFilter
 from seedfree.engine.batching import endpoint_of, endpoints
 from seedfree.engine.http import Transport
-from seedfree.engine.loop import Clock, run_async, run_sync
+from seedfree.engine.loop import Clock, Threads, run_async, run_sync
 from seedfree.engine.places import published
 from seedfree.engine.providers import named_generator
 from seedfree.engine.schema import closed_schema
@@ -316,7 +317,9 @@ class Pipeline(Shown):
         options |= {"progress": progress, "shrink": shrink, "mode": mode}
         options |= {"batch": batch, "wait_for_quota": wait_for_quota}
         try:
-            return run_sync(self._run(size, _folder(out, "out"), **options, **injected))
+            # Here and not on the loop: an index is built for hours, and Ctrl-C must reach it.
+            prepared = self._prepared(size, _folder(out, "out"), **options, **injected)
+            return run_sync(execute(self._stages(), prepared))
         except KeyboardInterrupt:
             # Its own frames are those of a wait, of which nobody learns anything.
             raise KeyboardInterrupt(after_interrupt(out)) from None
@@ -325,9 +328,15 @@ class Pipeline(Shown):
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
     ) -> Run:
         """Does what `run` does, with the same arguments, for async callers."""
-        return await run_async(self._run(size, _folder(out, "out"), **options))
+        threads = Threads(1)
+        prepare = partial(self._prepared, size, _folder(out, "out"), **options)
+        try:
+            prepared = await threads.call(prepare)
+        finally:
+            threads.close()
+        return await run_async(execute(self._stages(), prepared))
 
-    async def _run(
+    def _prepared(
         self,
         size: int,
         out: Path,
@@ -343,7 +352,8 @@ class Pipeline(Shown):
         wait_for_quota: bool = False,
         clock: Clock | None = None,
         transport: Transport | None = None,
-    ) -> Run:
+    ) -> Options:
+        """Checks what a call says, and makes the components ready."""
         _check_size(size)
         if not _is_whole(concurrency) or concurrency < 1:
             hint = "It is a whole number, at least 1."
@@ -369,7 +379,7 @@ class Pipeline(Shown):
         reuse = [reuse] if isinstance(reuse, (str, Path)) else reuse
         if not isinstance(reuse, Iterable):
             raise ConfigError(f"reuse is {reuse!r}", hint="Give a list of run folders.")
-        options = Options(
+        return Options(
             size=size,
             out=out,
             seed=seed,
@@ -385,7 +395,6 @@ class Pipeline(Shown):
             clock=clock,
             transport=transport,
         )
-        return await execute(self._stages(), options)
 
     def cancel(self, out: str | Path = "runs/seedfree", **injected: Any) -> int:
         """Asks the provider to end the batches of a run that is not on.

@@ -9,6 +9,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from seedfree.records import Context, Instruction, Prompt, Reply, Usage
 from tests.fakes import (
     FakeClock,
     LetterEncoder,
+    Library,
     Riddle,
     VirtualClock,
     published,
@@ -318,6 +320,30 @@ def test_async_callers_and_notebooks(tmp_path: Path) -> None:
 
     a, b = asyncio.run(inside_a_loop())
     assert [r.id for r in a.dataset] == [r.id for r in b.dataset]
+
+
+def test_no_run_waits_until_another_is_ready(tmp_path: Path) -> None:
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    class Slow(Library):
+        def ready(self) -> None:
+            begun.release()
+            assert go.wait(20)
+
+    async def side_by_side() -> list[sf.Run]:
+        slow = [small_pipeline(contexts=[Slow()]) for _ in range(2)]
+        waiting = [
+            asyncio.create_task(slow[0].arun(4, tmp_path / "a")),
+            asyncio.create_task(asyncio.to_thread(slow[1].run, 4, tmp_path / "b")),
+        ]
+        for _ in slow:
+            assert await asyncio.to_thread(begun.acquire, timeout=20)
+        done = await small_pipeline().arun(4, tmp_path / "c")
+        assert not go.is_set()
+        go.set()
+        return [done, *await asyncio.gather(*waiting)]
+
+    assert [run.status for run in asyncio.run(side_by_side())] == ["complete"] * 3
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -440,8 +440,10 @@ def _disambiguations(db: sqlite3.Connection) -> list[int]:
 
 def _name(db: sqlite3.Connection) -> None:
     """Gives the pages the names by which they are found: their titles, and redirects to them."""
-    db.create_function("folded", 1, letters_and_digits, deterministic=True)
-    db.execute("INSERT OR IGNORE INTO names SELECT folded(title), id FROM pages")
+    # Not by a function in SQL: Ctrl-C within one would be an error of SQLite's.
+    titles = db.execute("SELECT title, id FROM pages")
+    named = ((letters_and_digits(title), page) for title, page in titles)
+    db.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", named)
     db.execute("CREATE INDEX by_title ON pages (title)")
     # A target may stand with a small first letter, or name a place in its page.
     links = db.execute("SELECT title, target FROM redirects").fetchall()

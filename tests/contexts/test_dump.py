@@ -240,35 +240,6 @@ def test_a_build_that_was_stopped_goes_on(form, tmp_path, monkeypatch):
     assert begun == [0, 0, 2]
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from seedfree.contexts import dump_index
-
-dump_index._BATCH, calls = 2, []
-before = getattr(dump_index, sys.argv[2])
-
-def killed(*values):
-    calls.append(before(*values))
-    if len(calls) == int(sys.argv[3]):
-        os._exit(9)
-    return calls[-1]
-
-setattr(dump_index, sys.argv[2], killed)
-dump_index.DumpIndex.of(Path(sys.argv[1]))
-"""
-
-
-@pytest.mark.parametrize(("step", "call"), [("_begin", 1), ("_add", 3), ("_keep", 2), ("_name", 1)])
-def test_a_kill_leaves_no_index_and_costs_little(step, call, tmp_path):
-    path = dumps.write_xml(tmp_path / "pages.xml")
-    whole = DumpIndex.of(path, tmp_path / "whole").about
-    command = [sys.executable, "-c", KILLED, str(path), step, str(call)]
-    assert subprocess.run(command, check=False).returncode == 9
-    assert not (tmp_path / "pages.xml.index").exists()
-    assert DumpIndex.of(path).about == whole
-
-
 @pytest.mark.parametrize("form", [form for form in FORMATS if "stream" in form or "parts" in form])
 def test_a_dump_is_read_from_any_page_on(form, tmp_path):
     dump = open_dump(FORMATS[form](tmp_path))
