@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ _LOG = logging.getLogger("seedfree")
 _MARK = 0x73666475
 # Raised where the same dump gives another index.
 _VERSION = 2
-# Pages that a kill may cost.
+# Pages that a kill may cost, and that are held at a time.
 _BATCH = 500
 # Characters of a page at most, as from the wiki's API, and of its source: MediaWiki takes 2 MiB.
 _LONGEST_PAGE, _LONGEST_SOURCE = 200_000, 2**21
@@ -423,8 +424,13 @@ def _measure_copies(db: sqlite3.Connection) -> None:
     shingles = Shingles(total)
     for _, _, text in _texts(db, "chars > 0"):
         shingles.count(text)
-    shares = [(shingles.common(text), page) for page, _, text in _texts(db, "chars > 0")]
-    db.executemany("UPDATE pages SET copied = ? WHERE id = ?", shares)
+    last = -1
+    while shares := [
+        (shingles.common(text), page)
+        for page, _, text in islice(_texts(db, f"chars > 0 AND id > {last}"), _BATCH)
+    ]:
+        db.executemany("UPDATE pages SET copied = ? WHERE id = ?", shares)
+        last = shares[-1][1]
 
 
 def _disambiguations(db: sqlite3.Connection) -> list[int]:
@@ -446,7 +452,7 @@ def _name(db: sqlite3.Connection) -> None:
     db.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", named)
     db.execute("CREATE INDEX by_title ON pages (title)")
     # A target may stand with a small first letter, or name a place in its page.
-    links = db.execute("SELECT title, target FROM redirects").fetchall()
+    links = db.execute("SELECT title, target FROM redirects")
     find = partial(db.execute, "SELECT id FROM pages WHERE title IN (?, ?)")
     for title, target in links:
         target = target.partition("#")[0].replace("_", " ").strip()
