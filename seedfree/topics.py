@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 from seedfree._seeds import balanced, seeded
 from seedfree.engine.pool import Pool
 from seedfree.engine.schema import parse
+from seedfree.engine.session import RunSession
 from seedfree.errors import TopicsExhaustedError
 from seedfree.protocols import Session
 from seedfree.records import Prompt, Topic
@@ -48,6 +49,8 @@ _NEAR = 0.6
 # So many of its rarest trigrams a topic must share before all are compared. With fewer, more pairs
 # are compared; with more, there is more to look at first.
 _SHARED = 6
+# Titles drawn at a time: what is drawn can be used while further ones are.
+_SLICE = 256
 
 
 class Topics(BaseModel):
@@ -117,27 +120,59 @@ class DrawnTopics:
     """Draws titles of pages as topics, as they are wanted. Repeated ones count once.
 
     Args:
-        titles: In the order of the draw.
+        titles: In the order of the draw. They are drawn in a thread: each may be read from a disk.
+        pool: Takes the draws as work.
+        changed: Called when there are more topics, or when their end is known.
         limit: The most topics. `None` for as many as the run needs.
+
+    Attributes:
+        topics: Those that are there, in order. The list only grows.
     """
 
-    def __init__(self, titles: Iterator[str], limit: int | None = None) -> None:
-        self._titles, self._limit = titles, math.inf if limit is None else limit
+    def __init__(
+        self,
+        titles: Iterator[str],
+        session: RunSession,
+        pool: Pool,
+        changed: Callable[[], None] = lambda: None,
+        limit: int | None = None,
+    ) -> None:
+        self._titles, self._session, self._pool, self._changed = titles, session, pool, changed
+        self._last = math.inf if limit is None else limit
         self._seen: set[str] = {""}
+        self._drawn: list[Topic] = []
+        self._wanted, self._drawing = 0, False
         self.topics: list[Topic] = []
-        self.ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Returns whether no more topics will come."""
+        return len(self.topics) >= self._last
 
     def want(self, n: int) -> None:
-        """Draws until there are n topics, or as many as there can be."""
-        while not self.ended and len(self.topics) < n:
-            title = next(self._titles, None)
-            self.ended = title is None or len(self.topics) >= self._limit
-            if title is None or self.ended:
-                continue
+        """Has titles drawn until there are n topics, or as many as there can be."""
+        self._wanted = max(self._wanted, n)
+        # The last comes with the news that it is the last: what is planned after it must not hang
+        # on how long the next draw takes.
+        there = len(self._drawn) - (len(self._drawn) < self._last)
+        self.topics += self._drawn[len(self.topics) : min(there, self._wanted)]
+        if not (self._drawing or self.ended or len(self.topics) >= self._wanted):
+            self._drawing = True
+            self._pool.submit((0,), "topics", self._draw)
+
+    async def _draw(self) -> None:
+        count = int(min(self._wanted + 1, self._last, len(self._drawn) + _SLICE)) - len(self._drawn)
+        titles = await self._session.call(list, islice(self._titles, count))
+        self._drawing = False
+        for title in titles:
             folded = letters_and_digits(title)
             if folded not in self._seen:
                 self._seen.add(folded)
-                self.topics.append(Topic(_line(title), "", len(self.topics)))
+                self._drawn.append(Topic(_line(title), "", len(self._drawn)))
+        if len(titles) < count:
+            self._last = len(self._drawn)
+        self.want(0)
+        self._changed()
 
 
 @dataclass

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+import seedfree as sf
 from seedfree._seeds import seeded
 from seedfree.engine.pool import Pool
 from seedfree.errors import ConfigError, TopicsExhaustedError
@@ -16,7 +18,7 @@ from seedfree.languages import Language
 from seedfree.records import Prompt, Reply, Topic
 from seedfree.text import is_code, letters_and_digits
 from seedfree.topics import DrawnTopics, GivenTopics, TopicStream
-from tests.fakes import Library, sentence, small_pipeline
+from tests.fakes import FakeClock, Library, sentence, small_pipeline, thai
 
 
 class FakeSession:
@@ -237,6 +239,13 @@ def test_ones_own_codes_are_named_and_a_year_may_be_meant() -> None:
     assert small_pipeline(topics=["1932", "๒๔๗๕", "ข้าว"]).topics
 
 
+class Drawing:
+    """A session whose calls are made in a thread."""
+
+    async def call(self, fn: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.to_thread(fn, *given)
+
+
 def test_titles_are_drawn_as_they_are_wanted() -> None:
     taken: list[str] = []
 
@@ -245,12 +254,73 @@ def test_titles_are_drawn_as_they_are_wanted() -> None:
             taken.append(title)
             yield title
 
-    topics = DrawnTopics(titles())
-    topics.want(1)
-    assert taken == ["ข้าว"] and not topics.ended
-    topics.want(9)
-    assert topics.topics == [Topic("ข้าว", ""), Topic("แม่น้ำ", "", 1), Topic("ภูเขา", "", 2)]
-    assert topics.ended
-    few = DrawnTopics(titles(), limit=1)
-    few.want(9)
+    async def draw(*wanted: int, limit: int | None = None) -> DrawnTopics:
+        pool = Pool(1)
+        topics = DrawnTopics(titles(), cast(Any, Drawing()), pool, limit=limit)
+        for n in wanted:
+            topics.want(n)
+            await pool.drain()
+            assert len(topics.topics) <= n
+        return topics
+
+    first = asyncio.run(draw(1))
+    # A title more, which tells that there are more; and as that was the same one, another.
+    assert [topic.text for topic in first.topics] == ["ข้าว"] and taken == ["ข้าว", "ข้าว!", "แม่น้ำ"]
+    assert not first.ended
+    for wanted in ((9,), (1, 2, 3), (1, 9)):
+        topics = asyncio.run(draw(*wanted))
+        assert topics.topics == [Topic("ข้าว", ""), Topic("แม่น้ำ", "", 1), Topic("ภูเขา", "", 2)]
+        assert topics.ended
+    few = asyncio.run(draw(9, limit=1))
     assert [topic.text for topic in few.topics] == ["ข้าว"] and few.ended
+
+
+class Shelf(Library):
+    """Has so many pages, and knows of each whether its title was drawn on an event loop."""
+
+    def __init__(self, pages: int = 10_000, delay: Callable[[int], None] = lambda n: None) -> None:
+        self._pages, self._delay = pages, delay
+        self._on_loop: list[bool] = []
+
+    def titles(self, seed: int) -> Iterator[str]:
+        for n in range(self._pages):
+            self._on_loop.append(asyncio._get_running_loop() is not None)
+            self._delay(n)
+            yield f"{sentence(seed, n)} {n}"
+
+
+def test_titles_are_drawn_beside_the_loop_and_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seedfree.topics._SLICE", 20)
+    used = threading.Event()
+
+    def wait(n: int) -> None:
+        # Jobs of the first titles are done while further ones are drawn.
+        assert n < 60 or used.wait(20)
+
+    def answer(prompt: Prompt) -> Any:
+        used.set()
+        return thai(prompt)
+
+    llm = sf.FunctionGenerator(answer, name="thai")
+    shelf = Shelf(delay=wait)
+    pipeline = small_pipeline(llm, contexts=[shelf], topics="pages")
+    run = pipeline.run(300, tmp_path, progress=False)
+    assert run.status == "complete" and len(shelf._on_loop) > 60
+    assert not any(shelf._on_loop)
+
+
+@pytest.mark.parametrize("pages", [16, 47, 48, 49])
+def test_titles_that_end_give_the_same_rows_in_any_slices(
+    pages: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = set()
+    for slice_, concurrency in ((1, 1), (1, 64), (5, 64), (256, 64)):
+        monkeypatch.setattr("seedfree.topics._SLICE", slice_)
+        pipeline = small_pipeline(contexts=[Shelf(pages)], topics="pages")
+        out = tmp_path / f"{slice_} {concurrency}"
+        run = pipeline.run(200, out, concurrency=concurrency, progress=False, clock=FakeClock())
+        assert run.status == "short" and run.stats.topics == pages
+        rows.add((out / "dataset.jsonl").read_bytes())
+    assert len(rows) == 1

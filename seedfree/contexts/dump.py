@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import ceil
 from pathlib import Path
 from random import Random
@@ -158,11 +160,14 @@ class WikipediaDump:
         pages = index.usable(self.categories, self.page_chars)
         seeded(seed, "pages").shuffle(pages)
         turns = Counter[str]()
-        by_turns = []
-        for place, (page_id, category) in enumerate(pages):
-            by_turns.append((turns[category], place, page_id))
+        rounds: list[array[int]] = []
+        for page_id, category in pages:
+            turn = turns[category]
             turns[category] += 1
-        for *_, page_id in sorted(by_turns):
+            if turn == len(rounds):
+                rounds.append(array("q"))
+            rounds[turn].append(page_id)
+        for page_id in chain.from_iterable(rounds):
             page = index.page(page_id)
             if page and not is_code(page.title) and self._cut(page, language):
                 yield page.title

@@ -268,7 +268,7 @@ class _Execution:
     def _topic_stream(self) -> Topics:
         stages = self._stages
         return (
-            stages.drawn_topics(self._session.seed)
+            stages.drawn_topics(self._session, self._pool, self._advance)
             or stages.given_topics()
             or TopicStream(
                 self._session,

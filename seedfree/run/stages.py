@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 from seedfree.engine.http import Transport
 from seedfree.engine.loop import Clock
 from seedfree.engine.names import component_name
+from seedfree.engine.pool import Pool
+from seedfree.engine.session import RunSession
 from seedfree.errors import ConfigError
 from seedfree.languages import Language
 from seedfree.protocols import ContextSource, DiversityFilter, Filter, Generator, TaskTemplate
@@ -86,13 +88,14 @@ class Stages:
             return GivenTopics([topic for topic in topics if not is_code(topic.text)])
         return None
 
-    def drawn_topics(self, seed: int) -> DrawnTopics | None:
+    def drawn_topics(
+        self, session: RunSession, pool: Pool, changed: Callable[[], None]
+    ) -> DrawnTopics | None:
         """Returns titles of the sources' pages, by turns; `None` where others are wanted."""
         if self.topics != "pages":
             return None
-        draws = [source.titles(seed) for source in titled(self.contexts)]
-        titles = (title for turn in zip_longest(*draws) for title in turn if title is not None)
-        return DrawnTopics(titles, self.topic_limit)
+        titles = _by_turns(titled(self.contexts), session.seed)
+        return DrawnTopics(titles, session, pool, changed, self.topic_limit)
 
     def counts_of_sources(self) -> list[dict[str, Any]]:
         """Returns what sources say of themselves, each with its place among all."""
@@ -140,6 +143,11 @@ class Options:
 def titled(sources: Sequence[Any]) -> list[Any]:
     """Returns the sources whose pages' titles can be topics."""
     return [source for source in sources if callable(getattr(source, "titles", None))]
+
+
+def _by_turns(sources: Sequence[Any], seed: int) -> Iterator[str]:
+    for turn in zip_longest(*(source.titles(seed) for source in sources)):
+        yield from (title for title in turn if title is not None)
 
 
 def check_topics(topics: Any, sources: Sequence[Any]) -> None:
