@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import secrets
 import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ __all__ = [
     "mode_in",
     "read_json",
     "sync_folder",
+    "temporary_for",
     "utf8_text",
     "write_atomic",
     "write_json",
@@ -289,6 +291,14 @@ def give_mode(folder: Path, mode: int) -> None:
         ) from error
 
 
+def temporary_for(path: Path) -> Path:
+    """Names a file beside one that is to be written, `.{name}.*.tmp`, as nobody else does.
+
+    On a shared folder the number of a process does not tell those of two machines apart.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
 def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: bool = False) -> None:
     """Writes UTF-8 text so that a reader, or a power loss, meets the old file or the whole new one.
 
@@ -300,14 +310,12 @@ def write_atomic(path: str | Path, parts: Iterable[str | bytes], *, private: boo
         ConfigError: The file cannot be written. An old one is unharmed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_for(path)
     mode = 0o600 if private else 0o666
     try:
         if not private:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # A process that was killed may have had the same number, and left its file.
-            temporary.unlink(missing_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with open(handle, "wb") as file:
                 if private:

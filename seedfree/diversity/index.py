@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from seedfree._files import mode_in
+from seedfree._files import mode_in, temporary_for
 from seedfree.diversity.search import (
     DENSE,
     FEWEST,
@@ -497,7 +497,7 @@ class RunIndex:
         if self._store.folder is None or len(self) - self._saved <= growth * len(self):
             return
         path = self._store.path("index.npz")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary_for(path)
         beside: dict[str, NDArray[Any]] = {
             "keys": self._keys,
             "limits": self._limits,
