@@ -35,13 +35,13 @@ class Part:
     """Some rows of a Parquet file.
 
     Attributes:
-        groups: Numbers of the file's row groups that hold them.
+        groups: Numbers of the file's row groups that hold them; `None` for all.
         first: The number of the first of them among all rows.
         rows: How many they are.
     """
 
     path: str
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] | None
     first: int
     rows: int
 
@@ -59,6 +59,8 @@ class Part:
             file = parquet.ParquetFile(opened)
             if columns is not None:
                 columns = [name for name in columns if name in file.schema_arrow.names]
+            if self.groups is None:
+                return file.read(columns)
             return file.read_row_groups(list(self.groups), columns=columns)
 
 

@@ -99,7 +99,7 @@ class _Splitting:
 
 
 def _decisions_of(part: Part, folder: str) -> pyarrow.Table:
-    return Part(f"{folder}/{part.name}", (0,), 0, part.rows).read()
+    return Part(f"{folder}/{part.name}", None, 0, part.rows).read()
 
 
 def _decide(parts: Sequence[Part], threshold: Threshold, folder: str) -> None:

@@ -1,6 +1,7 @@
 """What is refused before a cluster is asked, and how rows are cut into parts."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pyarrow
@@ -168,3 +169,21 @@ def test_any_number_of_workers_gives_the_same_answer(monkeypatch, width, cpus):
     spread = DiversityIndex(block=32, search=RaySearch).add(vectors, limits)
     same(spread, sf.greedy_select(vectors, limits, "exact"))
     assert 0 < len(spread.kept) < 500
+
+
+def test_what_was_decided_may_stand_in_several_row_groups(tmp_path, monkeypatch):
+    """As pyarrow writes them from 2^20 rows on."""
+    few = partial(parquet.write_table, row_group_size=2)
+    monkeypatch.setattr(parquet, "write_table", few)
+    monkeypatch.setattr("seedfree.scale.search.connected", lambda: Local(1))
+    monkeypatch.setattr(
+        "seedfree.scale.selecting.do_parts",
+        lambda parts, work, options: [work.do(part) for part in parts],
+    )
+    numbers = [0, 1, 0, 2, 2]
+    rows = [{"id": f"r{i}", "vector": np.eye(3)[n].tolist()} for i, n in enumerate(numbers)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    selection = select_rows(tmp_path / "rows.parquet", tmp_path / "out")
+    assert selection.duplicate_of.tolist() == [-1, -1, 0, -1, 3]
+    dropped = parquet.read_table(tmp_path / "out/dropped")["duplicate_of"].to_pylist()
+    assert dropped == ["r0", "r3"]
