@@ -97,7 +97,9 @@ class Batches:
 
     def watch(self, pool: Pool, jobs: Callable[[], int]) -> None:
         """Takes note of whose work asks, and of how many jobs the run takes in all."""
-        self._pool, self._jobs, pool.on_still = pool, jobs, self._flush_soon
+        self._pool, pool.on_still = pool, self._flush_soon
+        # Never more than can be collected: the limits of the few would grow past it.
+        self._jobs = lambda: min(jobs(), pool.width)
 
     @property
     def under_way(self) -> list[Mapping[str, Any]]:

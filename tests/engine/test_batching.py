@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import seedfree as sf
-from seedfree.engine import batching
+from seedfree.engine import batching, session
 from seedfree.engine.gate import Gate
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
@@ -205,6 +205,17 @@ def test_few_requests_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     run = _run(tmp_path, server)
     assert run.status == "complete" and server.live == server.answered.total()
     assert not server.batches
+
+
+def test_a_run_that_takes_more_jobs_than_can_wait_goes_into_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_JOBS", 1)  # a few are as many as the jobs
+    monkeypatch.setattr(session, "_IN_BATCHES", 2)
+    server = BatchServer("claude")
+    run = _run(tmp_path, server)
+    assert run.status == "complete" and len(server.batches) > 1
+    assert server.live < server.answered.total() / 2
 
 
 def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path: Path) -> None:
