@@ -359,6 +359,7 @@ class RunSession:
             batched = await self._ask_in_batch(request)
             if batched is not None:
                 return batched
+            await self.batches.room(request)
             return await limits.retrying(send, request.key, request.tokens)
         except RetryableError:
             raise

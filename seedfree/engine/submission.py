@@ -58,7 +58,7 @@ class Submission:
         marker: Tells it from batches that were there before; see `BatchEndpoint.marker`.
         id: The provider's; empty until it is known.
         since: When it was submitted, ISO 8601 in UTC.
-        usd: What it will cost, about; 0 where that does not matter.
+        usd: What it will cost, about; 0 where an earlier version did not record it.
         answered: Requests that the provider is done with, as far as it says.
     """
 
@@ -84,7 +84,7 @@ class Submission:
         """
         with _taken():
             self.marker = await self._surely(lambda: self.endpoint.marker(self._send))
-        headers = {"generator": self.model, "marker": self.marker}
+        headers = {"generator": self.model, "marker": self.marker, "usd": repr(self.usd)}
         body = json.dumps({"keys": list(self.keys)}).encode()
         self.since = (await self._append("batch", body, headers)).at
         for attempt in range(_ATTEMPTS):
@@ -329,10 +329,10 @@ def left_behind(
             if endpoint is None:
                 _LOG.warning("A batch of %s is left alone: it takes none here", model)
                 continue
-            marker, since = headers.get("marker", ""), entry.at
-            left[name] = Submission(
-                ledger, transport, clock, endpoint, model, keys, name, marker, since=since
-            )
+            batch = Submission(ledger, transport, clock, endpoint, model, keys, name)
+            batch.marker, batch.since = headers.get("marker", ""), entry.at
+            batch.usd = float(headers.get("usd", 0))
+            left[name] = batch
         elif entry.kind == "batch-id" and name in left:
             left[name].id = entry.body.decode()
         elif entry.kind == "batch-end":

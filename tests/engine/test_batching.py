@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -180,6 +181,13 @@ def test_a_server_without_batches_says_so(tmp_path: Path) -> None:
         small_pipeline().run(size=1, out=tmp_path / "x", batch=True)
 
 
+class _Closed(FakeClock):
+    """The clock of a process that ends as soon as it has to wait."""
+
+    async def sleep(self, seconds: float) -> None:
+        raise sf.StopRunError("the laptop is closed")
+
+
 def test_canceled_batches_end_and_what_they_lack_is_asked_again(tmp_path: Path) -> None:
     for kind in KINDS:
         server, folder = BatchServer(kind, looks=10**9), tmp_path / kind
@@ -187,11 +195,7 @@ def test_canceled_batches_end_and_what_they_lack_is_asked_again(tmp_path: Path) 
             llm(kind), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
         )
 
-        class Closed(FakeClock):
-            async def sleep(self, seconds: float) -> None:
-                raise sf.StopRunError("the laptop is closed")
-
-        stopped = _run(folder, server, clock=Closed())
+        stopped = _run(folder, server, clock=_Closed())
         assert stopped.status == "stopped" and len(server.batches) == 1
         assert pipeline.cancel(folder, transport=transport(server)) == 1
         server.looks = 1
@@ -231,6 +235,37 @@ def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path:
     again = _run(tmp_path / "poor", poor)
     assert published(again.path) == published(run.path)
     assert again.stats.price_usd == pytest.approx(usd)
+
+
+@pytest.mark.parametrize(("batch", "usd"), [(True, 0.0021), (False, 0.0005)])
+def test_a_batch_that_an_earlier_process_left_takes_its_share_of_the_budget(
+    batch: bool, usd: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, early = BatchServer("claude", looks=10**9), list[bool]()
+    stopped = _run(tmp_path, server, budget_usd=0.0021, clock=_Closed())  # for one request
+    assert stopped.status == "stopped" and len(server.batches) == 1
+    submit, all_wait = batching.Batches._submit_collected, asyncio.Event()
+
+    def submitting(batches: batching.Batches) -> None:
+        submit(batches)
+        all_wait.set()
+
+    class Patient(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            await all_wait.wait()
+            await super().sleep(seconds)
+
+    def watching(request: httpx.Request) -> httpx.Response:
+        # What costs something, or begins to.
+        if request.method == "POST" or "limit" in request.url.params:
+            early.append(server.batches["b0"].done is None)
+        return server(request)
+
+    monkeypatch.setattr(batching.Batches, "_submit_collected", submitting)
+    server.looks = 100
+    options: dict[str, Any] = {"budget_usd": usd, "clock": Patient()}
+    _run(tmp_path, server, batch=batch, transport=transport(watching), **options)
+    assert early and True not in early
 
 
 def test_an_estimate_of_a_run_in_batches_counts_what_is_asked_at_once_in_full(
