@@ -34,13 +34,16 @@ def every_request_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "proven", lambda gate, name: True)
 
 
+def _pipeline(kind: str, place: str = PLACE) -> sf.Pipeline:
+    model, tasks = llm(kind, place), [sf.Summarization()]
+    return small_pipeline(model, topics=TOPICS, tasks=tasks, contexts=[Library()])
+
+
 def _run(
     out: Path, server: BatchServer, size: int = 6, *, place: str = PLACE, **options: Any
 ) -> sf.Run:
     """Runs a small pipeline against a server."""
-    pipeline = small_pipeline(
-        llm(server.kind, place), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
-    )
+    pipeline = _pipeline(server.kind, place)
     options = {"batch": True, "clock": FakeClock(), "transport": transport(server), **options}
     return pipeline.run(size=size, out=out, progress=False, **options)
 
@@ -191,16 +194,65 @@ class _Closed(FakeClock):
 def test_canceled_batches_end_and_what_they_lack_is_asked_again(tmp_path: Path) -> None:
     for kind in KINDS:
         server, folder = BatchServer(kind, looks=10**9), tmp_path / kind
-        pipeline = small_pipeline(
-            llm(kind), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
-        )
-
+        pipeline = _pipeline(kind)
         stopped = _run(folder, server, clock=_Closed())
         assert stopped.status == "stopped" and len(server.batches) == 1
         assert pipeline.cancel(folder, transport=transport(server)) == 1
         server.looks = 1
         assert _run(folder, server).status == "complete" and set(server.keys.values()) == {1}
         assert pipeline.cancel(folder, transport=transport(server)) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_that_cannot_be_canceled_keeps_no_other_going(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llms, pipeline = type(llm(kind)), _pipeline(kind)
+    batches: Any = llms.batches
+    one_each = property(lambda llm: replace(batches.fget(llm), most_requests=1))
+    monkeypatch.setattr(llms, "batches", one_each)
+    server, faults = BatchServer(kind, looks=10**9), iter([529, 503])
+
+    def unsteady(request: httpx.Request) -> httpx.Response:
+        *_, id, what = request.url.path.split("/")
+        if what != "cancel":
+            return server(request)
+        if server.batches[id].done is not None:
+            return httpx.Response(409)
+        if id == "b1":
+            return httpx.Response(400, json={"error": {"message": "not this one"}})
+        fault = next(faults, None)
+        return server(request) if fault is None else httpx.Response(fault)
+
+    stopped = _run(tmp_path, server, clock=_Closed())
+    assert stopped.status == "stopped" and len(server.batches) > 3
+    server._end(server.batches["b0"], server.fate)
+    options: dict[str, Any] = {"transport": transport(unsteady), "clock": FakeClock()}
+    with pytest.raises(sf.RequestError, match="Batch b1.*not this one"):
+        pipeline.cancel(tmp_path, **options)
+    assert [id for id, each in server.batches.items() if each.done is None] == ["b1"]
+    server._end(server.batches["b1"], server.fate)
+    assert pipeline.cancel(tmp_path, **options) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_without_an_id_on_record_is_named_where_it_is_canceled(
+    kind: str, tmp_path: Path
+) -> None:
+    server, append = BatchServer(kind, looks=10**9), Ledger.append
+
+    async def unlucky(ledger: Ledger, entry: Any) -> Any:
+        if entry.kind in ("batch-id", "batch-end"):
+            raise sf.StopRunError("killed")
+        return await append(ledger, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "append", unlucky)
+        assert _run(tmp_path, server).status == "stopped" and len(server.batches) == 1
+    with pytest.raises(sf.StopRunError, match="may be b0"):
+        _pipeline(kind).cancel(tmp_path, transport=transport(server))
+    server._end(server.batches["b0"], server.fate)
+    assert _pipeline(kind).cancel(tmp_path, transport=transport(server)) == 0
 
 
 def test_few_requests_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
