@@ -15,7 +15,7 @@ import contextlib
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +102,11 @@ class Batches:
         self._pool, pool.on_still = pool, self._flush_soon
         # Never more than can be collected: the limits of the few would grow past it.
         self._jobs = lambda: min(jobs(), pool.width)
+
+    @property
+    def keys(self) -> Set[str]:
+        """Returns the keys of the requests that are in a batch."""
+        return self._batched
 
     @property
     def under_way(self) -> list[Mapping[str, Any]]:
@@ -334,16 +339,13 @@ class Batches:
         answers: Mapping[str, Entry | RequestError],
         otherwise: RequestError,
     ) -> None:
-        early = set()
         for key in keys:
             self._batched.discard(key)
             answer = answers.get(key, otherwise)
             if key not in self._waiting and isinstance(answer, Entry):
-                early.add(key)
+                self._arrived.add(key)
+                self.accounts.count_early(answer)
             self._wake(key, answer)
-        if early:
-            self._arrived |= early
-            self.accounts.count_kept()
 
     def _release(self, error: StopRunError) -> None:
         """Ends every wait. What is under way stays with the provider, for the next run."""

@@ -320,6 +320,32 @@ def test_a_batch_that_an_earlier_process_left_takes_its_share_of_the_budget(
     assert early and True not in early
 
 
+def test_answers_that_come_before_they_are_asked_for_are_counted_without_another_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: Any = sf.ClaudeGenerator.batches
+    one_each = property(lambda llm: replace(batches.fget(llm), most_requests=1))
+    monkeypatch.setattr(sf.ClaudeGenerator, "batches", one_each)
+    server = BatchServer("claude", looks=10**9)
+    assert _run(tmp_path / "a", server, clock=_Closed()).status == "stopped"
+    assert len(server.batches) > 3
+    entries, read = Ledger.entries, list[tuple[str, ...]]()
+
+    def reading(ledger: Ledger, *kinds: str) -> Iterator[Any]:
+        read.append(kinds)
+        return entries(ledger, *kinds)
+
+    monkeypatch.setattr(Ledger, "entries", reading)
+    server.looks = 1
+    # One job at a time: nobody has asked for most of the answers when they come.
+    run = _run(tmp_path / "a", server, batch=False, concurrency=1)
+    assert sum("reply" in kinds for kinds in read) == 1
+    whole = _run(tmp_path / "b", BatchServer("claude"), batch=False)
+    assert published(run.path) == published(whole.path)
+    requests = [each.stats.stages["summarization"]["requests"] for each in (run, whole)]
+    assert requests[0] == requests[1] and run.stats.requests == whole.stats.requests
+
+
 def test_an_estimate_of_a_run_in_batches_counts_what_is_asked_at_once_in_full(
     tmp_path: Path,
 ) -> None:
