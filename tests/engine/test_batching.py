@@ -320,6 +320,23 @@ def test_a_batch_that_an_earlier_process_left_takes_its_share_of_the_budget(
     assert early and True not in early
 
 
+def test_a_batch_whose_price_is_not_on_record_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, append = BatchServer("claude"), Ledger.append
+
+    async def as_before(ledger: Ledger, entry: Any) -> Any:
+        headers = {name: value for name, value in entry.headers.items() if name != "usd"}
+        return await append(ledger, replace(entry, headers=headers))
+
+    monkeypatch.setattr(Ledger, "append", as_before)
+    server.looks = 10**9
+    assert _run(tmp_path, server, clock=_Closed()).status == "stopped" and server.batches
+    server.looks = 1
+    assert _run(tmp_path, server, budget_usd=1).status == "complete"
+    assert set(server.keys.values()) == {1}
+
+
 def test_answers_that_come_before_they_are_asked_for_are_counted_without_another_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
