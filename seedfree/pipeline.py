@@ -411,7 +411,7 @@ class Pipeline(Shown):
         Raises:
             ConfigError: The folder holds no run.
             LedgerError: The folder is in use or damaged.
-            RequestError: The provider refuses.
+            RequestError: The first batch's that could not be ended, once all others were asked to.
         """
         folder = _folder(out, "out")
         if not (folder / "ledger.sqlite").is_file():

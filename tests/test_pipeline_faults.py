@@ -18,7 +18,7 @@ from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
 from seedfree.errors import ConfigError, StopRunError
 from seedfree.records import Context, Instruction, Prompt, Reply, Topic
-from tests.fakes import FakeClock, LetterEncoder, Riddle, small_pipeline, thai, thai_llm
+from tests.fakes import FakeClock, LetterEncoder, Library, Riddle, small_pipeline, thai, thai_llm
 from tests.test_keys import answer
 
 
@@ -456,3 +456,26 @@ def test_a_part_that_returns_something_else_is_named(
     pipeline = small_pipeline(tasks=[sf.Summarization()], **{part: [_Odd(answer)]})
     run = pipeline.run(2, tmp_path / "run", progress=False)
     assert run.status == "stopped" and re.search(says, run.message)
+
+
+def test_a_part_that_cannot_be_closed_keeps_nothing_else_open(tmp_path: Path) -> None:
+    closed = []
+
+    class Stuck(Library):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+            raise OSError(f"{self.name} is stuck")
+
+    class Connections(Transport):
+        async def close(self) -> None:
+            closed.append("connections")
+            raise OSError("so are they")
+
+    pipeline = small_pipeline(contexts=[Stuck("a"), Stuck("b")])
+    with pytest.raises(OSError, match="b is stuck"):
+        pipeline.run(size=2, out=tmp_path, transport=Connections())
+    assert closed == ["b", "a", "connections"]
+    assert sf.Run.open(tmp_path).status == "complete"

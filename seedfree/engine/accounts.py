@@ -23,6 +23,8 @@ __all__ = ["Accounts"]
 _LOG = logging.getLogger("seedfree")
 # Requests of a stage that tell what its requests cost.
 _ENOUGH = 20
+# Who was asked, by which stage, and how many bytes.
+_Origin = tuple[Generator, str, int]
 
 
 class Accounts:
@@ -53,7 +55,7 @@ class Accounts:
         self.answered: Counter[str] = Counter()
         self._ledger, self._generator = ledger, generator
         self._price_of, self._budget, self._on_reply = price_of, budget_usd, on_reply
-        self._models: tuple[object, ...] = ()
+        self._asked: dict[str, _Origin] = {}
         self._prices: dict[int, Price | None] = {}
         # Numbers of the entries that are in the tally.
         self._counted: set[int] = set()
@@ -82,31 +84,37 @@ class Accounts:
             self.answered["input_tokens"] += reply.usage.input_tokens
             self.answered["output_tokens"] += reply.usage.output_tokens
 
-    def count_kept(self, models: Iterable[object] = ()) -> None:
+    def count_kept(self, models: Iterable[object], batched: Iterable[str] = ()) -> None:
         """Counts every reply of the ledger, whether or not it will be asked for again.
 
         Args:
-            models: Those that the run may ask beside its own LLM, encoders too; by default those
-                that were given before.
+            models: Those that the run may ask beside its own LLM, encoders too.
+            batched: Keys of the requests in batches that an earlier process left.
         """
-        self._models = tuple(models) or self._models
-        asked_of = (*self._models, self._generator)
+        asked_of = (*models, self._generator)
         known: dict[str, Any] = {published(identity(model)): model for model in asked_of}
-        asked: dict[str, tuple[str, str, int]] = {}
+        asked: dict[str, _Origin] = {}
         for entry in self._ledger.entries("request", "reply", "paid"):
+            headers = entry.headers
+            name = headers.get("generator", "")
             if entry.kind == "paid":
-                self._count_paid(known.get(entry.headers.get("generator", "")), entry)
-                continue
-            if entry.kind == "request":
-                headers = entry.headers
-                origin = headers.get("generator", ""), headers.get("stage", "")
-                asked[entry.key] = (*origin, len(entry.body))
-                continue
-            name, stage, sent = asked.get(entry.key, ("", "", 0))
-            llm, reply = known.get(name, self._generator), None
-            with contextlib.suppress(RetryableError, StopRunError):
-                reply = read(llm, entry)
-            self.count(llm, entry, reply, sent, stage)
+                self._count_paid(known.get(name), entry)
+            elif entry.kind == "request":
+                llm = known.get(name, self._generator)
+                asked[entry.key] = llm, headers.get("stage", ""), len(entry.body)
+            else:
+                self._count_from(asked.get(entry.key), entry)
+        self._asked = {key: asked[key] for key in batched if key in asked}
+
+    def count_early(self, entry: Entry) -> None:
+        """Counts the answer of a batch for which nobody has asked yet."""
+        self._count_from(self._asked.get(entry.key), entry)
+
+    def _count_from(self, origin: _Origin | None, entry: Entry) -> None:
+        (llm, stage, sent), reply = origin or (self._generator, "", 0), None
+        with contextlib.suppress(RetryableError, StopRunError):
+            reply = read(llm, entry)
+        self.count(llm, entry, reply, sent, stage)
 
     def count(
         self,

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,8 @@ class Batches:
     _under_way: list[Submission] = field(default_factory=list)
     # Keys of the requests that are in a batch.
     _batched: set[str] = field(default_factory=set)
+    # Keys of the requests that wait for what the batches leave of the budget.
+    _short: set[str] = field(default_factory=set)
     # Keys of answers that came before anybody had asked.
     _arrived: set[str] = field(default_factory=set)
     # Most requests of a batch of models whose provider had to refuse one for its size.
@@ -97,7 +99,14 @@ class Batches:
 
     def watch(self, pool: Pool, jobs: Callable[[], int]) -> None:
         """Takes note of whose work asks, and of how many jobs the run takes in all."""
-        self._pool, self._jobs, pool.on_still = pool, jobs, self._flush_soon
+        self._pool, pool.on_still = pool, self._flush_soon
+        # Never more than can be collected: the limits of the few would grow past it.
+        self._jobs = lambda: min(jobs(), pool.width)
+
+    @property
+    def keys(self) -> Set[str]:
+        """Returns the keys of the requests that are in a batch."""
+        return self._batched
 
     @property
     def under_way(self) -> list[Mapping[str, Any]]:
@@ -137,15 +146,31 @@ class Batches:
                 request.http = None  # as many bytes again
                 self._collected.append(request)
                 self._arm()
-            waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
-            try:
-                with self.still():
-                    answer = await waiting
-            finally:
-                del self._waiting[key]
+            answer = await self._wait(key)
         if isinstance(answer, RequestError):
             raise answer
         return answer
+
+    async def room(self, request: Request) -> None:
+        """Waits until the batches under way leave something of the budget, or none is under way.
+
+        Raises:
+            StopRunError: The run is over before.
+        """
+        while self._under_way and (left := self._left) is not None and left <= 0:
+            self._short.add(request.key)
+            answer = await self._wait(request.key)
+            if isinstance(answer, RequestError):
+                raise answer
+
+    async def _wait(self, key: str) -> Entry | RequestError | None:
+        waiting: asyncio.Future[Entry | RequestError | None]
+        waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
+        try:
+            with self.still():
+                return await waiting
+        finally:
+            del self._waiting[key]
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
@@ -207,16 +232,21 @@ class Batches:
 
     def _affordable(self, requests: Sequence[Request]) -> Sequence[Request]:
         """Returns the requests that the budget pays for; the others stay collected."""
-        left = self.accounts.left
+        left = self._left
         if left is None:
             return requests
-        left -= sum(each.usd for each in self._under_way)
         for i, request in enumerate(requests):
             left -= self.accounts.expected_usd(request)
             if left < 0:
                 self._collected += requests[i:]
                 return requests[:i]
         return requests
+
+    @property
+    def _left(self) -> float | None:
+        """Returns the USD that may be spent beside the batches under way; `None` for no limit."""
+        left = self.accounts.left
+        return None if left is None else left - sum(each.usd for each in self._under_way)
 
     def _submit(self, model: str, requests: Sequence[Request]) -> None:
         """Submits requests to one model, in as many batches as they need."""
@@ -243,8 +273,7 @@ class Batches:
             return
         keys = [request.key for request in members]
         batch = Submission(self.ledger, self.transport, self.clock, endpoint, model, keys)
-        if self.accounts.left is not None:
-            batch.usd = sum(map(self.accounts.expected_usd, members))
+        batch.usd = sum(map(self.accounts.expected_usd, members))
 
         async def submit() -> bool:
             await batch.submit(lines)
@@ -289,6 +318,8 @@ class Batches:
             lost = error if isinstance(error, StopRunError) else StopRunError(f"A batch: {error}")
         self._under_way.remove(batch)
         self._hand_out(batch.keys, answers, lost)
+        while self._short:
+            self._wake(self._short.pop(), None)
         if isinstance(lost, StopRunError):
             self.stop(lost)
             self._release(lost)
@@ -308,16 +339,13 @@ class Batches:
         answers: Mapping[str, Entry | RequestError],
         otherwise: RequestError,
     ) -> None:
-        early = set()
         for key in keys:
             self._batched.discard(key)
             answer = answers.get(key, otherwise)
             if key not in self._waiting and isinstance(answer, Entry):
-                early.add(key)
+                self._arrived.add(key)
+                self.accounts.count_early(answer)
             self._wake(key, answer)
-        if early:
-            self._arrived |= early
-            self.accounts.count_kept()
 
     def _release(self, error: StopRunError) -> None:
         """Ends every wait. What is under way stays with the provider, for the next run."""

@@ -98,7 +98,7 @@ class Limits:
         self._refused_since: float | None = None
         self._waiting: deque[tuple[asyncio.Future[Slot], int]] = deque()
         self._timer: asyncio.Task[None] | None = None
-        self._cuts = self._successes = 0
+        self._cuts = self._successes = self._waits = 0
         self._reached = False
         self.retries = 0
 
@@ -213,10 +213,12 @@ class Limits:
             StopRunError: The provider asks for a longer wait than `longest_wait`, or cannot be
                 reached and has never answered.
         """
-        attempt = 0
+        attempt, waits = 0, self._waits
         while True:
             try:
                 async with self.slot(tokens) as slot:
+                    if waits < self._waits:  # what failed before a quota's end says nothing now
+                        attempt, waits = 0, self._waits
                     return await send(slot)
             except RetryableError as error:
                 attempt = await self.fault(error, slot, attempt, key)
@@ -242,11 +244,14 @@ class Limits:
         # It answered others meanwhile, so this request has only been unlucky.
         if error.status in _CROWDED and self._successes > slot.successes:
             following = attempt
-        if following >= self._attempts:
-            if not self._may_come_back(error):
-                raise error
+        over = following >= self._attempts
+        # One refusal tells enough where nothing has been answered since the last such wait.
+        if (over or self._refused_since is not None) and self._may_come_back(error):
             self._pause(_UNNAMED)
+            self._waits += 1
             return attempt
+        if over:
+            raise error
         if not self._reached and following >= _GREETINGS:
             raise StopRunError(error.message, hint=error.hint)
         self.retries += 1

@@ -33,7 +33,7 @@ class Pool:
     """
 
     def __init__(self, width: int, around: _Around = nullcontext) -> None:
-        self._width, self._around = width, around
+        self.width, self._around = width, around
         # The number makes equal priorities go in the order in which they came.
         self._waiting: list[tuple[tuple[int, ...], int, str, _Work]] = []
         self._numbers = count()
@@ -110,7 +110,7 @@ class Pool:
 
     def _fill(self) -> None:
         self._filling = False
-        while self._waiting and len(self._running) < self._width and self._error is None:
+        while self._waiting and len(self._running) < self.width and self._error is None:
             _, _, stage, work = heapq.heappop(self._waiting)
             task = asyncio.ensure_future(self._run(stage, work))
             self._running[task] = stage

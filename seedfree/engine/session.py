@@ -359,6 +359,7 @@ class RunSession:
             batched = await self._ask_in_batch(request)
             if batched is not None:
                 return batched
+            await self.batches.room(request)
             return await limits.retrying(send, request.key, request.tokens)
         except RetryableError:
             raise
@@ -495,16 +496,28 @@ class RunSession:
             await self.call(fn, self)
 
     async def close(self, components: Iterable[object]) -> None:
-        """Calls each component's `close()`, where it has one, and ends connections and threads."""
-        for component in components:
-            fn: Callable[[], Any] | None = getattr(component, "close", None)
-            if fn is not None:
-                await self.call(fn)
+        """Calls each component's `close()`, where it has one, and ends connections and threads.
+
+        Raises:
+            Exception: The first of those that were raised, once all else has ended.
+        """
+        ends: list[Callable[[], Any] | None]
+        ends = [getattr(component, "close", None) for component in components]
+        ends += [self._keep_paid, self.batches.close, self._transport.close]
+        failed: Exception | None = None
+        for end in ends:
+            try:
+                if end is not None:
+                    await self.call(end)
+            except Exception as error:  # what is left must end all the same
+                failed = failed or error
+        self._threads.close()
+        if failed is not None:
+            raise failed
+
+    async def _keep_paid(self) -> None:
         with contextlib.suppress(StopRunError):
             await self.accounts.keep_paid()
-        await self.batches.close()
-        await self._transport.close()
-        self._threads.close()
 
 
 def _fetch_key(key: str) -> str:

@@ -45,6 +45,8 @@ _OTHER_KEY = (
     "Use the API key of the workspace that submitted it, or start a new run with reuse=[this "
     "folder]."
 )
+_AGAIN = "Cancel again, or end it at the provider."
+_BY_HAND = "If it is yours, end it at the provider."
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Submission:
         marker: Tells it from batches that were there before; see `BatchEndpoint.marker`.
         id: The provider's; empty until it is known.
         since: When it was submitted, ISO 8601 in UTC.
-        usd: What it will cost, about; 0 where that does not matter.
+        usd: What it will cost, about; 0 where an earlier version did not record it.
         answered: Requests that the provider is done with, as far as it says.
     """
 
@@ -84,7 +86,7 @@ class Submission:
         """
         with _taken():
             self.marker = await self._surely(lambda: self.endpoint.marker(self._send))
-        headers = {"generator": self.model, "marker": self.marker}
+        headers = {"generator": self.model, "marker": self.marker, "usd": repr(self.usd)}
         body = json.dumps({"keys": list(self.keys)}).encode()
         self.since = (await self._append("batch", body, headers)).at
         for attempt in range(_ATTEMPTS):
@@ -118,9 +120,7 @@ class Submission:
         return False
 
     async def _find(self) -> bool:
-        ids = await self._surely(
-            lambda: self.endpoint.find(self.name, len(self.keys), self.marker, self._send)
-        )
+        ids = await self._candidates()
         for self.id in ids:
             # Only its results say for sure whose it is.
             try:
@@ -135,6 +135,11 @@ class Submission:
                 return True
         self.id = ""
         return False
+
+    async def _candidates(self) -> list[str]:
+        return await self._surely(
+            lambda: self.endpoint.find(self.name, len(self.keys), self.marker, self._send)
+        )
 
     async def _is_own(self, state: BatchState) -> bool:
         keys = set(self.keys)
@@ -166,6 +171,50 @@ class Submission:
                     return state
             await self.clock.sleep(pause)
             wait = min(1.5 * wait, _LONGEST_LOOK)
+
+    async def cancel(self) -> bool:
+        """Asks the provider to end the batch.
+
+        Returns:
+            Whether it was under way.
+
+        Raises:
+            StopRunError: The provider does not end it, or nobody knows which one it is.
+        """
+        if not self.id:
+            await self._check_unnamed()
+            return False
+        try:
+            return await self._surely(self._cancel)
+        except RequestError as error:
+            what, hint = f"Batch {self.id} is not canceled: {error.message}", error.hint
+            raise StopRunError(what, hint=hint or _AGAIN, status=error.status) from error
+
+    async def _cancel(self) -> bool:
+        if (await self.endpoint.state(self.id, self._send)).ended:
+            return False
+        try:
+            await self.endpoint.cancel(self.id, self._send)
+        except RetryableError as error:
+            if error.status != 409:
+                raise
+            return False  # it has ended since, or is about to
+        return True
+
+    async def _check_unnamed(self) -> None:
+        """Raises `StopRunError` where a batch under way may be this one, whose id was not kept."""
+        under_way = list[str]()
+        for id in await self._candidates():
+            try:
+                state = await self._surely(partial(self.endpoint.state, id, self._send))
+            except RequestError as error:
+                if error.status not in _GONE:
+                    raise
+            else:
+                under_way += [] if state.ended else [id]
+        if under_way:
+            what = f"A batch of {len(self.keys)} requests has no id on record; it may be "
+            raise StopRunError(what + " or ".join(under_way), hint=_BY_HAND)
 
     async def read(self, state: BatchState) -> dict[str, Entry | RequestError]:
         """Keeps the answers of the batch, each once.
@@ -329,10 +378,10 @@ def left_behind(
             if endpoint is None:
                 _LOG.warning("A batch of %s is left alone: it takes none here", model)
                 continue
-            marker, since = headers.get("marker", ""), entry.at
-            left[name] = Submission(
-                ledger, transport, clock, endpoint, model, keys, name, marker, since=since
-            )
+            batch = Submission(ledger, transport, clock, endpoint, model, keys, name)
+            batch.marker, batch.since = headers.get("marker", ""), entry.at
+            batch.usd = float(headers.get("usd", 0))
+            left[name] = batch
         elif entry.kind == "batch-id" and name in left:
             left[name].id = entry.body.decode()
         elif entry.kind == "batch-end":
@@ -354,16 +403,20 @@ async def cancel_batches(
 
     Raises:
         LedgerError: The folder is in use or damaged.
-        RequestError: The provider refuses.
+        RequestError: The first batch's that could not be ended, once all others were asked to.
     """
     used, clock, canceled = transport or Transport(connections=1), clock or Clock(), 0
+    failed: RequestError | None = None
     try:
         with Ledger(folder, clock=clock) as ledger:
             for batch in left_behind(ledger, used, clock, endpoint_of):
-                if batch.id:
-                    await batch.endpoint.cancel(batch.id, used.send)
-                    canceled += 1
+                try:
+                    canceled += await batch.cancel()
+                except RequestError as error:  # the others are still paid for
+                    failed = failed or error
     finally:
         if transport is None:
             await used.close()
+    if failed is not None:
+        raise failed
     return canceled

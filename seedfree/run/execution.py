@@ -90,10 +90,11 @@ async def execute(stages: Stages, options: Options) -> Run:
         try:
             for component in stages.components:
                 await session.bind(component)
-            session.accounts.count_kept([*stages.generators(), *stages.encoders()])
+            session.batches.resume(stages.generators())
+            models = [*stages.generators(), *stages.encoders()]
+            session.accounts.count_kept(models, session.batches.keys)
             if new:  # only now are the settings known to work, and the folder is theirs
                 await ledger.append(Entry("config", "", _json(settings).encode()))
-            session.batches.resume(stages.generators())
             executions.append(_Execution(stages, options, settings, ledger, session))
             return await executions[0].run()
         finally:

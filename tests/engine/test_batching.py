@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 import seedfree as sf
-from seedfree.engine import batching
+from seedfree.engine import batching, session
 from seedfree.engine.gate import Gate
 from seedfree.engine.http import Transport
 from seedfree.engine.ledger import Ledger
@@ -33,13 +34,16 @@ def every_request_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "proven", lambda gate, name: True)
 
 
+def _pipeline(kind: str, place: str = PLACE) -> sf.Pipeline:
+    model, tasks = llm(kind, place), [sf.Summarization()]
+    return small_pipeline(model, topics=TOPICS, tasks=tasks, contexts=[Library()])
+
+
 def _run(
     out: Path, server: BatchServer, size: int = 6, *, place: str = PLACE, **options: Any
 ) -> sf.Run:
     """Runs a small pipeline against a server."""
-    pipeline = small_pipeline(
-        llm(server.kind, place), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
-    )
+    pipeline = _pipeline(server.kind, place)
     options = {"batch": True, "clock": FakeClock(), "transport": transport(server), **options}
     return pipeline.run(size=size, out=out, progress=False, **options)
 
@@ -180,23 +184,75 @@ def test_a_server_without_batches_says_so(tmp_path: Path) -> None:
         small_pipeline().run(size=1, out=tmp_path / "x", batch=True)
 
 
+class _Closed(FakeClock):
+    """The clock of a process that ends as soon as it has to wait."""
+
+    async def sleep(self, seconds: float) -> None:
+        raise sf.StopRunError("the laptop is closed")
+
+
 def test_canceled_batches_end_and_what_they_lack_is_asked_again(tmp_path: Path) -> None:
     for kind in KINDS:
         server, folder = BatchServer(kind, looks=10**9), tmp_path / kind
-        pipeline = small_pipeline(
-            llm(kind), topics=TOPICS, tasks=[sf.Summarization()], contexts=[Library()]
-        )
-
-        class Closed(FakeClock):
-            async def sleep(self, seconds: float) -> None:
-                raise sf.StopRunError("the laptop is closed")
-
-        stopped = _run(folder, server, clock=Closed())
+        pipeline = _pipeline(kind)
+        stopped = _run(folder, server, clock=_Closed())
         assert stopped.status == "stopped" and len(server.batches) == 1
         assert pipeline.cancel(folder, transport=transport(server)) == 1
         server.looks = 1
         assert _run(folder, server).status == "complete" and set(server.keys.values()) == {1}
         assert pipeline.cancel(folder, transport=transport(server)) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_that_cannot_be_canceled_keeps_no_other_going(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llms, pipeline = type(llm(kind)), _pipeline(kind)
+    batches: Any = llms.batches
+    one_each = property(lambda llm: replace(batches.fget(llm), most_requests=1))
+    monkeypatch.setattr(llms, "batches", one_each)
+    server, faults = BatchServer(kind, looks=10**9), iter([529, 503])
+
+    def unsteady(request: httpx.Request) -> httpx.Response:
+        *_, id, what = request.url.path.split("/")
+        if what != "cancel":
+            return server(request)
+        if server.batches[id].done is not None:
+            return httpx.Response(409)
+        if id == "b1":
+            return httpx.Response(400, json={"error": {"message": "not this one"}})
+        fault = next(faults, None)
+        return server(request) if fault is None else httpx.Response(fault)
+
+    stopped = _run(tmp_path, server, clock=_Closed())
+    assert stopped.status == "stopped" and len(server.batches) > 3
+    server._end(server.batches["b0"], server.fate)
+    options: dict[str, Any] = {"transport": transport(unsteady), "clock": FakeClock()}
+    with pytest.raises(sf.RequestError, match="Batch b1.*not this one"):
+        pipeline.cancel(tmp_path, **options)
+    assert [id for id, each in server.batches.items() if each.done is None] == ["b1"]
+    server._end(server.batches["b1"], server.fate)
+    assert pipeline.cancel(tmp_path, **options) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_without_an_id_on_record_is_named_where_it_is_canceled(
+    kind: str, tmp_path: Path
+) -> None:
+    server, append = BatchServer(kind, looks=10**9), Ledger.append
+
+    async def unlucky(ledger: Ledger, entry: Any) -> Any:
+        if entry.kind in ("batch-id", "batch-end"):
+            raise sf.StopRunError("killed")
+        return await append(ledger, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "append", unlucky)
+        assert _run(tmp_path, server).status == "stopped" and len(server.batches) == 1
+    with pytest.raises(sf.StopRunError, match="may be b0"):
+        _pipeline(kind).cancel(tmp_path, transport=transport(server))
+    server._end(server.batches["b0"], server.fate)
+    assert _pipeline(kind).cancel(tmp_path, transport=transport(server)) == 0
 
 
 def test_few_requests_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +261,17 @@ def test_few_requests_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     run = _run(tmp_path, server)
     assert run.status == "complete" and server.live == server.answered.total()
     assert not server.batches
+
+
+def test_a_run_that_takes_more_jobs_than_can_wait_goes_into_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_JOBS", 1)  # a few are as many as the jobs
+    monkeypatch.setattr(session, "_IN_BATCHES", 2)
+    server = BatchServer("claude")
+    run = _run(tmp_path, server)
+    assert run.status == "complete" and len(server.batches) > 1
+    assert server.live < server.answered.total() / 2
 
 
 def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path: Path) -> None:
@@ -220,6 +287,80 @@ def test_batches_are_counted_at_their_price_and_stay_within_the_budget(tmp_path:
     again = _run(tmp_path / "poor", poor)
     assert published(again.path) == published(run.path)
     assert again.stats.price_usd == pytest.approx(usd)
+
+
+@pytest.mark.parametrize(("batch", "usd"), [(True, 0.0021), (False, 0.0005)])
+def test_a_batch_that_an_earlier_process_left_takes_its_share_of_the_budget(
+    batch: bool, usd: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, early = BatchServer("claude", looks=10**9), list[bool]()
+    stopped = _run(tmp_path, server, budget_usd=0.0021, clock=_Closed())  # for one request
+    assert stopped.status == "stopped" and len(server.batches) == 1
+    submit, all_wait = batching.Batches._submit_collected, asyncio.Event()
+
+    def submitting(batches: batching.Batches) -> None:
+        submit(batches)
+        all_wait.set()
+
+    class Patient(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            await all_wait.wait()
+            await super().sleep(seconds)
+
+    def watching(request: httpx.Request) -> httpx.Response:
+        # What costs something, or begins to.
+        if request.method == "POST" or "limit" in request.url.params:
+            early.append(server.batches["b0"].done is None)
+        return server(request)
+
+    monkeypatch.setattr(batching.Batches, "_submit_collected", submitting)
+    server.looks = 100
+    options: dict[str, Any] = {"budget_usd": usd, "clock": Patient()}
+    _run(tmp_path, server, batch=batch, transport=transport(watching), **options)
+    assert early and True not in early
+
+
+def test_a_batch_whose_price_is_not_on_record_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, append = BatchServer("claude"), Ledger.append
+
+    async def as_before(ledger: Ledger, entry: Any) -> Any:
+        headers = {name: value for name, value in entry.headers.items() if name != "usd"}
+        return await append(ledger, replace(entry, headers=headers))
+
+    monkeypatch.setattr(Ledger, "append", as_before)
+    server.looks = 10**9
+    assert _run(tmp_path, server, clock=_Closed()).status == "stopped" and server.batches
+    server.looks = 1
+    assert _run(tmp_path, server, budget_usd=1).status == "complete"
+    assert set(server.keys.values()) == {1}
+
+
+def test_answers_that_come_before_they_are_asked_for_are_counted_without_another_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: Any = sf.ClaudeGenerator.batches
+    one_each = property(lambda llm: replace(batches.fget(llm), most_requests=1))
+    monkeypatch.setattr(sf.ClaudeGenerator, "batches", one_each)
+    server = BatchServer("claude", looks=10**9)
+    assert _run(tmp_path / "a", server, clock=_Closed()).status == "stopped"
+    assert len(server.batches) > 3
+    entries, read = Ledger.entries, list[tuple[str, ...]]()
+
+    def reading(ledger: Ledger, *kinds: str) -> Iterator[Any]:
+        read.append(kinds)
+        return entries(ledger, *kinds)
+
+    monkeypatch.setattr(Ledger, "entries", reading)
+    server.looks = 1
+    # One job at a time: nobody has asked for most of the answers when they come.
+    run = _run(tmp_path / "a", server, batch=False, concurrency=1)
+    assert sum("reply" in kinds for kinds in read) == 1
+    whole = _run(tmp_path / "b", BatchServer("claude"), batch=False)
+    assert published(run.path) == published(whole.path)
+    requests = [each.stats.stages["summarization"]["requests"] for each in (run, whole)]
+    assert requests[0] == requests[1] and run.stats.requests == whole.stats.requests
 
 
 def test_an_estimate_of_a_run_in_batches_counts_what_is_asked_at_once_in_full(

@@ -79,6 +79,25 @@ def test_a_daily_quota_is_waited_for_where_the_run_is_told_to(
     assert server.refused <= (4 if word else 100)
 
 
+@pytest.mark.parametrize("fault", [httpx.ReadError("reset"), None])
+def test_a_fault_after_a_wait_is_tried_again_like_any_other(
+    fault: Exception | None, tmp_path: Path
+) -> None:
+    clock = VirtualClock()
+    server, faults = _FreeTier(clock), iter(range(5))
+
+    def unsteady(request: httpx.Request) -> httpx.Response:
+        if clock.seconds > 1000 + 3600 and next(faults, None) is not None:
+            if fault is not None:
+                raise fault
+            return httpx.Response(503)
+        return server(request)
+
+    run = _run(tmp_path, clock, unsteady, wait_for_quota=True)
+    assert run.status == "complete" and next(faults, None) is None
+    assert clock.seconds - 1000 < (HOURS + 2) * 3600 and server.refused < 100
+
+
 def test_without_that_a_run_stops_and_says_how_to_wait(tmp_path: Path) -> None:
     clock = VirtualClock()
     server = _FreeTier(clock, retry_after=str(HOURS * 3600))
