@@ -17,7 +17,6 @@ from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parent
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
-LIMIT = 1800  # seconds a cell, on a machine that does much else
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -26,8 +25,8 @@ KERNEL = {
 TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+")
 
 
-def executed(path: Path) -> Any:
-    """Returns a notebook as it is after all of its cells have run."""
+def executed(path: Path, limit: float | None = None) -> Any:
+    """Returns a notebook as it is after all of its cells have run, each in `limit` seconds."""
     notebook: Any = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as cache:
         # Of an earlier preview nothing is taken over, so that each execution shows the same.
@@ -40,7 +39,7 @@ def executed(path: Path) -> Any:
         }
         client = NotebookClient(
             notebook,
-            timeout=LIMIT,
+            timeout=limit,
             kernel_name="python3",
             resources={"metadata": {"path": str(EXAMPLES)}},
         )

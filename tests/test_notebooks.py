@@ -61,4 +61,5 @@ def test_a_notebook_is_small_valid_and_tells_nothing_of_a_machine(path: Path) ->
 )
 def test_a_notebook_runs_and_shows_as_much_as_it_did(path: Path) -> None:
     was = nbformat.read(path, as_version=4)
-    assert kinds(executed(path)) == kinds(was)
+    # Seconds a cell, on a machine that does much else.
+    assert kinds(executed(path, limit=600)) == kinds(was)
