@@ -223,6 +223,8 @@ def tables(options: argparse.Namespace, parts: dict[str, Part]) -> None:
             lower = base.tasks["all"].own - rows.tasks["all"].own
             lowest = base.tasks["all"].own - human.tasks["all"].own
             sys.stdout.write(f"{name}: {lower / lowest:.0%} of what the human arm's own fell\n")
+    if not (out / "base-0" / "orders" / "predictions.jsonl").exists():
+        return
     orders = Orders("th")
     sys.stdout.write("\n| arm | orders passed | p | answers that end | chrF | ROUGE-L |\n")
     sys.stdout.write("|---|---|---|---|---|---|\n")
