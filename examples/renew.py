@@ -36,6 +36,8 @@ def executed(path: Path, limit: float | None = None) -> Any:
             **os.environ,
             "XDG_CACHE_HOME": cache,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            # Without widgets a progress bar is text.
+            "PYTHONWARNINGS": "ignore:IProgress",
         }
         client = NotebookClient(
             notebook,
@@ -52,12 +54,29 @@ def plain(notebook: Any) -> Any:
     notebook.metadata = nbformat.from_dict(KERNEL)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
             if "text" in output:
                 output.text = TEMPORARY.sub("runs", output.text)
             for kind, text in output.get("data", {}).items():
                 output.data[kind] = TEMPORARY.sub("runs", text)
     return notebook
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Joins what was written piece by piece, and keeps of a progress bar how it ended."""
+    kept: list[Any] = []
+    for output in outputs:
+        if kept and "name" in output and output.name == kept[-1].get("name"):
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    for output in kept:
+        if "text" in output:
+            lines = (line.rpartition("\r")[2] for line in output.text.split("\n"))
+            output.text = "\n".join(line.rstrip() for line in lines)
+    return kept
 
 
 def main(names: list[str]) -> None:
