@@ -26,6 +26,7 @@ from typing import Any
 import seedfree as sf
 from seedfree.errors import SeedfreeError
 from seedfree.records import Prompt, Reply
+from seedfree.run.execution import execute
 from tests.crash.points import Points
 from tests.fakes import FakeClock, LetterEncoder, Library, small_pipeline, thai
 
@@ -161,8 +162,10 @@ def _warm() -> None:
     calls = os.open(os.devnull, os.O_WRONLY)
     with tempfile.TemporaryDirectory() as out:
         model = _model(lambda what: None, calls)
+        warm = pipeline(model)
+        options = warm._prepared(2, Path(out), progress=False, clock=FakeClock())
         # Not `run`, whose background loop would leave a thread.
-        asyncio.run(pipeline(model)._run(2, Path(out), progress=False, clock=FakeClock()))
+        asyncio.run(execute(warm._stages(), options))
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join()
