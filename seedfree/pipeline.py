@@ -328,6 +328,7 @@ class Pipeline(Shown):
         self, size: int = 5000, out: str | Path = "runs/seedfree", **options: Any
     ) -> Run:
         """Does what `run` does, with the same arguments, for async callers."""
+        # Not asyncio's own threads: Python would wait for them at its end.
         threads = Threads(1)
         prepare = partial(self._prepared, size, _folder(out, "out"), **options)
         try:

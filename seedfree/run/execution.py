@@ -361,7 +361,6 @@ class _Execution:
         try:
             while (block := self._plan.due) is not None:
                 kept = await self._session.call(self._select, block)
-                self._decided = block
                 self._plan.decide(kept)
                 if block == 0:
                     self._warn_if_poor()
@@ -428,6 +427,8 @@ class _Execution:
                 for row, duplicate in before:
                     row.duplicate = duplicate
                 raise
+            if before:
+                self._decided = before[-1][0].order[0]
             kept = Counter(row.item.task for row in rows)
             return [kept[task.name] for task in self._tasks]
 
